@@ -1,0 +1,57 @@
+# Make .venv from requirements.lock, or do nothing when it is already that. Sourced, from the repository's root,
+# by run_all.sh, run_tests.sh and serve.sh. Afterwards `.venv/bin/python` has every package of the lock.
+#
+# PYTHON=/path/to/python3.12 chooses the interpreter; the first of 3.11 to 3.14 that is found is taken otherwise.
+
+bootstrap_fail() { echo "bootstrap: $*" >&2; exit 2; }
+
+bootstrap_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    bootstrap_fail "no Python 3.11 to 3.14 found: install one (Debian: apt-get install python3 python3-venv; or conda env create -f environment.yml)"
+}
+
+bootstrap_install() {
+    local python
+    python=$(bootstrap_python) || exit 2
+    "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+        bootstrap_fail "$python has no venv module: install it (Debian: apt-get install python3-venv)"
+    echo "bootstrap: installing the locked packages into .venv (once; a few minutes on a slow line)" >&2
+    "$python" -m venv --clear .venv || bootstrap_fail "$python could not make .venv"
+    # Compiled at install: the first import of everything is two to three times quicker.
+    unset PYTHONDONTWRITEBYTECODE
+    .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r lib/installer.txt ||
+        bootstrap_fail "pip could not install lib/installer.txt: is a package index reachable?"
+    # uv reads neither pip's settings nor, unless told, the system's certificates.
+    if ! env UV_SYSTEM_CERTS=1 UV_COMPILE_BYTECODE=1 ${PIP_INDEX_URL:+UV_DEFAULT_INDEX="$PIP_INDEX_URL"} \
+        .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
+        --build-constraints lib/installer.txt -r requirements.lock; then
+        echo "bootstrap: uv could not install requirements.lock; trying pip" >&2
+        .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-build-isolation -r requirements.lock ||
+            bootstrap_fail "neither uv nor pip could install requirements.lock: see the messages above"
+    fi
+}
+
+bootstrap_stamp() { cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum; }
+
+bootstrap() {
+    local stamp
+    stamp=$(bootstrap_stamp)
+    [ "$(cat .venv/stamp 2>/dev/null)" = "$stamp" ] && return
+    # Two starts at once: the second waits here, and finds the work done.
+    exec 9>.bootstrap.lock
+    if command -v flock >/dev/null 2>&1; then flock 9; fi
+    if [ "$(cat .venv/stamp 2>/dev/null)" != "$stamp" ]; then
+        bootstrap_install
+        printf '%s\n' "$stamp" >.venv/stamp.new && mv .venv/stamp.new .venv/stamp
+    fi
+    exec 9>&-
+}
+
+bootstrap
