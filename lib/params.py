@@ -1,0 +1,336 @@
+"""The params model: what a study may set, with types, units, defaults and errors that say what to do.
+
+A params file is YAML with one section a stage. Text becomes a value by the type of its key alone, so a ticker
+called ``ON``, ``TRUE`` or ``NAN`` stays a ticker and ``1e-3`` is a number, whatever YAML makes of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lib import paths
+
+
+class ParamsError(ValueError):
+    """A params file, or a ``-p``, that the model does not allow."""
+
+
+class Section(BaseModel):
+    """A group of keys; unknown keys are refused and values don't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Archive(Section):
+    """The raw archive."""
+
+    source: str = Field(
+        "sample",
+        min_length=1,
+        description="Where the raw prices are: `sample` (real prices that come with the packages), `kaggle` (downloaded "
+        "once), or the path of a folder or .zip in Kaggle's layout (relative paths start at the repository).",
+    )
+
+
+class Compute(Section):
+    """Who computes."""
+
+    engine: Literal["local", "spark"] = Field("local", description="`local` worker processes, or `spark`. Same bytes.")
+    workers: int = Field(0, ge=0, le=1024, description="Worker processes of the local engine; 0: one a core.")
+    spark_master: str = Field(
+        "local[2]", min_length=1, description="Spark's master URL: `local[2]`, `spark://host:7077`, `yarn`, `k8s://...`."
+    )
+
+
+class Ingest(Section):
+    """01_ingest: raw files to prices."""
+
+    max_quarantined_share: float = Field(
+        0.01, ge=0, le=1, description="The run stops when more than this share of all raw rows is quarantined."
+    )
+
+
+class Features(Section):
+    """02_features: prices to features."""
+
+    window: int = Field(30, ge=1, le=10_000, description="Length of both windows, in rows (trading days) of one symbol.")
+    min_periods: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Rows a window must hold to give a value; `null`: all of `window`, so that the first window - 1 rows of a "
+        "symbol have none; 1: partial windows.",
+    )
+
+    @model_validator(mode="after")
+    def _periods_fit_window(self) -> Features:
+        if self.min_periods is not None and self.min_periods > self.window:
+            raise ValueError(f"min_periods is {self.min_periods}, more than window, {self.window}; set it to null or 1..{self.window}")
+        return self
+
+
+class Train(Section):
+    """03_train: features to a model."""
+
+    model: Literal["ratio_boosting", "forest"] = Field(
+        "ratio_boosting", description="`ratio_boosting`: the ratio of Volume to its average; `forest`: the reference random forest."
+    )
+    objective: Literal["absolute", "squared"] = Field(
+        "absolute", description="The error that is made small: `absolute` (MAE) or `squared` (RMSE)."
+    )
+    horizon: Literal[0, 1] = Field(
+        0, description="Trading days between the features and the Volume predicted: 0 (the reference definition) or 1."
+    )
+    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the dates, the last ones, held out for the test.")
+    seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of every random choice.")
+
+
+class Evaluate(Section):
+    """04_evaluate: the model, judged."""
+
+    random_test_share: float = Field(0.2, gt=0, lt=1, description="Share of the rows held out in the random split.")
+
+
+class Run(Section):
+    """How the stages are run."""
+
+    stage_timeout: int = Field(7200, ge=1, description="Seconds one notebook cell may take.")
+
+
+class Params(Section):
+    """Everything a study sets.
+
+    Examples
+    --------
+    >>> Params().features.window
+    30
+    """
+
+    archive: Archive = Archive()
+    compute: Compute = Compute()
+    ingest: Ingest = Ingest()
+    features: Features = Features()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    run: Run = Run()
+
+
+# The sections that each stage's notebook takes; their keys are its parameters cell.
+STAGES: dict[str, tuple[str, ...]] = {
+    "01_ingest": ("archive", "compute", "ingest"),
+    "02_features": ("compute", "features"),
+    "03_train": ("train",),
+    "04_evaluate": ("evaluate",),
+}
+
+
+def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
+    """The values of a notebook's parameters cell.
+
+    Parameters
+    ----------
+    params : Params
+    stage : str
+        A key of `STAGES`.
+    study : str
+        The study's name, the first parameter of every notebook.
+
+    Returns
+    -------
+    dict
+        ``study``, then every key of the stage's sections, in order.
+
+    Examples
+    --------
+    >>> stage_parameters(Params(), "04_evaluate", "sample")
+    {'study': 'sample', 'random_test_share': 0.2}
+    """
+    values: dict[str, Any] = {"study": study}
+    for section in STAGES[stage]:
+        values.update(getattr(params, section).model_dump())
+    return values
+
+
+def study_name(path: Path) -> str:
+    """The name of the study that the params file ``path`` makes; raises `ParamsError` for a name unfit for a folder."""
+    name = path.stem
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ParamsError(
+            f"{path}: a study is named after its file, and {name!r} is not letters, digits, '_', '-' and '.'; rename the file"
+        )
+    return name
+
+
+def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
+    """Read a params file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The YAML file. An empty one means every default.
+    overrides : iterable of (str, str)
+        ``("features.window", "20")``, as ``-p`` gives them; they win over the file.
+
+    Returns
+    -------
+    Params
+
+    Raises
+    ------
+    ParamsError
+        No such file; not YAML; an unknown key, a wrong type or a value out of range. It names the file, the line, the
+        key, what was found and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.stem for file in paths.PARAMS.glob("*.yaml")))
+        raise ParamsError(f"{path}: no such params file; the studies in params/ are: {known}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+    values: dict[str, dict[str, Any]] = {}
+    places: dict[str, str] = {}
+    if root is not None and not (isinstance(root, yaml.ScalarNode) and root.value in ("", "null", "~")):
+        for section_node, keys_node in _items(root, f"{path}", "sections such as `features:`"):
+            section = section_node.value
+            place = f"{path}, line {section_node.start_mark.line + 1}"
+            if section not in Params.model_fields:
+                raise ParamsError(f"{place}: unknown section {section!r}{_nearest(section, Params.model_fields)}")
+            if section in values:
+                raise ParamsError(f"{place}: section {section!r} stands twice; merge the two")
+            values[section] = {}
+            if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
+                continue
+            for key_node, value_node in _items(keys_node, f"{place}: {section}", f"keys of {section}, such as `key: value`"):
+                key = f"{section}.{key_node.value}"
+                place = f"{path}, line {key_node.start_mark.line + 1}"
+                if key in places:
+                    raise ParamsError(f"{place}: {key} stands twice; keep one")
+                places[key] = place
+                field = _field(section, key_node.value, place)
+                values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
+    for key, text in overrides:
+        section, _, name = key.partition(".")
+        place = f"-p {key}"
+        if section not in Params.model_fields or not name:
+            raise ParamsError(f"{place}: keys are written section.key{_nearest(key, _all_keys())}")
+        _field(section, name, place)
+        places[key] = place
+        values.setdefault(section, {})[name] = text
+    return _validated(values, places, path)
+
+
+def table() -> str:
+    """The params as a Markdown table: key, type and range, default, meaning. README and docs show it, under test."""
+    lines = ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
+    for section in Params.model_fields:
+        for key, field in _section_class(section).model_fields.items():
+            allowed = _allowed(field).replace("|", "\\|")
+            lines.append(f"| `{section}.{key}` | {allowed} | `{_spelt(field.default)}` | {field.description} |")
+    return "\n".join(lines)
+
+
+def _section_class(section: str) -> type[Section]:
+    annotation = Params.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, Section)
+    return annotation
+
+
+def _all_keys() -> list[str]:
+    return [f"{section}.{key}" for section in Params.model_fields for key in _section_class(section).model_fields]
+
+
+def _nearest(found: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _field(section: str, key: str, place: str) -> Any:
+    fields = _section_class(section).model_fields
+    if key not in fields:
+        elsewhere = [full for full in _all_keys() if full.endswith(f".{key}")]
+        hint = f"; it belongs to {elsewhere[0]!r}" if elsewhere else _nearest(key, fields)
+        raise ParamsError(f"{place}: unknown key '{section}.{key}'{hint}")
+    return fields[key]
+
+
+def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise ParamsError(f"{place}: found {_shown(node)}, where {wanted} are expected")
+    return node.value  # type: ignore[no-any-return]
+
+
+def _shown(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return "a list" if isinstance(node, yaml.SequenceNode) else "nested keys"
+
+
+def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
+    if not isinstance(node, yaml.ScalarNode):
+        raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
+    texts = annotation is str or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
+    if node.style in ("'", '"') and not texts:
+        raise ParamsError(f"{place}: {key} is the string {node.value!r}, where a number is expected; write it without quotes")
+    return node.value
+
+
+def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str], path: Path) -> Params:
+    # Text to number, for choices such as `horizon: 1`: pydantic compares a Literal without converting.
+    converted: dict[str, dict[str, Any]] = {}
+    for section, keys in values.items():
+        fields = _section_class(section).model_fields
+        converted[section] = {key: _choice(fields[key].annotation, value) for key, value in keys.items()}
+    try:
+        return Params.model_validate(converted)
+    except ValidationError as error:
+        messages = []
+        for problem in error.errors(include_url=False):
+            key = ".".join(str(part) for part in problem["loc"][:2])
+            place = places.get(key, str(path))
+            if "." in key:
+                field = _field(*key.split(".", 1), place)
+                messages.append(f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}")
+            else:
+                messages.append(f"{place}: {key}: {problem['msg'].removeprefix('Value error, ')}")
+        raise ParamsError("\n".join(messages)) from None
+
+
+def _spelt(value: Any) -> Any:
+    return "null" if value is None else value
+
+
+def _choice(annotation: Any, value: Any) -> Any:
+    if type(None) in get_args(annotation) and value in ("", "null", "~", "None"):
+        return None
+    if get_origin(annotation) is Literal:
+        return next((choice for choice in get_args(annotation) if str(choice) == value), value)
+    return value
+
+
+def _allowed(field: Any) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    options = [option for option in get_args(annotation) or (annotation,) if option is not type(None)]
+    kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[options[0]]
+    bounds = {
+        name: getattr(item, name) for item in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)
+    }
+    low = f"at least {bounds['ge']}" if "ge" in bounds else f"above {bounds['gt']}" if "gt" in bounds else ""
+    high = f"at most {bounds['le']}" if "le" in bounds else f"below {bounds['lt']}" if "lt" in bounds else ""
+    null = "or null" if type(None) in get_args(annotation) else ""
+    return ", ".join(part for part in (kind, low, high, null) if part)

@@ -1,0 +1,154 @@
+"""Every path of the project, with one comment each; nothing else joins paths."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent  # the repository
+LIB = ROOT / "lib"  # everything a notebook imports
+NOTEBOOKS = ROOT / "notebooks"  # the stages and the dashboard, stored without outputs
+PARAMS = ROOT / "params"  # one YAML file a study
+TEMPLATES = ROOT / "lib" / "templates"  # nbconvert's and Voila's page templates
+LOCK = ROOT / "requirements.lock"  # exact versions of every package
+DATA = ROOT / "data"  # downloaded archives; git ignores it
+
+
+def outputs() -> Path:
+    """The folder that holds one folder a study.
+
+    ``STUDY_OUTPUTS`` moves it: tests and ``--reproduce`` write elsewhere with it, through the same code.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute; it may not exist yet.
+
+    Examples
+    --------
+    >>> outputs().is_absolute()
+    True
+    """
+    return Path(os.environ.get("STUDY_OUTPUTS") or ROOT / "outputs").resolve()
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Where one study's artifacts are.
+
+    Parameters
+    ----------
+    name : str
+        The study's name: its params file without ``.yaml``, and its folder under ``outputs/``.
+
+    Examples
+    --------
+    >>> StudyPaths("sample").prices.name
+    'prices'
+    """
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """All of the study's outputs."""
+        return outputs() / self.name
+
+    @property
+    def archive(self) -> Path:
+        """The sample's raw archive, laid out as Kaggle's is."""
+        return self.folder / "archive"
+
+    @property
+    def prices(self) -> Path:
+        """Parquet dataset: every row kept."""
+        return self.folder / "prices"
+
+    @property
+    def quarantine(self) -> Path:
+        """Parquet dataset: every row set aside, with its reason and raw text."""
+        return self.folder / "quarantine"
+
+    @property
+    def files(self) -> Path:
+        """Parquet dataset: the row account of each raw file."""
+        return self.folder / "files"
+
+    @property
+    def features(self) -> Path:
+        """Parquet dataset: prices and the two features."""
+        return self.folder / "features"
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.folder / "model"
+
+    @property
+    def estimator(self) -> Path:
+        """The fitted estimator, without pickle."""
+        return self.model / "model.skops"
+
+    @property
+    def grid(self) -> Path:
+        """The estimator as a lookup table: what serving loads."""
+        return self.model / "grid.npz"
+
+    @property
+    def model_card(self) -> Path:
+        """What the model is, for a reader."""
+        return self.model / "model_card.md"
+
+    @property
+    def training_log(self) -> Path:
+        """The loss of each boosting iteration, one JSON object a line."""
+        return self.model / "training.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Every measured number of the evaluation."""
+        return self.folder / "metrics.json"
+
+    @property
+    def notebooks(self) -> Path:
+        """The executed notebooks."""
+        return self.folder / "notebooks"
+
+    @property
+    def reports(self) -> Path:
+        """The executed notebooks as HTML pages."""
+        return self.folder / "reports"
+
+    @property
+    def index(self) -> Path:
+        """The page that links the reports."""
+        return self.folder / "index.html"
+
+    @property
+    def run_record(self) -> Path:
+        """What made these artifacts."""
+        return self.folder / "run.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a run writes here."""
+        return self.folder / ".lock"
+
+    def notebook(self, stage: str) -> Path:
+        """The executed notebook of ``stage``, such as ``01_ingest``."""
+        return self.notebooks / f"{stage}.ipynb"
+
+    def report(self, stage: str) -> Path:
+        """The HTML page of ``stage``."""
+        return self.reports / f"{stage}.html"
+
+
+def params_file(study: str) -> Path:
+    """The params file of the study called ``study``."""
+    return PARAMS / f"{study}.yaml"
+
+
+def stage_notebook(stage: str) -> Path:
+    """The notebook that ``stage`` executes, without outputs."""
+    return NOTEBOOKS / f"{stage}.ipynb"
