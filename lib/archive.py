@@ -1,0 +1,332 @@
+"""The raw archive: which price files there are, what their symbols are called, and their bytes.
+
+An archive is a folder or a ``.zip`` in the layout of Kaggle's ``jacksoncrow/stock-market-dataset``: ``stocks/*.csv``,
+``etfs/*.csv`` and ``symbols_valid_meta.csv``. The sample and the download are laid out the same way, so that one
+path of code serves every source.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lib import files, paths
+
+KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
+METADATA = "symbols_valid_meta.csv"
+FOLDERS = ("etfs", "stocks")
+# Names that Windows does not let a file have; the archive guards them with a leading "_".
+_RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)", re.IGNORECASE)
+
+
+class ArchiveError(ValueError):
+    """An archive that is not there, or is not in Kaggle's layout."""
+
+
+@dataclass(frozen=True)
+class PriceFile:
+    """One raw price file.
+
+    Parameters
+    ----------
+    name : str
+        Its path within the archive, such as ``stocks/AAPL.csv``.
+    symbol : str
+        The ticker: the file's stem without the guard of a reserved name (``_PRN.csv`` is ``PRN``).
+    security_name : str or None
+        From the metadata; None when the metadata has none.
+    size : int
+        Bytes.
+    """
+
+    name: str
+    symbol: str
+    security_name: str | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive's price files and metadata.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The folder or the ``.zip``.
+    base : str
+        The folder within ``location`` that holds ``stocks/`` and ``etfs/``: empty, or it ends with ``/``.
+    files : tuple of PriceFile
+        Sorted by symbol, then name.
+    metadata_symbols : int
+        Symbols that the metadata lists.
+    metadata_without_file : tuple of str
+        Those of them that have no price file.
+    ignored : tuple of str
+        Files of the archive that are neither price files nor the metadata.
+    """
+
+    location: Path
+    base: str
+    files: tuple[PriceFile, ...]
+    metadata_symbols: int
+    metadata_without_file: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def symbols_without_metadata(self) -> list[str]:
+        """The symbols, in order, whose rows have no security name."""
+        return [file.symbol for file in self.files if file.security_name is None]
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[PriceFile], bytes]]:
+        """Give a function that reads one price file whole; it raises OSError for one that can't be read."""
+        with open_members(self.location) as read:
+            yield lambda file: read(self.base + file.name)
+
+
+def open_archive(source: str, study: paths.StudyPaths) -> Archive:
+    """Find the archive that ``archive.source`` names, and list it.
+
+    Parameters
+    ----------
+    source : str
+        ``sample``, ``kaggle``, or the path of a folder or ``.zip``; a relative path starts at the repository.
+        ``STUDY_ARCHIVE``, set by the pipeline, says where a path given as a bare name is on this machine, so that no
+        absolute path gets into a report.
+    study : StudyPaths
+        The sample is laid out in ``study.archive``.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    ArchiveError
+        No such folder or file, no price files in it, or no metadata.
+    """
+    if source == "sample":
+        location = write_sample(study.archive)
+    elif source == "kaggle":
+        location = _kaggle()
+    else:
+        location = paths.ROOT / Path(os.environ.get("STUDY_ARCHIVE") or source).expanduser()
+    return list_archive(location)
+
+
+def list_archive(location: Path) -> Archive:
+    """List the archive at ``location``, a folder or a ``.zip``; raises `ArchiveError` as `open_archive` does."""
+    members = _members(location)
+    price_files = [name for name in members if _is_price_file(name)]
+    if not price_files:
+        raise ArchiveError(
+            f"{location}: no price files found; expected stocks/*.csv and etfs/*.csv beside {METADATA}, "
+            f"as Kaggle's {KAGGLE_DATASET} has them"
+        )
+    base = _base(price_files)
+    if base + METADATA not in members:
+        raise ArchiveError(
+            f"{location}: {base}{METADATA} is missing; it gives each symbol its security name, and comes with Kaggle's "
+            f"{KAGGLE_DATASET}: put it beside stocks/ and etfs/ (its columns: Symbol, Security Name, NASDAQ Symbol)"
+        )
+    with open_members(location) as read:
+        try:
+            content = read(base + METADATA)
+        except OSError as error:
+            raise ArchiveError(f"{location}: {base}{METADATA}: cannot be read: {error}") from None
+    names, listed = parse_metadata(content, f"{location}: {base}{METADATA}")
+    within = [name for name in price_files if name.startswith(base) and name.count("/") == base.count("/") + 1]
+    found = []
+    for name in within:
+        symbol = symbol_of(name)
+        found.append(PriceFile(name[len(base) :], symbol, names.get(symbol), members[name]))
+    found.sort(key=lambda file: (file.symbol, file.name))
+    with_file = {file.symbol for file in found}
+    return Archive(
+        location=location,
+        base=base,
+        files=tuple(found),
+        metadata_symbols=len(listed),
+        metadata_without_file=tuple(symbol for symbol, aliases in listed if not with_file.intersection(aliases)),
+        ignored=tuple(sorted(members.keys() - set(within) - {base + METADATA})),
+    )
+
+
+def symbol_of(name: str) -> str:
+    """The symbol that a price file's name stands for.
+
+    Examples
+    --------
+    >>> symbol_of("stocks/LGF.B.csv"), symbol_of("stocks/_PRN.csv"), symbol_of("stocks/AGM-A.csv")
+    ('LGF.B', 'PRN', 'AGM-A')
+    """
+    stem = PurePosixPath(name).name[: -len(".csv")]
+    return stem[1:] if _RESERVED.fullmatch(stem) else stem
+
+
+def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+    """Read the symbols' metadata.
+
+    Parameters
+    ----------
+    content : bytes
+        ``symbols_valid_meta.csv``: CSV with a header that has Symbol, Security Name and perhaps NASDAQ Symbol.
+    place : str
+        What an error calls it.
+
+    Returns
+    -------
+    names : dict of str to str
+        Security name by NASDAQ Symbol, then by Symbol, where the two differ (``AGM$A`` is ``AGM-A``).
+    listed : list of (str, tuple of str)
+        Every row's Symbol, with the spellings that a file of it may have.
+
+    Raises
+    ------
+    ArchiveError
+        Not UTF-8, or a column is missing.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ArchiveError(f"{place}, line {line}: not UTF-8 text; save it as UTF-8") from None
+    # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    missing = {"Symbol", "Security Name"} - set(rows.fieldnames or ())
+    if missing:
+        raise ArchiveError(
+            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(rows.fieldnames or ['nothing'])}"
+        )
+    by_nasdaq: dict[str, str] = {}
+    by_symbol: dict[str, str] = {}
+    listed = []
+    for row in rows:
+        symbol, nasdaq = (row["Symbol"] or "").strip(), (row.get("NASDAQ Symbol") or "").strip()
+        name = (row["Security Name"] or "").strip()
+        listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
+        if name:
+            by_nasdaq.setdefault(nasdaq, name)
+            by_symbol.setdefault(symbol, name)
+    return {**by_symbol, **by_nasdaq}, listed
+
+
+@contextmanager
+def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
+    """Give a function from a member's name to its bytes; whatever keeps a member from being read is an OSError."""
+    if location.is_dir():
+        yield lambda name: (location / name).read_bytes()
+        return
+    with _open_zip(location) as archive:
+
+        def read(name: str) -> bytes:
+            try:
+                return archive.read(name)
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
+                raise OSError(f"zip member cannot be read: {error}") from error
+
+        yield read
+
+
+def write_sample(folder: Path) -> Path:
+    """Lay the sample out as an archive in ``folder``, unless it is there, and return ``folder``.
+
+    The prices are real: those of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 that the package bokeh-sampledata
+    ships (from Quandl's WIKI prices, public domain). GOOG is Google before the split of 2014.
+    """
+    from bokeh_sampledata import stocks
+
+    securities = {
+        "AAPL": "Apple Inc. - Common Stock",
+        "FB": "Facebook, Inc. - Class A Common Stock",
+        "GOOG": "Google Inc. - Common Stock",
+        "IBM": "International Business Machines Corporation Common Stock",
+        "MSFT": "Microsoft Corporation - Common Stock",
+    }
+    columns = ("date", "open", "high", "low", "close", "adj_close", "volume")
+    content = {METADATA: "Symbol,Security Name,NASDAQ Symbol,ETF\n"}
+    for symbol, security in securities.items():
+        series = getattr(stocks, symbol)
+        rows = zip(*(series[column] for column in columns), strict=True)
+        lines = ["Date,Open,High,Low,Close,Adj Close,Volume", *(",".join(map(str, row)) for row in rows)]
+        content[f"stocks/{symbol}.csv"] = "\n".join(lines) + "\n"
+        content[METADATA] += f'{symbol},"{security}",{symbol},N\n'
+    (folder / "etfs").mkdir(parents=True, exist_ok=True)
+    for name, text in content.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != text.encode():
+            files.write_atomically(path, text)
+    return folder
+
+
+def _kaggle() -> Path:
+    by_hand = [paths.DATA / name for name in ("stock-market-dataset.zip", "archive.zip", "stock-market-dataset")]
+    for location in by_hand:
+        if location.exists():
+            return location
+    try:
+        import kagglehub
+
+        return Path(kagglehub.dataset_download(KAGGLE_DATASET))
+    except Exception as error:  # kagglehub raises whatever its HTTP client does
+        raise ArchiveError(
+            f"archive.source: kaggle: {KAGGLE_DATASET} cannot be downloaded ({type(error).__name__}: {error}). By hand: "
+            f"open kaggle.com/datasets/{KAGGLE_DATASET}, press Download, and put the zip at "
+            f"data/{by_hand[0].name} of this repository; or name a folder or zip you have as archive.source"
+        ) from None
+
+
+def _members(location: Path) -> dict[str, int]:
+    """Every file of a folder or zip, by POSIX name, with its size in bytes."""
+    if location.is_dir():
+        found = {}
+        for folder, _, names in os.walk(location, followlinks=True):
+            for name in names:
+                path = Path(folder) / name
+                found[path.relative_to(location).as_posix()] = path.stat().st_size if path.exists() else 0
+        return found
+    if not location.exists():
+        raise ArchiveError(f"{location}: no such folder or .zip; archive.source is sample, kaggle, or the path of one")
+    with _open_zip(location) as archive:
+        return {member.filename: member.file_size for member in archive.infolist() if not member.is_dir()}
+
+
+def _open_zip(location: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(location)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ArchiveError(f"{location}: not a readable .zip ({error}); download it again, or name a folder") from None
+
+
+def _is_price_file(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.parent.name in FOLDERS and path.suffix.lower() == ".csv" and path.stem != "" and not hidden
+
+
+def _base(price_files: Iterable[str]) -> str:
+    """The shortest folder above a ``stocks`` or ``etfs``: an archive may be wrapped in a folder of its own."""
+    parents = {PurePosixPath(name).parent.parent.as_posix() for name in price_files}
+    base = min(parents, key=lambda parent: (parent.count("/") + (parent != "."), parent))
+    return "" if base == "." else f"{base}/"
+
+
+def digest(entries: Iterable[tuple[str, str]]) -> str:
+    """The digest of an archive's content from each price file's name and SHA-256, in any order.
+
+    Examples
+    --------
+    >>> digest([("stocks/B.csv", "2"), ("stocks/A.csv", "1")]) == digest([("stocks/A.csv", "1"), ("stocks/B.csv", "2")])
+    True
+    """
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(entries))
+    return hashlib.sha256(lines.encode()).hexdigest()

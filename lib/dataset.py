@@ -1,0 +1,315 @@
+"""A Parquet dataset in parts, with a manifest: made part by part, committed at once, resumed where it stopped.
+
+The life of a part: `make_part`, in a worker, writes it under a temporary name, flushes it, and renames it to a name that
+starts with ``_`` and holds its key and digest: finished, and not yet seen by any reader. When all parts are finished,
+`commit` links them to their final names, writes the manifest, and sweeps everything else. A run killed anywhere leaves
+the dataset as it was, and finished parts to go on from.
+
+A part's key is a digest of its input, its code and its parameters: a part whose key is already there is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib import files
+
+MANIFEST = "_manifest.json"
+SYMBOLS_A_PART = 512  # at most; about 1 M rows on average at the length of Kaggle's files
+_FORMAT = "1"  # of the part's files: a change makes every part anew
+
+
+class DatasetError(RuntimeError):
+    """A dataset that is not there, or is not what its manifest says."""
+
+
+class Work(Protocol):
+    """What makes one part: an object that can be pickled, sent to a worker, and run there, more than once if need be."""
+
+    def read(self) -> str:
+        """Read the part's input, and return a digest of it."""
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Compute the part's table for each folder of the dataset; called after `read`."""
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """One file of a dataset."""
+
+    file: str
+    key: str
+    sha256: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """A part to make, as a worker gets it.
+
+    Parameters
+    ----------
+    work : Work
+    folders : dict of str to str
+        Where the part's file of each name goes.
+    code : str
+        Digest of the code and the parameters that make the part.
+    known : dict of str to dict
+        By key: the files of parts that an earlier run made.
+    """
+
+    work: Work
+    folders: Mapping[str, str]
+    code: str
+    known: Mapping[str, Mapping[str, PartFile]]
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """A finished part: its file in each folder, and whether an earlier run had made it."""
+
+    key: str
+    files: Mapping[str, PartFile]
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A committed dataset. Only the files that its manifest lists are read, and each is checked against its digest."""
+
+    folder: Path
+    parts: tuple[PartFile, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the parts' SHA-256, in order."""
+        return hashlib.sha256("".join(f"{part.sha256}\n" for part in self.parts).encode()).hexdigest()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The parts' files, in symbol order."""
+        return [self.folder / part.file for part in self.parts]
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a part, in symbol order; raises `DatasetError` for a part that has changed since it was written."""
+        for part in self.parts:
+            yield read_part(self.folder / part.file, part.sha256, columns)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole dataset as one table; at full scale, name the columns that are needed."""
+        return pa.concat_tables(self.tables(columns))
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Open the dataset in ``folder``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DatasetError
+        There is none, or its manifest was cut short.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Dataset(folder, tuple(PartFile(**part) for part in manifest["parts"]))
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: no dataset here (no {MANIFEST}); run the stage that makes it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{folder / MANIFEST}: damaged ({error}); run the stage that makes it again") from None
+
+
+def read_part(
+    path: Path, sha256: str, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()
+) -> pa.Table:
+    """Read one part, once its bytes are found to be those that were written; ``dictionaries``: columns to keep encoded."""
+    try:
+        with pa.OSFile(str(path)) as file:
+            content = file.read_buffer()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
+    return pq.read_table(
+        pa.BufferReader(content),
+        columns=None if columns is None else list(columns),
+        read_dictionary=list(dictionaries),
+        use_threads=False,
+    )
+
+
+def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
+    """Cut symbols into parts at boundaries that the names alone decide.
+
+    A range of more than ``most`` symbols is cut before its symbol of least digest, and so on: every cut falls at the
+    same names whatever else the archive holds, so a new symbol changes the part it falls into, and no other (but for
+    the few names in a thousand that are themselves a new boundary).
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        Distinct, in order.
+    most : int
+        Symbols of the largest part.
+
+    Returns
+    -------
+    list of list of str
+        The parts, in order; none is empty.
+
+    Examples
+    --------
+    >>> [len(part) for part in cut([f"S{i:04}" for i in range(1000)], most=400)]
+    [330, 319, 351]
+    """
+    digests = [hashlib.sha256(symbol.encode()).digest() for symbol in symbols]
+    parts: list[list[str]] = []
+    waiting = [(0, len(symbols))]
+    while waiting:
+        start, end = waiting.pop()
+        if end - start > most:
+            boundary = min(range(start + 1, end), key=digests.__getitem__)
+            waiting += [(boundary, end), (start, boundary)]
+        elif end > start:
+            parts.append(list(symbols[start:end]))
+    return parts
+
+
+def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
+    """A digest of the code and the parameters that decide a part's bytes, pyarrow's version among them."""
+    digest = hashlib.sha256(f"{_FORMAT}\n{pa.__version__}\n{json.dumps(parameters, sort_keys=True)}\n".encode())
+    for module in modules:
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def tasks(works: Sequence[Work], folders: Mapping[str, Path], code: str) -> list[PartTask]:
+    """The parts to make, each told which parts earlier runs have made."""
+    known: dict[str, dict[str, PartFile]] = {}
+    for name, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in [*_committed(folder), *_finished(folder)]:
+            known.setdefault(part.key, {})[name] = part
+    whole = {key: parts for key, parts in known.items() if parts.keys() == folders.keys()}
+    places = {name: str(folder) for name, folder in folders.items()}
+    return [PartTask(work, places, code, whole) for work in works]
+
+
+def make_part(task: PartTask) -> PartResult:
+    """Make one part, or find that it is there. It may run anywhere and any number of times: the bytes are the same."""
+    key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
+    known = task.known.get(key)
+    if known is not None and all(_intact(Path(task.folders[name]), part) for name, part in known.items()):
+        return PartResult(key, known, reused=True)
+    made = {name: _write(Path(task.folders[name]), key, table) for name, table in task.work.tables().items()}
+    return PartResult(key, made, reused=False)
+
+
+def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[str, Dataset]:
+    """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
+
+    Parameters
+    ----------
+    results : sequence of PartResult
+        In symbol order.
+    folders : dict of str to pathlib.Path
+
+    Returns
+    -------
+    dict of str to Dataset
+    """
+    datasets = {}
+    for name, folder in folders.items():
+        parts = []
+        for number, result in enumerate(results):
+            part = result.files[name]
+            final = f"part-{number:05d}-{part.key[:12]}.parquet"
+            if part.file != final and not (folder / final).exists():
+                _link(folder / part.file, folder / final)
+            parts.append(PartFile(final, part.key, part.sha256, part.rows, part.bytes))
+        manifest = {"parts": [asdict(part) for part in parts]}
+        files.write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        listed = {MANIFEST, *(part.file for part in parts)}
+        for path in folder.iterdir():
+            if path.name not in listed:
+                path.unlink()
+        datasets[name] = Dataset(folder, tuple(parts))
+    return datasets
+
+
+def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
+    integers = [field.name for field in table.schema if field.name not in {*floats, *texts}]
+    content = pa.BufferOutputStream()
+    # Without Arrow's own schema in the file, the dictionary-encoded columns are plain strings to every reader.
+    pq.write_table(
+        table,
+        content,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=texts,
+        use_byte_stream_split=floats,
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        row_group_size=1 << 20,
+        store_schema=False,
+        write_page_checksum=True,
+    )
+    buffer = content.getvalue()
+    sha256 = hashlib.sha256(buffer).hexdigest()
+    finished = f"_finished-{key}-{sha256}-{table.num_rows}"
+    files.write_atomically(folder / finished, memoryview(buffer))
+    return PartFile(finished, key, sha256, table.num_rows, buffer.size)
+
+
+def _finished(folder: Path) -> list[PartFile]:
+    """The parts that a run finished and did not commit; their digests are in their names."""
+    found = []
+    for path in folder.glob("_finished-*"):
+        _, key, sha256, rows = path.name.split("-")
+        found.append(PartFile(path.name, key, sha256, int(rows), path.stat().st_size))
+    return found
+
+
+def _committed(folder: Path) -> tuple[PartFile, ...]:
+    try:
+        return open_dataset(folder).parts
+    except DatasetError:
+        return ()
+
+
+def _intact(folder: Path, part: PartFile) -> bool:
+    try:
+        return files.sha256(folder / part.file) == part.sha256
+    except OSError:
+        return False
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        with files.replacing(target) as temporary:
+            shutil.copyfile(source, temporary)

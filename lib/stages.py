@@ -1,0 +1,273 @@
+"""The two stages that make datasets: the archive to prices, and prices to features.
+
+Each is cut into parts by symbol; the work on one part is an object that a worker of any engine can run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib import dataset, features, paths, prices, progress
+from lib.archive import Archive, PriceFile, open_members
+from lib.dataset import Dataset, PartResult, PartTask
+from lib.engine import Engine
+
+
+class QuarantineError(RuntimeError):
+    """More rows were quarantined than ``ingest.max_quarantined_share`` allows."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What `ingest` made."""
+
+    prices: Dataset
+    quarantine: Dataset
+    files: Dataset
+
+
+@dataclass
+class IngestPart:
+    """The raw files of one part, to prices, quarantined rows and an account of each file.
+
+    Parameters
+    ----------
+    location : str
+        The archive's folder or ``.zip``.
+    base : str
+        The folder of the price files within it.
+    files : list of PriceFile
+        In symbol order.
+    """
+
+    location: str
+    base: str
+    files: Sequence[PriceFile]
+    _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
+    _ends: list[int] = field(default_factory=list, init=False, repr=False)
+    _sources: list[prices.Source] = field(default_factory=list, init=False, repr=False)
+
+    def read(self) -> str:
+        """Read and digest the files once, their rows joined into one buffer without a copy where they are regular."""
+        # Bodies are shorter than files by their headers; a file that grew since it was listed makes the buffer grow.
+        buffer = _buffer(sum(file.size for file in self.files) + 1)
+        self._ends, self._sources = [], []
+        end = 0
+        with open_members(Path(self.location)) as read:
+            for file in self.files:
+                name = self.base + file.name
+                length, sha256, body = _read_regular(Path(self.location), name, file.size, buffer, end)
+                size = length + len(prices.HEADER)
+                if body is None:
+                    body, sha256, size = _read_any(read, name)
+                    length = len(body.text)
+                    if end + length > len(buffer):
+                        buffer.extend(bytes(end + length - len(buffer)))
+                    buffer[end : end + length] = body.text
+                end += length
+                self._ends.append(end)
+                self._sources.append(
+                    prices.Source(
+                        file.name, file.symbol, file.security_name, sha256, size, body.refused, body.lines, body.set_aside
+                    )
+                )
+        self._joined = memoryview(buffer)[:end]
+        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.sha256}\t{s.refused}\n" for s in self._sources)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Parse what was read."""
+        parsed = prices.parse(self._sources, self._joined, self._ends)
+        self._joined = memoryview(b"")
+        return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
+
+
+@dataclass
+class FeaturesPart:
+    """One part of prices, to the same part of features."""
+
+    path: str
+    sha256: str
+    window: int
+    min_periods: int | None
+
+    def read(self) -> str:
+        """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
+        return self.sha256
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Read the part and add the features."""
+        table = dataset.read_part(Path(self.path), self.sha256, dictionaries=("Symbol", "Security Name"))
+        return {"features": features.add_features(table, self.window, self.min_periods)}
+
+
+def ingest(archive: Archive, study: paths.StudyPaths, max_quarantined_share: float = 0.01, engine: Engine | None = None) -> Ingested:
+    """Make the datasets of prices, of quarantined rows and of the raw files' accounts.
+
+    Parameters
+    ----------
+    archive : Archive
+    study : StudyPaths
+    max_quarantined_share : float
+        Of all raw rows.
+    engine : Engine, optional
+
+    Returns
+    -------
+    Ingested
+
+    Raises
+    ------
+    QuarantineError
+        Too many rows are quarantined, or none is left. The datasets of an earlier run stay as they were.
+    """
+    folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
+    by_symbol: dict[str, list[PriceFile]] = {}
+    for file in archive.files:
+        by_symbol.setdefault(file.symbol, []).append(file)
+    works = [
+        IngestPart(str(archive.location), archive.base, [file for symbol in part for file in by_symbol[symbol]])
+        for part in dataset.cut(sorted(by_symbol))
+    ]
+    code = dataset.code_digest([paths.LIB / "prices.py", paths.LIB / "dataset.py"], {})
+    weights = [sum(file.size for file in work.files) for work in works]
+    results = _make("ingest", works, weights, folders, code, engine)
+    _check_quarantine(results, study, max_quarantined_share)
+    made = dataset.commit(results, folders)
+    return Ingested(made["prices"], made["quarantine"], made["files"])
+
+
+def build_features(
+    study: paths.StudyPaths, window: int = 30, min_periods: int | None = None, engine: Engine | None = None
+) -> Dataset:
+    """Make the dataset of features from that of prices.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    window, min_periods : int
+        See `lib.features.add_features`.
+    engine : Engine, optional
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    lib.dataset.DatasetError
+        No prices, or prices that have changed since they were written.
+    """
+    source = dataset.open_dataset(study.prices)
+    folders = {"features": study.features}
+    works = [FeaturesPart(str(path), part.sha256, window, min_periods) for path, part in zip(source.paths, source.parts, strict=True)]
+    parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
+    code = dataset.code_digest([paths.LIB / "features.py", paths.LIB / "dataset.py"], parameters)
+    results = _make("features", works, [part.rows for part in source.parts], folders, code, engine)
+    return dataset.commit(results, folders)["features"]
+
+
+def _make(
+    title: str,
+    works: Sequence[dataset.Work],
+    weights: Sequence[int],
+    folders: Mapping[str, Path],
+    code: str,
+    engine: Engine | None,
+) -> list[PartResult]:
+    """Make all parts, the largest first so that no core waits for one at the end; the results in symbol order."""
+    tasks: list[PartTask] = dataset.tasks(works, folders, code)
+    largest_first = sorted(range(len(tasks)), key=lambda place: -weights[place])
+    results: dict[int, PartResult] = {}
+    with progress.bar(title, sum(weights), "B" if title == "ingest" else "rows") as advance:
+        for turn, result in (engine or Engine()).map(dataset.make_part, [tasks[place] for place in largest_first]):
+            place = largest_first[turn]
+            results[place] = result
+            advance(weights[place])
+    return [results[place] for place in range(len(tasks))]
+
+
+def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, most: float) -> None:
+    accounts = pa.concat_tables(
+        dataset.read_part(study.files / part.file, part.sha256) for part in (result.files["files"] for result in results)
+    )
+    read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
+    share = (read - kept) / read if read else 1.0
+    if share <= most and kept:
+        return
+    worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
+    lines = [
+        f"  {row['file']}: {row['rows_quarantined']:,} of {row['rows_read']:,} rows" + (f" ({row['refused']})" if row["refused"] else "")
+        for row in worst
+    ]
+    raise QuarantineError(
+        f"{read - kept:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
+        f"{most:.2%}. Worst files:\n" + "\n".join(lines) + "\nMend the files, or allow more: "
+        f"-p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
+    )
+
+
+_BUFFER = bytearray()
+
+
+def _buffer(size: int) -> bytearray:
+    """The worker's buffer, kept from part to part: fresh memory costs a page fault every 4 kB."""
+    global _BUFFER
+    if len(_BUFFER) < size:
+        _BUFFER = bytearray(size)
+    return _BUFFER
+
+
+def _read_regular(location: Path, name: str, size: int, buffer: bytearray, start: int) -> tuple[int, str, prices.Body | None]:
+    """Read a file's rows straight into ``buffer`` at ``start``; the body is None unless the file is as Kaggle writes them.
+
+    The header is read apart, so that the rows of one file stand right behind those of the file before.
+    """
+    header = bytearray(len(prices.HEADER))
+    length = size - len(header)
+    if length <= 0 or not location.is_dir():
+        return 0, "", None
+    try:
+        descriptor = os.open(location / name, os.O_RDONLY)
+    except OSError:
+        return 0, "", None
+    end = start + length
+    try:
+        with memoryview(buffer) as view:
+            # One byte more than is expected shows a file that grew.
+            read = os.preadv(descriptor, [header, view[start : end + 1]], 0)
+            regular = (
+                read == size
+                and header == prices.HEADER
+                and buffer[end - 1] == ord("\n")
+                and buffer[start] != ord("\n")
+                and buffer.find(b"\r", start, end) < 0
+                and buffer.find(b"\n\n", start, end) < 0
+            )
+            if not regular:
+                return 0, "", None
+            digest = hashlib.sha256(header)
+            digest.update(view[start:end])
+    except OSError:
+        return 0, "", None
+    finally:
+        os.close(descriptor)
+    return length, digest.hexdigest(), _REGULAR
+
+
+_REGULAR = prices.Body(b"")
+
+
+def _read_any(read: Callable[[str], bytes], name: str) -> tuple[prices.Body, str, int]:
+    try:
+        content = read(name)
+    except OSError as error:
+        return prices.Body(b"", f"unreadable file: {error.strerror or error}"), "", 0
+    return prices.split_body(content), hashlib.sha256(content).hexdigest(), len(content)
