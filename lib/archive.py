@@ -15,6 +15,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -212,9 +213,9 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     listed = []
     for row in rows:
         symbol, nasdaq = (row["Symbol"] or "").strip(), (row.get("NASDAQ Symbol") or "").strip()
-        name = (row["Security Name"] or "").strip()
+        name = row["Security Name"] or ""
         listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
-        if name:
+        if name.strip():  # kept as it is spelt, spaces and all
             by_nasdaq.setdefault(nasdaq, name)
             by_symbol.setdefault(symbol, name)
     return {**by_symbol, **by_nasdaq}, listed
@@ -330,3 +331,20 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
     """
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def fingerprint(archive: Archive) -> str:
+    """A digest of the archive's bytes, to tell whether anything in it has changed: of the zip, or of all its files."""
+    if archive.location.is_file():
+        return files.sha256(archive.location)
+    names = [archive.base + METADATA, *(archive.base + file.name for file in archive.files)]
+    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to the other threads
+        digests = pool.map(lambda name: _digest_or_error(archive.location / name), names)
+        return digest(zip(names, digests, strict=True))
+
+
+def _digest_or_error(path: Path) -> str:
+    try:
+        return files.sha256(path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"

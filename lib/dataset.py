@@ -22,7 +22,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib import files
+from lib import files, progress
+from lib.engine import Engine
 
 MANIFEST = "_manifest.json"
 SYMBOLS_A_PART = 512  # at most; about 1 M rows on average at the length of Kaggle's files
@@ -205,16 +206,48 @@ def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def tasks(works: Sequence[Work], folders: Mapping[str, Path], code: str) -> list[PartTask]:
-    """The parts to make, each told which parts earlier runs have made."""
-    known: dict[str, dict[str, PartFile]] = {}
-    for name, folder in folders.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in [*_committed(folder), *_finished(folder)]:
-            known.setdefault(part.key, {})[name] = part
-    whole = {key: parts for key, parts in known.items() if parts.keys() == folders.keys()}
+def build(
+    title: str,
+    works: Sequence[Work],
+    sizes: Sequence[int],
+    unit: str,
+    folders: Mapping[str, Path],
+    code: str,
+    engine: Engine,
+) -> list[PartResult]:
+    """Make every part that is not there yet.
+
+    Parameters
+    ----------
+    title : str
+        What the progress bar calls the work.
+    works : sequence of Work
+        One a part, in symbol order.
+    sizes : sequence of int
+        How much each part's input is, in ``unit``: the largest go first, so that no core waits for one at the end.
+    unit : str
+    folders : dict of str to pathlib.Path
+        Where the tables of each name go.
+    code : str
+        See `code_digest`.
+    engine : Engine
+
+    Returns
+    -------
+    list of PartResult
+        In symbol order, finished and not yet seen by readers: see `commit`.
+    """
+    known = _known(folders)
     places = {name: str(folder) for name, folder in folders.items()}
-    return [PartTask(work, places, code, whole) for work in works]
+    largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
+    results: dict[int, PartResult] = {}
+    with progress.bar(title, sum(sizes), unit) as advance:
+        for turn, result in engine.map(
+            make_part, [PartTask(works[place], places, code, known) for place in largest_first]
+        ):
+            results[largest_first[turn]] = result
+            advance(sizes[largest_first[turn]])
+    return [results[place] for place in range(len(works))]
 
 
 def make_part(task: PartTask) -> PartResult:
@@ -257,6 +290,16 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
                 path.unlink()
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
+
+
+def _known(folders: Mapping[str, Path]) -> dict[str, dict[str, PartFile]]:
+    """The parts that earlier runs made in every folder, by key."""
+    known: dict[str, dict[str, PartFile]] = {}
+    for name, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in [*_finished(folder), *_committed(folder)]:
+            known.setdefault(part.key, {})[name] = part
+    return {key: parts for key, parts in known.items() if parts.keys() == folders.keys()}
 
 
 def _write(folder: Path, key: str, table: pa.Table) -> PartFile:

@@ -65,7 +65,9 @@ def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), changes])
 
 
-def moving_average(volume: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.float64]:
+def moving_average(
+    volume: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], window: int
+) -> npt.NDArray[np.float64]:
     """Mean of each row's window.
 
     The sums are exact: 64-bit integers, whose running total may wrap around without harm since only its differences
@@ -101,7 +103,9 @@ def moving_average(volume: npt.NDArray[np.int64], starts: npt.NDArray[np.int64],
     return _window_sums(volume, count) / count
 
 
-def rolling_median(values: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.float64]:
+def rolling_median(
+    values: npt.NDArray[np.float64], starts: npt.NDArray[np.int64], window: int
+) -> npt.NDArray[np.float64]:
     """Median of each row's window; of an even number of rows, the mean of the middle two.
 
     Parameters
@@ -125,10 +129,7 @@ def rolling_median(values: npt.NDArray[np.float64], starts: npt.NDArray[np.int64
     rows = len(values)
     if window == 1 or rows == 0:
         return values.copy()
-    if rows < window:
-        median = np.empty(rows)
-    else:
-        median = bottleneck.move_median(values, window, 1)
+    median = np.empty(rows) if rows < window else bottleneck.move_median(values, window, 1)
     for start, end in zip(starts, [*starts[1:], rows], strict=True):
         head = values[start : min(start + window - 1, end)]
         median[start : start + len(head)] = bottleneck.move_median(head, len(head), 1)

@@ -45,7 +45,9 @@ class Compute(Section):
     engine: Literal["local", "spark"] = Field("local", description="`local` worker processes, or `spark`. Same bytes.")
     workers: int = Field(0, ge=0, le=1024, description="Worker processes of the local engine; 0: one a core.")
     spark_master: str = Field(
-        "local[2]", min_length=1, description="Spark's master URL: `local[2]`, `spark://host:7077`, `yarn`, `k8s://...`."
+        "local[2]",
+        min_length=1,
+        description="Spark's master URL: `local[2]`, `spark://host:7077`, `yarn`, `k8s://...`.",
     )
 
 
@@ -60,7 +62,9 @@ class Ingest(Section):
 class Features(Section):
     """02_features: prices to features."""
 
-    window: int = Field(30, ge=1, le=10_000, description="Length of both windows, in rows (trading days) of one symbol.")
+    window: int = Field(
+        30, ge=1, le=10_000, description="Length of both windows, in rows (trading days) of one symbol."
+    )
     min_periods: int | None = Field(
         None,
         ge=1,
@@ -72,7 +76,9 @@ class Features(Section):
     @model_validator(mode="after")
     def _periods_fit_window(self) -> Features:
         if self.min_periods is not None and self.min_periods > self.window:
-            raise ValueError(f"min_periods is {self.min_periods}, more than window, {self.window}; set it to null or 1..{self.window}")
+            raise ValueError(
+                f"min_periods is {self.min_periods}, more than window, {self.window}; set it to null or 1..{self.window}"
+            )
         return self
 
 
@@ -80,7 +86,8 @@ class Train(Section):
     """03_train: features to a model."""
 
     model: Literal["ratio_boosting", "forest"] = Field(
-        "ratio_boosting", description="`ratio_boosting`: the ratio of Volume to its average; `forest`: the reference random forest."
+        "ratio_boosting",
+        description="`ratio_boosting`: the ratio of Volume to its average; `forest`: the reference random forest.",
     )
     objective: Literal["absolute", "squared"] = Field(
         "absolute", description="The error that is made small: `absolute` (MAE) or `squared` (RMSE)."
@@ -213,7 +220,9 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             values[section] = {}
             if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
                 continue
-            for key_node, value_node in _items(keys_node, f"{place}: {section}", f"keys of {section}, such as `key: value`"):
+            for key_node, value_node in _items(
+                keys_node, f"{place}: {section}", f"keys of {section}, such as `key: value`"
+            ):
                 key = f"{section}.{key_node.value}"
                 place = f"{path}, line {key_node.start_mark.line + 1}"
                 if key in places:
@@ -284,7 +293,9 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
         raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
     texts = annotation is str or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
     if node.style in ("'", '"') and not texts:
-        raise ParamsError(f"{place}: {key} is the string {node.value!r}, where a number is expected; write it without quotes")
+        raise ParamsError(
+            f"{place}: {key} is the string {node.value!r}, where a number is expected; write it without quotes"
+        )
     return node.value
 
 
@@ -303,7 +314,9 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
             place = places.get(key, str(path))
             if "." in key:
                 field = _field(*key.split(".", 1), place)
-                messages.append(f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}")
+                messages.append(
+                    f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}"
+                )
             else:
                 messages.append(f"{place}: {key}: {problem['msg'].removeprefix('Value error, ')}")
         raise ParamsError("\n".join(messages)) from None

@@ -135,6 +135,20 @@ class StudyPaths:
         """Held while a run writes here."""
         return self.folder / ".lock"
 
+    @property
+    def lock_holder(self) -> Path:
+        """Who holds the lock, for the message of a second run."""
+        return self.folder / ".lock_holder"
+
+    @property
+    def history(self) -> Path:
+        """One line a run."""
+        return self.folder / "history.jsonl"
+
+    def stage_record(self, stage: str) -> Path:
+        """What ``stage`` was made of, and what it made: the stage cache."""
+        return self.folder / "stages" / f"{stage}.json"
+
     def notebook(self, stage: str) -> Path:
         """The executed notebook of ``stage``, such as ``01_ingest``."""
         return self.notebooks / f"{stage}.ipynb"

@@ -33,7 +33,9 @@ SCHEMA = pa.schema(
         ("Volume", pa.int64()),
     ]
 )
-QUARANTINE_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+QUARANTINE_SCHEMA = pa.schema(
+    [("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
+)
 FILES_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -160,12 +162,15 @@ def split_body(content: bytes) -> Body:
     found = [name.strip(' \t"') for name in header.split(",")]
     if tuple(found) != COLUMNS:
         expected = ",".join(COLUMNS)
-        reason = "empty file" if not content.strip() else f"wrong header: {_shortened(header, 200)!r}, expected {expected!r}"
+        reason = (
+            "empty file" if not content.strip() else f"wrong header: {_shortened(header, 200)!r}, expected {expected!r}"
+        )
         return Body(b"", reason, None, tuple((number, _text(line)) for number, line in rows))
     if not rows:
         return Body(b"", "no rows: the header stands alone")
     return Body(
-        b"".join(line + b"\n" for _, line in rows), lines=np.fromiter((number for number, _ in rows), np.int64, len(rows))
+        b"".join(line + b"\n" for _, line in rows),
+        lines=np.fromiter((number for number, _ in rows), np.int64, len(rows)),
     )
 
 
@@ -278,7 +283,11 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
         return f"negative volume: {_shortened(fields[6], 40)!r}"
     exact = int(volume) if volume < _EXACT and volume.is_integer() else _whole(fields[6])
     if exact is None:
-        return f"fractional volume: {_shortened(fields[6], 40)!r}" if volume < _EXACT else f"volume too large: {fields[6][:40]!r}"
+        return (
+            f"fractional volume: {_shortened(fields[6], 40)!r}"
+            if volume < _EXACT
+            else f"volume too large: {fields[6][:40]!r}"
+        )
     opening, high, low, close, adjusted = numbers
     return date, opening, high, low, close, adjusted, exact
 
@@ -305,7 +314,9 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
     return None if earliest is not None and earliest < _FIRST_DATE else table
 
 
-def _parse_files(joined: memoryview, starts: Sequence[int], ends: Sequence[int], per_file: npt.NDArray[np.int64]) -> _Rows:
+def _parse_files(
+    joined: memoryview, starts: Sequence[int], ends: Sequence[int], per_file: npt.NDArray[np.int64]
+) -> _Rows:
     rows = _Rows()
     total = int(per_file.sum())
     if total == 0:
@@ -418,7 +429,7 @@ def _prices(
     sources: Sequence[Source],
     table: pa.Table,
     file_of_row: npt.NDArray[np.int32],
-    symbols: list[str],
+    symbols: list[str | None],
     symbol_of_file: npt.NDArray[np.int32],
 ) -> pa.Table:
     names, name_of_file = _codes([source.security_name for source in sources])
@@ -444,8 +455,13 @@ def _quarantine(sources: Sequence[Source], bad: dict[int, str], raw: _RawRows) -
         line = position + 2 if lines_of_file is None else int(lines_of_file[position])
         records.append((number, line, reason, _text(raw.line(row))))
     records.sort(key=lambda record: (record[0], record[1] or 0))
-    columns = [[sources[number].file for number, *_ in records], *([record[i] for record in records] for i in (1, 2, 3))]
-    return pa.table([pa.array(c, t) for c, t in zip(columns, QUARANTINE_SCHEMA.types, strict=True)], schema=QUARANTINE_SCHEMA)
+    columns = [
+        [sources[number].file for number, *_ in records],
+        *([record[i] for record in records] for i in (1, 2, 3)),
+    ]
+    return pa.table(
+        [pa.array(c, t) for c, t in zip(columns, QUARANTINE_SCHEMA.types, strict=True)], schema=QUARANTINE_SCHEMA
+    )
 
 
 def _files(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -28,7 +31,16 @@ def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     callable
         Takes how much more was done.
     """
-    console = Console(file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        console = Console(file=sys.stderr)
+        if terminal := os.environ.get("STUDY_TERMINAL"):
+            # In a kernel: the terminal of the command that runs the study.
+            with contextlib.suppress(OSError):
+                console = Console(file=stack.enter_context(Path(terminal).open("w")), force_terminal=True)
+        yield from _bar(console, title, total, unit)
+
+
+def _bar(console: Console, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),

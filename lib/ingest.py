@@ -1,7 +1,4 @@
-"""The two stages that make datasets: the archive to prices, and prices to features.
-
-Each is cut into parts by symbol; the work on one part is an object that a worker of any engine can run.
-"""
+"""The raw archive to the dataset of prices, part by part: read, digest, parse, account for every row."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import dataset, features, paths, prices, progress
+from lib import dataset, paths, prices
 from lib.archive import Archive, PriceFile, open_members
-from lib.dataset import Dataset, PartResult, PartTask
+from lib.dataset import Dataset, PartResult
 from lib.engine import Engine
 
 
@@ -75,7 +72,14 @@ class IngestPart:
                 self._ends.append(end)
                 self._sources.append(
                     prices.Source(
-                        file.name, file.symbol, file.security_name, sha256, size, body.refused, body.lines, body.set_aside
+                        file.name,
+                        file.symbol,
+                        file.security_name,
+                        sha256,
+                        size,
+                        body.refused,
+                        body.lines,
+                        body.set_aside,
                     )
                 )
         self._joined = memoryview(buffer)[:end]
@@ -89,26 +93,9 @@ class IngestPart:
         return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
 
 
-@dataclass
-class FeaturesPart:
-    """One part of prices, to the same part of features."""
-
-    path: str
-    sha256: str
-    window: int
-    min_periods: int | None
-
-    def read(self) -> str:
-        """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
-        return self.sha256
-
-    def tables(self) -> Mapping[str, pa.Table]:
-        """Read the part and add the features."""
-        table = dataset.read_part(Path(self.path), self.sha256, dictionaries=("Symbol", "Security Name"))
-        return {"features": features.add_features(table, self.window, self.min_periods)}
-
-
-def ingest(archive: Archive, study: paths.StudyPaths, max_quarantined_share: float = 0.01, engine: Engine | None = None) -> Ingested:
+def ingest(
+    archive: Archive, study: paths.StudyPaths, max_quarantined_share: float = 0.01, engine: Engine | None = None
+) -> Ingested:
     """Make the datasets of prices, of quarantined rows and of the raw files' accounts.
 
     Parameters
@@ -137,66 +124,17 @@ def ingest(archive: Archive, study: paths.StudyPaths, max_quarantined_share: flo
         for part in dataset.cut(sorted(by_symbol))
     ]
     code = dataset.code_digest([paths.LIB / "prices.py", paths.LIB / "dataset.py"], {})
-    weights = [sum(file.size for file in work.files) for work in works]
-    results = _make("ingest", works, weights, folders, code, engine)
+    sizes = [sum(file.size for file in work.files) for work in works]
+    results = dataset.build("ingest", works, sizes, "B", folders, code, engine or Engine())
     _check_quarantine(results, study, max_quarantined_share)
     made = dataset.commit(results, folders)
     return Ingested(made["prices"], made["quarantine"], made["files"])
 
 
-def build_features(
-    study: paths.StudyPaths, window: int = 30, min_periods: int | None = None, engine: Engine | None = None
-) -> Dataset:
-    """Make the dataset of features from that of prices.
-
-    Parameters
-    ----------
-    study : StudyPaths
-    window, min_periods : int
-        See `lib.features.add_features`.
-    engine : Engine, optional
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    lib.dataset.DatasetError
-        No prices, or prices that have changed since they were written.
-    """
-    source = dataset.open_dataset(study.prices)
-    folders = {"features": study.features}
-    works = [FeaturesPart(str(path), part.sha256, window, min_periods) for path, part in zip(source.paths, source.parts, strict=True)]
-    parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
-    code = dataset.code_digest([paths.LIB / "features.py", paths.LIB / "dataset.py"], parameters)
-    results = _make("features", works, [part.rows for part in source.parts], folders, code, engine)
-    return dataset.commit(results, folders)["features"]
-
-
-def _make(
-    title: str,
-    works: Sequence[dataset.Work],
-    weights: Sequence[int],
-    folders: Mapping[str, Path],
-    code: str,
-    engine: Engine | None,
-) -> list[PartResult]:
-    """Make all parts, the largest first so that no core waits for one at the end; the results in symbol order."""
-    tasks: list[PartTask] = dataset.tasks(works, folders, code)
-    largest_first = sorted(range(len(tasks)), key=lambda place: -weights[place])
-    results: dict[int, PartResult] = {}
-    with progress.bar(title, sum(weights), "B" if title == "ingest" else "rows") as advance:
-        for turn, result in (engine or Engine()).map(dataset.make_part, [tasks[place] for place in largest_first]):
-            place = largest_first[turn]
-            results[place] = result
-            advance(weights[place])
-    return [results[place] for place in range(len(tasks))]
-
-
 def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, most: float) -> None:
     accounts = pa.concat_tables(
-        dataset.read_part(study.files / part.file, part.sha256) for part in (result.files["files"] for result in results)
+        dataset.read_part(study.files / part.file, part.sha256)
+        for part in (result.files["files"] for result in results)
     )
     read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
     share = (read - kept) / read if read else 1.0
@@ -204,7 +142,8 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
         return
     worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
     lines = [
-        f"  {row['file']}: {row['rows_quarantined']:,} of {row['rows_read']:,} rows" + (f" ({row['refused']})" if row["refused"] else "")
+        f"  {row['file']}: {row['rows_quarantined']:,} of {row['rows_read']:,} rows"
+        + (f" ({row['refused']})" if row["refused"] else "")
         for row in worst
     ]
     raise QuarantineError(
@@ -225,7 +164,9 @@ def _buffer(size: int) -> bytearray:
     return _BUFFER
 
 
-def _read_regular(location: Path, name: str, size: int, buffer: bytearray, start: int) -> tuple[int, str, prices.Body | None]:
+def _read_regular(
+    location: Path, name: str, size: int, buffer: bytearray, start: int
+) -> tuple[int, str, prices.Body | None]:
     """Read a file's rows straight into ``buffer`` at ``start``; the body is None unless the file is as Kaggle writes them.
 
     The header is read apart, so that the rows of one file stand right behind those of the file before.

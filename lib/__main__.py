@@ -1,0 +1,113 @@
+"""The command line: ``python -m lib run`` and its sisters; ``run_all.sh`` and ``serve.sh`` call it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from lib import params as study_params
+from lib import paths
+
+EXIT_CODES = """\
+exit codes: 0 done; 1 a stage failed; 2 wrong params, archive or command; 3 another run holds the study;
+130 interrupted (Ctrl-C); 143 terminated"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    if options.command == "run":
+        return _run(options)
+    from lib import serving
+
+    return serving.main(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib", description="Run, and serve, studies of daily market data.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        prog="bash run_all.sh",
+        help="run a study",
+        description="Run a study: raw prices to datasets, a model and reports, in outputs/STUDY.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument(
+        "studies",
+        nargs="*",
+        metavar="STUDY",
+        help="a study's name (params/STUDY.yaml) or the path of a params file; sample unless named",
+    )
+    run.add_argument(
+        "-p",
+        dest="overrides",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="set a param for this run, such as: -p features.window 20",
+    )
+    run.add_argument("--from", dest="start", metavar="STAGE", help="run from this stage on, such as 03_train")
+    run.add_argument("--only", metavar="STAGE", help="run this stage alone")
+    run.add_argument("--force", action="store_true", help="run every stage, changed or not")
+    run.add_argument("--explain", action="store_true", help="say for each stage why it runs or not")
+    run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lib import pipeline
+
+    caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
+    try:
+        chosen = pipeline.Options(
+            start=pipeline.stage_name(options.start) if options.start else None,
+            only=pipeline.stage_name(options.only) if options.only else None,
+            force=options.force,
+            explain=options.explain,
+            wait=options.wait,
+        )
+        # Every params file is checked before the first study starts.
+        studies = []
+        for named in options.studies or ["sample"]:
+            path = _params_path(named, caller)
+            studies.append((study_params.study_name(path), study_params.load(path, options.overrides)))
+        for name, params in studies:
+            pipeline.run_study(name, params, chosen, caller)
+    except study_params.ParamsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return pipeline.REFUSED
+    except pipeline.StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("interrupted; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _params_path(named: str, caller: Path) -> Path:
+    """The params file that a word of the command line means: a study's name, or a path."""
+    if named.endswith((".yaml", ".yml")) or "/" in named:
+        given = Path(named).expanduser()
+        candidates = [caller / given, paths.ROOT / given]
+        return next((path for path in candidates if path.exists()), given)
+    return paths.params_file(named)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    # As an exception, so that kernels, workers and the lock are let go on the way out.
+    print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""What a stage depends on, and whether it must run: the stage cache.
+
+A stage's ingredients are its notebook's code cells, the modules of ``lib`` that those import (found by following the
+imports), its parameters, its input artifacts and the lock of the packages. When none has changed, and the artifacts
+that it made are still what it made, it need not run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import files, paths
+from lib.params import STAGES, Params, stage_parameters
+
+# Who computes does not change what is computed.
+_NO_INGREDIENT = {"study", *(key for key in Params().compute.model_dump())}
+
+# What a stage reads and makes, by the names of `lib.paths.StudyPaths`.
+INPUTS: dict[str, tuple[str, ...]] = {
+    "01_ingest": (),  # and the raw archive
+    "02_features": ("prices",),
+    "03_train": ("features",),
+    "04_evaluate": ("features", "model"),
+}
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "01_ingest": ("prices", "quarantine", "files"),
+    "02_features": ("features",),
+    "03_train": ("model",),
+    "04_evaluate": ("metrics",),
+}
+# What a stage's report shows without its parameters saying so: the page is made anew when its maker changes.
+_ALWAYS = ("lib.report",)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a stage was made of, and what it made: SHA-256 digests, or parameters' values, by name.
+
+    Parameters
+    ----------
+    ingredients : dict of str to str
+    artifacts : dict of str to str
+        By path within the study's folder.
+    """
+
+    ingredients: Mapping[str, str]
+    artifacts: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """One digest of all ingredients."""
+        return hashlib.sha256(json.dumps(dict(self.ingredients), sort_keys=True).encode()).hexdigest()
+
+
+def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str) -> dict[str, str]:
+    """Everything that decides what ``stage`` makes.
+
+    Parameters
+    ----------
+    stage : str
+        A key of `lib.params.STAGES`; the stages before it have been run.
+    params : Params
+    study : StudyPaths
+    archive_digest : str
+        Of the raw archive, for the first stage.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    notebook = paths.stage_notebook(stage)
+    code = notebook_code(notebook)
+    found = {f"notebooks/{notebook.name}": hashlib.sha256(code.encode()).hexdigest()}
+    for module in imported_modules(code, paths.LIB, _ALWAYS):
+        found[f"lib/{module.relative_to(paths.LIB).as_posix()}"] = files.sha256(module)
+    for key, value in stage_parameters(params, stage, study.name).items():
+        if key not in _NO_INGREDIENT:
+            section = next(section for section in STAGES[stage] if key in type(getattr(params, section)).model_fields)
+            found[f"params {section}.{key}"] = json.dumps(value)
+    found["requirements.lock"] = files.sha256(paths.LOCK)
+    if stage == "01_ingest":
+        found["raw archive"] = archive_digest
+    for name in INPUTS[stage]:
+        for path in artifact_files(getattr(study, name)):
+            found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
+    return found
+
+
+def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
+    """Digest what ``stage`` made, its executed notebook and its report among it, by path within the study's folder."""
+    made = [getattr(study, name) for name in OUTPUTS[stage]] + [study.notebook(stage), study.report(stage)]
+    return {
+        path.relative_to(study.folder).as_posix(): files.sha256(path)
+        for whole in made
+        for path in artifact_files(whole)
+    }
+
+
+def artifact_files(artifact: Path) -> list[Path]:
+    """The files of an artifact, which is a file or a folder; none when it is not there."""
+    if artifact.is_dir():
+        return sorted(path for path in artifact.rglob("*") if path.is_file())
+    return [artifact] if artifact.is_file() else []
+
+
+def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now: Mapping[str, str]) -> list[str]:
+    """Why a stage must run; none when it need not.
+
+    Parameters
+    ----------
+    now : dict of str to str
+        The stage's ingredients.
+    before : Record or None
+        The record of its last run.
+    artifacts_now : dict of str to str
+        What there is now of what it made.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> before = Record({"params features.window": "30"}, {"a.parquet": "1"})
+    >>> reasons_to_run({"params features.window": "20"}, before, {"a.parquet": "1"})
+    ['params features.window: 30 -> 20']
+    >>> reasons_to_run({"params features.window": "30"}, before, {})
+    ['output a.parquet is missing']
+    """
+    if before is None:
+        return ["it has not run yet"]
+    reasons = []
+    for name in sorted(now.keys() | before.ingredients.keys()):
+        old, new = before.ingredients.get(name), now.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            reasons.append(f"{name} is {'new' if old is None else 'gone'}")
+        elif name.startswith("params "):
+            reasons.append(f"{name}: {old} -> {new}")
+        else:
+            reasons.append(f"{name} changed")
+    for path, digest in before.artifacts.items():
+        if path not in artifacts_now:
+            reasons.append(f"output {path} is missing")
+        elif artifacts_now[path] != digest:
+            reasons.append(f"output {path} was changed")
+    reasons += [f"output {path} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())]
+    return reasons
+
+
+def read_record(path: Path) -> Record | None:
+    """The record that `write_record` wrote; None when there is none, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Record(dict(content["ingredients"]), dict(content["artifacts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Keep the record of a finished stage."""
+    content = {"ingredients": dict(record.ingredients), "artifacts": dict(record.artifacts)}
+    files.write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def notebook_code(notebook: Path) -> str:
+    """The code cells of a notebook, one after the other: prose, outputs and metadata do not count."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def imported_modules(code: str, lib: Path, always: Iterable[str] = ()) -> list[Path]:
+    """The modules of ``lib`` that ``code`` imports, and those that they import, and so on, in order of their names."""
+    found: set[Path] = set()
+    waiting = [path for name in (*_imports(code), *always) if (path := _module_path(name, lib))]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [
+                module for name in _imports(path.read_text(encoding="utf-8")) if (module := _module_path(name, lib))
+            ]
+    return sorted(found)
+
+
+def _imports(code: str) -> Iterable[str]:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_path(name: str, lib: Path) -> Path | None:
+    package, _, module = name.partition(".")
+    path = lib / f"{module.replace('.', '/')}.py"
+    return path if package == "lib" and module and path.is_file() else None

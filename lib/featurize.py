@@ -1,0 +1,66 @@
+"""The dataset of prices to the dataset of features, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from lib import dataset, features, paths
+from lib.dataset import Dataset
+from lib.engine import Engine
+
+
+@dataclass
+class FeaturesPart:
+    """One part of prices, to the same part of features."""
+
+    path: str
+    sha256: str
+    window: int
+    min_periods: int | None
+
+    def read(self) -> str:
+        """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
+        return self.sha256
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Read the part and add the features."""
+        table = dataset.read_part(Path(self.path), self.sha256, dictionaries=("Symbol", "Security Name"))
+        return {"features": features.add_features(table, self.window, self.min_periods)}
+
+
+def build_features(
+    study: paths.StudyPaths, window: int = 30, min_periods: int | None = None, engine: Engine | None = None
+) -> Dataset:
+    """Make the dataset of features from that of prices.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    window, min_periods : int
+        See `lib.features.add_features`.
+    engine : Engine, optional
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    lib.dataset.DatasetError
+        No prices, or prices that have changed since they were written.
+    """
+    source = dataset.open_dataset(study.prices)
+    folders = {"features": study.features}
+    works = [
+        FeaturesPart(str(path), part.sha256, window, min_periods)
+        for path, part in zip(source.paths, source.parts, strict=True)
+    ]
+    parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
+    code = dataset.code_digest([paths.LIB / "features.py", paths.LIB / "dataset.py"], parameters)
+    sizes = [part.rows for part in source.parts]
+    results = dataset.build("features", works, sizes, "rows", folders, code, engine or Engine())
+    return dataset.commit(results, folders)["features"]

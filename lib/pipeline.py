@@ -1,0 +1,400 @@
+"""Run a study: its notebooks in order through papermill, their reports, the index page and the record of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from lib import archive, cache, files, paths, provenance
+from lib.params import STAGES, Params, stage_parameters
+
+FAILED, REFUSED, LOCKED = (
+    1,
+    2,
+    3,
+)  # exit codes: a stage failed; params or archive are wrong; another run holds the study
+
+
+class StudyError(RuntimeError):
+    """A run that cannot start or go on; ``code`` is the command's exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Parameters
+    ----------
+    start : str or None
+        Run from this stage on, whatever the cache says.
+    only : str or None
+        Run this stage alone.
+    force : bool
+        Run every stage.
+    explain : bool
+        Say for each stage why it runs or not.
+    wait : bool
+        Wait for another run of the study instead of giving up.
+    """
+
+    start: str | None = None
+    only: str | None = None
+    force: bool = False
+    explain: bool = False
+    wait: bool = False
+
+
+@dataclass
+class StageRun:
+    """One stage of a run, as `run.json` tells of it."""
+
+    name: str
+    status: str
+    seconds: float
+    peak_memory_bytes: int
+    reasons: list[str] = field(default_factory=list)
+    key: str = ""
+
+
+def run_study(name: str, params: Params, options: Options, caller: Path | None = None) -> None:
+    """Run a study.
+
+    Parameters
+    ----------
+    name : str
+        The study's name: its outputs go to ``outputs/NAME``.
+    params : Params
+    options : Options
+    caller : pathlib.Path, optional
+        The folder that a relative ``archive.source`` may also start at.
+
+    Raises
+    ------
+    StudyError
+        The archive is not one, another run holds the study, or a stage failed. Its text is what the user reads.
+    """
+    study = paths.StudyPaths(name)
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    try:
+        study.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
+    with _locked(study, options.wait, console):
+        _prepare_environment()
+        params = _locate_archive(params, caller)
+        try:
+            raw = archive.open_archive(params.archive.source, study)
+        except archive.ArchiveError as error:
+            raise StudyError(str(error), REFUSED) from None
+        archive_digest = archive.fingerprint(raw)
+        started = datetime.datetime.now(datetime.UTC)
+        runs = []
+        console.print(f"[bold]{name}[/bold]: {len(raw.files):,} price files")
+        for number, stage in enumerate(STAGES, start=1):
+            run = _run_stage(stage, f"\\[{number}/{len(STAGES)}]", params, study, archive_digest, options, console)
+            runs.append(run)
+        record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
+        files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
+        _write_index(study, record)
+        with study.history.open("a", encoding="utf-8") as history:
+            history.write(json.dumps(provenance.history_line(record)) + "\n")
+        ran = [run.name for run in runs if run.status == "run"]
+        console.print(
+            f"done: {len(ran)} of {len(runs)} stages run, the rest unchanged. Open {_relative(study.index)}"
+            if ran
+            else f"done: nothing had changed. Open {_relative(study.index)}"
+        )
+
+
+def _run_stage(
+    stage: str,
+    title: str,
+    params: Params,
+    study: paths.StudyPaths,
+    archive_digest: str,
+    options: Options,
+    console: Console,
+) -> StageRun:
+    record_path = study.stage_record(stage)
+    wanted = cache.ingredients(stage, params, study, archive_digest)
+    before = cache.read_record(record_path)
+    stages = list(STAGES)
+    reasons = cache.reasons_to_run(wanted, before, cache.artifacts(stage, study))
+    if options.only == stage or options.force:
+        reasons = ["--only" if options.only == stage else "--force", *reasons]
+    elif options.only:
+        reasons = []
+    elif options.start and stages.index(stage) >= stages.index(options.start):
+        reasons = ["--from", *reasons]
+    elif options.start:
+        reasons = []
+    if not reasons:
+        console.print(f"{title} {stage:<12} unchanged", style="dim")
+        if options.explain:
+            why = "not asked for" if options.only or options.start else "nothing it depends on has changed"
+            console.print(f"        {why}", style="dim")
+        previous = before or cache.Record({}, {})
+        return StageRun(stage, "unchanged", 0.0, 0, [], previous.key)
+    if options.explain:
+        for reason in reasons:
+            console.print(f"{title} {stage}: {reason}")
+    # From here until the new record is written the stage counts as not run, whatever happens.
+    record_path.unlink(missing_ok=True)
+    begin = time.monotonic()
+    with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
+        _execute(stage, params, study, peak)
+        _write_report(stage, study)
+    record = cache.Record(wanted, cache.artifacts(stage, study))
+    cache.write_record(record_path, record)
+    seconds = time.monotonic() - begin
+    console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
+    return StageRun(stage, "run", round(seconds, 2), peak.bytes, reasons, record.key)
+
+
+def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -> None:
+    """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
+    import nbformat
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    target = study.notebook(stage)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    running = target.with_name(f"_{target.name}")
+    failure: StudyError | None = None
+    try:
+        papermill.execute_notebook(
+            paths.stage_notebook(stage),
+            running,
+            parameters=stage_parameters(params, stage, study.name),
+            kernel_name="python3",
+            cwd=paths.ROOT,
+            progress_bar=False,
+            log_output=False,
+            execution_timeout=params.run.stage_timeout,
+            start_timeout=120,
+        )
+    except PapermillExecutionError as error:
+        failure = _failure(stage, study, f"cell {error.exec_count}: {error.ename}: {error.evalue}")
+    except CellTimeoutError:
+        failure = _failure(
+            stage,
+            study,
+            f"a cell took longer than run.stage_timeout, {params.run.stage_timeout} s; allow more with -p run.stage_timeout",
+        )
+    except DeadKernelError:
+        failure = _failure(
+            stage,
+            study,
+            f"its kernel died; it and its workers held {peak.bytes / 2**20:,.0f} MiB at most. The likely cause is memory: "
+            "run with fewer workers (-p compute.workers 1)",
+        )
+    finally:
+        if running.exists():
+            notebook = nbformat.read(running, as_version=4)
+            files.write_atomically(target, nbformat.writes(normalised(notebook)) + "\n")
+            running.unlink()
+    if failure:
+        raise failure
+
+
+def normalised(notebook: Any) -> Any:
+    """Take from an executed notebook what differs between two runs of the same: times, paths of this machine.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The same object, changed.
+    """
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
+        if cell.cell_type == "code":
+            cell.outputs = [_without_paths(output) for output in cell.outputs]
+    return notebook
+
+
+def _without_paths(value: Any) -> Any:
+    """``value`` with the repository's and the outputs' folders cut from its texts."""
+    if isinstance(value, str):
+        value = value.replace(f"{paths.outputs()}/", "outputs/").replace(f"{paths.ROOT}/", "")
+        return value.replace(str(paths.ROOT), ".").replace(str(Path.home()), "~")
+    if isinstance(value, dict):
+        for key in value:
+            value[key] = _without_paths(value[key])
+        return value
+    return [_without_paths(item) for item in value] if isinstance(value, list) else value
+
+
+def _failure(stage: str, study: paths.StudyPaths, what: str) -> StudyError:
+    kept = [name for name in STAGES if list(STAGES).index(name) < list(STAGES).index(stage)]
+    return StudyError(
+        f"{stage} failed: {what}\n"
+        f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
+        f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
+        f"  to go on, once it is mended: bash run_all.sh {study.name}",
+        FAILED,
+    )
+
+
+def _write_report(stage: str, study: paths.StudyPaths) -> None:
+    from lib import report
+
+    report.write_report(study.notebook(stage), study.report(stage), study.name)
+
+
+def _write_index(study: paths.StudyPaths, record: dict[str, Any]) -> None:
+    from lib import report
+
+    metrics = json.loads(study.metrics.read_text(encoding="utf-8")) if study.metrics.exists() else {}
+    report.write_index(study.name, record, metrics)
+
+
+def _prepare_environment() -> None:
+    """Settings that the kernels inherit."""
+    # The kernel of this environment, not one that the user has installed under the same name.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    # A kernel's own progress bars go to the user's terminal, if there is one.
+    if sys.stderr.isatty():
+        os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
+
+
+def _locate_archive(params: Params, caller: Path | None) -> Params:
+    """Keep the archive's absolute path out of the notebooks: they get its name, and the environment the place."""
+    os.environ.pop("STUDY_ARCHIVE", None)
+    source = params.archive.source
+    if source in ("sample", "kaggle"):
+        return params
+    location = Path(source).expanduser()
+    candidates = [location] if location.is_absolute() else [paths.ROOT / location, (caller or paths.ROOT) / location]
+    found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
+    os.environ["STUDY_ARCHIVE"] = str(found.resolve())
+    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.resolve().name})})
+
+
+@contextlib.contextmanager
+def _locked(study: paths.StudyPaths, wait: bool, console: Console) -> Iterator[None]:
+    lock = FileLock(study.lock)
+    holder = study.lock_holder
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
+        if not wait:
+            raise StudyError(
+                f"{study.name}: {who} is running this study; wait for it to end, or start with --wait", LOCKED
+            ) from None
+        console.print(f"{study.name}: waiting for {who}")
+        lock.acquire()
+    except OSError as error:
+        raise StudyError(f"{study.folder}: cannot be written ({error.strerror}); is it read-only?", REFUSED) from None
+    try:
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        holder.write_text(f"process {os.getpid()}, since {now},\n", encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink()
+        lock.release()
+
+
+@contextlib.contextmanager
+def _status(console: Console, text: str) -> Iterator[None]:
+    # A kernel's bar needs the line: say what is running, then leave the terminal to it.
+    if console.is_terminal:
+        console.print(text, end="\r")
+    yield
+
+
+@dataclass
+class _Peak:
+    """The most memory that this process's children have held together, in bytes."""
+
+    bytes: int = 0
+
+
+@contextlib.contextmanager
+def _peak_memory() -> Iterator[_Peak]:
+    peak, stop = _Peak(), threading.Event()
+    others = set(psutil.Process().children())
+
+    def watch() -> None:
+        while not stop.wait(0.1):
+            peak.bytes = max(peak.bytes, _memory(_own_children(others)))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        watcher.join()
+        _stop(_own_children(others))
+
+
+def _own_children(others: set[psutil.Process]) -> list[psutil.Process]:
+    """The kernels and their workers: all that descends from this process but for ``others``."""
+    found = []
+    for child in psutil.Process().children():
+        if child not in others:
+            with contextlib.suppress(psutil.Error):
+                found += [*child.children(recursive=True), child]
+    return found
+
+
+def _memory(processes: list[psutil.Process]) -> int:
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def _stop(processes: list[psutil.Process]) -> None:
+    """Leave no kernel and no worker behind, however a stage ended."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=5)[1]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _relative(path: Path) -> str:
+    """A path as a user in the repository would type it."""
+    return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
+
+
+def stage_name(text: str) -> str:
+    """The stage that ``text`` names, whole or by its number or its word: ``03_train``, ``03``, ``3`` or ``train``."""
+    for stage in STAGES:
+        number, _, word = stage.partition("_")
+        if text in (stage, number, str(int(number)), word):
+            return stage
+    raise StudyError(f"no stage {text!r}; the stages are {', '.join(STAGES)}", REFUSED)

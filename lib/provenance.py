@@ -1,0 +1,155 @@
+"""Where a study's artifacts come from: the record of a run."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lib import archive, cache, files, paths
+from lib.params import Params
+
+# The packages whose versions a reader asks for first; the lock's digest stands for all.
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "bottleneck",
+    "scikit-learn",
+    "papermill",
+    "nbconvert",
+    "matplotlib",
+    "pyspark",
+)
+
+
+def run_record(
+    study: paths.StudyPaths,
+    params: Params,
+    raw: archive.Archive,
+    stages: list[dict[str, Any]],
+    started: datetime.datetime,
+) -> dict[str, Any]:
+    """The content of ``run.json``.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    params : Params
+    raw : Archive
+    stages : list of dict
+        What happened to each stage.
+    started : datetime.datetime
+
+    Returns
+    -------
+    dict
+        Params, code, lock, Python, packages, Java, platform, archive, artifacts, stages and times. No path of this
+        machine is in it.
+    """
+    accounts = _accounts(study)
+    return {
+        "study": study.name,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "params": params.model_dump(),
+        "code": {"version": _code_version(), "digest": code_digest()},
+        "lock": files.sha256(paths.LOCK),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "java": _java_version(params),
+        "platform": {"system": platform.system(), "machine": platform.machine(), "cores": _cores()},
+        "archive": {
+            "source": params.archive.source,
+            "digest": archive.digest((row["file"], row["sha256"]) for row in accounts),
+            "files": len(raw.files),
+            "metadata_symbols": raw.metadata_symbols,
+            "symbols_without_metadata": len(raw.symbols_without_metadata),
+            "metadata_without_file": len(raw.metadata_without_file),
+            "ignored_files": len(raw.ignored),
+        },
+        "rows": {
+            "read": sum(row["rows_read"] for row in accounts),
+            "kept": sum(row["rows_kept"] for row in accounts),
+            "quarantined": sum(row["rows_quarantined"] for row in accounts),
+        },
+        "stages": stages,
+        "artifacts": artifact_record(study),
+    }
+
+
+def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
+    """Digest, bytes and, for Parquet, rows of each artifact, by its path within the study's folder."""
+    rows: dict[str, int] = {}
+    for folder in (study.prices, study.quarantine, study.files, study.features):
+        manifest = folder / "_manifest.json"
+        if manifest.exists():
+            for part in json.loads(manifest.read_text(encoding="utf-8"))["parts"]:
+                rows[(folder / part["file"]).relative_to(study.folder).as_posix()] = part["rows"]
+    record = {}
+    for stage in cache.OUTPUTS:
+        for path, sha256 in cache.artifacts(stage, study).items():
+            entry: dict[str, Any] = {"sha256": sha256, "bytes": (study.folder / path).stat().st_size}
+            record[path] = {**entry, "rows": rows[path]} if path in rows else entry
+    return record
+
+
+def history_line(record: dict[str, Any]) -> dict[str, Any]:
+    """What ``history.jsonl`` keeps of a run: enough to tell two runs apart."""
+    kept = ("started", "finished", "params", "code", "python", "archive", "rows", "stages")
+    return {key: record[key] for key in kept}
+
+
+def code_digest() -> str:
+    """One digest of every module of lib and every notebook's code."""
+    digest = hashlib.sha256()
+    for path in sorted(paths.LIB.rglob("*.py")):
+        digest.update(f"{path.relative_to(paths.ROOT).as_posix()} {files.sha256(path)}\n".encode())
+    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
+        digest.update(f"{path.name}\n{cache.notebook_code(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _accounts(study: paths.StudyPaths) -> list[dict[str, Any]]:
+    from lib.dataset import open_dataset
+
+    columns = ["file", "sha256", "rows_read", "rows_kept", "rows_quarantined"]
+    rows: list[dict[str, Any]] = open_dataset(study.files).read(columns).to_pylist()
+    return rows
+
+
+def _code_version() -> str:
+    """The commit, marked when files differ from it; empty outside a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=paths.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()
+
+
+def _java_version(params: Params) -> str | None:
+    if params.compute.engine != "spark":
+        return None
+    from lib import spark
+
+    java = Path(spark.java_home()) / "bin" / "java"
+    told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+    return told.splitlines()[0] if told else None
+
+
+def _cores() -> int:
+    from lib.engine import available_cores
+
+    return available_cores()
