@@ -279,7 +279,7 @@ def _field(section: str, key: str, place: str) -> Any:
 def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
         raise ParamsError(f"{place}: found {_shown(node)}, where {wanted} are expected")
-    return node.value  # type: ignore[no-any-return]
+    return node.value
 
 
 def _shown(node: yaml.Node) -> str:
@@ -313,7 +313,7 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
             key = ".".join(str(part) for part in problem["loc"][:2])
             place = places.get(key, str(path))
             if "." in key:
-                field = _field(*key.split(".", 1), place)
+                field = _field(*key.split(".", 1), place=place)
                 messages.append(
                     f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}"
                 )
