@@ -313,7 +313,8 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
             key = ".".join(str(part) for part in problem["loc"][:2])
             place = places.get(key, str(path))
             if "." in key:
-                field = _field(*key.split(".", 1), place=place)
+                section, _, name = key.partition(".")
+                field = _field(section, name, place)
                 messages.append(
                     f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}"
                 )

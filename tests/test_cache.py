@@ -1,0 +1,104 @@
+"""A stage runs when, and only when, something it depends on has changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lib import cache, paths
+from lib.params import STAGES, Params
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A small lib: a imports b, b imports c inside a function; d is imported by nobody."""
+    (tmp_path / "a.py").write_text("from lib import b\n")
+    (tmp_path / "b.py").write_text("def f():\n    from lib.c import g\n    return g\n")
+    (tmp_path / "c.py").write_text("import json\n")
+    (tmp_path / "d.py").write_text("from lib import a\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("from lib import a", ["a.py", "b.py", "c.py"]),
+        ("import lib.b", ["b.py", "c.py"]),
+        ("from lib.c import g", ["c.py"]),
+        ("from lib.c import *\nimport os", ["c.py"]),
+        ("from lib import d", ["a.py", "b.py", "c.py", "d.py"]),
+        ("import json", []),
+    ],
+)
+def test_imports_are_followed(package, code, names):
+    assert [path.name for path in cache.imported_modules(code, package)] == names
+
+
+def test_ingest_does_not_depend_on_features():
+    modules = {
+        stage: {path.name for path in cache.imported_modules(cache.notebook_code(paths.stage_notebook(stage)), paths.LIB)}
+        for stage in STAGES
+    }
+    assert "prices.py" in modules["01_ingest"]
+    assert "features.py" not in modules["01_ingest"]
+    assert "features.py" in modules["02_features"]
+    assert "model.py" in modules["03_train"]
+    assert "model.py" not in modules["02_features"]
+
+
+def test_prose_and_outputs_of_a_notebook_do_not_count(tmp_path):
+    cells = [{"cell_type": "markdown", "source": ["# A"]}, {"cell_type": "code", "source": ["x = 1"], "outputs": []}]
+    notebook = tmp_path / "n.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+    before = cache.notebook_code(notebook)
+    cells[0]["source"] = ["# B"]
+    cells[1]["outputs"] = [{"output_type": "stream", "text": "1"}]
+    notebook.write_text(json.dumps({"cells": cells}))
+    assert cache.notebook_code(notebook) == before
+    cells[1]["source"] = ["x = 2"]
+    notebook.write_text(json.dumps({"cells": cells}))
+    assert cache.notebook_code(notebook) != before
+
+
+def test_params_that_say_who_computes_do_not_count(outputs):
+    study = paths.StudyPaths("s")
+    one = cache.ingredients("01_ingest", Params(), study, "d")
+    spark = Params.model_validate({"compute": {"engine": "spark", "workers": 3}})
+    assert cache.ingredients("01_ingest", spark, study, "d") == one
+    other = Params.model_validate({"ingest": {"max_quarantined_share": 0.5}})
+    changed = cache.reasons_to_run(cache.ingredients("01_ingest", other, study, "d"), cache.Record(one, {}), {})
+    assert changed == ["params ingest.max_quarantined_share: 0.01 -> 0.5"]
+
+
+def test_input_artifacts_count(outputs):
+    study = paths.StudyPaths("s")
+    study.prices.mkdir(parents=True)
+    (study.prices / "part.parquet").write_bytes(b"1")
+    before = cache.Record(cache.ingredients("02_features", Params(), study, ""), {})
+    (study.prices / "part.parquet").write_bytes(b"2")
+    now = cache.ingredients("02_features", Params(), study, "")
+    assert cache.reasons_to_run(now, before, {}) == ["input prices/part.parquet changed"]
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "reason"),
+    [
+        ({}, ["output a is missing"]),
+        ({"a": "2"}, ["output a was changed"]),
+        ({"a": "1", "b": "1"}, ["output b is not of this run"]),
+        ({"a": "1"}, []),
+    ],
+)
+def test_outputs_are_checked(artifacts, reason):
+    assert cache.reasons_to_run({"x": "1"}, cache.Record({"x": "1"}, {"a": "1"}), artifacts) == reason
+
+
+def test_a_damaged_record_counts_as_none(tmp_path):
+    path = tmp_path / "01_ingest.json"
+    record = cache.Record({"x": "1"}, {"a": "1"})
+    cache.write_record(path, record)
+    assert cache.read_record(path) == record
+    path.write_text(path.read_text()[:20])
+    assert cache.read_record(path) is None
+    assert cache.reasons_to_run({"x": "1"}, None, {}) == ["it has not run yet"]

@@ -1,0 +1,128 @@
+"""pyproject.toml, requirements.lock, environment.yml and what is installed agree; the bootstrap fails in one line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from lib import paths
+
+PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (paths.ROOT / "requirements.lock").read_text()
+
+
+def locked() -> dict[str, str]:
+    """Version by name of what the lock installs on this machine."""
+    found = {}
+    for name, version, marker in re.findall(r"^([\w.-]+)==(\S+)(?: ; (.+?))?\s*\\?$", LOCK, re.MULTILINE):
+        if not marker or Marker(marker.rstrip("\\ ")).evaluate():
+            found[canonicalize_name(name)] = version
+    return found
+
+
+def direct() -> list[Requirement]:
+    listed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"], *PROJECT["optional-dependencies"]["benchmark"]]
+    wanted = [Requirement(text) for text in listed]
+    return [requirement for requirement in wanted if not requirement.marker or requirement.marker.evaluate()]
+
+
+def test_lock_satisfies_every_direct_dependency():
+    versions = locked()
+    for requirement in direct():
+        assert requirement.specifier.contains(Version(versions[canonicalize_name(requirement.name)])), requirement
+
+
+def test_what_is_installed_is_what_the_lock_says():
+    assert len(locked()) > 100
+    for name, version in locked().items():
+        assert importlib.metadata.version(name) == version, name
+
+
+def test_lock_is_hashed_and_names_no_registry():
+    assert "://" not in LOCK
+    assert LOCK.count("==") > 100
+    for entry in re.split(r"\n(?=\S)", LOCK.strip()):
+        assert "--hash=sha256:" in entry or entry.startswith("#"), entry
+
+
+def test_conda_environment_takes_the_same_wheels():
+    environment = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
+    plain = [item for item in environment["dependencies"] if isinstance(item, str)]
+    assert f"python {PROJECT['requires-python']}" in plain
+    assert any(item.startswith("openjdk") for item in plain)
+    assert "pip" in plain
+    assert {"pip": ["-r requirements.lock"]} in environment["dependencies"]
+
+
+def test_this_python_is_supported():
+    assert (3, 11) <= sys.version_info[:2] < (3, 15)
+
+
+def bootstrap(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "lib").mkdir(parents=True)
+    for name in ("lib/bootstrap.sh", "lib/installer.txt", "requirements.lock"):
+        shutil.copy(paths.ROOT / name, folder / name)
+    return subprocess.run(
+        ["/bin/bash", "-c", ". lib/bootstrap.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def tools(folder: Path, **python_scripts: str) -> str:
+    """A PATH with the few tools that the bootstrap needs, and the Pythons given as scripts."""
+    folder.mkdir()
+    for tool in ("cat", "sha256sum", "flock", "mv", "env"):
+        found = shutil.which(tool)
+        assert found
+        (folder / tool).symlink_to(found)
+    for name, script in python_scripts.items():
+        path = folder / name
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+    return str(folder)
+
+
+def test_no_supported_python_is_one_line_and_exit_code_2(tmp_path):
+    done = bootstrap(tmp_path / "clone", PATH=tools(tmp_path / "bin", python3="exit 1"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("bootstrap: no Python 3.11 to 3.14 found: install one")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_no_venv_module_is_one_line_and_exit_code_2(tmp_path):
+    script = 'case "$2" in *"import venv"*) exit 1;; *) exit 0;; esac'
+    done = bootstrap(tmp_path / "clone", PATH=tools(tmp_path / "bin", python3=script))
+    assert done.returncode == 2
+    assert "has no venv module: install it (Debian: apt-get install python3-venv)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_finished_environment_is_left_alone(tmp_path):
+    clone = tmp_path / "clone"
+    bootstrap(clone, PATH=tools(tmp_path / "bin", python3="exit 1"))
+    stamp = subprocess.run(
+        "cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum", shell=True, cwd=clone, capture_output=True, text=True
+    ).stdout
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / "stamp").write_text(stamp)
+    done = subprocess.run(
+        ["/bin/bash", "-c", ". lib/bootstrap.sh"], cwd=clone, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh", "serve.sh", "lib/bootstrap.sh", "lib/lock.sh", ".ci/run"])
+def test_shell_scripts_parse(script):
+    subprocess.run(["bash", "-n", paths.ROOT / script], check=True)
