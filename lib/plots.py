@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from IPython.display import HTML, Image, display
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
@@ -191,9 +192,11 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     )
     rows = []
     for values in frame.itertuples(index=False, name=None):
-        cells = [f"<td{c}>{html.escape(spelt(value))}</td>" for value, c in zip(values, css, strict=True)]
+        texts = [spelt(value) for value in values]
+        kinds = [' class="long"' if len(text) > 48 else c for text, c in zip(texts, css, strict=True)]
+        cells = [f"<td{kind}>{html.escape(text)}</td>" for text, kind in zip(texts, kinds, strict=True)]
         if index:
-            cells[0] = f'<th scope="row"{css[0]}>{html.escape(spelt(values[0]))}</th>'
+            cells[0] = f'<th scope="row"{css[0]}>{html.escape(texts[0])}</th>'
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
@@ -584,4 +587,93 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
         figure,
         f"Histogram: a day's volume divided by its average, {total:,} rows. {share_text(below)} of them are below "
         f"1, {share_text(float(shares[-1]))} above 3.",
+    )
+
+
+# Bins of the two features: a tenth of a power of ten each, 1 to 10 billion shares and 1 cent to 100,000 dollars.
+AVERAGE_EDGES: npt.NDArray[np.float64] = np.logspace(0, 10, 101)
+MEDIAN_EDGES: npt.NDArray[np.float64] = np.logspace(-2, 5, 71)
+
+
+def count_feature_pairs(vol_moving_avg: npt.ArrayLike, adj_close_rolling_med: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Count rows by their two features, a part of a dataset at a time.
+
+    Parameters
+    ----------
+    vol_moving_avg : array-like of float, shape (rows,)
+        Shares a day.
+    adj_close_rolling_med : array-like of float, shape (rows,)
+        Dollars.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (100, 70)
+        By `AVERAGE_EDGES` and `MEDIAN_EDGES`; what lies outside them counts in the bins at the border, rows with a
+        null (NaN) feature nowhere. The sum over parts is what `feature_density` takes.
+
+    Examples
+    --------
+    >>> int(count_feature_pairs([1e6, float("nan")], [25, 25]).sum())
+    1
+    """
+    average, median = np.asarray(vol_moving_avg, dtype=float), np.asarray(adj_close_rolling_med, dtype=float)
+    known = ~(np.isnan(average) | np.isnan(median))
+    clipped = (
+        np.clip(average[known], AVERAGE_EDGES[0], AVERAGE_EDGES[-1]),
+        np.clip(median[known], MEDIAN_EDGES[0], MEDIAN_EDGES[-1]),
+    )
+    return np.histogram2d(*clipped, bins=(AVERAGE_EDGES, MEDIAN_EDGES))[0].astype(np.int64)
+
+
+@house_style
+def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
+    """Where the rows are, by their two features.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of int64, shape (100, 70)
+        Sum of `count_feature_pairs` over all parts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> feature_density(count_feature_pairs([1e6, 2e6], [25, 30])).get_label()
+    'Density of 2 rows by their two features, logarithmic: half have a moving average from 1 M to 3 M shares a day.'
+    """
+    title = "Rows by their two features"
+    total = int(counts.sum())
+    if not total:
+        return _nothing(title, "No row has both features.")
+    figure, axes = new_figure(
+        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
+    )
+    mesh = axes.pcolormesh(
+        MEDIAN_EDGES,
+        AVERAGE_EDGES,
+        np.ma.masked_equal(counts, 0),
+        cmap="viridis_r",
+        norm=LogNorm(1, max(2, counts.max())),
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    # The axes end where the rows do, on a bin's edge.
+    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
+    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
+    axes.grid(False)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02)
+    bar.outline.set_visible(False)
+    quartiles = np.searchsorted(np.cumsum(counts.sum(axis=1)), [0.25 * total, 0.75 * total])
+    low, high = AVERAGE_EDGES[quartiles[0]], AVERAGE_EDGES[quartiles[1] + 1]
+    engineering = EngFormatter(places=0, sep=" ")
+    return described(
+        figure,
+        f"Density of {total:,} rows by their two features, logarithmic: half have a moving average from "
+        f"{engineering(low)} to {engineering(high)} shares a day.",
     )
