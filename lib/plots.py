@@ -1,0 +1,679 @@
+"""Every figure and table of the notebooks, in one house style.
+
+Small tables go in, a `matplotlib.figure.Figure` comes out; nothing is read, nothing is written and no pyplot state is
+touched. A figure's label (``figure.get_label()``) is its alt text: what it shows, with numbers, for readers who cannot
+see it. `show` puts a figure into a notebook, `show_table` a table.
+
+A new figure is a function under ``@house_style`` that starts with `new_figure` and ends with `described`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from IPython.display import HTML, Image, display
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+# Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
+BLUE = "#0072b2"
+ORANGE = "#d55e00"
+GREEN = "#009e73"
+YELLOW = "#e69f00"
+SKY = "#56b4e9"
+PINK = "#b0538a"  # theirs, darkened: the original has too little contrast for a thin line on white
+INK = "#1c2430"
+GREY = "#5b6675"
+PALE = "#d5dae1"
+
+WIDTH = 6.4  # inches: 640 px on a wide screen, 350 px on a phone, where 11 points are still read
+STYLE: dict[Any, Any] = {
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same bytes on every machine
+    "font.size": 11.5,
+    "text.color": INK,
+    "figure.titlesize": 13.5,
+    "figure.titleweight": "bold",
+    "axes.labelcolor": GREY,
+    "axes.labelsize": 11.5,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.prop_cycle": f"cycler(color={[BLUE, ORANGE, GREEN, YELLOW, SKY, PINK]})",
+    "grid.color": "#e6e9ee",
+    "grid.linewidth": 0.9,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "lines.linewidth": 2.0,
+    "patch.linewidth": 0,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "market-study",
+}
+house_style = matplotlib.rc_context(STYLE)
+
+
+@house_style
+def new_figure(title: str, xlabel: str, ylabel: str, height: float = 3.7) -> tuple[Figure, Axes]:
+    """An empty figure of the house's width with one pair of axes.
+
+    Parameters
+    ----------
+    title : str
+        What the figure says; at most about 55 characters fit.
+    xlabel, ylabel : str
+        The quantities with their units; ``""`` where the ticks say it all.
+    height : float
+        Inches.
+
+    Returns
+    -------
+    tuple of (matplotlib.figure.Figure, matplotlib.axes.Axes)
+
+    Examples
+    --------
+    >>> figure, axes = new_figure("Rows of each symbol", "rows (trading days)", "")
+    >>> axes.get_xlabel()
+    'rows (trading days)'
+    """
+    figure = Figure(figsize=(WIDTH, height))
+    figure.suptitle(title, x=0.012, ha="left")  # at the figure's edge, however wide the labels beside the axes are
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    return figure, axes
+
+
+def described(figure: Figure, alt: str) -> Figure:
+    """Give ``figure`` its alt text and return it."""
+    figure.set_label(alt)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG at twice the screen's density; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    bytes
+        No date and no software version in them.
+
+    Examples
+    --------
+    >>> figure, _ = new_figure("Empty", "", "")
+    >>> png(figure)[:4], png(figure) == png(figure)
+    (b'\\x89PNG', True)
+    """
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def show(figure: Figure) -> None:
+    """Display a figure in a notebook, with its alt text in the output's metadata (where Jupyter and our reports look).
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Its label is the alt text.
+
+    Raises
+    ------
+    ValueError
+        The figure has no alt text.
+    """
+    alt = str(figure.get_label())
+    if not alt:
+        raise ValueError("this figure has no alt text; say in words what it shows: plots.described(figure, '...')")
+    display(Image(png(figure), format="png", width=round(100 * figure.get_figwidth()), alt=alt))
+
+
+def show_table(frame: pd.DataFrame, caption: str, index: bool = False) -> None:
+    """Display a small table in a notebook, numbers to the right and grouped by thousands.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Shown whole: pass ``frame.head(10)`` of a long one.
+    caption : str
+        What it shows, with units that the column names do not say.
+    index : bool
+        Show the index as row headings.
+    """
+    display(HTML(table_html(frame, caption, index)))
+
+
+def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
+    """The HTML of `show_table`.
+
+    Examples
+    --------
+    >>> table_html(pd.DataFrame({"rows": [12154]}), "Kept")
+    '<table><caption>Kept</caption><thead><tr><th scope="col" class="number">rows</th></tr></thead>\
+<tbody><tr><td class="number">12,154</td></tr></tbody></table>'
+    """
+    if index:
+        frame = frame.rename_axis(index=str(frame.index.name or "")).reset_index()
+    numeric = [
+        pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+        for dtype in frame.dtypes.tolist()
+    ]
+    css = [' class="number"' if is_number else "" for is_number in numeric]
+    head = "".join(
+        f'<th scope="col"{c}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
+        for name, c in zip(frame.columns, css, strict=True)
+    )
+    rows = []
+    for values in frame.itertuples(index=False, name=None):
+        texts = [spelt(value) for value in values]
+        kinds = [' class="long"' if len(text) > 48 else c for text, c in zip(texts, css, strict=True)]
+        cells = [f"<td{kind}>{html.escape(text)}</td>" for text, kind in zip(texts, kinds, strict=True)]
+        if index:
+            cells[0] = f'<th scope="row"{css[0]}>{html.escape(texts[0])}</th>'
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def spelt(value: Any) -> str:
+    """A value as readers like it: thousands grouped, four significant digits, ISO dates, a dash for none.
+
+    Examples
+    --------
+    >>> spelt(12154), spelt(3.14159), spelt(1234567.8), spelt(None), spelt(datetime.date(2000, 3, 1))
+    ('12,154', '3.142', '1,234,568', '–', '2000-03-01')
+    """
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if isinstance(value, float | np.floating):
+        return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{value:.4g}"
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)
+
+
+def _nothing(title: str, message: str) -> Figure:
+    """What a figure of nothing looks like: words, not empty axes."""
+    figure, axes = new_figure(title, "", "", height=0.9)
+    axes.set_axis_off()
+    axes.text(0, 0.5, message, transform=axes.transAxes, va="center", color=GREY)
+    return described(figure, f"{title}: {message}")
+
+
+def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total: int, color: str) -> None:
+    """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, counts, height=0.62, color=color)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.grid(False)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlim(0, max(counts) * 1.45)  # room for the labels
+    for place, count in zip(places, counts, strict=True):
+        share = f"  ({share_text(count / total)})" if total else ""
+        axes.text(count + max(counts) * 0.02, place, f"{count:,}{share}", va="center", color=INK)
+
+
+def share_text(share: float) -> str:
+    """A share as a percentage that does not round something to nothing.
+
+    Examples
+    --------
+    >>> share_text(0.5), share_text(0.0123), share_text(1e-7), share_text(0)
+    ('50 %', '1.2 %', 'under 0.001 %', '0 %')
+    """
+    percent = 100 * share
+    if percent == 0 or percent >= 10:
+        return f"{percent:.0f} %"
+    return "under 0.001 %" if percent < 0.001 else f"{percent:.2g} %"
+
+
+# --- 01_ingest ------------------------------------------------------------------------------------------
+
+
+@house_style
+def symbols_by_year(files: pd.DataFrame) -> Figure:
+    """How many symbols have prices in each year, stocks and exchange-traded funds.
+
+    Parameters
+    ----------
+    files : pandas.DataFrame
+        A row a raw file: ``file`` (``"stocks/AAPL.csv"``; the folder is the kind), ``first_date`` and ``last_date``
+        (dates; null where nothing was kept). A symbol counts in every year from its first to its last row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> files = pd.DataFrame({"file": ["stocks/A.csv"], "first_date": ["2000-01-03"], "last_date": ["2002-01-03"]})
+    >>> symbols_by_year(files).get_label()
+    'Areas: symbols with prices, by year, 2000 to 2002. Stocks: 1 in 2000, 1 in 2002, at most 1 (first in 2000).'
+    """
+    title = "Symbols with prices, by year"
+    kept = files.dropna(subset=["first_date", "last_date"])
+    if kept.empty:
+        return _nothing(title, "No file gave a single row.")
+    first = pd.to_datetime(kept["first_date"]).dt.year.to_numpy()
+    last = pd.to_datetime(kept["last_date"]).dt.year.to_numpy()
+    folder = kept["file"].str.split("/").str[0].to_numpy()
+    years = np.arange(first.min(), last.max() + 1)
+    names = {"stocks": "Stocks", "etfs": "ETFs"}
+    kinds = [kind for kind in names if (folder == kind).any()]
+    counts = [
+        ((first[:, None] <= years) & (years <= last[:, None]) & (folder == kind)[:, None]).sum(axis=0) for kind in kinds
+    ]
+
+    figure, axes = new_figure(title, "year", "symbols")
+    axes.stackplot(years, counts, step="mid", colors=[BLUE, YELLOW], labels=[names[kind] for kind in kinds])
+    axes.set_xlim(years[0] - 0.5, years[-1] + 0.5)
+    axes.set_ylim(0, None)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    if len(kinds) > 1:
+        axes.legend(loc="upper left", reverse=True)
+    text = " ".join(
+        f"{names[kind]}: {count[0]:,} in {years[0]}, {count[-1]:,} in {years[-1]}, at most {count.max():,} "
+        f"(first in {years[count.argmax()]})."
+        for kind, count in zip(kinds, counts, strict=True)
+    )
+    return described(figure, f"Areas: symbols with prices, by year, {years[0]} to {years[-1]}. {text}")
+
+
+@house_style
+def rows_per_symbol(rows: pd.Series) -> Figure:
+    """How long the symbols' histories are: a bar each for up to twelve symbols, a histogram for more.
+
+    Parameters
+    ----------
+    rows : pandas.Series
+        Rows (trading days) kept of each symbol, indexed by symbol.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> rows_per_symbol(pd.Series({"AAPL": 3270, "FB": 200})).get_label()
+    'Bars: rows (trading days) of each of 2 symbols, from 200 (FB) to 3,270 (AAPL), the middle symbol 1,735.'
+    """
+    title = "Rows of each symbol"
+    rows = rows[rows > 0].sort_values(ascending=False, kind="stable")
+    if rows.empty:
+        return _nothing(title, "No symbol has a single row.")
+    least, most = (f"{rows.iloc[place]:,} ({rows.index[place]})" for place in (-1, 0))
+    ends = f"from {least} to {most}, the middle symbol {rows.median():,.0f}."
+    if len(rows) <= 12:
+        figure, axes = new_figure(title, "", "", height=1.0 + 0.38 * len(rows))
+        _counted_bars(axes, [str(name) for name in rows.index], rows.tolist(), 0, BLUE)
+        return described(figure, f"Bars: rows (trading days) of each of {len(rows)} symbols, {ends}")
+
+    figure, axes = new_figure(title, "rows (trading days; 252 are about a year)", "symbols")
+    axes.hist(rows, bins=30, range=(0, rows.iloc[0]), color=BLUE, rwidth=0.92)
+    axes.axvline(rows.median(), color=ORANGE)
+    axes.annotate(
+        f"half have {rows.median():,.0f} or more",
+        (rows.median(), 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(6, -2),
+        textcoords="offset points",
+        va="top",
+        color=ORANGE,
+        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1},
+    )
+    axes.set_xlim(0, None)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return described(figure, f"Histogram: rows (trading days) of {len(rows):,} symbols, {ends}")
+
+
+@house_style
+def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
+    """Why rows were set aside.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows quarantined for each reason.
+    rows_read : int
+        All raw rows, for the shares.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Words where nothing was quarantined.
+
+    Examples
+    --------
+    >>> quarantine_by_reason({}, 12154).get_label()
+    'Rows quarantined, by reason: Nothing quarantined: each of the 12,154 rows read was kept.'
+    >>> quarantine_by_reason({"null value": 28}, 1000).get_label()
+    'Bars: 28 of 1,000 rows quarantined (2.8 %), by reason: null value 28.'
+    """
+    title = "Rows quarantined, by reason"
+    present = sorted(
+        ((count, reason) for reason, count in counts.items() if count), key=lambda pair: (-pair[0], pair[1])
+    )
+    if not present:
+        return _nothing(title, f"Nothing quarantined: each of the {rows_read:,} rows read was kept.")
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
+    _counted_bars(axes, [reason for _, reason in present], [count for count, _ in present], rows_read, ORANGE)
+    total = sum(count for count, _ in present)
+    listed = ", ".join(f"{reason} {count:,}" for count, reason in present)
+    return described(
+        figure,
+        f"Bars: {total:,} of {rows_read:,} rows quarantined ({share_text(total / rows_read)}), by reason: {listed}.",
+    )
+
+
+@house_style
+def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
+    """Values that are odd but possible: kept, and counted here.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows kept for each kind of oddity.
+    rows_kept : int
+        All rows kept, for the shares.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Words where there are none.
+
+    Examples
+    --------
+    >>> odd_values({"zero volume": 3, "High below Low": 0}, 300).get_label()
+    'Bars: odd values among 300 rows kept: zero volume 3 (1 %), High below Low 0 (0 %).'
+    """
+    title = "Odd but possible values, kept"
+    if not any(counts.values()):
+        return _nothing(title, f"None among the {rows_kept:,} rows kept ({', '.join(counts)}).")
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(ordered))
+    _counted_bars(axes, [name for name, _ in ordered], [count for _, count in ordered], rows_kept, YELLOW)
+    listed = ", ".join(f"{name} {count:,} ({share_text(count / rows_kept)})" for name, count in ordered)
+    return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
+
+
+# --- 02_features ------------------------------------------------------------------------------------------
+
+
+@house_style
+def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
+    """One symbol's volume and its moving average.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        ``Date``, ``Volume`` (shares a day) and ``vol_moving_avg`` (shares a day, null at first) of one symbol.
+    symbol : str
+    window : int
+        Rows (trading days) of the moving average.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-03", periods=3)
+    >>> rows = pd.DataFrame({"Date": days, "Volume": [1, 2, 6], "vol_moving_avg": [float("nan"), 1.5, 4]})
+    >>> volume_with_average(rows, "AAPL", 2).get_label()
+    "Lines: AAPL's volume, 2000-01-03 to 2000-01-05, 1 to 6 shares, and its 2-day moving average, 1.5 to 4 shares."
+    """
+    figure, axes = new_figure(f"{symbol}: volume and its {window}-day average", "", "shares a day")
+    dates = pd.to_datetime(rows["Date"])
+    axes.plot(dates, rows["Volume"], color=SKY, linewidth=0.9, label="volume of the day")
+    axes.plot(dates, rows["vol_moving_avg"], color=INK, label=f"{window}-day moving average")
+    axes.set_ylim(0, None)
+    axes.margins(x=0)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    _date_ticks(axes)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0, handlelength=1.2)
+    axes.set_ylim(0, float(rows["Volume"].max()) * 1.15)  # room for the legend
+    return described(
+        figure,
+        f"Lines: {symbol}'s volume, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
+        f"{spelt(rows['Volume'].min())} to {spelt(rows['Volume'].max())} shares, and its {window}-day moving average, "
+        f"{spelt(rows['vol_moving_avg'].min())} to {spelt(rows['vol_moving_avg'].max())} shares.",
+    )
+
+
+@house_style
+def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
+    """One symbol's adjusted close and its rolling median.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        ``Date``, ``Adj Close`` (dollars) and ``adj_close_rolling_med`` (dollars, null at first) of one symbol.
+    symbol : str
+    window : int
+        Rows (trading days) of the rolling median.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = new_figure(f"{symbol}: adjusted close and its {window}-day median", "", "dollars")
+    dates = pd.to_datetime(rows["Date"])
+    axes.plot(dates, rows["Adj Close"], color=SKY, linewidth=1.2, label="adjusted close")
+    axes.plot(dates, rows["adj_close_rolling_med"], color=INK, label=f"{window}-day rolling median")
+    axes.margins(x=0, y=0.12)
+    _date_ticks(axes)
+    axes.legend(loc="best", handlelength=1.2)
+    return described(
+        figure,
+        f"Lines: {symbol}'s adjusted close, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
+        f"{spelt(rows['Adj Close'].min())} to {spelt(rows['Adj Close'].max())} dollars, "
+        f"and its {window}-day rolling median.",
+    )
+
+
+def _date_ticks(axes: Axes) -> None:
+    """Few dates, short, the year where it changes."""
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+# Bins of the ratio Volume / vol_moving_avg: 0 to 3 by 0.05; larger ratios go to the last bin.
+RATIO_EDGES: npt.NDArray[np.float64] = np.append(np.linspace(0, 3, 61), np.inf)
+
+
+def count_ratios(volume: npt.ArrayLike, vol_moving_avg: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Count ``volume / vol_moving_avg`` in the bins of `RATIO_EDGES`, a part of a dataset at a time.
+
+    Parameters
+    ----------
+    volume, vol_moving_avg : array-like of float, shape (rows,)
+        Shares a day. Rows whose average is null (NaN) or 0 have no ratio and are left out.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (61,)
+        The sum over parts is what `ratio_distribution` takes.
+
+    Examples
+    --------
+    >>> int(count_ratios([10, 20, 0, 5], [10, float("nan"), 0, 1]).sum())
+    2
+    """
+    volume, average = (np.asarray(volume, dtype=float), np.asarray(vol_moving_avg, dtype=float))
+    usable = average > 0  # False for NaN
+    return np.histogram(volume[usable] / average[usable], bins=RATIO_EDGES)[0].astype(np.int64)
+
+
+@house_style
+def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
+    """How a day's volume compares with its moving average, over all rows.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of int64, shape (61,)
+        Sum of `count_ratios` over all parts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> ratio_distribution(count_ratios([5, 8, 15, 90], [10, 10, 10, 10])).get_label()
+    "Histogram: a day's volume divided by its average, 4 rows. 50 % of them are below 1, 25 % above 3."
+    """
+    title = "A day's volume against its moving average"
+    total = int(counts.sum())
+    if not total:
+        return _nothing(title, "No row has a moving average above zero.")
+    shares = counts / total
+    below = float(shares[: int(np.searchsorted(RATIO_EDGES, 1.0))].sum())
+    figure, axes = new_figure(title, "volume / moving average", "share of rows")
+    width = RATIO_EDGES[1] - RATIO_EDGES[0]
+    colors = [SKY if edge < 1 - width / 2 else BLUE for edge in RATIO_EDGES[:-1]]
+    axes.bar(RATIO_EDGES[:-1] + width / 2, shares, width=width * 0.9, color=colors)
+    axes.axvline(1, color=INK, linewidth=1.4)
+    axes.set_xlim(0, RATIO_EDGES[-2] + width)
+    axes.set_xticks([0, 0.5, 1, 1.5, 2, 2.5, 3.025], ["0", "0.5", "1", "1.5", "2", "2.5", "3+"])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.set_ylim(0, shares.max() * 1.18)
+    for side, place, text in (
+        ("right", 0.97, f"{share_text(below)} below"),
+        ("left", 1.03, f"{share_text(1 - below)} above"),
+    ):
+        axes.text(place, 0.99, text, transform=axes.get_xaxis_transform(), ha=side, va="top", color=INK)
+    return described(
+        figure,
+        f"Histogram: a day's volume divided by its average, {total:,} rows. {share_text(below)} of them are below "
+        f"1, {share_text(float(shares[-1]))} above 3.",
+    )
+
+
+# Bins of the two features: a tenth of a power of ten each, 1 to 10 billion shares and 1 cent to 100,000 dollars.
+AVERAGE_EDGES: npt.NDArray[np.float64] = np.logspace(0, 10, 101)
+MEDIAN_EDGES: npt.NDArray[np.float64] = np.logspace(-2, 5, 71)
+
+
+def count_feature_pairs(vol_moving_avg: npt.ArrayLike, adj_close_rolling_med: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Count rows by their two features, a part of a dataset at a time.
+
+    Parameters
+    ----------
+    vol_moving_avg : array-like of float, shape (rows,)
+        Shares a day.
+    adj_close_rolling_med : array-like of float, shape (rows,)
+        Dollars.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (100, 70)
+        By `AVERAGE_EDGES` and `MEDIAN_EDGES`; what lies outside them counts in the bins at the border, rows with a
+        null (NaN) feature nowhere. The sum over parts is what `feature_density` takes.
+
+    Examples
+    --------
+    >>> int(count_feature_pairs([1e6, float("nan")], [25, 25]).sum())
+    1
+    """
+    average, median = np.asarray(vol_moving_avg, dtype=float), np.asarray(adj_close_rolling_med, dtype=float)
+    known = ~(np.isnan(average) | np.isnan(median))
+    clipped = (
+        np.clip(average[known], AVERAGE_EDGES[0], AVERAGE_EDGES[-1]),
+        np.clip(median[known], MEDIAN_EDGES[0], MEDIAN_EDGES[-1]),
+    )
+    return np.histogram2d(*clipped, bins=(AVERAGE_EDGES, MEDIAN_EDGES))[0].astype(np.int64)
+
+
+@house_style
+def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
+    """Where the rows are, by their two features.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of int64, shape (100, 70)
+        Sum of `count_feature_pairs` over all parts.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> feature_density(count_feature_pairs([1e6, 2e6], [25, 30])).get_label()
+    'Density of 2 rows by their two features, logarithmic: half have a moving average from 1 M to 3 M shares a day.'
+    """
+    title = "Rows by their two features"
+    total = int(counts.sum())
+    if not total:
+        return _nothing(title, "No row has both features.")
+    figure, axes = new_figure(
+        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
+    )
+    mesh = axes.pcolormesh(
+        MEDIAN_EDGES,
+        AVERAGE_EDGES,
+        np.ma.masked_equal(counts, 0),
+        cmap="viridis_r",
+        norm=LogNorm(1, max(2, counts.max())),
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    # The axes end where the rows do, on a bin's edge.
+    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
+    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
+    axes.grid(False)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02)
+    bar.outline.set_visible(False)
+    quartiles = np.searchsorted(np.cumsum(counts.sum(axis=1)), [0.25 * total, 0.75 * total])
+    low, high = AVERAGE_EDGES[quartiles[0]], AVERAGE_EDGES[quartiles[1] + 1]
+    engineering = EngFormatter(places=0, sep=" ")
+    return described(
+        figure,
+        f"Density of {total:,} rows by their two features, logarithmic: half have a moving average from "
+        f"{engineering(low)} to {engineering(high)} shares a day.",
+    )

@@ -1,0 +1,296 @@
+"""A study's web pages: each executed notebook as one self-contained HTML page, and the index that links them.
+
+A page holds its style and its pictures and runs no script; its content security policy forbids every request, so that
+it reads the same from a disk without a network. The same notebook gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pyarrow.compute as pc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
+
+from lib import dataset, files, params, paths
+from lib.plots import share_text, spelt
+
+TEMPLATE = "report"
+# What each stage's report is called, and what it answers.
+STAGES: dict[str, tuple[str, str]] = {
+    "01_ingest": ("Ingest", "Which raw rows are there, and which were set aside?"),
+    "02_features": ("Features", "What do the moving average and the rolling median look like?"),
+    "03_train": ("Train", "What did the model learn?"),
+    "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
+}
+assert STAGES.keys() == params.STAGES.keys()
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of a page: its plain text, its level from 1, and the anchor that links lead to."""
+
+    text: str
+    level: int
+    anchor: str
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown to HTML, with headings that link to themselves and are listed in ``headings``."""
+
+    def __init__(self) -> None:
+        super().__init__(escape=False)
+        self.headings: list[Heading] = []
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        box = '<div class="code"><div class="scroll" tabindex="0" role="group" aria-label="Code">'
+        return f"{box}{super().block_code(code, info)}</div></div>\n"
+
+    def heading(self, text: str, level: int, **attributes: Any) -> str:
+        plain = html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
+        slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "section"
+        taken = {heading.anchor for heading in self.headings} | {"content"}
+        anchor = next(name for name in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if name not in taken)
+        self.headings.append(Heading(plain, level, anchor))
+        if level == 1:
+            return f'<h1 id="{anchor}">{text}</h1>\n'
+        return f'<h{level} id="{anchor}"><a href="#{anchor}">{text}</a></h{level}>\n'
+
+
+def write_report(notebook: Path, page: Path, study: str) -> None:
+    """Make an executed notebook a web page.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+        Executed, ``outputs/STUDY/notebooks/STAGE.ipynb``; the file's name says which stage it is. One that stopped
+        with an error makes a page that shows the error.
+    page : pathlib.Path
+        The page to write, ``outputs/STUDY/reports/STAGE.html``; it links its siblings and ``../index.html``.
+    study : str
+        The study's name, for the title and the navigation.
+    """
+    document = nbformat.read(notebook, as_version=4)
+    files.write_atomically(page, report_html(document, notebook.stem, study))
+
+
+def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
+    """The page of `write_report` as text.
+
+    Examples
+    --------
+    >>> cells = [nbformat.v4.new_markdown_cell("# Ingest")]
+    >>> page = report_html(nbformat.v4.new_notebook(cells=cells), "01_ingest", "sample")
+    >>> page.count("<h1"), "<title>Ingest · sample</title>" in page
+    (1, True)
+    """
+    renderer = _Renderer()
+    body = _cells_html(notebook, renderer)
+    titles = [heading.text for heading in renderer.headings if heading.level == 1]
+    title = titles[0] if titles else STAGES.get(stage, (stage,))[0]
+    if not titles:
+        body = f"<h1>{html.escape(title)}</h1>\n{body}"
+    name = html.escape(stage)
+    return _page(
+        study=study,
+        stage=stage,
+        title=title,
+        home="../index.html",
+        folder="",
+        contents=[heading for heading in renderer.headings if heading.level == 2],
+        body=Markup(body),
+        foot=Markup(f'This page is the executed notebook <a href="../notebooks/{name}.ipynb">{name}.ipynb</a>.'),
+    )
+
+
+def _cells_html(notebook: nbformat.NotebookNode, renderer: _Renderer) -> str:
+    config = Config()
+    config.NbConvertBase.display_data_priority = [
+        "text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain",
+    ]  # fmt: skip
+    exporter = HTMLExporter(
+        config=config,
+        template_name=TEMPLATE,
+        extra_template_basedirs=[str(paths.TEMPLATES)],
+        template_file="index.html.j2",
+    )
+    markdown = MarkdownWithMath(renderer=renderer)
+    exporter.register_filter("markdown2html", lambda source: boxed_tables(markdown.render(source)))
+    exporter.register_filter("boxed_tables", boxed_tables)
+    body, _ = exporter.from_notebook_node(notebook)
+    return body
+
+
+def boxed_tables(source: str) -> str:
+    """Put each table of some HTML into a box that scrolls sideways, so that a wide one does not widen the page.
+
+    Examples
+    --------
+    >>> boxed_tables("<p>a</p><table><tr><td>1</td></tr></table>")
+    '<p>a</p><div class="table" tabindex="0" role="group" aria-label="Table"><table><tr><td>1</td></tr></table></div>'
+    """
+    box = '<div class="table" tabindex="0" role="group" aria-label="Table">'
+    return re.sub(r"<table\b.*?</table>", lambda match: f"{box}{match[0]}</div>", source, flags=re.DOTALL)
+
+
+def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """Write a study's own page, ``outputs/STUDY/index.html``: headline numbers, reports, data, and what made them.
+
+    Parameters
+    ----------
+    study : str
+    record : mapping
+        What ``run.json`` holds. Read are ``failure`` (str), ``stages`` (by stage: ``seconds``, ``peak_memory`` in
+        bytes, ``cached``), ``artifacts`` (by name: ``rows``, ``digest``), ``params`` (by section) and, of what made
+        the study, everything else that is text or a mapping of texts.
+    metrics : mapping
+        What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates)
+        and ``verdict`` (a sentence).
+
+    Notes
+    -----
+    Any key may be missing, and so may any report: what is not there is left out.
+    """
+    files.write_atomically(paths.StudyPaths(study).index, index_html(study, record, metrics))
+
+
+def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The page of `write_index` as text."""
+    study_paths = paths.StudyPaths(study)
+    runs = _mapping(record.get("stages"))
+    stages = []
+    for name, (label, about) in STAGES.items():
+        run = _mapping(runs.get(name))
+        report, notebook = study_paths.report(name), study_paths.notebook(name)
+        seconds, memory = run.get("seconds"), run.get("peak_memory")
+        stages.append(
+            {
+                "name": name,
+                "label": label,
+                "about": about,
+                "report": f"reports/{report.name}" if report.exists() else None,
+                "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
+                "seconds": ("–" if seconds is None else f"{seconds:,.1f}") + (" (cached)" if run.get("cached") else ""),
+                "memory": "–" if memory is None else f"{memory / 1e6:,.0f} MB",
+            }
+        )
+    artifacts = [
+        {
+            "name": name,
+            "rows": f"{artifact['rows']:,}" if isinstance(artifact.get("rows"), int) else "",
+            "digest": str(artifact.get("digest") or "")[:16],
+        }
+        for name, artifact in ((name, _mapping(value)) for name, value in _mapping(record.get("artifacts")).items())
+    ]
+    template = _environment().get_template("study.html.j2")
+    body = template.render(
+        title=f"Study {study}",
+        failure=record.get("failure"),
+        verdict=metrics.get("verdict"),
+        headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
+        stages=stages,
+        timed=bool(runs),
+        artifacts=artifacts,
+        made_by=_tables(record),
+    )
+    contents = [
+        Heading(html.unescape(text), 2, anchor)
+        for anchor, text in re.findall(r'<h2 id="([^"]+)"><a [^>]*>([^<]+)<', body)
+    ]
+    return _page(
+        study=study,
+        stage=None,
+        title="Study",
+        home="index.html",
+        folder="reports/",
+        contents=contents,
+        body=Markup(body),
+        foot="Everything here was made by one command from one params file.",
+    )
+
+
+def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
+    """Headline numbers of the data, from the account of the raw files."""
+    try:
+        columns = ["symbol", "rows_read", "rows_kept", "first_date", "last_date"]
+        accounts = dataset.open_dataset(study.files).read(columns)
+    except dataset.DatasetError:
+        return
+    read, kept = (pc.sum(accounts[name]).as_py() or 0 for name in ("rows_read", "rows_kept"))
+    symbols = pc.count_distinct(accounts.filter(pc.greater(accounts["rows_kept"], 0))["symbol"]).as_py()
+    yield {"name": "Symbols", "value": f"{symbols:,}", "note": ""}
+    first, last = pc.min(accounts["first_date"]).as_py(), pc.max(accounts["last_date"]).as_py()
+    dates = f"{first} to {last}" if first else ""
+    yield {"name": "Daily prices", "value": f"{kept:,}", "note": dates}
+    share = f"{share_text((read - kept) / read)} of {read:,} rows read" if read else ""
+    yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
+
+
+def _error_numbers(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Headline numbers of the model, on dates it has not seen."""
+    model, average = metrics.get("mae"), metrics.get("mae_moving_average")
+    if model is not None:
+        yield {"name": "Model's error", "value": spelt(float(model)), "note": "shares a day: the mean absolute error"}
+    if average is not None:
+        note = "shares a day: predicting the moving average itself"
+        yield {"name": "Plain average's error", "value": spelt(float(average)), "note": note}
+
+
+def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The params and what made the study, as tables of two columns."""
+    params_rows = [
+        (f"{section}.{key}", "null" if value is None else str(value))
+        for section, keys in _mapping(record.get("params")).items()
+        for key, value in _mapping(keys).items()
+    ]
+    known = {"failure", "stages", "artifacts", "params", "study"}
+    made_by: list[tuple[str, str]] = []
+    for name, value in record.items():
+        if name in known:
+            continue
+        label = name.replace("_", " ").capitalize()
+        if isinstance(value, Mapping):
+            made_by += [
+                (f"{label}: {key}", _short(item)) for key, item in value.items() if not isinstance(item, dict | list)
+            ]
+        elif value is not None and not isinstance(value, list):
+            made_by.append((label, _short(value)))
+    tables = [("params", "Params", params_rows), ("made-by", "Made by", made_by)]
+    return [{"anchor": anchor, "name": name, "rows": rows} for anchor, name, rows in tables if rows]
+
+
+def _short(value: Any) -> str:
+    """A value as text; a digest by its first 16 digits."""
+    text = str(value)
+    return text[:16] if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _page(*, folder: str, **values: Any) -> str:
+    """A page from page.html.j2; ``folder`` leads from it to the reports."""
+    navigation = [
+        {"stage": stage, "label": label, "href": f"{folder}{stage}.html"} for stage, (label, _) in STAGES.items()
+    ]
+    return _environment().get_template("page.html.j2").render(navigation=navigation, **values)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(paths.TEMPLATES / TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
