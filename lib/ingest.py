@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,38 +53,29 @@ class IngestPart:
     _sources: list[prices.Source] = field(default_factory=list, init=False, repr=False)
 
     def read(self) -> str:
-        """Read and digest the files once, their rows joined into one buffer without a copy where they are regular."""
-        # Bodies are shorter than files by their headers; a file that grew since it was listed makes the buffer grow.
+        """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
+        location = Path(self.location)
+        # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         buffer = _buffer(sum(file.size for file in self.files) + 1)
         self._ends, self._sources = [], []
         end = 0
-        with open_members(Path(self.location)) as read:
+        with open_members(location) as read:
             for file in self.files:
                 name = self.base + file.name
-                length, sha256, body = _read_regular(Path(self.location), name, file.size, buffer, end)
-                size = length + len(prices.HEADER)
-                if body is None:
-                    body, sha256, size = _read_any(read, name)
-                    length = len(body.text)
-                    if end + length > len(buffer):
-                        buffer.extend(bytes(end + length - len(buffer)))
-                    buffer[end : end + length] = body.text
-                end += length
+                found = _read_regular(location, name, file.size, buffer, end) or _read_any(read, name)
+                if found.body.text:
+                    start, end = end, end + len(found.body.text)
+                    if end > len(buffer):  # the file grew since it was listed
+                        buffer = buffer[:start] + bytes(end - start + len(buffer) - start)
+                    buffer[start:end] = found.body.text
+                else:
+                    end += found.length
                 self._ends.append(end)
                 self._sources.append(
-                    prices.Source(
-                        file.name,
-                        file.symbol,
-                        file.security_name,
-                        sha256,
-                        size,
-                        body.refused,
-                        body.lines,
-                        body.set_aside,
-                    )
+                    prices.Source(file.name, file.symbol, file.security_name, found.sha256, found.size, found.body)
                 )
         self._joined = memoryview(buffer)[:end]
-        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.sha256}\t{s.refused}\n" for s in self._sources)
+        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.sha256}\t{s.body.refused}\n" for s in self._sources)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def tables(self) -> Mapping[str, pa.Table]:
@@ -164,51 +156,49 @@ def _buffer(size: int) -> bytearray:
     return _BUFFER
 
 
-def _read_regular(
-    location: Path, name: str, size: int, buffer: bytearray, start: int
-) -> tuple[int, str, prices.Body | None]:
-    """Read a file's rows straight into ``buffer`` at ``start``; the body is None unless the file is as Kaggle writes them.
+@dataclass(frozen=True)
+class _Found:
+    """A file that was read: its rows stand in the body's text or, ``length`` bytes of them, in the buffer already."""
+
+    body: prices.Body
+    sha256: str
+    size: int
+    length: int = 0
+
+
+def _read_regular(location: Path, name: str, size: int, buffer: bytearray, start: int) -> _Found | None:
+    """Read a file's rows straight into ``buffer`` at ``start``; None for a file that is not as Kaggle writes them.
 
     The header is read apart, so that the rows of one file stand right behind those of the file before.
     """
     header = bytearray(len(prices.HEADER))
     length = size - len(header)
     if length <= 0 or not location.is_dir():
-        return 0, "", None
-    try:
-        descriptor = os.open(location / name, os.O_RDONLY)
-    except OSError:
-        return 0, "", None
+        return None
     end = start + length
     try:
-        with memoryview(buffer) as view:
-            # One byte more than is expected shows a file that grew.
-            read = os.preadv(descriptor, [header, view[start : end + 1]], 0)
-            regular = (
-                read == size
-                and header == prices.HEADER
-                and buffer[end - 1] == ord("\n")
-                and buffer[start] != ord("\n")
-                and buffer.find(b"\r", start, end) < 0
-                and buffer.find(b"\n\n", start, end) < 0
-            )
-            if not regular:
-                return 0, "", None
-            digest = hashlib.sha256(header)
-            digest.update(view[start:end])
+        descriptor = os.open(location / name, os.O_RDONLY)
+        try:
+            with memoryview(buffer) as view:
+                # One byte more than is expected would show a file that grew.
+                if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != prices.HEADER:
+                    return None
+                digest = hashlib.sha256(header)
+                digest.update(view[start:end])
+        finally:
+            os.close(descriptor)
     except OSError:
-        return 0, "", None
-    finally:
-        os.close(descriptor)
-    return length, digest.hexdigest(), _REGULAR
+        return None
+    newline = np.frombuffer(buffer, dtype=np.uint8, count=length, offset=start) == ord("\n")
+    blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
+    if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
+        return None
+    return _Found(prices.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
 
-_REGULAR = prices.Body(b"")
-
-
-def _read_any(read: Callable[[str], bytes], name: str) -> tuple[prices.Body, str, int]:
+def _read_any(read: Callable[[str], bytes], name: str) -> _Found:
     try:
         content = read(name)
     except OSError as error:
-        return prices.Body(b"", f"unreadable file: {error.strerror or error}"), "", 0
-    return prices.split_body(content), hashlib.sha256(content).hexdigest(), len(content)
+        return _Found(prices.Body(b"", refused=f"unreadable file: {error.strerror or error}"), "", 0)
+    return _Found(prices.split_body(content), hashlib.sha256(content).hexdigest(), len(content))

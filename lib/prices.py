@@ -66,6 +66,31 @@ _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
 
 
 @dataclass(frozen=True)
+class Body:
+    """The rows of one file's content, or why the file is refused.
+
+    Parameters
+    ----------
+    text : bytes
+        The rows, each ended by a newline, without header and blank lines.
+    rows : int
+        How many they are.
+    lines : array of int64 or None
+        The line of the file that each row stands on; None: the lines from 2 on.
+    refused : str or None
+        Why the whole file is set aside, if so.
+    set_aside : tuple of (int, str)
+        For a refused file: each row's line and raw text.
+    """
+
+    text: bytes
+    rows: int = 0
+    lines: npt.NDArray[np.int64] | None = None
+    refused: str | None = None
+    set_aside: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Source:
     """One file to parse.
 
@@ -79,12 +104,8 @@ class Source:
         Of the whole file.
     size : int
         Bytes of the whole file.
-    refused : str or None
-        Why the file cannot be read, if so.
-    lines : array of int64 or None
-        The line that each row stands on; None: the lines from 2 on.
-    set_aside : tuple of (int, str)
-        For a refused file: each row's line number and raw text.
+    body : Body
+        Its rows, or why it has none; the text itself may stand elsewhere.
     """
 
     file: str
@@ -92,19 +113,7 @@ class Source:
     security_name: str | None
     sha256: str
     size: int
-    refused: str | None = None
-    lines: npt.NDArray[np.int64] | None = None
-    set_aside: tuple[tuple[int, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Body:
-    """The rows of one file's content: newline-ended text without header and blank lines, or why it is refused."""
-
-    text: bytes
-    refused: str | None = None
-    lines: npt.NDArray[np.int64] | None = None
-    set_aside: tuple[tuple[int, str], ...] = ()
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -165,11 +174,12 @@ def split_body(content: bytes) -> Body:
         reason = (
             "empty file" if not content.strip() else f"wrong header: {_shortened(header, 200)!r}, expected {expected!r}"
         )
-        return Body(b"", reason, None, tuple((number, _text(line)) for number, line in rows))
+        return Body(b"", refused=reason, set_aside=tuple((number, _text(line)) for number, line in rows))
     if not rows:
-        return Body(b"", "no rows: the header stands alone")
+        return Body(b"", refused="no rows: the header stands alone")
     return Body(
         b"".join(line + b"\n" for _, line in rows),
+        len(rows),
         lines=np.fromiter((number for number, _ in rows), np.int64, len(rows)),
     )
 
@@ -195,14 +205,12 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     Examples
     --------
     >>> rows = b"2020-01-03,1,1,1,1,1,5\\n2020-01-02,1,1,1,1,1,5\\n2020-01-06,,,,,,\\n"
-    >>> parsed = parse([Source("stocks/A.csv", "A", None, "", 0)], memoryview(rows), [len(rows)])
+    >>> parsed = parse([Source("stocks/A.csv", "A", None, "", 0, Body(b"", 3))], memoryview(rows), [len(rows)])
     >>> parsed.prices["Date"].to_pylist()[0], parsed.quarantine.to_pylist()[0]["reason"]
     (datetime.date(2020, 1, 2), 'null value: Open, High, Low, Close, Adj Close, Volume')
     """
     starts = [0, *ends[:-1]]
-    per_file = np.array(
-        [_count_rows(joined[start:end]) for start, end in zip(starts, ends, strict=True)], dtype=np.int64
-    )
+    per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
     rows = _parse_files(joined, starts, ends, per_file)
     file_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), per_file)
     table = pa.concat_tables(rows.tables) if rows.tables else _ROW_SCHEMA.empty_table()
@@ -215,7 +223,9 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     file_of_kept = file_of_row if kept is None else file_of_row[kept]
     symbols, symbol_of_file = _codes([source.symbol for source in sources])
     dates = table["Date"].cast(pa.int32()).to_numpy()
-    out_of_order = _count(file_of_kept[1:][(np.diff(dates) < 0) & (np.diff(file_of_kept) == 0)], len(sources))
+    backwards = np.flatnonzero(dates[1:] < dates[:-1])
+    backwards = backwards[file_of_kept[backwards] == file_of_kept[backwards + 1]]
+    out_of_order = _count(file_of_kept[backwards], len(sources))
     order, repeated = _order(dates, symbol_of_file[file_of_kept])
     for position in repeated:
         row = int(position if kept is None else kept[position])
@@ -293,7 +303,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
 
 
 _ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-_READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=4 << 20)
+_READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 20)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
 # Volume is read as a float64 because pandas writes 123.0 wherever a file has one null row; empty fields become nulls.
 _CONVERT = pa.csv.ConvertOptions(
@@ -363,12 +373,17 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
     """
     volume = table["Volume"]
     doubts = [column.is_null() for column in table.columns if column.null_count]
-    doubts += [pc.invert(finite) for name in COLUMNS[1:] if not pc.all(finite := pc.is_finite(table[name])).as_py()]
+    # A sum is finite only if all its terms are: the cheap question first.
+    for column in table.columns[1:]:
+        total = pc.sum(column).as_py()
+        if total is not None and not math.isfinite(total):
+            doubts.append(pc.invert(pc.is_finite(column)))
     if (least := pc.min(volume).as_py()) is not None and least < 0:
         doubts.append(pc.less(volume, 0))
-    whole = pc.equal(pc.floor(volume), volume)
-    if not pc.all(whole).as_py():
-        doubts.append(pc.invert(whole))
+    try:
+        whole = volume.cast(pa.int64())
+    except pa.ArrowInvalid:
+        doubts.append(pc.not_equal(pc.floor(volume), volume))
     places: list[int] = []
     if doubts:
         bad = pc.fill_null(doubts[0], True)
@@ -376,7 +391,8 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
             bad = pc.or_(bad, pc.fill_null(doubt, True))
         places = np.flatnonzero(bad.to_numpy()).tolist()
         table = table.filter(pc.invert(bad))
-    return table.set_column(6, "Volume", table["Volume"].cast(pa.int64())), places
+        whole = table["Volume"].cast(pa.int64())
+    return table.set_column(6, "Volume", whole), places
 
 
 def _refusal(line: bytes) -> str:
@@ -390,8 +406,8 @@ def _order(
     dates: npt.NDArray[np.int32], symbol_of_row: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int64] | None, list[int]]:
     """The rows by symbol and date, each date once (the first that was read), and the rows left out; None: all, as they are."""
-    wrong = (np.diff(dates) <= 0) & (np.diff(symbol_of_row) == 0)
-    if not wrong.any():
+    backwards = np.flatnonzero(dates[1:] <= dates[:-1])
+    if not (symbol_of_row[backwards] == symbol_of_row[backwards + 1]).any():
         return None, []
     order = np.lexsort((dates, symbol_of_row))  # stable: the first row read of a date stays first
     repeated = np.zeros(len(order), dtype=bool)
@@ -446,12 +462,12 @@ def _prices(
 def _quarantine(sources: Sequence[Source], bad: dict[int, str], raw: _RawRows) -> pa.Table:
     records: list[tuple[int, int | None, str, str | None]] = []
     for number, source in enumerate(sources):
-        if source.refused is not None:
-            lines = source.set_aside or ((None, None),)  # a file without rows still gets its record
-            records += [(number, line, source.refused, text) for line, text in lines]
+        if source.body.refused is not None:
+            lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
+            records += [(number, line, source.body.refused, text) for line, text in lines]
     for row, reason in bad.items():
         number, position = raw.place(row)
-        lines_of_file = sources[number].lines
+        lines_of_file = sources[number].body.lines
         line = position + 2 if lines_of_file is None else int(lines_of_file[position])
         records.append((number, line, reason, _text(raw.line(row))))
     records.sort(key=lambda record: (record[0], record[1] or 0))
@@ -474,7 +490,7 @@ def _files(
 ) -> pa.Table:
     count = len(sources)
     kept = _count(file_of_row, count)
-    read = per_file + np.array([len(source.set_aside) for source in sources], dtype=np.int64)
+    read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
     first = np.full(count, np.iinfo(np.int32).max, dtype=np.int32)
     last = np.full(count, np.iinfo(np.int32).min, dtype=np.int32)
     np.minimum.at(first, file_of_row, dates)
@@ -492,7 +508,7 @@ def _files(
         read,
         kept,
         read - kept,
-        [source.refused for source in sources],
+        [source.body.refused for source in sources],
         pa.array(first, pa.int32(), mask=kept == 0).cast(pa.date32()),
         pa.array(last, pa.int32(), mask=kept == 0).cast(pa.date32()),
         out_of_order,
