@@ -183,7 +183,7 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
     Examples
     --------
     >>> [len(part) for part in cut([f"S{i:04}" for i in range(1000)], most=400)]
-    [330, 319, 351]
+    [255, 368, 377]
     """
     digests = [hashlib.sha256(symbol.encode()).digest() for symbol in symbols]
     parts: list[list[str]] = []
