@@ -13,6 +13,7 @@ import datetime
 import html
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 BLUE = "#0072b2"
@@ -38,7 +40,8 @@ INK = "#1c2430"
 GREY = "#5b6675"
 PALE = "#d5dae1"
 
-WIDTH = 6.4  # inches: 640 px on a wide screen, 350 px on a phone, where 11 points are still read
+WIDTH = 6.0  # inches; narrow, so that the letters are still read where a phone makes it 350 px
+PIXELS = 640  # of a wide screen that the figure takes
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
@@ -82,7 +85,7 @@ def new_figure(title: str, xlabel: str, ylabel: str, height: float = 3.7) -> tup
     Parameters
     ----------
     title : str
-        What the figure says; at most about 55 characters fit.
+        What the figure says; at most about 48 characters fit.
     xlabel, ylabel : str
         The quantities with their units; ``""`` where the ticks say it all.
     height : float
@@ -152,7 +155,7 @@ def show(figure: Figure) -> None:
     alt = str(figure.get_label())
     if not alt:
         raise ValueError("this figure has no alt text; say in words what it shows: plots.described(figure, '...')")
-    display(Image(png(figure), format="png", width=round(100 * figure.get_figwidth()), alt=alt))
+    display(Image(png(figure), format="png", width=PIXELS, alt=alt))
 
 
 def show_table(frame: pd.DataFrame, caption: str, index: bool = False) -> None:
@@ -170,6 +173,9 @@ def show_table(frame: pd.DataFrame, caption: str, index: bool = False) -> None:
     display(HTML(table_html(frame, caption, index)))
 
 
+NUMBER = ' class="number"'
+
+
 def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     """The HTML of `show_table`.
 
@@ -181,27 +187,36 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     """
     if index:
         frame = frame.rename_axis(index=str(frame.index.name or "")).reset_index()
-    numeric = [
-        pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
-        for dtype in frame.dtypes.tolist()
-    ]
-    css = [' class="number"' if is_number else "" for is_number in numeric]
+    numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes.tolist()]
+    texts = [_spelt_column(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
     head = "".join(
-        f'<th scope="col"{c}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
-        for name, c in zip(frame.columns, css, strict=True)
+        f'<th scope="col"{NUMBER if is_number else ""}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
+        for name, is_number in zip(frame.columns, numeric, strict=True)
     )
     rows = []
-    for values in frame.itertuples(index=False, name=None):
-        texts = [spelt(value) for value in values]
-        kinds = [' class="long"' if len(text) > 48 else c for text, c in zip(texts, css, strict=True)]
-        cells = [f"<td{kind}>{html.escape(text)}</td>" for text, kind in zip(texts, kinds, strict=True)]
-        if index:
-            cells[0] = f'<th scope="row"{css[0]}>{html.escape(texts[0])}</th>'
+    for row in zip(*texts, strict=True):
+        cells = []
+        for place, text in enumerate(row):
+            tag = 'th scope="row"' if index and place == 0 else "td"
+            kind = NUMBER if numeric[place] else ' class="long"' if len(text) > 24 else ""
+            cells.append(f"<{tag}{kind}>{html.escape(text)}</{tag[:2]}>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
         f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def _spelt_column(values: Sequence[Any]) -> list[str]:
+    """Each value `spelt`; floats of like size with the same number of decimals, so that the points align."""
+    sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
+    if len(sizes) < 2 or max(sizes) > 1000 * min(sizes):
+        return [spelt(value) for value in values]
+    decimals = max(0, 3 - math.floor(math.log10(max(sizes))))
+    return [
+        f"{value:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else spelt(value)
+        for value in values
+    ]
 
 
 def spelt(value: Any) -> str:
@@ -227,9 +242,10 @@ def spelt(value: Any) -> str:
 
 def _nothing(title: str, message: str) -> Figure:
     """What a figure of nothing looks like: words, not empty axes."""
-    figure, axes = new_figure(title, "", "", height=0.9)
+    lines = textwrap.wrap(message, 60)
+    figure, axes = new_figure(title, "", "", height=0.7 + 0.2 * len(lines))
     axes.set_axis_off()
-    axes.text(0, 0.5, message, transform=axes.transAxes, va="center", color=GREY)
+    axes.text(0, 0.5, "\n".join(lines), transform=axes.transAxes, va="center", color=GREY)
     return described(figure, f"{title}: {message}")
 
 
@@ -255,12 +271,12 @@ def share_text(share: float) -> str:
     Examples
     --------
     >>> share_text(0.5), share_text(0.0123), share_text(1e-7), share_text(0)
-    ('50 %', '1.2 %', 'under 0.001 %', '0 %')
+    ('50%', '1.2%', 'under 0.001%', '0%')
     """
     percent = 100 * share
     if percent == 0 or percent >= 10:
-        return f"{percent:.0f} %"
-    return "under 0.001 %" if percent < 0.001 else f"{percent:.2g} %"
+        return f"{percent:.0f}%"
+    return "under 0.001%" if percent < 0.001 else f"{percent:.2g}%"
 
 
 # --- 01_ingest ------------------------------------------------------------------------------------------
@@ -284,7 +300,7 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
     --------
     >>> files = pd.DataFrame({"file": ["stocks/A.csv"], "first_date": ["2000-01-03"], "last_date": ["2002-01-03"]})
     >>> symbols_by_year(files).get_label()
-    'Areas: symbols with prices, by year, 2000 to 2002. Stocks: 1 in 2000, 1 in 2002, at most 1 (first in 2000).'
+    'Bars: symbols with prices, by year, 2000 to 2002. Stocks: 1 in 2000, 1 in 2002, at most 1 (first in 2000).'
     """
     title = "Symbols with prices, by year"
     kept = files.dropna(subset=["first_date", "last_date"])
@@ -301,9 +317,11 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
     ]
 
     figure, axes = new_figure(title, "year", "symbols")
-    axes.stackplot(years, counts, step="mid", colors=[BLUE, YELLOW], labels=[names[kind] for kind in kinds])
+    below = np.zeros(len(years), dtype=int)
+    for kind, count, color in zip(kinds, counts, (BLUE, YELLOW), strict=False):
+        axes.bar(years, count, bottom=below, width=1.0, color=color, label=names[kind])
+        below += count
     axes.set_xlim(years[0] - 0.5, years[-1] + 0.5)
-    axes.set_ylim(0, None)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -314,7 +332,7 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
         f"(first in {years[count.argmax()]})."
         for kind, count in zip(kinds, counts, strict=True)
     )
-    return described(figure, f"Areas: symbols with prices, by year, {years[0]} to {years[-1]}. {text}")
+    return described(figure, f"Bars: symbols with prices, by year, {years[0]} to {years[-1]}. {text}")
 
 
 @house_style
@@ -335,7 +353,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
     >>> rows_per_symbol(pd.Series({"AAPL": 3270, "FB": 200})).get_label()
     'Bars: rows (trading days) of each of 2 symbols, from 200 (FB) to 3,270 (AAPL), the middle symbol 1,735.'
     """
-    title = "Rows of each symbol"
+    title = "Rows (trading days) of each symbol"
     rows = rows[rows > 0].sort_values(ascending=False, kind="stable")
     if rows.empty:
         return _nothing(title, "No symbol has a single row.")
@@ -346,7 +364,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
         _counted_bars(axes, [str(name) for name in rows.index], rows.tolist(), 0, BLUE)
         return described(figure, f"Bars: rows (trading days) of each of {len(rows)} symbols, {ends}")
 
-    figure, axes = new_figure(title, "rows (trading days; 252 are about a year)", "symbols")
+    figure, axes = new_figure(title, "rows (about 252 a year)", "symbols")
     axes.hist(rows, bins=30, range=(0, rows.iloc[0]), color=BLUE, rwidth=0.92)
     axes.axvline(rows.median(), color=ORANGE)
     axes.annotate(
@@ -387,7 +405,7 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
     >>> quarantine_by_reason({}, 12154).get_label()
     'Rows quarantined, by reason: Nothing quarantined: each of the 12,154 rows read was kept.'
     >>> quarantine_by_reason({"null value": 28}, 1000).get_label()
-    'Bars: 28 of 1,000 rows quarantined (2.8 %), by reason: null value 28.'
+    'Bars: 28 of 1,000 rows quarantined (2.8%), by reason: null value 28.'
     """
     title = "Rows quarantined, by reason"
     present = sorted(
@@ -424,7 +442,7 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     Examples
     --------
     >>> odd_values({"zero volume": 3, "High below Low": 0}, 300).get_label()
-    'Bars: odd values among 300 rows kept: zero volume 3 (1 %), High below Low 0 (0 %).'
+    'Bars: odd values among 300 rows kept: zero volume 3 (1%), High below Low 0 (0%).'
     """
     title = "Odd but possible values, kept"
     if not any(counts.values()):
@@ -469,7 +487,7 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.set_ylim(0, None)
     axes.margins(x=0)
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
-    _date_ticks(axes)
+    _date_axis(axes, dates)
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0, handlelength=1.2)
     axes.set_ylim(0, float(rows["Volume"].max()) * 1.15)  # room for the legend
     return described(
@@ -501,7 +519,7 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.plot(dates, rows["Adj Close"], color=SKY, linewidth=1.2, label="adjusted close")
     axes.plot(dates, rows["adj_close_rolling_med"], color=INK, label=f"{window}-day rolling median")
     axes.margins(x=0, y=0.12)
-    _date_ticks(axes)
+    _date_axis(axes, dates)
     axes.legend(loc="best", handlelength=1.2)
     return described(
         figure,
@@ -511,8 +529,9 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     )
 
 
-def _date_ticks(axes: Axes) -> None:
+def _date_axis(axes: Axes, dates: pd.Series[pd.Timestamp]) -> None:
     """Few dates, short, the year where it changes."""
+    axes.set_xlabel(f"{dates.iloc[0]:%B %Y} to {dates.iloc[-1]:%B %Y}")
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -561,7 +580,7 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     Examples
     --------
     >>> ratio_distribution(count_ratios([5, 8, 15, 90], [10, 10, 10, 10])).get_label()
-    "Histogram: a day's volume divided by its average, 4 rows. 50 % of them are below 1, 25 % above 3."
+    "Histogram: a day's volume divided by its average, 4 rows. 50% of them are below 1, 25% above 3."
     """
     title = "A day's volume against its moving average"
     total = int(counts.sum())
@@ -576,7 +595,7 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     axes.axvline(1, color=INK, linewidth=1.4)
     axes.set_xlim(0, RATIO_EDGES[-2] + width)
     axes.set_xticks([0, 0.5, 1, 1.5, 2, 2.5, 3.025], ["0", "0.5", "1", "1.5", "2", "2.5", "3+"])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, shares.max() * 1.18)
     for side, place, text in (
         ("right", 0.97, f"{share_text(below)} below"),
@@ -666,8 +685,9 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
     axes.grid(False)
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter("{x:,g}")
-    bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02)
+    bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02, format="{x:,g}")
     bar.outline.set_visible(False)
     quartiles = np.searchsorted(np.cumsum(counts.sum(axis=1)), [0.25 * total, 0.75 * total])
     low, high = AVERAGE_EDGES[quartiles[0]], AVERAGE_EDGES[quartiles[1] + 1]

@@ -179,7 +179,8 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "about": about,
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
-                "seconds": ("–" if seconds is None else f"{seconds:,.1f}") + (" (cached)" if run.get("cached") else ""),
+                "seconds": "–" if seconds is None else f"{seconds:,.1f}",
+                "cached": bool(run.get("cached")),
                 "memory": "–" if memory is None else f"{memory / 1e6:,.0f} MB",
             }
         )
@@ -229,20 +230,21 @@ def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
     symbols = pc.count_distinct(accounts.filter(pc.greater(accounts["rows_kept"], 0))["symbol"]).as_py()
     yield {"name": "Symbols", "value": f"{symbols:,}", "note": ""}
     first, last = pc.min(accounts["first_date"]).as_py(), pc.max(accounts["last_date"]).as_py()
-    dates = f"{first} to {last}" if first else ""
+    dates = f"{first} to {last}".replace("-", "\N{NON-BREAKING HYPHEN}") if first else ""
     yield {"name": "Daily prices", "value": f"{kept:,}", "note": dates}
     share = f"{share_text((read - kept) / read)} of {read:,} rows read" if read else ""
     yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
 
 
 def _error_numbers(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Headline numbers of the model, on dates it has not seen."""
+    """The headline number of the model, on dates it has not seen."""
     model, average = metrics.get("mae"), metrics.get("mae_moving_average")
-    if model is not None:
-        yield {"name": "Model's error", "value": spelt(float(model)), "note": "shares a day: the mean absolute error"}
+    if model is None:
+        return
+    note = "shares a day, mean absolute error"
     if average is not None:
-        note = "shares a day: predicting the moving average itself"
-        yield {"name": "Plain average's error", "value": spelt(float(average)), "note": note}
+        note += f"; the plain average's is {spelt(float(average))}"
+    yield {"name": "Model's error", "value": spelt(float(model)), "note": note}
 
 
 def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
