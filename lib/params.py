@@ -97,12 +97,22 @@ class Train(Section):
     )
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of the dates, the last ones, held out for the test.")
     seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of every random choice.")
+    forest_trees: int = Field(25, ge=1, le=1000, description="Trees of the reference forest.")
+    forest_sample_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the training rows that the reference forest is fitted on, at random."
+    )
 
 
 class Evaluate(Section):
     """04_evaluate: the model, judged."""
 
-    random_test_share: float = Field(0.2, gt=0, lt=1, description="Share of the rows held out in the random split.")
+    random_test_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of the rows held out in the random split, and of the symbols in the split by symbol.",
+    )
+    seeds: int = Field(5, ge=1, le=100, description="Random splits that show how much chance there is in one of them.")
 
 
 class Run(Section):
@@ -133,8 +143,8 @@ class Params(Section):
 STAGES: dict[str, tuple[str, ...]] = {
     "01_ingest": ("archive", "compute", "ingest"),
     "02_features": ("compute", "features"),
-    "03_train": ("train",),
-    "04_evaluate": ("evaluate",),
+    "03_train": ("features", "train"),
+    "04_evaluate": ("train", "evaluate"),
 }
 
 
@@ -156,8 +166,8 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> stage_parameters(Params(), "04_evaluate", "sample")
-    {'study': 'sample', 'random_test_share': 0.2}
+    >>> stage_parameters(Params(), "02_features", "sample")
+    {'study': 'sample', 'engine': 'local', 'workers': 0, 'spark_master': 'local[2]', 'window': 30, 'min_periods': None}
     """
     values: dict[str, Any] = {"study": study}
     for section in STAGES[stage]:

@@ -1,0 +1,752 @@
+"""The regression of a day's Volume on its moving average and the median adjusted close.
+
+Both inputs are cut into bins, and everything a fit needs to know of the rows of a cell is how its ratios Volume /
+vol_moving_avg are spread. That table is made in one pass, so that a fit takes seconds on 22 M rows and the model is a
+table too: exact to look up, and the same whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import skops.io
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from lib.files import write_atomically
+from lib.paths import StudyPaths
+from lib.predictor import FEATURES
+
+Floats = NDArray[np.float64]
+TRUSTED_TYPES = [
+    "lib.model.Forest",
+    "lib.model.RatioBoosting",
+]  # all that a model file may hold, beside arrays and numbers
+
+CHUNK = 1 << 20  # rows that are binned at a time: memory stays flat
+PATIENCE = 30  # iterations without a better validation loss after which boosting ends
+SAMPLE = 1 << 19  # rows that the bins' edges are computed from
+# Edges of the ratio's histogram: days of no trade, then steps of 6 %, then all that is above 20 times the average.
+RATIO_EDGES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 119), [40.0]])
+RATIO_CENTRES = (RATIO_EDGES[1:] + RATIO_EDGES[:-1]) / 2
+
+
+class TableRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """What `RatioBoosting` and `Forest` share: a prediction for each cell of the two inputs, and its interval.
+
+    Attributes
+    ----------
+    volume_edges_ : ndarray of float64, shape (n,)
+        Where one bin of vol_moving_avg ends and the next begins.
+    price_edges_ : ndarray of float64, shape (m,)
+        The same for adj_close_rolling_med.
+    point_, lower_, upper_ : ndarray of float64, shape (n + 1, m + 1)
+        The prediction of each cell and its interval's ends: ratios to vol_moving_avg (`Forest.point_`: shares).
+    """
+
+    relative = True
+    volume_edges_: Floats
+    price_edges_: Floats
+    point_: Floats
+    lower_: Floats
+    upper_: Floats
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = (
+            True  # the target is a multiple of the first column, unlike scikit-learn's test data
+        )
+        return tags
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Predict Volume.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 2)
+            vol_moving_avg (shares a day) and adj_close_rolling_med (dollars).
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            Shares, never negative.
+        """
+        X = self._checked(X)
+        values = self.point_[self._cells(X)]
+        return values * np.maximum(X[:, 0], 0) if self.relative else values
+
+    def predict_interval(self, X: ArrayLike) -> tuple[Floats, Floats]:
+        """Predict the interval that holds Volume with probability ``interval_level``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 2)
+            As for `predict`.
+
+        Returns
+        -------
+        (low, high) : pair of ndarray of float64, shape (n_samples,)
+            Shares; the prediction lies between them.
+        """
+        X = self._checked(X)
+        cells, volumes, points = self._cells(X), np.maximum(X[:, 0], 0), self.predict(X)
+        return np.minimum(self.lower_[cells] * volumes, points), np.maximum(self.upper_[cells] * volumes, points)
+
+    def _checked(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        checked: Floats = validate_data(self, X, reset=False, dtype=np.float64)
+        return checked
+
+    def _cells(self, X: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return (
+            np.searchsorted(self.volume_edges_, X[:, 0], side="right"),
+            np.searchsorted(self.price_edges_, X[:, 1], side="right"),
+        )
+
+    def _check_training(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        # scikit-learn's own checks pass more columns than two; only the first two have a meaning here.
+        checked: tuple[Floats, Floats] = validate_data(
+            self, X, y, dtype=np.float64, y_numeric=True, ensure_min_features=2
+        )
+        return checked
+
+    def _fit_bins(self, X: Floats, max_bins: tuple[int, int]) -> None:
+        sample = X[:: max(1, len(X) // SAMPLE)]
+        # The square root lies between "each row counts" and "each share counts": bins for small and large symbols alike.
+        weights = np.sqrt(np.maximum(sample[:, 0], 0)) + 1e-9
+        self.volume_edges_ = _quantile_edges(sample[:, 0], weights, max_bins[0])
+        self.price_edges_ = _quantile_edges(sample[:, 1], weights, max_bins[1])
+
+
+class RatioBoosting(TableRegressor):
+    """Gradient boosting of the ratio Volume / vol_moving_avg over a table of both inputs.
+
+    Each row counts ``vol_moving_avg`` in the loss, because ``|Volume - vol_moving_avg * ratio|``, the error in shares, is
+    ``vol_moving_avg * |Volume / vol_moving_avg - ratio|``. Boosting starts at the best single ratio. An iteration computes
+    each cell's gradient, smooths it over neighbouring cells, and takes a step; the iteration that is best on the validation
+    rows ends it, so that where the inputs tell nothing the model stays the best single ratio. Smoothing, where
+    boosting usually grows a tree, is what keeps the model from learning single symbols by heart: a few large symbols hold most
+    of the loss, and their cells are almost their names (see 04_evaluate).
+
+    Parameters
+    ----------
+    objective : {"absolute", "squared"}
+        The error to make small.
+    max_bins : (int, int)
+        Bins of vol_moving_avg and of adj_close_rolling_med, at most.
+    max_iter : int
+        Boosting iterations, at most.
+    learning_rate : float
+        Share of the full step that an iteration takes.
+    smoothing : float
+        Standard deviation of the Gaussian smoother, as a share of the bins.
+    validation_share : float
+        Share of the dates, the last ones, that choose the iteration (of the rows, at random, when `fit` gets no dates).
+        0: all ``max_iter`` iterations are done.
+    interval_level : float
+        Probability that the interval holds Volume.
+    random_state : int
+        Seed of the choice of validation rows; not used when `fit` gets dates.
+
+    Attributes
+    ----------
+    n_iter_ : int
+        Boosting iterations of the prediction.
+    history_ : list of dict
+        One a boosting iteration: iteration, train and validation loss (mean absolute error in shares, or mean squared).
+
+    Examples
+    --------
+    >>> averages = np.linspace(1e5, 1e6, 1000)
+    >>> X = np.column_stack([averages, np.full(1000, 25.0)])
+    >>> model = RatioBoosting().fit(X, 0.9 * averages)
+    >>> bool(abs(model.predict([[1e6, 25.0]])[0] - 9e5) < 3e4)
+    True
+    """
+
+    def __init__(
+        self,
+        objective: Literal["absolute", "squared"] = "absolute",
+        max_bins: tuple[int, int] = (64, 48),
+        max_iter: int = 200,
+        learning_rate: float = 0.2,
+        smoothing: float = 0.2,
+        validation_share: float = 0.2,
+        interval_level: float = 0.8,
+        random_state: int = 42,
+    ) -> None:
+        self.objective = objective
+        self.max_bins = max_bins
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.smoothing = smoothing
+        self.validation_share = validation_share
+        self.interval_level = interval_level
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, dates: NDArray[np.datetime64] | None = None) -> RatioBoosting:
+        """Fit the prediction and the interval.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 2)
+            vol_moving_avg (shares a day) and adj_close_rolling_med (dollars). Rows whose vol_moving_avg is 0 have no ratio
+            and tell nothing.
+        y : array-like of shape (n_samples,)
+            Volume, in shares.
+        dates : ndarray of datetime64[D], shape (n_samples,), optional
+            The day of each row.
+
+        Returns
+        -------
+        RatioBoosting
+        """
+        if self.objective not in ("absolute", "squared"):
+            raise ValueError(f"objective is {self.objective!r}; allowed: 'absolute' or 'squared'")
+        X, y = self._check_training(X, y)
+        self._fit_bins(X, self.max_bins)
+        validation = validation_rows(len(X), dates, self.validation_share, self.random_state)
+        smoother = Smoother((len(self.volume_edges_) + 1, len(self.price_edges_) + 1), self.smoothing)
+
+        power = 1 if self.objective == "absolute" else 2
+        fitted, held = self._tables(X, y, validation, power)
+        loss = AbsoluteLoss if self.objective == "absolute" else SquaredLoss
+        self.point_, self.n_iter_, self.history_ = self._boost(loss, fitted, held, smoother)
+
+        fitted, held = self._tables(X, y, validation, 0)
+        tail = (1 - self.interval_level) / 2
+        self.lower_, *_ = self._boost(AbsoluteLoss, fitted, held, smoother, tail)
+        self.upper_, *_ = self._boost(AbsoluteLoss, fitted, held, smoother, 1 - tail)
+        self.lower_ = np.minimum(self.lower_, self.point_)
+        self.upper_ = np.maximum(self.upper_, self.point_)
+        return self
+
+    def _tables(self, X: Floats, y: Floats, validation: NDArray[np.bool_], power: int) -> tuple[Histogram, Histogram]:
+        shape = (len(self.volume_edges_) + 1, len(self.price_edges_) + 1)
+        fitted, held = Histogram(shape), Histogram(shape)
+        for rows in _chunks(len(X)):
+            part = X[rows]
+            cells = np.ravel_multi_index(self._cells(part), shape)
+            usable = part[:, 0] > 0
+            for histogram, chosen in ((fitted, usable & ~validation[rows]), (held, usable & validation[rows])):
+                volumes = part[chosen, 0]
+                histogram.add(cells[chosen], np.maximum(y[rows][chosen], 0) / volumes, volumes**power)
+        return fitted, held
+
+    def _boost(
+        self, loss: type[Loss], fitted: Histogram, held: Histogram, smoother: Smoother, quantile: float = 0.5
+    ) -> tuple[Floats, int, list[dict[str, float]]]:
+        """Choose the number of iterations on the held rows, then boost all rows that often."""
+        history = []
+        iterations = self.max_iter
+        if held.rows and fitted.rows:
+            trial, judge = loss(fitted, quantile), loss(held, quantile)
+            for iteration, ratios in enumerate(boost(trial, smoother, self.learning_rate, self.max_iter)):
+                history.append({"iteration": iteration, "train": trial.mean(ratios), "validation": judge.mean(ratios)})
+                iterations = min(range(len(history)), key=lambda index: history[index]["validation"])
+                if iteration - iterations >= PATIENCE:
+                    break
+        *_, ratios = boost(loss(fitted + held, quantile), smoother, self.learning_rate, iterations)
+        return ratios.reshape(smoother.shape), iterations, history
+
+
+class Forest(TableRegressor):
+    """The reference: scikit-learn's random forest of Volume on both inputs, as published solutions fit it, on binned inputs.
+
+    Binned, so that the forest too is a table that serving can look up exactly; 256 bins an input lose nothing measurable.
+    Its splits make the squared error small, whatever the objective.
+
+    Parameters
+    ----------
+    n_estimators : int
+        Trees.
+    sample_share : float
+        Share of the rows that it is fitted on, at random.
+    max_bins : (int, int)
+        Bins of vol_moving_avg and of adj_close_rolling_med, at most.
+    interval_level : float
+        Probability that the interval holds Volume; the interval is `RatioBoosting`'s.
+    n_jobs : int
+        Threads; -1: one a core. The result does not depend on it.
+    random_state : int
+        Seed.
+
+    Examples
+    --------
+    >>> averages = np.linspace(1e5, 1e6, 1000)
+    >>> X = np.column_stack([averages, np.full(1000, 25.0)])
+    >>> model = Forest(n_estimators=5, sample_share=1.0).fit(X, 0.9 * averages)
+    >>> bool(abs(model.predict([[5e5, 25.0]])[0] - 4.5e5) < 1e4)
+    True
+    """
+
+    relative = False
+
+    def __init__(
+        self,
+        n_estimators: int = 25,
+        sample_share: float = 0.1,
+        max_bins: tuple[int, int] = (256, 256),
+        interval_level: float = 0.8,
+        n_jobs: int = -1,
+        random_state: int = 42,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.sample_share = sample_share
+        self.max_bins = max_bins
+        self.interval_level = interval_level
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, dates: NDArray[np.datetime64] | None = None) -> Forest:
+        """Fit the forest, then look up its prediction of every cell.
+
+        Parameters
+        ----------
+        X, y, dates
+            As for `RatioBoosting.fit`.
+
+        Returns
+        -------
+        Forest
+        """
+        X, y = self._check_training(X, y)
+        self._fit_bins(X, self.max_bins)
+        shape = (len(self.volume_edges_) + 1, len(self.price_edges_) + 1)
+        chosen = sampled_rows(len(X), self.sample_share, self.random_state)
+        forest = RandomForestRegressor(self.n_estimators, n_jobs=self.n_jobs, random_state=self.random_state)
+        forest.fit(np.column_stack(self._cells(X[chosen])), np.maximum(y[chosen], 0))
+        self.point_ = forest.predict(np.indices(shape).reshape(2, -1).T).reshape(shape)
+
+        spread = RatioBoosting(interval_level=self.interval_level, random_state=self.random_state).fit(X, y, dates)
+        # Each cell of this finer table takes the interval of the coarser table's cell that its lower corner lies in.
+        corners = (
+            np.searchsorted(spread.volume_edges_, np.concatenate([[-np.inf], self.volume_edges_]), side="right"),
+            np.searchsorted(spread.price_edges_, np.concatenate([[-np.inf], self.price_edges_]), side="right"),
+        )
+        self.lower_, self.upper_ = spread.lower_[np.ix_(*corners)], spread.upper_[np.ix_(*corners)]
+        return self
+
+
+class Histogram:
+    """How the ratios of each cell's rows are spread: all that boosting needs to know of them.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Cells of vol_moving_avg and of adj_close_rolling_med.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (cells, ratio bins)
+        Weight of the rows by cell and ratio bin (`RATIO_EDGES`).
+    moments : ndarray of float64, shape (3, cells)
+        Sums of weight, weight * ratio and weight * ratio ** 2.
+    rows : int
+        Rows added.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self.weights: Floats = np.zeros((shape[0] * shape[1], len(RATIO_CENTRES)))
+        self.moments: Floats = np.zeros((3, shape[0] * shape[1]))
+        self.rows = 0
+
+    def add(self, cells: NDArray[np.intp], ratios: Floats, weights: Floats) -> None:
+        """Add rows: each one's cell (its flat index), ratio (finite, not negative) and weight."""
+        levels = np.minimum(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, len(RATIO_CENTRES) - 1)
+        places = cells * len(RATIO_CENTRES) + levels
+        self.weights += np.bincount(places, weights, self.weights.size).reshape(self.weights.shape)
+        for power in range(3):
+            self.moments[power] += np.bincount(cells, weights * ratios**power, self.moments.shape[1])
+        self.rows += len(cells)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        total = Histogram(self.shape)
+        total.weights, total.moments = self.weights + other.weights, self.moments + other.moments
+        total.rows = self.rows + other.rows
+        return total
+
+
+class Loss:
+    """A loss of one ratio a cell, from a histogram of the cell's rows.
+
+    Parameters
+    ----------
+    histogram : Histogram
+        The rows.
+    quantile : float
+        The quantile that the absolute loss aims at; 0.5: the median.
+    """
+
+    def __init__(self, histogram: Histogram, quantile: float = 0.5) -> None:
+        self.histogram = histogram
+        self.quantile = quantile
+        self.curvature = histogram.moments[0]  # what a cell's gradient is divided by
+
+    def start(self) -> float:
+        """The single ratio with the least loss."""
+        raise NotImplementedError
+
+    def descent(self, ratios: Floats) -> Floats:
+        """Minus the gradient, a cell: where to go."""
+        raise NotImplementedError
+
+    def mean(self, ratios: Floats) -> float:
+        """The mean loss a row."""
+        raise NotImplementedError
+
+
+class AbsoluteLoss(Loss):
+    """Weighted absolute error, or the pinball loss of another quantile than the median (Koenker and Bassett, 1978)."""
+
+    def __init__(self, histogram: Histogram, quantile: float = 0.5) -> None:
+        super().__init__(histogram, quantile)
+        below = np.zeros((len(histogram.weights), 1))
+        self.cumulative = np.concatenate([below, np.cumsum(histogram.weights, axis=1)], axis=1)
+
+    def start(self) -> float:
+        total = self.cumulative.sum(axis=0)
+        return float(np.interp(self.quantile * total[-1], total, RATIO_EDGES)) if total[-1] > 0 else 1.0
+
+    def descent(self, ratios: Floats) -> Floats:
+        # Within a ratio bin, weight is taken as evenly spread.
+        levels = np.clip(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, 0, len(RATIO_CENTRES) - 1)
+        shares = np.clip((ratios - RATIO_EDGES[levels]) / np.diff(RATIO_EDGES)[levels], 0, 1)
+        cells = np.arange(len(ratios))
+        below = self.cumulative[cells, levels] + shares * self.histogram.weights[cells, levels]
+        return self.quantile * self.cumulative[:, -1] - below
+
+    def mean(self, ratios: Floats) -> float:
+        distances = RATIO_CENTRES - ratios[:, np.newaxis]
+        pinball = 2 * np.maximum(self.quantile * distances, (self.quantile - 1) * distances)
+        return float((self.histogram.weights * pinball).sum() / self.histogram.rows)
+
+
+class SquaredLoss(Loss):
+    """Weighted squared error."""
+
+    def start(self) -> float:
+        weight, first, _ = self.histogram.moments.sum(axis=1)
+        return float(first / weight) if weight > 0 else 1.0
+
+    def descent(self, ratios: Floats) -> Floats:
+        return self.histogram.moments[1] - self.histogram.moments[0] * ratios
+
+    def mean(self, ratios: Floats) -> float:
+        weight, first, second = self.histogram.moments
+        return float((second - 2 * first * ratios + weight * ratios**2).sum() / self.histogram.rows)
+
+
+class Smoother:
+    """A Gaussian over the bins of both inputs.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Cells of vol_moving_avg and of adj_close_rolling_med.
+    width : float
+        Standard deviation, as a share of the bins of an input.
+    """
+
+    def __init__(self, shape: tuple[int, int], width: float) -> None:
+        self.shape = shape
+        self._kernels = [_gaussian(bins, width * bins) for bins in shape]
+
+    def __call__(self, values: Floats) -> Floats:
+        """Smooth one value a cell, shape (cells,)."""
+        rows, columns = self._kernels
+        # Not `@`: BLAS may sum in another order with another number of threads, and the bytes must not change.
+        half = np.einsum("ij,jk->ik", rows, values.reshape(self.shape), optimize=False)
+        return np.einsum("ik,lk->il", half, columns, optimize=False).ravel()
+
+
+def boost(loss: Loss, smoother: Smoother, learning_rate: float, iterations: int) -> Iterator[Floats]:
+    """Boost: yield the ratio of each cell at the start and after each iteration.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to make small.
+    smoother : Smoother
+        The base learner: Friedman's gradient boosting (2001), with a smoother instead of a tree, as in Bühlmann and Yu (2003).
+    learning_rate : float
+        Share of the full step that an iteration takes.
+    iterations : int
+        How many.
+
+    Yields
+    ------
+    ndarray of float64, shape (cells,)
+        Never negative.
+    """
+    ratios = np.full(smoother.shape[0] * smoother.shape[1], loss.start())
+    # Cells that hold less than half an average cell's weight take smaller steps: few rows say little.
+    curvature = smoother(loss.curvature) + 0.5 * loss.curvature.mean() + np.finfo(float).tiny
+    yield ratios
+    for _ in range(iterations):
+        ratios = np.maximum(ratios + learning_rate * smoother(loss.descent(ratios)) / curvature, 0)
+        yield ratios
+
+
+def validation_rows(rows: int, dates: NDArray[np.datetime64] | None, share: float, seed: int) -> NDArray[np.bool_]:
+    """Mark the rows that choose the number of iterations: those of the last dates, or without dates a random share."""
+    if dates is None:
+        return np.random.default_rng(seed).random(rows) < share
+    days = np.unique(dates)
+    return np.asarray(dates) >= days[int(len(days) * (1 - share))]
+
+
+def sampled_rows(rows: int, share: float, seed: int) -> NDArray[np.intp]:
+    """A random share of the row numbers, at least one, in order."""
+    count = min(rows, max(1, round(rows * share)))
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+
+
+def make_estimator(
+    model: str, objective: str, seed: int, forest_trees: int = 25, forest_sample_share: float = 0.1
+) -> TableRegressor:
+    """The estimator that the ``train`` section of a params file asks for.
+
+    Parameters
+    ----------
+    model : {"ratio_boosting", "forest"}
+    objective : {"absolute", "squared"}
+        Not used by the forest, which always makes the squared error small.
+    seed : int
+    forest_trees : int
+    forest_sample_share : float
+        Share of the training rows that the forest is fitted on.
+
+    Returns
+    -------
+    TableRegressor
+        Not fitted.
+    """
+    if model == "forest":
+        return Forest(n_estimators=forest_trees, sample_share=forest_sample_share, random_state=seed)
+    return RatioBoosting(objective=objective, random_state=seed)  # type: ignore[arg-type]
+
+
+def write_estimator(path: Path, estimator: TableRegressor) -> None:
+    """Save a fitted estimator with skops; the same estimator gives the same bytes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A study's ``model/model.skops``.
+    estimator : TableRegressor
+        Fitted.
+    """
+    # skops names things by their address in memory and stamps the time; number them in order of appearance instead.
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as saved:
+        schema = saved.read("schema.json").decode()
+        numbers = {
+            found: str(n) for n, found in enumerate(dict.fromkeys(re.findall(r'"__id__": (\d+)', schema)), start=1)
+        }
+        schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {numbers[match[1]]}', schema)
+        schema = re.sub(r'"(\d+)\.npy"', lambda match: f'"{numbers[match[1]]}.npy"', schema)
+        members = {f"{numbers[name[:-4]]}.npy": saved.read(name) for name in saved.namelist() if name.endswith(".npy")}
+    members["schema.json"] = schema.encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members, key=lambda name: (len(name), name)):
+            archive.writestr(zipfile.ZipInfo(name), members[name], zipfile.ZIP_DEFLATED)
+    write_atomically(path, content.getvalue())
+
+
+def read_estimator(path: Path) -> TableRegressor:
+    """Load an estimator that `write_estimator` saved; a file that holds any other type is refused.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A study's ``model/model.skops``.
+
+    Returns
+    -------
+    TableRegressor
+
+    Raises
+    ------
+    ValueError
+        The file holds types beside `TRUSTED_TYPES`.
+    """
+    found = skops.io.get_untrusted_types(file=path)
+    if strangers := sorted(set(found) - set(TRUSTED_TYPES)):
+        raise ValueError(f"{path}: holds {', '.join(strangers)}; allowed: {', '.join(TRUSTED_TYPES)}. Do not load it")
+    return skops.io.load(path, trusted=TRUSTED_TYPES)
+
+
+def write_grid(path: Path, estimator: TableRegressor, information: dict[str, Any]) -> None:
+    """Save the table that `lib.predictor.Predictor` loads.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A study's ``model/grid.npz``.
+    estimator : TableRegressor
+        Fitted.
+    information : dict
+        As `describe` makes it.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        volume_edges=estimator.volume_edges_,
+        price_edges=estimator.price_edges_,
+        point=estimator.point_,
+        lower=estimator.lower_,
+        upper=estimator.upper_,
+        relative=np.array(estimator.relative),
+        information=np.array(json.dumps(information, sort_keys=True)),
+    )
+    write_atomically(path, content.getvalue())
+
+
+def describe(
+    estimator: TableRegressor,
+    X: Floats,
+    dates: NDArray[np.datetime64],
+    horizon: int,
+    window: int,
+    test_first_date: str,
+    features_digest: str,
+    metrics: dict[str, float],
+) -> dict[str, Any]:
+    """What a model is, for `lib.predictor.Predictor.information`, the API and the model card.
+
+    Parameters
+    ----------
+    estimator : TableRegressor
+        Fitted.
+    X : ndarray of float64, shape (n_samples, 2)
+        The training rows.
+    dates : ndarray of datetime64[D], shape (n_samples,)
+        Their days.
+    horizon : int
+        Trading days between the features and the Volume predicted.
+    window : int
+        Days of the features' windows.
+    test_first_date : str
+        The first day held out, YYYY-MM-DD.
+    features_digest : str
+        SHA-256 of the dataset of features.
+    metrics : dict
+        ``mae`` and ``mae_moving_average`` on the held-out dates, in shares, and what else was measured on them.
+
+    Returns
+    -------
+    dict
+        Plain numbers and strings.
+    """
+    return {
+        "model": "forest" if isinstance(estimator, Forest) else "ratio_boosting",
+        "objective": "squared" if isinstance(estimator, Forest) else estimator.get_params()["objective"],
+        "horizon": horizon,
+        "window": window,
+        "train_first_date": str(dates.min()),
+        "train_last_date": str(dates.max()),
+        "train_rows": len(X),
+        "test_first_date": test_first_date,
+        "features_digest": features_digest,
+        "range": {name: [float(X[:, column].min()), float(X[:, column].max())] for column, name in enumerate(FEATURES)},
+        "interval_level": estimator.get_params()["interval_level"],
+        "metrics": metrics,
+    }
+
+
+def model_card(information: Mapping[str, Any]) -> str:
+    """What a reader should know before using the model, as Markdown.
+
+    Parameters
+    ----------
+    information : mapping
+        As `describe` makes it.
+
+    Returns
+    -------
+    str
+    """
+    measured = information["metrics"]
+    (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in FEATURES)
+    when = {
+        0: "of the same day: vol_moving_avg contains the Volume that is predicted, one part in its window",
+        1: "of the trading day before: both are known before the day begins",
+    }[information["horizon"]]
+    kind = {
+        "ratio_boosting": "Gradient boosting of the ratio Volume / vol_moving_avg over a table of both inputs "
+        f"(`lib.model.RatioBoosting`, {information['objective']} error)",
+        "forest": "A random forest of Volume on both inputs (`lib.model.Forest`, squared error)",
+    }[information["model"]]
+    beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
+    level = information["interval_level"]
+    return f"""# Model card: a day's Volume from two features
+
+**Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
+{information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to hold the Volume on
+{level:.0%} of days.
+
+**Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}. SHA-256 of the dataset of features:
+`{information["features_digest"]}`.
+
+**Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs. Not for
+trading: on most days the error is a large part of the Volume, as the numbers below say.
+
+**Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error {measured["mae"]:,.0f} shares,
+{beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself ({measured["mae"] / measured["mae_moving_average"]:.4f} of it); the best multiple of the average has
+{measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
+
+**Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day, {low_price:,.2f} to {high_price:,.2f} dollars) it
+answers as at the nearest edge, and says so. It knows no symbol, no calendar and no news. A mean absolute error in shares is
+mostly that of the largest symbols.
+"""
+
+
+def training_log(estimator: TableRegressor) -> str:
+    """The loss of each boosting iteration, one JSON object a line; empty for a forest, which has none."""
+    return "".join(json.dumps(entry) + "\n" for entry in getattr(estimator, "history_", []))
+
+
+def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, Any]) -> None:
+    """Write a study's ``model/``: the estimator, its table, the training log and the model card.
+
+    Parameters
+    ----------
+    study : lib.paths.StudyPaths
+    estimator : TableRegressor
+        Fitted.
+    information : dict
+        As `describe` makes it.
+    """
+    write_estimator(study.estimator, estimator)
+    write_atomically(study.training_log, training_log(estimator))
+    write_atomically(study.model_card, model_card(information))
+    write_grid(study.grid, estimator, information)  # last: a server that watches it finds the rest in place
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
+
+
+def _quantile_edges(values: Floats, weights: Floats, bins: int) -> Floats:
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    places = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, bins) / bins)
+    return np.unique(values[order][places])
+
+
+def _gaussian(bins: int, width: float) -> Floats:
+    places = np.arange(bins)
+    kernel = np.exp(-0.5 * ((places[:, np.newaxis] - places) / max(width, 1e-9)) ** 2)
+    return kernel / kernel.sum(axis=1, keepdims=True)
