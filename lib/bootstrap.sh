@@ -36,6 +36,7 @@ bootstrap_install() {
         .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-build-isolation -r requirements.lock ||
             bootstrap_fail "neither uv nor pip could install requirements.lock: see the messages above"
     fi
+    MPLCONFIGDIR=.venv/matplotlib .venv/bin/python -c 'import matplotlib.font_manager' # makes the list of fonts, once
 }
 
 bootstrap_stamp() { cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum; }

@@ -11,7 +11,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lib import files, paths
@@ -46,10 +46,16 @@ class Record:
     ingredients : dict of str to str
     artifacts : dict of str to str
         By path within the study's folder.
+    seconds : float
+        How long it took.
+    peak_memory_bytes : int
+        What its kernel and workers held together at most.
     """
 
     ingredients: Mapping[str, str]
     artifacts: Mapping[str, str]
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
     @property
     def key(self) -> str:
@@ -158,15 +164,14 @@ def read_record(path: Path) -> Record | None:
     """The record that `write_record` wrote; None when there is none, or it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Record(dict(content["ingredients"]), dict(content["artifacts"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Record(**content)
+    except (OSError, ValueError, TypeError):
         return None
 
 
 def write_record(path: Path, record: Record) -> None:
     """Keep the record of a finished stage."""
-    content = {"ingredients": dict(record.ingredients), "artifacts": dict(record.artifacts)}
-    files.write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
 
 def notebook_code(notebook: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ NOTEBOOKS = ROOT / "notebooks"  # the stages and the dashboard, stored without o
 PARAMS = ROOT / "params"  # one YAML file a study
 TEMPLATES = ROOT / "lib" / "templates"  # nbconvert's and Voila's page templates
 LOCK = ROOT / "requirements.lock"  # exact versions of every package
+MATPLOTLIB = Path(sys.prefix) / "matplotlib"  # Matplotlib's list of fonts
 DATA = ROOT / "data"  # downloaded archives; git ignores it
 
 

@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -96,8 +97,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _locked(study, options.wait, console):
-        _prepare_environment()
+    with _locked(study, options.wait, console), _kernel_environment():
         params = _locate_archive(params, caller)
         try:
             raw = archive.open_archive(params.archive.source, study)
@@ -146,12 +146,13 @@ def _run_stage(
     elif options.start:
         reasons = []
     if not reasons:
-        console.print(f"{title} {stage:<12} unchanged", style="dim")
-        if options.explain:
-            why = "not asked for" if options.only or options.start else "nothing it depends on has changed"
-            console.print(f"        {why}", style="dim")
-        previous = before or cache.Record({}, {})
-        return StageRun(stage, "unchanged", 0.0, 0, [], previous.key)
+        asked = not (options.only or options.start)
+        console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
+        if options.explain and asked:
+            console.print(f"{'':6}nothing it depends on has changed", style="dim")
+        last = before or cache.Record({}, {})
+        status = "unchanged" if asked else "not asked for"
+        return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
         for reason in reasons:
             console.print(f"{title} {stage}: {reason}")
@@ -161,11 +162,11 @@ def _run_stage(
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
         _execute(stage, params, study, peak)
         _write_report(stage, study)
-    record = cache.Record(wanted, cache.artifacts(stage, study))
+    seconds = round(time.monotonic() - begin, 2)
+    record = cache.Record(wanted, cache.artifacts(stage, study), seconds, peak.bytes)
     cache.write_record(record_path, record)
-    seconds = time.monotonic() - begin
     console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
-    return StageRun(stage, "run", round(seconds, 2), peak.bytes, reasons, record.key)
+    return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
 
 
 def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -> None:
@@ -174,6 +175,7 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     target = study.notebook(stage)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +192,8 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
+            # Sockets of the file system: nobody else on the machine can speak to the kernel.
+            config=Config({"KernelManager": {"transport": "ipc"}}),
         )
     except PapermillExecutionError as error:
         failure = _failure(stage, study, f"cell {error.exec_count}: {error.ename}: {error.evalue}")
@@ -275,14 +279,31 @@ def _write_index(study: paths.StudyPaths, record: dict[str, Any]) -> None:
     report.write_index(study.name, record, metrics)
 
 
-def _prepare_environment() -> None:
-    """Settings that the kernels inherit."""
-    # The kernel of this environment, not one that the user has installed under the same name.
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    # A kernel's own progress bars go to the user's terminal, if there is one.
-    if sys.stderr.isatty():
-        os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
+@contextlib.contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="study-") as private:
+        os.environ.update(
+            # This environment's kernel, and not one that the user has installed under the same name.
+            JUPYTER_PREFER_ENV_PATH="1",
+            JUPYTER_RUNTIME_DIR=private,
+            IPYTHONDIR=private,
+            # Matplotlib's font list is made once, by lib/bootstrap.sh.
+            MPLCONFIGDIR=str(paths.MATPLOTLIB),
+            PYDEVD_DISABLE_FILE_VALIDATION="1",
+            PYTHONHASHSEED="0",
+            LC_ALL="C.UTF-8",
+            TZ="UTC",
+        )
+        # A kernel's own progress bars go to the user's terminal, if there is one.
+        if sys.stderr.isatty():
+            os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _locate_archive(params: Params, caller: Path | None) -> Params:

@@ -37,7 +37,9 @@ def test_imports_are_followed(package, code, names):
 
 def test_ingest_does_not_depend_on_features():
     modules = {
-        stage: {path.name for path in cache.imported_modules(cache.notebook_code(paths.stage_notebook(stage)), paths.LIB)}
+        stage: {
+            path.name for path in cache.imported_modules(cache.notebook_code(paths.stage_notebook(stage)), paths.LIB)
+        }
         for stage in STAGES
     }
     assert "prices.py" in modules["01_ingest"]

@@ -34,7 +34,11 @@ def locked() -> dict[str, str]:
 
 
 def direct() -> list[Requirement]:
-    listed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"], *PROJECT["optional-dependencies"]["benchmark"]]
+    listed = [
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["test"],
+        *PROJECT["optional-dependencies"]["benchmark"],
+    ]
     wanted = [Requirement(text) for text in listed]
     return [requirement for requirement in wanted if not requirement.marker or requirement.marker.evaluate()]
 
@@ -76,7 +80,12 @@ def bootstrap(folder: Path, **environment: str) -> subprocess.CompletedProcess[s
     for name in ("lib/bootstrap.sh", "lib/installer.txt", "requirements.lock"):
         shutil.copy(paths.ROOT / name, folder / name)
     return subprocess.run(
-        ["/bin/bash", "-c", ". lib/bootstrap.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        ["/bin/bash", "-c", ". lib/bootstrap.sh"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -113,16 +122,26 @@ def test_a_finished_environment_is_left_alone(tmp_path):
     clone = tmp_path / "clone"
     bootstrap(clone, PATH=tools(tmp_path / "bin", python3="exit 1"))
     stamp = subprocess.run(
-        "cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum", shell=True, cwd=clone, capture_output=True, text=True
+        "cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum",
+        shell=True,
+        cwd=clone,
+        capture_output=True,
+        text=True,
     ).stdout
     (clone / ".venv").mkdir()
     (clone / ".venv" / "stamp").write_text(stamp)
     done = subprocess.run(
-        ["/bin/bash", "-c", ". lib/bootstrap.sh"], cwd=clone, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
+        ["/bin/bash", "-c", ". lib/bootstrap.sh"],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh", "serve.sh", "lib/bootstrap.sh", "lib/lock.sh", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["run_all.sh", "run_tests.sh", "serve.sh", "lib/bootstrap.sh", "lib/lock.sh", ".ci/run"]
+)
 def test_shell_scripts_parse(script):
     subprocess.run(["bash", "-n", paths.ROOT / script], check=True)

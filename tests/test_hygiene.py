@@ -19,7 +19,10 @@ SECTIONS = ["Purpose", "Inputs", "Outputs", "Checks", "Summary", "Next"]
 
 def tracked() -> list[str]:
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=paths.ROOT, capture_output=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -43,7 +46,9 @@ def test_notebook_is_stored_without_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_defines_nothing(path):
     tree = ast.parse(cache.notebook_code(path))
-    defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    defined = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    ]
     assert defined == []
 
 
@@ -67,7 +72,9 @@ def test_parameters_cell_equals_the_params_model(stage):
 
 def test_no_machine_path_or_registry_in_the_repository():
     # Spelt in pieces, so that this file does not find itself.
-    forbidden = re.compile("|".join(["/ro" + "ot/", "/wo" + "rk/", "files.python" + "hosted", "pypi" + r"\.org", "registry.npm" + "js"]))
+    forbidden = re.compile(
+        "|".join(["/ro" + "ot/", "/wo" + "rk/", "files.python" + "hosted", "pypi" + r"\.org", "registry.npm" + "js"])
+    )
     for name in tracked():
         try:
             text = (paths.ROOT / name).read_text(encoding="utf-8")

@@ -1,0 +1,46 @@
+"""What several tests share: a folder for outputs, and one finished run of the sample study."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from filelock import FileLock
+
+from lib import paths
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """An empty folder in the place of outputs/."""
+    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+@pytest.fixture(scope="session")
+def sample_outputs(tmp_path_factory, worker_id):
+    """An outputs folder with the sample study, run once for all workers of the suite; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "sample-outputs"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "lib", "run"],
+                cwd=paths.ROOT,
+                env={**os.environ, "STUDY_OUTPUTS": str(folder)},
+                capture_output=True,
+                text=True,
+                timeout=500,
+            )
+            assert done.returncode == 0, done.stderr
+            (folder / "done").touch()
+    return folder
+
+
+@pytest.fixture
+def sample_study(sample_outputs, monkeypatch):
+    """The paths of the finished sample study; not to be changed."""
+    monkeypatch.setenv("STUDY_OUTPUTS", str(sample_outputs))
+    return paths.StudyPaths("sample")

@@ -1,0 +1,235 @@
+"""Studies run end to end, through the same command that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from lib import paths, pipeline
+from lib.params import STAGES, Params
+
+
+def run(outputs: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lib", "run", *arguments],
+        cwd=paths.ROOT,
+        env={**os.environ, "STUDY_OUTPUTS": str(outputs), **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+@pytest.fixture
+def study(sample_outputs, tmp_path, monkeypatch):
+    """A copy of the finished sample study, to run again."""
+    shutil.copytree(sample_outputs, tmp_path / "outputs")
+    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
+    return paths.StudyPaths("sample")
+
+
+def test_sample_leaves_every_artifact(sample_study):
+    for stage in STAGES:
+        notebook = nbformat.read(sample_study.notebook(stage), as_version=4)
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+        assert not [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]
+        assert sample_study.report(stage).stat().st_size > 10_000
+    assert pq.read_table(sample_study.prices).num_rows == 12_154
+    assert pq.read_table(sample_study.features).num_rows == 12_154
+    for path in (sample_study.estimator, sample_study.grid, sample_study.model_card, sample_study.training_log):
+        assert path.stat().st_size > 0
+    assert json.loads(sample_study.metrics.read_text())
+    index = sample_study.index.read_text()
+    assert all(f"reports/{stage}.html" in index for stage in STAGES)
+
+
+def test_notebooks_print_no_warning(sample_study):
+    for stage in STAGES:
+        notebook = nbformat.read(sample_study.notebook(stage), as_version=4)
+        streams = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+        assert streams == []
+
+
+def test_run_record_says_what_made_it(sample_study):
+    record = json.loads(sample_study.run_record.read_text())
+    assert record["rows"] == {"read": 12_154, "kept": 12_154, "quarantined": 0}
+    assert [stage["status"] for stage in record["stages"]] == ["run"] * 4
+    assert all(stage["seconds"] > 0 and stage["peak_memory_bytes"] > 2**25 for stage in record["stages"])
+    assert record["params"] == Params().model_dump()
+    parts = {path: entry["rows"] for path, entry in record["artifacts"].items() if path.startswith("prices/part-")}
+    assert sum(parts.values()) == 12_154
+    assert {"model/model.skops", "model/grid.npz", "metrics.json", "reports/01_ingest.html"} <= record[
+        "artifacts"
+    ].keys()
+
+
+def test_no_artifact_names_this_machine(sample_study):
+    import socket
+
+    for path in sorted(sample_study.folder.rglob("*")):
+        if path.is_file() and not path.name.startswith(".lock"):
+            content = path.read_bytes()
+            for private in (str(paths.ROOT), str(paths.outputs()), str(Path.home()) + "/", socket.gethostname()):
+                assert private.encode() not in content, f"{path.name} holds {private}"
+
+
+def test_nothing_changed_nothing_runs(study):
+    before = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
+    done = run(paths.outputs(), "--explain")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("unchanged") == 4
+    assert done.stderr.count("nothing it depends on has changed") == 4
+    record = json.loads(study.run_record.read_text())
+    assert {stage["status"] for stage in record["stages"]} == {"unchanged"}
+    assert all(stage["seconds"] > 0 for stage in record["stages"])
+    assert {path: path.read_bytes() for path in study.folder.rglob("*.parquet")} == before
+    assert len(study.history.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("artifact", ["features", "model", "reports"])
+def test_an_output_edited_by_hand_is_made_again(study, artifact):
+    path = {
+        "features": next(study.features.glob("*.parquet")),
+        "model": study.grid,
+        "reports": study.report("02_features"),
+    }[artifact]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    done = run(paths.outputs(), "--explain")
+    assert done.returncode == 0, done.stderr
+    assert f"output {path.relative_to(study.folder).as_posix()} was changed" in done.stderr
+    assert "01_ingest    unchanged" in done.stderr
+    assert path.read_bytes() == whole
+
+
+def test_a_param_on_the_command_line_runs_what_depends_on_it(study):
+    done = run(paths.outputs(), "--explain", "-p", "features.window", "20")
+    assert done.returncode == 0, done.stderr
+    assert "params features.window: 30 -> 20" in done.stderr
+    assert "01_ingest    unchanged" in done.stderr
+    table = pq.read_table(study.features)
+    assert table["vol_moving_avg"].null_count == 5 * 19
+    injected = nbformat.read(study.notebook("02_features"), as_version=4)
+    assert any("window = 20" in cell.source for cell in injected.cells)
+
+
+def broken_notebook(folder: Path, stage: str, code: str) -> Path:
+    """The notebooks, with ``code`` as the first cell behind the parameters of ``stage``."""
+    shutil.copytree(paths.NOTEBOOKS, folder)
+    path = folder / f"{stage}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(code, id="broken"))
+    nbformat.write(notebook, path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("code", "params", "message"),
+    [
+        ("1 / 0", {}, "ZeroDivisionError: division by zero"),
+        ("import os; os._exit(3)", {}, "its kernel died"),
+        ("import time; time.sleep(60)", {"run": {"stage_timeout": 2}}, "longer than run.stage_timeout, 2 s"),
+    ],
+    ids=["exception", "death", "timeout"],
+)
+def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(
+    study, tmp_path, monkeypatch, capsys, code, params, message
+):
+    monkeypatch.setattr(paths, "NOTEBOOKS", broken_notebook(tmp_path / "notebooks", "02_features", code))
+    reference = (study.features / "_manifest.json").read_bytes()
+    with pytest.raises(pipeline.StudyError) as failure:
+        pipeline.run_study("sample", Params.model_validate(params), pipeline.Options())
+    assert failure.value.code == pipeline.FAILED
+    text = str(failure.value)
+    assert message in text
+    assert "02_features failed" in text
+    assert "kept: 01_ingest" in text
+    assert "bash run_all.sh sample" in text
+    assert "[3/4]" not in capsys.readouterr().err
+    assert not study.stage_record("02_features").exists()
+    if code == "1 / 0":
+        saved = study.notebook("02_features").read_text()
+        assert "ZeroDivisionError" in saved
+        assert str(paths.ROOT) not in saved
+    assert not [
+        child for child in psutil.Process().children(recursive=True) if "ipykernel" in " ".join(child.cmdline())
+    ]
+    monkeypatch.undo()
+    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
+    pipeline.run_study("sample", Params(), pipeline.Options())
+    assert (study.features / "_manifest.json").read_bytes() == reference
+    assert str(study.stage_record("02_features")) and study.stage_record("02_features").exists()
+
+
+def test_wrong_params_stop_before_anything_starts(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("features:\n  windw: 20\n")
+    done = run(tmp_path / "outputs", str(file))
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"error: {file}, line 2: unknown key 'features.windw'; did you mean 'window'?"
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "no such folder or .zip"),
+        (lambda folder: folder.mkdir(), "no price files found"),
+        (lambda folder: folder.write_bytes(b"PK"), "not a readable .zip"),
+    ],
+    ids=["missing", "empty", "not a zip"],
+)
+def test_an_archive_that_is_none_is_said_at_once(tmp_path, make, message):
+    make(tmp_path / "archive")
+    done = run(tmp_path / "outputs", "-p", "archive.source", str(tmp_path / "archive"))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_two_runs_of_one_study_do_not_mix(study):
+    from filelock import FileLock
+
+    with FileLock(study.lock):
+        study.lock_holder.write_text("process 1, since then,")
+        done = run(paths.outputs())
+    assert done.returncode == 3
+    assert "process 1, since then, is running this study" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_orphan_and_the_next_run_goes_on(study, number):
+    reference = {path.name: path.read_bytes() for path in study.features.glob("*.parquet")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lib", "run", "--force"],
+        cwd=paths.ROOT,
+        env={**os.environ, "STUDY_OUTPUTS": str(paths.outputs())},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    watched = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    while not (kernels := watched.children(recursive=True)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert kernels
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "kept" in told
+    assert not psutil.wait_procs(kernels, timeout=10)[1]
+    done = run(paths.outputs())
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in study.features.glob("*.parquet")} == reference
