@@ -8,7 +8,7 @@ if [ $# -eq 0 ]; then
     .venv/bin/ruff format --check --quiet . || { echo "run_tests: some files are not formatted: .venv/bin/ruff format ." >&2; exit 1; }
     .venv/bin/ruff check --quiet .
     .venv/bin/mypy
-    .venv/bin/nbstripout --verify notebooks/*.ipynb
+    .venv/bin/nbstripout --keep-id --verify notebooks/*.ipynb
     set -- -n 2
 fi
 exec .venv/bin/python -m pytest "$@"

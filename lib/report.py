@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,8 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
     ----------
     study : str
     record : mapping
-        What ``run.json`` holds. Read are ``failure`` (str), ``stages`` (by stage: ``seconds``, ``peak_memory`` in
-        bytes, ``cached``), ``artifacts`` (by name: ``rows``, ``digest``), ``params`` (by section) and, of what made
-        the study, everything else that is text or a mapping of texts.
+        What ``run.json`` holds, as `lib.provenance.run_record` makes it: ``stages``, ``artifacts``, ``params``, and
+        what made the study. A ``failure`` (str) is shown on top.
     metrics : mapping
         What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates)
         and ``verdict`` (a sentence).
@@ -166,12 +166,13 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
 def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The page of `write_index` as text."""
     study_paths = paths.StudyPaths(study)
-    runs = _mapping(record.get("stages"))
+    runs = {run.get("name"): run for run in record.get("stages") or ()}
     stages = []
     for name, (label, about) in STAGES.items():
         run = _mapping(runs.get(name))
         report, notebook = study_paths.report(name), study_paths.notebook(name)
-        seconds, memory = run.get("seconds"), run.get("peak_memory")
+        seconds, memory = run.get("seconds"), run.get("peak_memory_bytes")
+        unchanged = run.get("status") == "unchanged"
         stages.append(
             {
                 "name": name,
@@ -179,19 +180,10 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "about": about,
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
-                "seconds": "–" if seconds is None else f"{seconds:,.1f}",
-                "cached": bool(run.get("cached")),
-                "memory": "–" if memory is None else f"{memory / 1e6:,.0f} MB",
+                "seconds": "unchanged" if unchanged else "–" if seconds is None else f"{seconds:,.1f}",
+                "memory": "–" if unchanged or memory is None else f"{memory / 2**20:,.0f} MiB",
             }
         )
-    artifacts = [
-        {
-            "name": name,
-            "rows": f"{artifact['rows']:,}" if isinstance(artifact.get("rows"), int) else "",
-            "digest": str(artifact.get("digest") or "")[:16],
-        }
-        for name, artifact in ((name, _mapping(value)) for name, value in _mapping(record.get("artifacts")).items())
-    ]
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
@@ -200,7 +192,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
         stages=stages,
         timed=bool(runs),
-        artifacts=artifacts,
+        artifacts=_artifacts(study_paths, record),
         made_by=_tables(record),
     )
     contents = [
@@ -217,6 +209,34 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         body=Markup(body),
         foot="Everything here was made by one command from one params file.",
     )
+
+
+def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The study's artifacts: a dataset as one, whatever its parts, and every other file but notebooks and reports."""
+    entries = _mapping(record.get("artifacts"))
+    datasets = [study.prices, study.features, study.quarantine, study.files]
+    artifacts = []
+    for folder in datasets:
+        parts = [entry for path, entry in entries.items() if path.startswith(f"{folder.name}/")]
+        if parts:
+            with suppress(dataset.DatasetError):
+                artifacts.append(_artifact(f"{folder.name}/", parts, dataset.open_dataset(folder).digest))
+    shown_elsewhere = (study.notebooks, study.reports, *datasets)
+    for path, entry in entries.items():
+        if not path.startswith(tuple(f"{folder.name}/" for folder in shown_elsewhere)):
+            artifacts.append(_artifact(path, [entry], entry.get("sha256") or ""))
+    return artifacts
+
+
+def _artifact(name: str, entries: list[Mapping[str, Any]], digest: str) -> dict[str, str]:
+    rows = [entry["rows"] for entry in entries if "rows" in entry]
+    size = sum(entry.get("bytes") or 0 for entry in entries)
+    return {
+        "name": name,
+        "rows": f"{sum(rows):,}" if rows else "",
+        "size": f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB",
+        "digest": digest[:16],
+    }
 
 
 def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
@@ -254,7 +274,7 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    known = {"failure", "stages", "artifacts", "params", "study"}
+    known = {"failure", "stages", "artifacts", "params", "study", "rows"}
     made_by: list[tuple[str, str]] = []
     for name, value in record.items():
         if name in known:
