@@ -412,25 +412,33 @@ class AbsoluteLoss(Loss):
 
     def __init__(self, histogram: Histogram, quantile: float = 0.5) -> None:
         super().__init__(histogram, quantile)
-        below = np.zeros((len(histogram.weights), 1))
-        self.cumulative = np.concatenate([below, np.cumsum(histogram.weights, axis=1)], axis=1)
+        # Weight, and weight times ratio, below each edge; within a ratio bin, weight is taken as evenly spread.
+        none = np.zeros((len(histogram.weights), 1))
+        self.weight_below = np.concatenate([none, np.cumsum(histogram.weights, axis=1)], axis=1)
+        moments = histogram.weights * RATIO_CENTRES
+        self.moment_below = np.concatenate([none, np.cumsum(moments, axis=1)], axis=1)
 
     def start(self) -> float:
-        total = self.cumulative.sum(axis=0)
+        total = self.weight_below.sum(axis=0)
         return float(np.interp(self.quantile * total[-1], total, RATIO_EDGES)) if total[-1] > 0 else 1.0
 
     def descent(self, ratios: Floats) -> Floats:
-        # Within a ratio bin, weight is taken as evenly spread.
-        levels = np.clip(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, 0, len(RATIO_CENTRES) - 1)
-        shares = np.clip((ratios - RATIO_EDGES[levels]) / np.diff(RATIO_EDGES)[levels], 0, 1)
-        cells = np.arange(len(ratios))
-        below = self.cumulative[cells, levels] + shares * self.histogram.weights[cells, levels]
-        return self.quantile * self.cumulative[:, -1] - below
+        return self.quantile * self.weight_below[:, -1] - self._below(ratios)[0]
 
     def mean(self, ratios: Floats) -> float:
-        distances = RATIO_CENTRES - ratios[:, np.newaxis]
-        pinball = 2 * np.maximum(self.quantile * distances, (self.quantile - 1) * distances)
-        return float((self.histogram.weights * pinball).sum() / self.histogram.rows)
+        weight, moment = self._below(ratios)
+        above = self.moment_below[:, -1] - moment - ratios * (self.weight_below[:, -1] - weight)
+        below = ratios * weight - moment
+        return float(2 * (self.quantile * above + (1 - self.quantile) * below).sum() / self.histogram.rows)
+
+    def _below(self, ratios: Floats) -> tuple[Floats, Floats]:
+        """Each cell's weight, and weight times ratio, below its ratio."""
+        levels = np.clip(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, 0, len(RATIO_CENTRES) - 1)
+        edges, cells = RATIO_EDGES[levels], np.arange(len(ratios))
+        weight = np.clip((ratios - edges) / np.diff(RATIO_EDGES)[levels], 0, 1) * self.histogram.weights[cells, levels]
+        return self.weight_below[cells, levels] + weight, self.moment_below[cells, levels] + weight * (
+            edges + ratios
+        ) / 2
 
 
 class SquaredLoss(Loss):
