@@ -33,8 +33,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "03_train": ("model",),
     "04_evaluate": ("metrics",),
 }
-# What a stage's report shows without its parameters saying so: the page is made anew when its maker changes.
-_ALWAYS = ("lib.report",)
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
     notebook = paths.stage_notebook(stage)
     code = notebook_code(notebook)
     found = {f"notebooks/{notebook.name}": hashlib.sha256(code.encode()).hexdigest()}
-    for module in imported_modules(code, paths.LIB, _ALWAYS):
+    for module in imported_modules(code, paths.LIB):
         found[f"lib/{module.relative_to(paths.LIB).as_posix()}"] = files.sha256(module)
     for key, value in stage_parameters(params, stage, study.name).items():
         if key not in _NO_INGREDIENT:
@@ -98,13 +96,30 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
 
 
 def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what ``stage`` made, its executed notebook and its report among it, by path within the study's folder."""
-    made = [getattr(study, name) for name in OUTPUTS[stage]] + [study.notebook(stage), study.report(stage)]
+    """Digest what ``stage`` made, its executed notebook among it, by path within the study's folder."""
+    made = [getattr(study, name) for name in OUTPUTS[stage]] + [study.notebook(stage)]
     return {
         path.relative_to(study.folder).as_posix(): files.sha256(path)
         for whole in made
         for path in artifact_files(whole)
     }
+
+
+def page_ingredients(stage: str, study: paths.StudyPaths) -> dict[str, str]:
+    """Everything that decides the HTML page of ``stage``: its executed notebook, and what makes pages."""
+    makers = [*imported_modules("import lib.report", paths.LIB), *artifact_files(paths.TEMPLATES / "report")]
+    found = {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}
+    return {
+        **found,
+        "executed notebook": files.sha256(study.notebook(stage)),
+        "requirements.lock": files.sha256(paths.LOCK),
+    }
+
+
+def page(stage: str, study: paths.StudyPaths) -> dict[str, str]:
+    """Digest the page of ``stage``, by its path within the study's folder."""
+    path = study.report(stage)
+    return {path.relative_to(study.folder).as_posix(): files.sha256(path)} if path.is_file() else {}
 
 
 def artifact_files(artifact: Path) -> list[Path]:
@@ -180,10 +195,10 @@ def notebook_code(notebook: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def imported_modules(code: str, lib: Path, always: Iterable[str] = ()) -> list[Path]:
+def imported_modules(code: str, lib: Path) -> list[Path]:
     """The modules of ``lib`` that ``code`` imports, and those that they import, and so on, in order of their names."""
     found: set[Path] = set()
-    waiting = [path for name in (*_imports(code), *always) if (path := _module_path(name, lib))]
+    waiting = [path for name in _imports(code) if (path := _module_path(name, lib))]
     while waiting:
         path = waiting.pop()
         if path not in found:

@@ -151,6 +151,10 @@ class StudyPaths:
         """What ``stage`` was made of, and what it made: the stage cache."""
         return self.folder / "stages" / f"{stage}.json"
 
+    def page_record(self, stage: str) -> Path:
+        """What the HTML page of ``stage`` was made of."""
+        return self.folder / "stages" / f"{stage}.page.json"
+
     def notebook(self, stage: str) -> Path:
         """The executed notebook of ``stage``, such as ``01_ingest``."""
         return self.notebooks / f"{stage}.ipynb"

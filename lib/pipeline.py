@@ -150,6 +150,7 @@ def _run_stage(
         console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
         if options.explain and asked:
             console.print(f"{'':6}nothing it depends on has changed", style="dim")
+        _refresh_page(stage, study)
         last = before or cache.Record({}, {})
         status = "unchanged" if asked else "not asked for"
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
@@ -161,7 +162,7 @@ def _run_stage(
     begin = time.monotonic()
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
         _execute(stage, params, study, peak)
-        _write_report(stage, study)
+        _refresh_page(stage, study)
     seconds = round(time.monotonic() - begin, 2)
     record = cache.Record(wanted, cache.artifacts(stage, study), seconds, peak.bytes)
     cache.write_record(record_path, record)
@@ -266,10 +267,16 @@ def _failure(stage: str, study: paths.StudyPaths, what: str) -> StudyError:
     )
 
 
-def _write_report(stage: str, study: paths.StudyPaths) -> None:
-    from lib import report
+def _refresh_page(stage: str, study: paths.StudyPaths) -> None:
+    """Make the stage's HTML page, unless it is what its executed notebook and the templates make of it."""
+    if not study.notebook(stage).is_file():
+        return
+    wanted = cache.page_ingredients(stage, study)
+    if cache.reasons_to_run(wanted, cache.read_record(study.page_record(stage)), cache.page(stage, study)):
+        from lib import report
 
-    report.write_report(study.notebook(stage), study.report(stage), study.name)
+        report.write_report(study.notebook(stage), study.report(stage), study.name)
+        cache.write_record(study.page_record(stage), cache.Record(wanted, cache.page(stage, study)))
 
 
 def _write_index(study: paths.StudyPaths, record: dict[str, Any]) -> None:

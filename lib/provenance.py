@@ -93,7 +93,7 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
                 rows[(folder / part["file"]).relative_to(study.folder).as_posix()] = part["rows"]
     record = {}
     for stage in cache.OUTPUTS:
-        for path, sha256 in cache.artifacts(stage, study).items():
+        for path, sha256 in (cache.artifacts(stage, study) | cache.page(stage, study)).items():
             entry: dict[str, Any] = {"sha256": sha256, "bytes": (study.folder / path).stat().st_size}
             record[path] = {**entry, "rows": rows[path]} if path in rows else entry
     return record
