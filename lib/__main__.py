@@ -53,12 +53,15 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("KEY", "VALUE"),
-        help="set a param for this run, such as: -p features.window 20",
+        help="set a param for this run, such as: -p features.window 20; several values, 10,20,30, make one study each",
     )
     run.add_argument("--from", dest="start", metavar="STAGE", help="run from this stage on, such as 03_train")
     run.add_argument("--only", metavar="STAGE", help="run this stage alone")
     run.add_argument("--force", action="store_true", help="run every stage, changed or not")
     run.add_argument("--explain", action="store_true", help="say for each stage why it runs or not")
+    run.add_argument(
+        "--reproduce", action="store_true", help="run it again in a scratch folder and compare every artifact's bytes"
+    )
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
     return parser
 
@@ -79,9 +82,19 @@ def _run(options: argparse.Namespace) -> int:
         studies = []
         for named in options.studies or ["sample"]:
             path = _params_path(named, caller)
-            studies.append((study_params.study_name(path), study_params.load(path, options.overrides)))
+            for suffix, overrides in study_params.grid(options.overrides):
+                name = study_params.study_name(path) + suffix
+                studies.append((name, study_params.load(path, overrides)))
         for name, params in studies:
-            pipeline.run_study(name, params, chosen, caller)
+            if options.reproduce:
+                from lib import reproduce
+
+                comparison = reproduce.reproduce(name, params, chosen, caller)
+                print(f"{name}: {comparison}")
+                if not comparison.reproduced:
+                    return pipeline.FAILED
+            else:
+                pipeline.run_study(name, params, chosen, caller)
     except study_params.ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return pipeline.REFUSED

@@ -7,8 +7,9 @@ called ``ON``, ``TRUE`` or ``NAN`` stays a ticker and ``1e-3`` is a number, what
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -249,6 +250,30 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
         places[key] = place
         values.setdefault(section, {})[name] = text
     return _validated(values, places, path)
+
+
+def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """One set of overrides for each combination of the values that are lists, with what its study's name ends in.
+
+    Parameters
+    ----------
+    overrides : sequence of (str, str)
+        As ``-p`` gives them. A comma makes a list, except in the texts that may hold one themselves.
+
+    Yields
+    ------
+    (str, list of (str, str))
+
+    Examples
+    --------
+    >>> list(grid([("features.window", "10,20"), ("train.seed", "1")]))
+    [('-window-10', [('features.window', '10'), ('train.seed', '1')]), ('-window-20', [('features.window', '20'), ('train.seed', '1')])]
+    """
+    choices = [[text] if key in ("archive.source", "compute.spark_master") else text.split(",") for key, text in overrides]
+    for values in itertools.product(*choices):
+        chosen = [(key, value.strip()) for (key, _), value in zip(overrides, values, strict=True)]
+        several = [pair for pair, options in zip(chosen, choices, strict=True) if len(options) > 1]
+        yield "".join(f"-{key.rpartition('.')[2]}-{value}" for key, value in several), chosen
 
 
 def table() -> str:
