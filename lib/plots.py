@@ -259,10 +259,12 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.grid(False)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    axes.set_xlim(0, max(counts) * 1.45)  # room for the labels
-    for place, count in zip(places, counts, strict=True):
-        share = f"  ({share_text(count / total)})" if total else ""
-        axes.text(count + max(counts) * 0.02, place, f"{count:,}{share}", va="center", color=INK)
+    labels = [f"{count:,}  ({share_text(count / total)})" if total else f"{count:,}" for count in counts]
+    # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
+    room = WIDTH - 0.4 - 0.1 * max(map(len, names))
+    axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
+    for place, count, label in zip(places, counts, labels, strict=True):
+        axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)
 
 
 def share_text(share: float) -> str:
