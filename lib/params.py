@@ -269,7 +269,9 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
     >>> list(grid([("features.window", "10,20"), ("train.seed", "1")]))
     [('-window-10', [('features.window', '10'), ('train.seed', '1')]), ('-window-20', [('features.window', '20'), ('train.seed', '1')])]
     """
-    choices = [[text] if key in ("archive.source", "compute.spark_master") else text.split(",") for key, text in overrides]
+    choices = [
+        [text] if key in ("archive.source", "compute.spark_master") else text.split(",") for key, text in overrides
+    ]
     for values in itertools.product(*choices):
         chosen = [(key, value.strip()) for (key, _), value in zip(overrides, values, strict=True)]
         several = [pair for pair, options in zip(chosen, choices, strict=True) if len(options) > 1]

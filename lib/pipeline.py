@@ -105,16 +105,25 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
-        runs = []
+        runs: list[StageRun] = []
         console.print(f"[bold]{name}[/bold]: {len(raw.files):,} price files")
+        failure: StudyError | None = None
         for number, stage in enumerate(STAGES, start=1):
-            run = _run_stage(stage, f"\\[{number}/{len(STAGES)}]", params, study, archive_digest, options, console)
-            runs.append(run)
+            title = f"\\[{number}/{len(STAGES)}]"
+            try:
+                runs.append(_run_stage(stage, title, params, study, archive_digest, options, console))
+            except StudyError as error:
+                failure = error
+                break
         record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
+        if failure:
+            record["failure"] = _without_paths(str(failure))
         files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
-        _write_index(study, record)
         with study.history.open("a", encoding="utf-8") as history:
             history.write(json.dumps(provenance.history_line(record)) + "\n")
+        _write_index(study, record)
+        if failure:
+            raise failure
         ran = [run.name for run in runs if run.status == "run"]
         console.print(
             f"done: {len(ran)} of {len(runs)} stages run, the rest unchanged. Open {_relative(study.index)}"

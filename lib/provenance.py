@@ -101,8 +101,8 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
 
 def history_line(record: dict[str, Any]) -> dict[str, Any]:
     """What ``history.jsonl`` keeps of a run: enough to tell two runs apart."""
-    kept = ("started", "finished", "params", "code", "python", "archive", "rows", "stages")
-    return {key: record[key] for key in kept}
+    kept = ("started", "finished", "failure", "params", "code", "python", "archive", "rows", "stages")
+    return {key: record[key] for key in kept if key in record}
 
 
 def code_digest() -> str:
@@ -116,10 +116,13 @@ def code_digest() -> str:
 
 
 def _accounts(study: paths.StudyPaths) -> list[dict[str, Any]]:
-    from lib.dataset import open_dataset
+    from lib.dataset import DatasetError, open_dataset
 
-    columns = ["file", "sha256", "rows_read", "rows_kept", "rows_quarantined"]
-    rows: list[dict[str, Any]] = open_dataset(study.files).read(columns).to_pylist()
+    try:
+        accounts = open_dataset(study.files).read(["file", "sha256", "rows_read", "rows_kept", "rows_quarantined"])
+    except DatasetError:  # of a run that failed before there was any
+        return []
+    rows: list[dict[str, Any]] = accounts.to_pylist()
     return rows
 
 
