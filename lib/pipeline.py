@@ -300,6 +300,10 @@ def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="study-") as private:
+        # A kernel's own log is nothing to a reader: what fails is told by the exception.
+        profile = Path(private, "profile_default")
+        profile.mkdir()
+        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 50\n", encoding="utf-8")
         os.environ.update(
             # This environment's kernel, and not one that the user has installed under the same name.
             JUPYTER_PREFER_ENV_PATH="1",
