@@ -279,7 +279,7 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
         for number, result in enumerate(results):
             part = result.files[name]
             final = f"part-{number:05d}-{part.key[:12]}.parquet"
-            if part.file != final and not (folder / final).exists():
+            if part.file != final:  # what has that name already may be damaged
                 _link(folder / part.file, folder / final)
             parts.append(PartFile(final, part.key, part.sha256, part.rows, part.bytes))
         manifest = {"parts": [asdict(part) for part in parts]}
@@ -351,8 +351,8 @@ def _intact(folder: Path, part: PartFile) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        with files.replacing(target) as temporary:
+    with files.replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)
