@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from lib import files, paths, progress
 from lib.engine import Engine
 
+COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
 SYMBOLS_A_PART = 512  # at most; about 1 M rows on average at the length of Kaggle's files
 _FORMAT = "1"  # of the part's files: a change makes every part anew
 
@@ -268,6 +269,9 @@ def make_part(task: PartTask) -> PartResult:
 def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[str, Dataset]:
     """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
 
+    While old and new parts stand side by side, a reader that knows no manifest would take both for the dataset. So a
+    file that is no Parquet stands there too, and makes that reader fail; `open_dataset` reads the old or the new.
+
     Parameters
     ----------
     results : sequence of PartResult
@@ -281,24 +285,26 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
     datasets = {}
     for name, folder in folders.items():
         manifest = paths.dataset_manifest(folder)
-        parts = []
-        for number, result in enumerate(results):
-            part = result.files[name]
-            final = f"part-{number:05d}-{part.key[:12]}.parquet"
-            if part.file != final:  # what has that name already may be damaged
-                _link(folder / part.file, folder / final)
-            parts.append(replace(part, file=final))
+        made = [result.files[name] for result in results]
+        parts = [replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(made)]
+        listed = {part.file for part in parts}
+        if made != parts or _unlisted(folder, listed):
+            with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
+                temporary.write_text("Not Parquet, so that nobody reads half a commit. Run the stage again.\n")
+        for old, new in zip(made, parts, strict=True):
+            if old.file != new.file:  # what has that name already may be damaged
+                _link(folder / old.file, folder / new.file)
         files.write_atomically(manifest, json.dumps({"parts": [asdict(part) for part in parts]}, indent=1) + "\n")
-        _sweep(manifest.parent, {manifest.name})
-        _sweep(folder, {part.file for part in parts})
+        for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
+            path.unlink()
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
 
 
-def _sweep(folder: Path, keep: set[str]) -> None:
-    for path in folder.iterdir():
-        if path.name not in keep and not path.is_dir():  # a folder is none of ours
-            path.unlink()
+def _unlisted(folder: Path, listed: set[str]) -> list[Path]:
+    """The files of a folder but for those listed; `COMMITTING` is the last. A folder in it is none of ours."""
+    found = [path for path in folder.iterdir() if path.name not in listed and not path.is_dir()]
+    return sorted(found, key=lambda path: path.name == COMMITTING)
 
 
 def _known(folders: Mapping[str, Path]) -> dict[str, dict[str, PartFile]]:
