@@ -134,11 +134,13 @@ def open_dataset(folder: Path) -> Dataset:
     Raises
     ------
     DatasetError
-        There is none, or its manifest was cut short.
+        There is none, or its manifest is not what was written.
     """
     place = paths.dataset_manifest(folder)
     try:
         manifest = json.loads(place.read_text(encoding="utf-8"))
+        if manifest["sha256"] != _digest(manifest["parts"]):
+            raise ValueError("its digest is another than it says")
         return Dataset(folder, tuple(PartFile(**part) for part in manifest["parts"]))
     except FileNotFoundError:
         raise DatasetError(
@@ -294,7 +296,9 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
         for old, new in zip(made, parts, strict=True):
             if old.file != new.file:  # what has that name already may be damaged
                 _link(folder / old.file, folder / new.file)
-        files.write_atomically(manifest, json.dumps({"parts": [asdict(part) for part in parts]}, indent=1) + "\n")
+        listing = [asdict(part) for part in parts]
+        content = {"parts": listing, "sha256": _digest(listing)}
+        files.write_atomically(manifest, json.dumps(content, indent=1) + "\n")
         for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
             path.unlink()
         datasets[name] = Dataset(folder, tuple(parts))
@@ -305,6 +309,10 @@ def _unlisted(folder: Path, listed: set[str]) -> list[Path]:
     """The files of a folder but for those listed; `COMMITTING` is the last. A folder in it is none of ours."""
     found = [path for path in folder.iterdir() if path.name not in listed and not path.is_dir()]
     return sorted(found, key=lambda path: path.name == COMMITTING)
+
+
+def _digest(listing: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
 def _known(folders: Mapping[str, Path]) -> dict[str, dict[str, PartFile]]:
