@@ -13,7 +13,6 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -232,7 +231,7 @@ def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
         def read(name: str) -> bytes:
             try:
                 return archive.read(name)
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
+            except Exception as error:  # zipfile passes on what zlib, bz2, lzma, struct and the codecs raise
                 raise OSError(f"zip member cannot be read: {error}") from error
 
         yield read
@@ -304,7 +303,7 @@ def _members(location: Path) -> dict[str, int]:
 def _open_zip(location: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(location)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # of a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, ...
         raise ArchiveError(f"{location}: not a readable .zip ({error}); download it again, or name a folder") from None
 
 
