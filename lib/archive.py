@@ -193,7 +193,7 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     Raises
     ------
     ArchiveError
-        Not UTF-8, or a column is missing.
+        Not UTF-8, not CSV, or a column is missing.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -201,11 +201,15 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
         line = content[: error.start].count(b"\n") + 1
         raise ArchiveError(f"{place}, line {line}: not UTF-8 text; save it as UTF-8") from None
     # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    missing = {"Symbol", "Security Name"} - set(rows.fieldnames or ())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        columns, rows = reader.fieldnames or ["nothing"], list(reader)
+    except csv.Error as error:
+        raise ArchiveError(f"{place}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
+    missing = {"Symbol", "Security Name"} - set(columns)
     if missing:
         raise ArchiveError(
-            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(rows.fieldnames or ['nothing'])}"
+            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
         )
     by_nasdaq: dict[str, str] = {}
     by_symbol: dict[str, str] = {}
@@ -213,7 +217,8 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     for row in rows:
         symbol, nasdaq = (row["Symbol"] or "").strip(), (row.get("NASDAQ Symbol") or "").strip()
         name = row["Security Name"] or ""
-        listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
+        if symbol or nasdaq:
+            listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
         if name.strip():  # kept as it is spelt, spaces and all
             by_nasdaq.setdefault(nasdaq, name)
             by_symbol.setdefault(symbol, name)
