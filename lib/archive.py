@@ -126,6 +126,11 @@ def open_archive(source: str, study: paths.StudyPaths) -> Archive:
 def list_archive(location: Path) -> Archive:
     """List the archive at ``location``, a folder or a ``.zip``; raises `ArchiveError` as `open_archive` does."""
     members = _members(location)
+    for name in members:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ArchiveError(f"{location}: the file name {name!r} is not UTF-8 text; rename the file") from None
     price_files = [name for name in members if _is_price_file(name)]
     if not price_files:
         raise ArchiveError(
