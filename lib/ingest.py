@@ -131,7 +131,7 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
         for part in (result.files["files"] for result in results)
     )
     read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
-    share = (read - kept) / read if read else 1.0
+    share = (read - kept) / read if read else 0.0
     if share <= most and kept:
         return
     worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
@@ -140,6 +140,12 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
         + (f" ({row['refused']})" if row["refused"] else "")
         for row in worst
     ]
+    if not kept:
+        raise QuarantineError(
+            f"no price is left: {read:,} raw rows were read, and none can be kept. Worst files:\n"
+            + "\n".join(lines)
+            + "\nMend the files, or name another archive as archive.source"
+        )
     raise QuarantineError(
         f"{read - kept:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
         f"{most:.2%}. Worst files:\n" + "\n".join(lines) + "\nMend the files, or allow more: "
