@@ -13,7 +13,6 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -127,6 +126,11 @@ def open_archive(source: str, study: paths.StudyPaths) -> Archive:
 def list_archive(location: Path) -> Archive:
     """List the archive at ``location``, a folder or a ``.zip``; raises `ArchiveError` as `open_archive` does."""
     members = _members(location)
+    for name in members:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ArchiveError(f"{location}: the file name {name!r} is not UTF-8 text; rename the file") from None
     price_files = [name for name in members if _is_price_file(name)]
     if not price_files:
         raise ArchiveError(
@@ -194,7 +198,7 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     Raises
     ------
     ArchiveError
-        Not UTF-8, or a column is missing.
+        Not UTF-8, not CSV, or a column is missing.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -202,11 +206,15 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
         line = content[: error.start].count(b"\n") + 1
         raise ArchiveError(f"{place}, line {line}: not UTF-8 text; save it as UTF-8") from None
     # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    missing = {"Symbol", "Security Name"} - set(rows.fieldnames or ())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        columns, rows = reader.fieldnames or ["nothing"], list(reader)
+    except csv.Error as error:
+        raise ArchiveError(f"{place}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
+    missing = {"Symbol", "Security Name"} - set(columns)
     if missing:
         raise ArchiveError(
-            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(rows.fieldnames or ['nothing'])}"
+            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
         )
     by_nasdaq: dict[str, str] = {}
     by_symbol: dict[str, str] = {}
@@ -214,7 +222,8 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     for row in rows:
         symbol, nasdaq = (row["Symbol"] or "").strip(), (row.get("NASDAQ Symbol") or "").strip()
         name = row["Security Name"] or ""
-        listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
+        if symbol or nasdaq:
+            listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
         if name.strip():  # kept as it is spelt, spaces and all
             by_nasdaq.setdefault(nasdaq, name)
             by_symbol.setdefault(symbol, name)
@@ -232,7 +241,7 @@ def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
         def read(name: str) -> bytes:
             try:
                 return archive.read(name)
-            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, KeyError) as error:
+            except Exception as error:  # zipfile passes on what zlib, bz2, lzma, struct and the codecs raise
                 raise OSError(f"zip member cannot be read: {error}") from error
 
         yield read
@@ -304,7 +313,7 @@ def _members(location: Path) -> dict[str, int]:
 def _open_zip(location: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(location)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # of a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, ...
         raise ArchiveError(f"{location}: not a readable .zip ({error}); download it again, or name a folder") from None
 
 

@@ -123,10 +123,9 @@ def page(stage: str, study: paths.StudyPaths) -> dict[str, str]:
 
 
 def artifact_files(artifact: Path) -> list[Path]:
-    """The files of an artifact, which is a file or a folder; none when it is not there."""
-    if artifact.is_dir():
-        return sorted(path for path in artifact.rglob("*") if path.is_file())
-    return [artifact] if artifact.is_file() else []
+    """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there."""
+    found = artifact.rglob("*") if artifact.is_dir() else [artifact]
+    return [path for path in (*sorted(found), paths.dataset_manifest(artifact)) if path.is_file()]
 
 
 def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now: Mapping[str, str]) -> list[str]:

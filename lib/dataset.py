@@ -1,9 +1,12 @@
 """A Parquet dataset in parts, with a manifest: made part by part, committed at once, resumed where it stopped.
 
-The life of a part: `make_part`, in a worker, writes it under a temporary name, flushes it, and renames it to a name that
-starts with ``_`` and holds its key and digest: finished, and not yet seen by any reader. When all parts are finished,
-`commit` links them to their final names, writes the manifest, and sweeps everything else. A run killed anywhere leaves
-the dataset as it was, and finished parts to go on from.
+A dataset's folder holds Parquet files and nothing else, so that every reader takes it for what it is; the manifest and
+unfinished work are in `lib.paths.dataset_state`, a folder beside it.
+
+The life of a part: `make_part`, in a worker, writes it there under a temporary name, flushes it, and renames it to a name
+that holds its key and digest: finished, and not yet seen by any reader. When all parts are finished, `commit` links them
+to their final names, writes the manifest, and sweeps everything else. A run killed anywhere leaves the dataset as it was,
+and finished parts to go on from.
 
 A part's key is a digest of its input, its code and its parameters: a part whose key is already there is not made again.
 """
@@ -15,17 +18,17 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib import files, progress
+from lib import files, paths, progress
 from lib.engine import Engine
 
-MANIFEST = "_manifest.json"
+COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
 SYMBOLS_A_PART = 512  # at most; about 1 M rows on average at the length of Kaggle's files
 _FORMAT = "1"  # of the part's files: a change makes every part anew
 
@@ -46,7 +49,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class PartFile:
-    """One file of a dataset."""
+    """One file of a dataset: ``file`` is its path from the dataset's folder."""
 
     file: str
     key: str
@@ -131,15 +134,20 @@ def open_dataset(folder: Path) -> Dataset:
     Raises
     ------
     DatasetError
-        There is none, or its manifest was cut short.
+        There is none, or its manifest is not what was written.
     """
+    place = paths.dataset_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(place.read_text(encoding="utf-8"))
+        if manifest["sha256"] != _digest(manifest["parts"]):
+            raise ValueError("its digest is another than it says")
         return Dataset(folder, tuple(PartFile(**part) for part in manifest["parts"]))
     except FileNotFoundError:
-        raise DatasetError(f"{folder}: no dataset here (no {MANIFEST}); run the stage that makes it") from None
+        raise DatasetError(
+            f"{folder}: no dataset here (no {place.parent.name}/{place.name} beside it); run the stage that makes it"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{folder / MANIFEST}: damaged ({error}); run the stage that makes it again") from None
+        raise DatasetError(f"{place}: damaged ({error}); run the stage that makes it again") from None
 
 
 def read_part(
@@ -263,6 +271,9 @@ def make_part(task: PartTask) -> PartResult:
 def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[str, Dataset]:
     """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
 
+    While old and new parts stand side by side, a reader that knows no manifest would take both for the dataset. So a
+    file that is no Parquet stands there too, and makes that reader fail; `open_dataset` reads the old or the new.
+
     Parameters
     ----------
     results : sequence of PartResult
@@ -275,28 +286,41 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
     """
     datasets = {}
     for name, folder in folders.items():
-        parts = []
-        for number, result in enumerate(results):
-            part = result.files[name]
-            final = f"part-{number:05d}-{part.key[:12]}.parquet"
-            if part.file != final and not (folder / final).exists():
-                _link(folder / part.file, folder / final)
-            parts.append(PartFile(final, part.key, part.sha256, part.rows, part.bytes))
-        manifest = {"parts": [asdict(part) for part in parts]}
-        files.write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        listed = {MANIFEST, *(part.file for part in parts)}
-        for path in folder.iterdir():
-            if path.name not in listed:
-                path.unlink()
+        manifest = paths.dataset_manifest(folder)
+        made = [result.files[name] for result in results]
+        parts = [replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(made)]
+        listed = {part.file for part in parts}
+        if made != parts or _unlisted(folder, listed):
+            with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
+                temporary.write_text("Not Parquet, so that nobody reads half a commit. Run the stage again.\n")
+        for old, new in zip(made, parts, strict=True):
+            if old.file != new.file:  # what has that name already may be damaged
+                _link(folder / old.file, folder / new.file)
+        listing = [asdict(part) for part in parts]
+        content = {"parts": listing, "sha256": _digest(listing)}
+        files.write_atomically(manifest, json.dumps(content, indent=1) + "\n")
+        for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
+            path.unlink()
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
+
+
+def _unlisted(folder: Path, listed: set[str]) -> list[Path]:
+    """The files of a folder but for those listed; `COMMITTING` is the last. A folder in it is none of ours."""
+    found = [path for path in folder.iterdir() if path.name not in listed and not path.is_dir()]
+    return sorted(found, key=lambda path: path.name == COMMITTING)
+
+
+def _digest(listing: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
 def _known(folders: Mapping[str, Path]) -> dict[str, dict[str, PartFile]]:
     """The parts that earlier runs made in every folder, by key."""
     known: dict[str, dict[str, PartFile]] = {}
     for name, folder in folders.items():
-        folder.mkdir(parents=True, exist_ok=True)
+        for needed in (folder, paths.dataset_state(folder)):
+            needed.mkdir(parents=True, exist_ok=True)
         for part in [*_finished(folder), *_committed(folder)]:
             known.setdefault(part.key, {})[name] = part
     return {key: parts for key, parts in known.items() if parts.keys() == folders.keys()}
@@ -322,17 +346,19 @@ def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
     )
     buffer = content.getvalue()
     sha256 = hashlib.sha256(buffer).hexdigest()
-    finished = f"_finished-{key}-{sha256}-{table.num_rows}"
-    files.write_atomically(folder / finished, memoryview(buffer))
-    return PartFile(finished, key, sha256, table.num_rows, buffer.size)
+    state = paths.dataset_state(folder)
+    finished = f"finished-{key}-{sha256}-{table.num_rows}"
+    files.write_atomically(state / finished, memoryview(buffer))
+    return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, buffer.size)
 
 
 def _finished(folder: Path) -> list[PartFile]:
     """The parts that a run finished and did not commit; their digests are in their names."""
     found = []
-    for path in folder.glob("_finished-*"):
+    state = paths.dataset_state(folder)
+    for path in state.glob("finished-*"):
         _, key, sha256, rows = path.name.split("-")
-        found.append(PartFile(path.name, key, sha256, int(rows), path.stat().st_size))
+        found.append(PartFile(f"../{state.name}/{path.name}", key, sha256, int(rows), path.stat().st_size))
     return found
 
 
@@ -351,8 +377,8 @@ def _intact(folder: Path, part: PartFile) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        with files.replacing(target) as temporary:
+    with files.replacing(target, paths.dataset_state(target.parent)) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without hard links
             shutil.copyfile(source, temporary)

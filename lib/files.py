@@ -11,16 +11,17 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; what was written there becomes ``path`` when the block ends well.
+def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Give a temporary path; what was written there becomes ``path`` when the block ends well.
 
     The data is on the disk before the name changes, so that after a crash ``path`` is the old file or the new one.
-    The temporary name starts with ``_``, which every reader of Parquet folders skips.
 
     Parameters
     ----------
     path : pathlib.Path
         The file to make or to replace; its folder is made too.
+    folder : pathlib.Path, optional
+        Where the temporary file is, on the same disk; by default beside ``path``.
 
     Yields
     ------
@@ -42,12 +43,16 @@ def replacing(path: Path) -> Iterator[Path]:
     'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"_{path.name}.{uuid.uuid4().hex}.tmp"
+    temporary = (folder or path.parent) / f"_{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # a full disk is reported without a name
+            error.filename = str(path)
+        raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

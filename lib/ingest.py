@@ -56,7 +56,8 @@ class IngestPart:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
         location = Path(self.location)
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
-        buffer = _buffer(sum(file.size for file in self.files) + 1)
+        # A zip only claims its members' sizes; damaged, it may claim gigabytes.
+        buffer = _buffer(sum(file.size for file in self.files) + 1 if location.is_dir() else 1 << 20)
         self._ends, self._sources = [], []
         end = 0
         with open_members(location) as read:
@@ -65,8 +66,9 @@ class IngestPart:
                 found = _read_regular(location, name, file.size, buffer, end) or _read_any(read, name)
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
-                    if end > len(buffer):  # the file grew since it was listed
-                        buffer = buffer[:start] + bytes(end - start + len(buffer) - start)
+                    if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
+                        filled, buffer = buffer, _buffer(end + end // 4)
+                        buffer[:start] = memoryview(filled)[:start]
                     buffer[start:end] = found.body.text
                 else:
                     end += found.length
@@ -129,7 +131,7 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
         for part in (result.files["files"] for result in results)
     )
     read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
-    share = (read - kept) / read if read else 1.0
+    share = (read - kept) / read if read else 0.0
     if share <= most and kept:
         return
     worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
@@ -138,6 +140,12 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
         + (f" ({row['refused']})" if row["refused"] else "")
         for row in worst
     ]
+    if not kept:
+        raise QuarantineError(
+            f"no price is left: {read:,} raw rows were read, and none can be kept. Worst files:\n"
+            + "\n".join(lines)
+            + "\nMend the files, or name another archive as archive.source"
+        )
     raise QuarantineError(
         f"{read - kept:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
         f"{most:.2%}. Worst files:\n" + "\n".join(lines) + "\nMend the files, or allow more: "

@@ -316,6 +316,9 @@ def _field(section: str, key: str, place: str) -> Any:
 def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
         raise ParamsError(f"{place}: found {_shown(node)}, where {wanted} are expected")
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ParamsError(f"{place}: found {_shown(key)} as a key, where {wanted} are expected")
     return node.value
 
 

@@ -164,6 +164,16 @@ class StudyPaths:
         return self.reports / f"{stage}.html"
 
 
+def dataset_state(folder: Path) -> Path:
+    """The manifest and the unfinished parts of the dataset in ``folder``: beside it, so that it holds Parquet files only."""
+    return folder.with_name(f".{folder.name}")
+
+
+def dataset_manifest(folder: Path) -> Path:
+    """What the dataset in ``folder`` consists of."""
+    return dataset_state(folder) / "manifest.json"
+
+
 def params_file(study: str) -> Path:
     """The params file of the study called ``study``."""
     return PARAMS / f"{study}.yaml"

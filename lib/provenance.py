@@ -87,7 +87,7 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
     """Digest, bytes and, for Parquet, rows of each artifact, by its path within the study's folder."""
     rows: dict[str, int] = {}
     for folder in (study.prices, study.quarantine, study.files, study.features):
-        manifest = folder / "_manifest.json"
+        manifest = paths.dataset_manifest(folder)
         if manifest.exists():
             for part in json.loads(manifest.read_text(encoding="utf-8"))["parts"]:
                 rows[(folder / part["file"]).relative_to(study.folder).as_posix()] = part["rows"]

@@ -217,13 +217,14 @@ def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[
     datasets = [study.prices, study.features, study.quarantine, study.files]
     artifacts = []
     for folder in datasets:
-        parts = [entry for path, entry in entries.items() if path.startswith(f"{folder.name}/")]
+        parts = [entry for path, entry in entries.items() if Path(path).parts[0] == folder.name]
         if parts:
             with suppress(dataset.DatasetError):
                 artifacts.append(_artifact(f"{folder.name}/", parts, dataset.open_dataset(folder).digest))
-    shown_elsewhere = (study.notebooks, study.reports, *datasets)
+    shown_elsewhere = {study.notebooks.name, study.reports.name}
+    shown_elsewhere.update(name for folder in datasets for name in (folder.name, paths.dataset_state(folder).name))
     for path, entry in entries.items():
-        if not path.startswith(tuple(f"{folder.name}/" for folder in shown_elsewhere)):
+        if Path(path).parts[0] not in shown_elsewhere:
             artifacts.append(_artifact(path, [entry], entry.get("sha256") or ""))
     return artifacts
 

@@ -154,7 +154,7 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(
     study, tmp_path, monkeypatch, capsys, code, params, message
 ):
     monkeypatch.setattr(paths, "NOTEBOOKS", broken_notebook(tmp_path / "notebooks", "02_features", code))
-    reference = (study.features / "_manifest.json").read_bytes()
+    reference = paths.dataset_manifest(study.features).read_bytes()
     with pytest.raises(pipeline.StudyError) as failure:
         pipeline.run_study("sample", Params.model_validate(params), pipeline.Options())
     assert failure.value.code == pipeline.FAILED
@@ -175,7 +175,7 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(
     monkeypatch.undo()
     monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
     pipeline.run_study("sample", Params(), pipeline.Options())
-    assert (study.features / "_manifest.json").read_bytes() == reference
+    assert paths.dataset_manifest(study.features).read_bytes() == reference
     assert str(study.stage_record("02_features")) and study.stage_record("02_features").exists()
 
 
