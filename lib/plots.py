@@ -563,7 +563,8 @@ def count_ratios(volume: npt.ArrayLike, vol_moving_avg: npt.ArrayLike) -> npt.ND
     """
     volume, average = (np.asarray(volume, dtype=float), np.asarray(vol_moving_avg, dtype=float))
     usable = average > 0  # False for NaN
-    return np.histogram(volume[usable] / average[usable], bins=RATIO_EDGES)[0].astype(np.int64)
+    bins = np.minimum(volume[usable] / average[usable] * 20, len(RATIO_EDGES) - 2).astype(np.int64)
+    return np.bincount(bins, minlength=len(RATIO_EDGES) - 1)
 
 
 @house_style
@@ -639,11 +640,16 @@ def count_feature_pairs(vol_moving_avg: npt.ArrayLike, adj_close_rolling_med: np
     """
     average, median = np.asarray(vol_moving_avg, dtype=float), np.asarray(adj_close_rolling_med, dtype=float)
     known = ~(np.isnan(average) | np.isnan(median))
-    clipped = (
-        np.clip(average[known], AVERAGE_EDGES[0], AVERAGE_EDGES[-1]),
-        np.clip(median[known], MEDIAN_EDGES[0], MEDIAN_EDGES[-1]),
-    )
-    return np.histogram2d(*clipped, bins=(AVERAGE_EDGES, MEDIAN_EDGES))[0].astype(np.int64)
+    row = _tenth_of_a_decade(average[known], AVERAGE_EDGES)
+    column = _tenth_of_a_decade(median[known], MEDIAN_EDGES)
+    shape = len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1
+    return np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _tenth_of_a_decade(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The bin of each value among logarithmic ``edges``: a logarithm costs less than a search."""
+    exponents = np.log10(np.clip(values, edges[0], edges[-1]))
+    return np.clip(10 * (exponents - np.log10(edges[0])), 0, len(edges) - 2).astype(np.int64)
 
 
 @house_style

@@ -151,7 +151,7 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
     study : str
     record : mapping
         What ``run.json`` holds, as `lib.provenance.run_record` makes it: ``stages``, ``artifacts``, ``params``, and
-        what made the study. A ``failure`` (str) is shown on top.
+        what made the study.
     metrics : mapping
         What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates)
         and ``verdict`` (a sentence).
@@ -184,11 +184,13 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "memory": "–" if unchanged or memory is None else f"{memory / 2**20:,.0f} MiB",
             }
         )
+    # The first sentence is the answer; the others explain it.
+    verdict, stop, reasons = str(metrics.get("verdict") or "").partition(". ")
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
-        failure=record.get("failure"),
-        verdict=metrics.get("verdict"),
+        verdict=verdict + stop,
+        reasons=reasons,
         headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
         stages=stages,
         timed=bool(runs),
@@ -275,18 +277,13 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    known = {"failure", "stages", "artifacts", "params", "study", "rows"}
-    made_by: list[tuple[str, str]] = []
+    shown_elsewhere = {"study", "params", "stages", "artifacts", "rows"}
+    made_by = []
     for name, value in record.items():
-        if name in known:
-            continue
-        label = name.replace("_", " ").capitalize()
         if isinstance(value, Mapping):
-            made_by += [
-                (f"{label}: {key}", _short(item)) for key, item in value.items() if not isinstance(item, dict | list)
-            ]
-        elif value is not None and not isinstance(value, list):
-            made_by.append((label, _short(value)))
+            value = ", ".join(f"{key.replace('_', ' ')} {_short(item)}" for key, item in value.items())
+        if value and name not in shown_elsewhere:
+            made_by.append((name.replace("_", " ").capitalize(), _short(value)))
     tables = [("params", "Params", params_rows), ("made-by", "Made by", made_by)]
     return [{"anchor": anchor, "name": name, "rows": rows} for anchor, name, rows in tables if rows]
 
