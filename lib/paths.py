@@ -98,6 +98,11 @@ class StudyPaths:
         return self.model / "grid.npz"
 
     @property
+    def symbols(self) -> Path:
+        """Each symbol's recent days: what the dashboard fills its form with."""
+        return self.model / "symbols.npz"
+
+    @property
     def model_card(self) -> Path:
         """What the model is, for a reader."""
         return self.model / "model_card.md"

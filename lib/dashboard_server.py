@@ -1,0 +1,458 @@
+"""The dashboard's web server: Voilà's application, with what a page that anyone may open needs.
+
+One process for the page and the reports, one kernel process for each visitor. What Voilà leaves open is mended here, each
+mend beside its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import tornado.web
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
+from jupyter_server.services.kernels.handlers import KernelHandler
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.httputil import HTTPServerRequest
+from tornado.ioloop import IOLoop
+from traitlets import Any as AnyTrait
+from traitlets import Integer, Unicode
+from traitlets.config import Config
+from voila import notebook_renderer
+from voila.app import Voila
+from voila.exporter import VoilaExporter
+from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
+from voila.static_file_handler import (
+    AllowListFileHandler,
+    MultiStaticFileHandler,
+    TemplateStaticFileHandler,
+)
+from voila.tornado.handler import TornadoVoilaHandler
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+
+from lib import kernels, paths
+from lib.access import COOKIE, Access
+
+NOTEBOOK = paths.NOTEBOOKS / "dashboard.ipynb"
+TEMPLATE = paths.TEMPLATES / "dashboard"
+IDLE_SECONDS = 600  # a session without use ends
+OPEN_SECONDS = 60  # a page that takes longer has failed
+LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
+MAX_UPLOAD = (
+    12 * 2**20
+)  # bytes of one websocket message: the 10 MiB that the page allows, and its envelope
+REPORTS = [
+    r"index\.html",
+    r"reports/[\w-]+\.html",
+]  # files of a study that visitors may read
+
+# The page may talk to this server and to no other, whatever its widgets or reports contain. Voilà's front end needs inline
+# scripts and eval (JupyterLab compiles its settings' schemas).
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def same_origin(request: HTTPServerRequest) -> bool:
+    """Whether a request comes from this server's own pages, from the address bar, or from a program that is no browser.
+
+    Another site's page could otherwise make its visitors' browsers open kernels here, with an ``<img>`` of our address.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin.lower()).netloc != request.host.lower():
+        return False
+    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+    return not foreign or (
+        request.method in ("GET", "HEAD")
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    )
+
+
+class Refused(tornado.web.RequestHandler):
+    """Answers what comes from another site's page."""
+
+    def prepare(self) -> None:
+        """Refuse."""
+        self.set_status(403)
+        self.finish("refused: the request comes from another site")
+
+
+class SignIn(tornado.web.RequestHandler):
+    """Asks for the token, and gives the cookie that shows it."""
+
+    def initialize(self, access: Access) -> None:
+        """Take the access that this server asks for."""
+        self.access = access
+
+    def set_default_headers(self) -> None:
+        """Add the security headers."""
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+
+    def get(self) -> None:
+        """Show the form."""
+        self._ask(401, "")
+
+    def _ask(self, status: int, message: str) -> None:
+        self.set_status(status)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(
+            (TEMPLATE / "sign_in.html")
+            .read_text(encoding="utf-8")
+            .replace("<!-- message -->", message)
+        )
+
+    def post(self) -> None:
+        """Take the form's token."""
+        if not self.access.is_token(self.get_body_argument("token", "")):
+            return self._ask(
+                401, "<p class='error' role='alert'>That is not the token.</p>"
+            )
+        secure = (
+            "; Secure"
+            if self.request.headers.get("X-Forwarded-Proto") == "https"
+            else ""
+        )
+        self.set_header(
+            "Set-Cookie",
+            f"{COOKIE}={self.access.cookie}; Path=/; HttpOnly; SameSite=Lax{secure}",
+        )
+        self.set_header("Location", self.request.uri or "/")
+        self.set_status(303)
+
+
+class GuardedApplication(tornado.web.Application):
+    """Tornado's application behind one gate, so that no handler, of Voilà's or ours, can be forgotten."""
+
+    def __init__(self, access: Access, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._access = access
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """Choose the handler: another site gets `Refused`, who has not shown the token `SignIn`."""
+        if not same_origin(request):
+            return self.get_handler_delegate(request, Refused)
+        headers = request.headers
+        if not self._access.allows(
+            headers.get("Authorization", ""), headers.get("Cookie", "")
+        ):
+            return self.get_handler_delegate(request, SignIn, {"access": self._access})
+        return super().find_handler(request, **kwargs)
+
+
+class Page(TornadoVoilaHandler):
+    """The dashboard: a kernel for each visitor."""
+
+    async def prepare(self) -> None:
+        """Set the cookie without which the page's good-bye is refused, and its kernel stays for ever."""
+        await super().prepare()  # type: ignore[misc]
+        _ = self.xsrf_token
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+
+    @tornado.web.authenticated
+    async def get(self, path: str | None = None) -> None:
+        """Render the page; any other path is no page of ours."""
+        if path:
+            raise tornado.web.HTTPError(404)
+        if len(self.kernel_manager) >= self.settings["voila"].max_visitors:
+            raise tornado.web.HTTPError(503)
+        started = monotonic()
+        async for html in self.get_generator():
+            self.write(html)
+            await self.flush()
+            # When rendering fails Voilà goes on sending its heartbeat, for ever.
+            if monotonic() - started > OPEN_SECONDS:
+                self.write((TEMPLATE / "failed.html").read_text(encoding="utf-8"))
+                return
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say what is wrong in a plain page, without a traceback."""
+        texts = {
+            404: "There is no such page.",
+            503: "Too many visitors at once. Try again in a minute.",
+        }
+        self.set_status(status_code)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        page = (TEMPLATE / "error.html").read_text(encoding="utf-8")
+        self.finish(
+            page.replace(
+                "<!-- message -->",
+                texts.get(status_code, "Something went wrong on the server."),
+            )
+        )
+
+
+class Channel(VoilaKernelWebsocketHandler):
+    """The widgets' line to their kernel."""
+
+    async def open(self, kernel_id: str) -> None:
+        """Open without Nagle's algorithm, which holds each answer back until the last is acknowledged: 50 ms to 15."""
+        self.set_nodelay(True)
+        await super().open(kernel_id)
+
+    def on_close(self) -> None:
+        """End the session soon after its last page is gone, also when no good-bye came."""
+        super().on_close()
+        IOLoop.current().call_later(LEFT_SECONDS, self._end_if_left)
+
+    async def _end_if_left(self) -> None:
+        manager = self.kernel_manager
+        if self.kernel_id in manager and not manager._kernel_connections.get(
+            self.kernel_id
+        ):
+            await manager.shutdown_kernel(self.kernel_id, now=True)
+
+
+class EndSession(VoilaShutdownKernelHandler):
+    """Takes the page's good-bye."""
+
+    @tornado.web.authenticated
+    async def post(self, kernel_id: str) -> None:
+        """End the kernel; one that has ended already is no error."""
+        if kernel_id in self.kernel_manager:
+            await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
+        self.set_status(204)
+
+
+class Session(tornado.web.RequestHandler):
+    """Tells a page whether its kernel lives; lighter than Jupyter's own answer, as every open page asks every few seconds."""
+
+    def initialize(self, manager: AsyncMappingKernelManager) -> None:
+        """Take the manager that knows the kernels."""
+        self.manager = manager
+
+    def get(self, kernel_id: str) -> None:
+        """204: it lives; 404: it has ended."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_status(204 if kernel_id in self.manager else 404)
+
+
+class Health(tornado.web.RequestHandler):
+    """Says that the process answers, and to how many visitors."""
+
+    def initialize(self, manager: AsyncMappingKernelManager) -> None:
+        """Take the manager that knows the kernels."""
+        self.manager = manager
+
+    def get(self) -> None:
+        """Answer."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"status": "ok", "visitors": len(self.manager)}))
+
+
+class Reports(AllowListFileHandler):
+    """The study's reports, through Voilà's list of allowed files."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """Add the security headers, and let a new run's report replace the old one at once."""
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Cache-Control", "no-cache")
+
+
+class Kernels(AsyncMappingKernelManager):
+    """Jupyter's manager of kernels; all of them work in the repository, as the run's kernels do."""
+
+    def cwd_for_path(self, path: str, **kwargs: Any) -> str:
+        """The working folder of every kernel."""
+        return str(paths.ROOT)
+
+
+class _CompiledTemplates(BytecodeCache):
+    """Compiled templates, kept in memory: Voilà makes its Jinja environment anew for each page and compiles thirteen."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+class Exporter(VoilaExporter):
+    """Voilà's exporter, compiling each template once a process and not once a page."""
+
+    _compiled = _CompiledTemplates()
+
+    def _create_environment(self) -> Any:
+        environment = super()._create_environment()
+        environment.bytecode_cache = self._compiled
+        return environment
+
+
+class DashboardServer(Voila):
+    """Voilà's application for one notebook and one study's reports."""
+
+    name = "voila"
+    study = Unicode("sample", help="The study whose model predicts.")
+    max_visitors = Integer(
+        64, help="Kernels at once; further visitors are asked to wait."
+    )
+    access = AnyTrait(help="Who may use it.")
+
+    def setup_template_dirs(self) -> None:
+        """Put our template before Voilà's `lab`, which it extends."""
+        super().setup_template_dirs()
+        self.template_paths = [str(TEMPLATE), *self.template_paths]
+
+    def init_handlers(self) -> list:
+        """Keep of Voilà's handlers what the page needs, with ours in the place of some; and add the reports."""
+        kept = {
+            TornadoVoilaHandler: Page,
+            VoilaKernelWebsocketHandler: Channel,
+            VoilaShutdownKernelHandler: EndSession,
+            KernelHandler: KernelHandler,
+            TemplateStaticFileHandler: TemplateStaticFileHandler,
+            MultiStaticFileHandler: MultiStaticFileHandler,
+        }
+        mended = []
+        for pattern, handler, *rest in super().init_handlers():
+            if handler in kept:
+                mended.append((pattern, kept[handler], *rest))
+            elif "/voila/labextensions/" in pattern or "/voila/api/themes/" in pattern:
+                mended.append((pattern, handler, *rest))
+        allowed = {
+            "allowlist": self.voila_configuration.file_allowlist,
+            "denylist": self.voila_configuration.file_denylist,
+        }
+        folder = {"path": str(paths.StudyPaths(self.study).folder)}
+        manager = {"manager": self.kernel_manager}
+        return [
+            (r"/reports", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
+            (r"/reports/", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
+            (r"/reports/(.*)", Reports, {**allowed, **folder}),
+            (
+                r"/static/([\w.-]+)",
+                tornado.web.StaticFileHandler,
+                {"path": str(TEMPLATE / "static")},
+            ),
+            (r"/session/([\w-]+)", Session, manager),
+            (r"/health", Health, manager),
+            *mended,
+        ]
+
+    def start(self) -> None:
+        """Serve until told to stop. As Voilà's own, with the gate."""
+        self.connection_dir = tempfile.mkdtemp(
+            prefix="dashboard_", dir=self.connection_dir_root
+        )
+        settings = self.init_settings()
+        settings["websocket_max_message_size"] = MAX_UPLOAD
+        self.app = GuardedApplication(self.access, **settings)
+        self.app.add_handlers(".*$", self.init_handlers())
+        self.listen()
+
+
+def configuration(host: str, port: int) -> Config:
+    """The settings of Voilà and of what it stands on."""
+    config = Config()
+    config.Voila.ip = host
+    config.Voila.port = port
+    config.Voila.port_retries = 0
+    config.Voila.open_browser = False
+    config.Voila.root_dir = str(paths.NOTEBOOKS)
+    config.Voila.log_level = "ERROR"
+    config.Voila.config_file_paths = []  # nobody's own settings of Voilà change this server
+    page = config.VoilaConfiguration
+    page.template = "lab"
+    page.allow_template_override = "NO"
+    page.allow_theme_override = "NO"
+    page.show_tracebacks = False
+    page.file_allowlist = REPORTS
+    page.extension_allowlist = [
+        "@voila-dashboards/widgets-manager8",
+        "@jupyter-widgets/jupyterlab-manager",
+    ]
+    page.multi_kernel_manager_class = Kernels
+    config.VoilaExporter.exclude_markdown = (
+        True  # the notebook's prose is for its readers, the page is the widgets
+    )
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_cell_tags = ["notebook-only"]
+    config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
+    config.MappingKernelManager.cull_interval = 60
+    config.MappingKernelManager.cull_connected = True
+    config.MappingKernelManager.allow_tracebacks = False
+    config.MappingKernelManager.buffer_offline_messages = False
+    # Files in a folder of ours and not ports that any process of this machine may try.
+    config.KernelManager.transport = "ipc"
+    # A kernel that died is not started again: its page's widgets would talk to a stranger. The page is told instead.
+    config.KernelRestarter.restart_limit = 0
+    config.KernelRestarter.time_to_dead = 1.0
+    return config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the dashboard's options to ``parser``."""
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default="sample",
+        help="the study whose model predicts (default: sample)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8866,
+        help="port to listen on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-visitors",
+        type=int,
+        default=64,
+        help="sessions at once (default: %(default)s)",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop: ``python -m lib.dashboard_server [STUDY] [--host HOST] [--port PORT]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.dashboard_server",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    access = Access.from_environment()
+    # The kernels inherit this process's environment, less the token and plus what the notebook reads.
+    os.environ.pop("SERVE_TOKEN", None)
+    os.environ.update(
+        STUDY=options.study,
+        PYTHONPATH=str(paths.ROOT),
+        JUPYTER_WIDGETS_ECHO="0",  # half the messages of an edit
+        OPENBLAS_NUM_THREADS="1",  # a lookup needs no threads, and each costs memory
+    )
+    kernels.use_forked_kernels()
+    notebook_renderer.VoilaExporter = Exporter  # Voilà has no setting for it
+    server = DashboardServer(
+        study=options.study,
+        max_visitors=options.max_visitors,
+        access=access,
+        notebook_path=str(NOTEBOOK),
+        config=configuration(options.host, options.port),
+    )
+    server.initialize([])
+    server.start()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Dashboard kernels that open in a fraction of a second and share their memory.
+
+A kernel spends most of a second importing the same modules as every other kernel. Here one process, the *fork server*,
+imports them once; each visitor's kernel is a fork of it: its own process and its own state, but no imports and no second
+copy of their memory. `ForkProvisioner` is Jupyter's way to say how a kernel process is made.
+
+The fork server reads one JSON line a kernel on its standard input and answers with one line, the process id. It ends when its
+standard input does, and its kernels end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+from lib import paths
+
+PROVISIONER = "fork"
+SUPPORTED = hasattr(os, "fork") and hasattr(
+    os, "pidfd_open"
+)  # Linux; elsewhere kernels start as usual, slower
+
+
+class ForkedProcess:
+    """A kernel process that is not our child, with the part of `subprocess.Popen` that Jupyter uses.
+
+    Parameters
+    ----------
+    pid : int
+        The process, a child of the fork server. The handle names this process even when its id is used again.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        try:
+            self._handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._handle, self.returncode = -1, 0
+
+    def poll(self) -> int | None:
+        """None while the process lives; its exit code is the fork server's to know, so 0 afterwards."""
+        if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+            os.close(self._handle)
+            self.returncode = 0
+        return self.returncode
+
+    def wait(self) -> int:
+        """Wait for the end of the process."""
+        if self.returncode is None:
+            select.select([self._handle], [], [])
+        return self.poll() or 0
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._handle, signum)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process whose forks are kernels; started with the first kernel, and again should it have died."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def fork(self, command: list[str], cwd: str, env: dict[str, str]) -> int:
+        """Make a kernel process.
+
+        Parameters
+        ----------
+        command : list of str
+            What would be run: ``python -m ipykernel_launcher -f CONNECTION_FILE``.
+        cwd : str
+            The kernel's working folder.
+        env : dict
+            The kernel's environment.
+
+        Returns
+        -------
+        int
+            The process id.
+        """
+        async with self._turn:
+            if self._process is None or self._process.returncode is not None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "lib.kernels",
+                    cwd=paths.ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            assert self._process.stdin is not None and self._process.stdout is not None
+            request = {
+                "arguments": command[command.index("ipykernel_launcher") + 1 :],
+                "cwd": cwd,
+                "env": env,
+            }
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            await self._process.stdin.drain()
+            answer = await self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(
+                "the kernels' fork server ended; the next page starts another"
+            )
+        return int(answer)
+
+
+_server = ForkServer()
+
+
+class ForkProvisioner(LocalProvisioner):
+    """Jupyter's local provisioner, with the fork server in the place of a new interpreter."""
+
+    async def launch_kernel(
+        self, cmd: list[str], **kwargs: Any
+    ) -> KernelConnectionInfo:
+        """Fork a kernel; the same contract as the class above it."""
+        self.cwd = str(kwargs.get("cwd") or paths.ROOT)
+        self.pid = await _server.fork(cmd, self.cwd, kwargs["env"])
+        self.pgid = None
+        self.process = ForkedProcess(self.pid)
+        return self.connection_info
+
+
+def use_forked_kernels() -> None:
+    """Make `ForkProvisioner` the way kernels start in this process, where the system can."""
+    if not SUPPORTED:
+        return
+    factory = KernelProvisionerFactory.instance()
+    factory.provisioners[PROVISIONER] = EntryPoint(
+        PROVISIONER,
+        f"{__name__}:{ForkProvisioner.__name__}",
+        KernelProvisionerFactory.GROUP_NAME,
+    )
+    factory.default_provisioner_name = PROVISIONER
+
+
+def _become_kernel(request: dict[str, Any]) -> None:
+    """Run a kernel in this process, a fresh fork, and never return."""
+    null = os.open(os.devnull, os.O_RDWR)
+    # The pipes of the fork server must not live on in its kernels: their end is what ends the fork server.
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    # A kernel ends when its parent does, and its parent is the fork server.
+    os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+    os.chdir(request["cwd"])
+    sys.argv = ["ipykernel_launcher", *request["arguments"]]
+    sys.path[0] = ""
+    from ipykernel import kernelapp
+
+    kernelapp.IPKernelApp.parent_handle.default_value = os.getppid()
+    kernelapp.launch_new_instance()
+
+
+def main() -> int:
+    """Be the fork server until standard input ends."""
+    import gc
+
+    import lib.dashboard  # noqa: F401
+
+    # Freed here and not in each fork: a collector that walks the shared objects would copy them all.
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become_kernel(request)
+            os._exit(0)
+        print(pid, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

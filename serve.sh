@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Serve a study: bash serve.sh [STUDY] [--run] ...    (bash serve.sh --help tells the rest)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. lib/bootstrap.sh
+exec .venv/bin/python -m lib serve "$@"
