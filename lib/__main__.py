@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from lib import params as study_params
-from lib import paths
+from lib import paths, serving
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed; 2 wrong params, archive or command; 3 another run holds the study;
@@ -24,8 +24,6 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if options.command == "run":
         return _run(options)
-    from lib import serving
-
     return serving.main(options)
 
 
@@ -63,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         "--reproduce", action="store_true", help="run it again in a scratch folder and compare every artifact's bytes"
     )
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
+    serving.add_arguments(
+        commands.add_parser(
+            "serve",
+            prog="bash serve.sh",
+            help="serve a study",
+            description="Serve a study: the dashboard, the reports and GET /predict. Ctrl-C stops all.",
+        )
+    )
     return parser
 
 
