@@ -151,7 +151,7 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
     study : str
     record : mapping
         What ``run.json`` holds, as `lib.provenance.run_record` makes it: ``stages``, ``artifacts``, ``params``, and
-        what made the study.
+        what made the study. A ``failure`` (str) stands first, and the metrics, which are an earlier run's, are left out.
     metrics : mapping
         What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates)
         and ``verdict`` (a sentence).
@@ -180,15 +180,20 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "about": about,
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
+                "unfinished": bool(record.get("failure")) and not run,
                 "seconds": "unchanged" if unchanged else "–" if seconds is None else f"{seconds:,.1f}",
                 "memory": "–" if unchanged or memory is None else f"{memory / 2**20:,.0f} MiB",
             }
         )
+    failure = record.get("failure")
+    if failure:
+        metrics = {}
     # The first sentence is the answer; the others explain it.
     verdict, stop, reasons = str(metrics.get("verdict") or "").partition(". ")
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
+        failure=failure,
         verdict=verdict + stop,
         reasons=reasons,
         headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
@@ -277,7 +282,7 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    shown_elsewhere = {"study", "params", "stages", "artifacts", "rows"}
+    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows"}
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):

@@ -283,6 +283,15 @@ def test_index_leaves_out_what_is_missing(outputs, record, metrics):
     assert "nan" not in re.findall(r">([^<]*)<", html[html.index("<main") :])
 
 
+def test_index_shows_a_failure_first_and_no_number_of_an_earlier_run(study):
+    record = RECORD | {"failure": "03_train failed: <memory>\n  to go on: bash run_all.sh sample"}
+    html = report.index_html("sample", record, METRICS)
+    assert html.index("03_train failed: &lt;memory&gt;") < html.index("Symbols</dt>") < html.index("Reports</a></h2>")
+    assert "It beats" not in html
+    assert "490,123" not in html
+    assert html.count("not finished by the last run") == 2
+
+
 def browser_program() -> str:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
