@@ -170,8 +170,10 @@ def _run_stage(
     record_path.unlink(missing_ok=True)
     begin = time.monotonic()
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
-        _execute(stage, params, study, peak)
-        _refresh_page(stage, study)
+        try:
+            _execute(stage, params, study, peak)
+        finally:  # of a failed stage the page shows the traceback
+            _refresh_page(stage, study)
     seconds = round(time.monotonic() - begin, 2)
     record = cache.Record(wanted, cache.artifacts(stage, study), seconds, peak.bytes)
     cache.write_record(record_path, record)
