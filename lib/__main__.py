@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if options.command == "run":
         return _run(options)
+    if options.command == "compare":
+        return _compare(options.runs)
     return serving.main(options)
 
 
@@ -61,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
         "--reproduce", action="store_true", help="run it again in a scratch folder and compare every artifact's bytes"
     )
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
+    compare = commands.add_parser(
+        "compare",
+        help="compare studies, or runs of one",
+        description="Show two or more studies side by side, as a table and as a page in outputs/.",
+    )
+    compare.add_argument(
+        "runs", nargs="+", metavar="STUDY", help="a study's last run; or STUDY@N, its N-th (1 the first, -1 the last)"
+    )
     serving.add_arguments(
         commands.add_parser(
             "serve",
@@ -101,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
                     return pipeline.FAILED
             else:
                 pipeline.run_study(name, params, chosen, caller)
+        if len(studies) > 1 and not options.reproduce:
+            return _compare([name for name, _ in studies])
     except study_params.ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return pipeline.REFUSED
@@ -110,6 +122,21 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
         return 130
+    return 0
+
+
+def _compare(runs: list[str]) -> int:
+    from rich.console import Console
+
+    from lib import compare, pipeline
+
+    try:
+        tables = compare.comparison([compare.read_run(run) for run in runs])
+    except compare.CompareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return pipeline.REFUSED
+    compare.show(tables, Console(highlight=False))
+    print(f"Open {compare.write_page(tables, runs)}")
     return 0
 
 

@@ -192,3 +192,8 @@ def params_file(study: str) -> Path:
 def stage_notebook(stage: str) -> Path:
     """The notebook that ``stage`` executes, without outputs."""
     return NOTEBOOKS / f"{stage}.ipynb"
+
+
+def comparison_page(names: list[str]) -> Path:
+    """The page that compares the studies or runs called ``names``."""
+    return outputs() / f"compare-{'-'.join(name.replace('@', '.') for name in names)}.html"

@@ -78,6 +78,7 @@ def run_record(
             "kept": sum(row["rows_kept"] for row in accounts),
             "quarantined": sum(row["rows_quarantined"] for row in accounts),
         },
+        "metrics": _headline(study),
         "stages": stages,
         "artifacts": artifact_record(study),
     }
@@ -101,8 +102,9 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
 
 def history_line(record: dict[str, Any]) -> dict[str, Any]:
     """What ``history.jsonl`` keeps of a run: enough to tell two runs apart."""
-    kept = ("started", "finished", "failure", "params", "code", "python", "archive", "rows", "stages")
-    return {key: record[key] for key in kept if key in record}
+    kept = ("started", "finished", "failure", "params", "code", "python", "archive", "rows", "metrics", "stages")
+    line = {key: record[key] for key in kept if key in record}
+    return {**line, "artifacts": {path: entry["sha256"] for path, entry in record["artifacts"].items()}}
 
 
 def code_digest() -> str:
@@ -124,6 +126,15 @@ def _accounts(study: paths.StudyPaths) -> list[dict[str, Any]]:
         return []
     rows: list[dict[str, Any]] = accounts.to_pylist()
     return rows
+
+
+def _headline(study: paths.StudyPaths) -> dict[str, Any]:
+    """The metrics that tell two studies apart: the headline's errors, in shares."""
+    try:
+        metrics = json.loads(study.metrics.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics}
 
 
 def _code_version() -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,7 +24,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from lib import dataset, files, params, paths
-from lib.plots import share_text, spelt
+from lib.plots import share_text, spelt, table_html
 
 TEMPLATE = "report"
 # What each stage's report is called, and what it answers.
@@ -218,6 +219,25 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     )
 
 
+def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
+    """The page that shows runs side by side: `lib.compare.comparison`'s tables, under their titles."""
+    headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
+    body = f"<h1>{html.escape(' and '.join(names))}</h1>\n"
+    for heading, frame in zip(headings, tables.values(), strict=True):
+        body += f'<h2 id="{heading.anchor}"><a href="#{heading.anchor}">{heading.text}</a></h2>\n'
+        body += boxed_tables(table_html(frame, f"{heading.text}, run by run"))
+    return _page(
+        study=", ".join(names),
+        stage=None,
+        title="Comparison",
+        home="",
+        folder=None,
+        contents=headings,
+        body=Markup(body),
+        foot="Rows that say no differ between the runs.",
+    )
+
+
 def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[str, str]]:
     """The study's artifacts: a dataset as one, whatever its parts, and every other file but notebooks and reports."""
     entries = _mapping(record.get("artifacts"))
@@ -282,7 +302,7 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows"}
+    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows", "metrics"}
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):
@@ -303,10 +323,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _page(*, folder: str, **values: Any) -> str:
-    """A page from page.html.j2; ``folder`` leads from it to the reports."""
+def _page(*, folder: str | None, **values: Any) -> str:
+    """A page from page.html.j2; ``folder`` leads from it to the reports, if it is of one study."""
     navigation = [
-        {"stage": stage, "label": label, "href": f"{folder}{stage}.html"} for stage, (label, _) in STAGES.items()
+        {"stage": stage, "label": label, "href": f"{folder}{stage}.html"}
+        for stage, (label, _) in STAGES.items()
+        if folder is not None
     ]
     return _environment().get_template("page.html.j2").render(navigation=navigation, **values)
 
