@@ -115,10 +115,7 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
                 raise InputError(
                     "columns", f"{len(row)} columns where the header has {len(header)}"
                 )
-            pair = tuple(
-                number(name, row[place].strip())
-                for name, place in zip(INPUTS, places, strict=True)
-            )
+            pair = number(INPUTS[0], row[places[0]].strip()), number(INPUTS[1], row[places[1]].strip())
             predictor.predict(*pair)
         except (InputError, PredictionInputError) as error:
             batch.results[-1][-1] = str(error)

@@ -140,7 +140,7 @@ class ForkProvisioner(LocalProvisioner):
         self.cwd = str(kwargs.get("cwd") or paths.ROOT)
         self.pid = await _server.fork(cmd, self.cwd, kwargs["env"])
         self.pgid = None
-        self.process = ForkedProcess(self.pid)
+        self.process = ForkedProcess(self.pid)  # type: ignore[assignment]
         return self.connection_info
 
 

@@ -134,9 +134,9 @@ def main(options: argparse.Namespace) -> int:
             flush=True,
         )
         while True:
-            if name := _ended(processes):
+            if ended := _ended(processes):
                 _say(
-                    f"the {name} ended by itself, exit code {processes[name].returncode}; stopping the other"
+                    f"the {ended} ended by itself, exit code {processes[ended].returncode}; stopping the other"
                 )
                 return 1
             time.sleep(0.25)
