@@ -482,7 +482,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
     uvicorn.run(
-        Service(options.study, Access.from_environment()),  # type: ignore[arg-type]
+        Service(options.study, Access.from_environment()),
         host=options.host,
         port=options.port,
         log_level="warning",

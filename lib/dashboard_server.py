@@ -131,7 +131,7 @@ class Page(TornadoVoilaHandler):
 
     async def prepare(self) -> None:
         """Set the cookie without which the page's good-bye is refused, and its kernel stays for ever."""
-        await super().prepare()  # type: ignore[misc]
+        await super().prepare()
         _ = self.xsrf_token
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
@@ -281,7 +281,7 @@ class DashboardServer(Voila):
     def setup_template_dirs(self) -> None:
         """Put our template before Voilà's `lab`, which it extends."""
         super().setup_template_dirs()
-        self.template_paths = [str(TEMPLATE), *self.template_paths]
+        self.template_paths.insert(0, str(TEMPLATE))
 
     def init_handlers(self) -> list:
         """Keep of Voilà's handlers what the page needs, with ours in the place of some; and add the reports."""
