@@ -67,7 +67,4 @@ class Access:
         if kind.lower() == "bearer" and self.is_token(token.strip()):
             return True
         wanted = f"{COOKIE}={self.cookie}".encode()
-        return any(
-            hmac.compare_digest(cookie.strip().encode(), wanted)
-            for cookie in cookies.split(";")
-        )
+        return any(hmac.compare_digest(cookie.strip().encode(), wanted) for cookie in cookies.split(";"))

@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -86,12 +86,7 @@ class RequestError(Exception):
     """A request that is refused: an HTTP status and the problem."""
 
     def __init__(
-        self,
-        kind: str,
-        place: list[str | int],
-        message: str,
-        found: object = None,
-        status: int = 422,
+        self, kind: str, place: list[str | int], message: str, found: object = None, status: int = 422
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -121,16 +116,11 @@ def answer_query(predictor: Predictor, query: bytes) -> bytes:
     given: dict[str, str] = {}
     for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in given:
-            raise RequestError(
-                "repeated", ["query", name], f"{name} is given more than once", text
-            )
+            raise RequestError("repeated", ["query", name], f"{name} is given more than once", text)
         if name not in INPUTS and name != "detail":
             allowed = ", ".join((*INPUTS, "detail"))
             raise RequestError(
-                "unknown",
-                ["query", name[:MAX_SHOWN]],
-                f"unknown parameter; the parameters are {allowed}",
-                text,
+                "unknown", ["query", name[:MAX_SHOWN]], f"unknown parameter; the parameters are {allowed}", text
             )
         given[name] = text
     for name in INPUTS:
@@ -139,23 +129,14 @@ def answer_query(predictor: Predictor, query: bytes) -> bytes:
     volume, price = (_number(name, given[name]) for name in INPUTS)
     flag = given.get("detail", "false").lower()
     if flag not in _FLAGS:
-        raise RequestError(
-            "not_a_flag",
-            ["query", "detail"],
-            "detail must be true or false",
-            given["detail"],
-        )
+        raise RequestError("not_a_flag", ["query", "detail"], "detail must be true or false", given["detail"])
     try:
         prediction = predictor.predict(volume, price)
     except PredictionInputError as error:
-        raise RequestError(
-            "not_allowed", ["query", error.field], str(error), given[error.field]
-        ) from None
+        raise RequestError("not_allowed", ["query", error.field], str(error), given[error.field]) from None
     if not _FLAGS[flag]:
         return str(prediction).encode()
-    return json.dumps(
-        details(predictor, np.array([volume]), np.array([price]))[0]
-    ).encode()
+    return json.dumps(details(predictor, np.array([volume]), np.array([price]))[0]).encode()
 
 
 def _number(name: str, text: str) -> float:
@@ -165,9 +146,7 @@ def _number(name: str, text: str) -> float:
         raise RequestError(error.kind, ["query", name], str(error), text) from None
 
 
-def details(
-    predictor: Predictor, volumes: np.ndarray, prices: np.ndarray
-) -> list[dict[str, Any]]:
+def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> list[dict[str, Any]]:
     """Predictions with intervals and range flags, one `Prediction` as a dict for each pair of inputs."""
     low, high = predictor.predict_interval(volumes, prices)
     information = predictor.information
@@ -219,14 +198,10 @@ def answer_pairs(predictor: Predictor, body: bytes, detail: bool) -> bytes:
         place = list(first["loc"])
         if len(place) == 2 and place[1] in (0, 1):
             place[1] = INPUTS[place[1]]
-        raise RequestError(
-            first["type"], ["body", *place], first["msg"], first["input"]
-        ) from None
+        raise RequestError(first["type"], ["body", *place], first["msg"], first["input"]) from None
     if not 0 < len(pairs) <= MAX_PAIRS:
         raise RequestError(
-            "too_many" if pairs else "empty",
-            ["body"],
-            f"{len(pairs)} pairs; 1 to {MAX_PAIRS} are allowed",
+            "too_many" if pairs else "empty", ["body"], f"{len(pairs)} pairs; 1 to {MAX_PAIRS} are allowed"
         )
     volumes, prices = np.array(pairs, dtype="float64").T
     try:
@@ -237,19 +212,12 @@ def answer_pairs(predictor: Predictor, body: bytes, detail: bool) -> bytes:
         raise _first_refused(predictor, pairs, error) from None
 
 
-def _first_refused(
-    predictor: Predictor, pairs: list[tuple[float, float]], error: PredictionInputError
-) -> RequestError:
+def _first_refused(predictor: Predictor, pairs: list[tuple[float, float]], error: PredictionInputError) -> RequestError:
     for row, pair in enumerate(pairs):
         try:
             predictor.predict(*pair)
         except PredictionInputError as found:
-            return RequestError(
-                "not_allowed",
-                ["body", row, found.field],
-                str(found),
-                pair[INPUTS.index(found.field)],
-            )
+            return RequestError("not_allowed", ["body", row, found.field], str(found), pair[INPUTS.index(found.field)])
     return RequestError("not_allowed", ["body"], str(error))
 
 
@@ -257,43 +225,18 @@ class Metrics:
     """What ``/metrics`` shows, in Prometheus' terms."""
 
     # Latencies of interest: a lookup takes a fraction of a millisecond, a batch some.
-    _BUCKETS = (
-        0.0001,
-        0.00025,
-        0.0005,
-        0.001,
-        0.0025,
-        0.005,
-        0.01,
-        0.025,
-        0.05,
-        0.1,
-        0.25,
-        1.0,
-    )
+    _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
-            "http_requests_total",
-            "Requests answered.",
-            ["method", "path", "status"],
-            registry=self.registry,
+            "http_requests_total", "Requests answered.", ["method", "path", "status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "http_request_seconds",
-            "Time to answer.",
-            ["path"],
-            registry=self.registry,
-            buckets=self._BUCKETS,
+            "http_request_seconds", "Time to answer.", ["path"], registry=self.registry, buckets=self._BUCKETS
         )
-        self.loaded = Gauge(
-            "model_loaded",
-            "1 for the model in use.",
-            ["study", "digest"],
-            registry=self.registry,
-        )
+        self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -316,10 +259,7 @@ _OPENAPI_BODY = {
                         "type": "array",
                         "minItems": 2,
                         "maxItems": 2,
-                        "prefixItems": [
-                            {"type": "number", "minimum": 0},
-                            {"type": "number"},
-                        ],
+                        "prefixItems": [{"type": "number", "minimum": 0}, {"type": "number"}],
                     },
                     "example": [[12345, 25], [2500000, 41.5]],
                 }
@@ -328,18 +268,9 @@ _OPENAPI_BODY = {
     }
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {
-        "model": Unavailable,
-        "description": "The server asks for a bearer token (SERVE_TOKEN)",
-    },
-    422: {
-        "model": Problems,
-        "description": "An input is missing or wrong; `loc` names it",
-    },
-    503: {
-        "model": Unavailable,
-        "description": "The study has no model yet; says which command makes one",
-    },
+    401: {"model": Unavailable, "description": "The server asks for a bearer token (SERVE_TOKEN)"},
+    422: {"model": Problems, "description": "An input is missing or wrong; `loc` names it"},
+    503: {"model": Unavailable, "description": "The study has no model yet; says which command makes one"},
 }
 _VOLUME = Query(
     ge=0,
@@ -374,15 +305,11 @@ def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
                 # In a thread: a file system that hangs must not stop answers from the model in memory.
                 if await asyncio.to_thread(current.refresh):
                     metrics.loaded.clear()
-                    metrics.loaded.labels(
-                        current.study, current.predictor.information["digest"]
-                    ).set(1)
+                    metrics.loaded.labels(current.study, current.predictor.information["digest"]).set(1)
                 await asyncio.sleep(RELOAD_SECONDS)
 
         if current.refresh():
-            metrics.loaded.labels(
-                current.study, current.predictor.information["digest"]
-            ).set(1)
+            metrics.loaded.labels(current.study, current.predictor.information["digest"]).set(1)
         task = asyncio.create_task(keep_current())
         try:
             yield
@@ -404,43 +331,24 @@ def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
 
     @app.exception_handler(NoModelError)
     async def no_model(_: Request, error: NoModelError) -> Response:
-        return Response(
-            json.dumps({"detail": str(error)}),
-            503,
-            {"retry-after": "5"},
-            media_type=_JSON,
-        )
+        return Response(json.dumps({"detail": str(error)}), 503, {"retry-after": "5"}, media_type=_JSON)
 
-    @app.get(
-        "/predict",
-        response_model=int | Prediction,
-        responses=_REFUSALS,
-        summary="Predict one volume",
-    )
+    @app.get("/predict", response_model=int | Prediction, responses=_REFUSALS, summary="Predict one volume")
     async def predict(
         request: Request,
         vol_moving_avg: Annotated[float, _VOLUME],
         adj_close_rolling_med: Annotated[float, _PRICE],
         detail: Annotated[
-            bool,
-            Query(
-                description="Give the interval, the range flag and the model's digest too."
-            ),
+            bool, Query(description="Give the interval, the range flag and the model's digest too.")
         ] = False,
     ) -> Response:
         # The signature is for the OpenAPI page; the strict reading of the query is answer_query's.
-        return Response(
-            answer_query(current.predictor, request.scope["query_string"]),
-            media_type=_JSON,
-        )
+        return Response(answer_query(current.predictor, request.scope["query_string"]), media_type=_JSON)
 
     @app.post(
         "/predict",
         response_model=list[int] | list[Prediction],
-        responses={
-            **_REFUSALS,
-            413: {"model": Problems, "description": "The body is too large"},
-        },
+        responses={**_REFUSALS, 413: {"model": Problems, "description": "The body is too large"}},
         openapi_extra=_OPENAPI_BODY,
         summary="Predict many volumes",
     )
@@ -450,41 +358,22 @@ def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
             body += chunk
             if len(body) > MAX_BODY:
                 raise RequestError(
-                    "too_large",
-                    ["body"],
-                    f"the body is over {MAX_BODY} bytes; send fewer pairs",
-                    status=413,
+                    "too_large", ["body"], f"the body is over {MAX_BODY} bytes; send fewer pairs", status=413
                 )
-        answer = await asyncio.to_thread(
-            answer_pairs, current.predictor, bytes(body), detail
-        )
+        answer = await asyncio.to_thread(answer_pairs, current.predictor, bytes(body), detail)
         return Response(answer, media_type=_JSON)
 
     @app.get("/health", summary="The process answers")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get(
-        "/ready",
-        responses={503: _REFUSALS[503]},
-        summary="The process can predict; says with which model",
-    )
+    @app.get("/ready", responses={503: _REFUSALS[503]}, summary="The process can predict; says with which model")
     async def ready() -> dict[str, Any]:
-        return {
-            "status": "ready",
-            "study": current.study,
-            "model": current.predictor.information,
-        }
+        return {"status": "ready", "study": current.study, "model": current.predictor.information}
 
-    @app.get(
-        "/metrics",
-        response_class=Response,
-        summary="Counters and latencies, for Prometheus",
-    )
+    @app.get("/metrics", response_class=Response, summary="Counters and latencies, for Prometheus")
     async def show_metrics() -> Response:
-        return Response(
-            generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST
-        )
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -517,15 +406,7 @@ class Service:
         self.metrics = Metrics()
         self.access = access
         self.app = make_app(self.current, self.metrics)
-        self.paths = {
-            "/",
-            "/docs",
-            "/openapi.json",
-            "/predict",
-            "/health",
-            "/ready",
-            "/metrics",
-        }
+        self.paths = {"/", "/docs", "/openapi.json", "/predict", "/health", "/ready", "/metrics"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -545,9 +426,7 @@ class Service:
         try:
             if self.access.required and not self._allowed(scope):
                 await _respond(
-                    send_with_headers,
-                    401,
-                    b'{"detail":"this server asks for a token: Authorization: Bearer ..."}',
+                    send_with_headers, 401, b'{"detail":"this server asks for a token: Authorization: Bearer ..."}'
                 )
             elif path == "/predict" and method == "GET":
                 await _respond(send_with_headers, *self._predict(scope["query_string"]))
@@ -557,10 +436,7 @@ class Service:
             # Only known names become labels, or anyone could fill the memory with them.
             known = path if path in self.paths else "other"
             self.metrics.count(
-                method if method in ("GET", "POST", "HEAD") else "other",
-                known,
-                status,
-                perf_counter() - started,
+                method if method in ("GET", "POST", "HEAD") else "other", known, status, perf_counter() - started
             )
 
     def _predict(self, query: bytes) -> tuple[int, bytes]:
@@ -573,29 +449,17 @@ class Service:
 
     def _allowed(self, scope: Scope) -> bool:
         sent = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        return self.access.allows(
-            sent.get(b"authorization", ""), sent.get(b"cookie", "")
-        )
+        return self.access.allows(sent.get(b"authorization", ""), sent.get(b"cookie", ""))
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-content-type-options", b"nosniff")]
-        try:
-            headers.append(
-                (
-                    b"x-model-digest",
-                    self.current.predictor.information["digest"].encode(),
-                )
-            )
-        except NoModelError:
-            pass
+        with suppress(NoModelError):
+            headers.append((b"x-model-digest", self.current.predictor.information["digest"].encode()))
         return headers
 
 
 async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     elif status == 503:
@@ -606,23 +470,9 @@ async def _respond(send: Send, status: int, body: bytes) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the endpoint's options to ``parser``."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default="sample",
-        help="the study whose model predicts (default: sample)",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=8000,
-        help="port to listen on (default: %(default)s)",
-    )
+    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -632,7 +482,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
     uvicorn.run(
-        Service(options.study, Access.from_environment()),  # type: ignore[arg-type]
+        Service(options.study, Access.from_environment()),
         host=options.host,
         port=options.port,
         log_level="warning",

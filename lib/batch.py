@@ -47,9 +47,7 @@ class Batch:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.header, *RESULTS])
-        writer.writerows(
-            [*row, *result] for row, result in zip(self.rows, self.results, strict=True)
-        )
+        writer.writerows([*row, *result] for row, result in zip(self.rows, self.results, strict=True))
         return text.getvalue()
 
 
@@ -79,20 +77,14 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BatchError(
-            f"The file is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8."
-        ) from None
+        raise BatchError(f"The file is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8.") from None
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         lines = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
-        raise BatchError(
-            f"The file is not CSV: line {reader.line_num}: {error}."
-        ) from None
+        raise BatchError(f"The file is not CSV: line {reader.line_num}: {error}.") from None
     if not lines:
-        raise BatchError(
-            f"The file is empty; it needs a header, {','.join(INPUTS)}, and a row for each prediction."
-        )
+        raise BatchError(f"The file is empty; it needs a header, {','.join(INPUTS)}, and a row for each prediction.")
     header, places = _columns(lines[0][1])
     if places is None:
         places = (0, 1)
@@ -101,9 +93,7 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
     if not lines:
         raise BatchError("The file has a header and no rows.")
     if len(lines) > MAX_ROWS:
-        raise BatchError(
-            f"The file has {len(lines):,} rows; at most {MAX_ROWS:,} are read. Split it."
-        )
+        raise BatchError(f"The file has {len(lines):,} rows; at most {MAX_ROWS:,} are read. Split it.")
     batch = Batch(header)
     pairs: list[tuple[float, float]] = []
     good: list[int] = []
@@ -112,13 +102,8 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
         batch.results.append(["", "", "", "", ""])
         try:
             if len(row) != len(header):
-                raise InputError(
-                    "columns", f"{len(row)} columns where the header has {len(header)}"
-                )
-            pair = tuple(
-                number(name, row[place].strip())
-                for name, place in zip(INPUTS, places, strict=True)
-            )
+                raise InputError("columns", f"{len(row)} columns where the header has {len(header)}")
+            pair = number(INPUTS[0], row[places[0]].strip()), number(INPUTS[1], row[places[1]].strip())
             predictor.predict(*pair)
         except (InputError, PredictionInputError) as error:
             batch.results[-1][-1] = str(error)
@@ -130,12 +115,7 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
         volumes, prices = np.array(pairs, dtype="float64").T
         low, high = predictor.predict_interval(volumes, prices)
         inside = predictor.in_training_range(volumes, prices)
-        columns = (
-            predictor.predict(volumes, prices).tolist(),
-            low.tolist(),
-            high.tolist(),
-            inside.tolist(),
-        )
+        columns = (predictor.predict(volumes, prices).tolist(), low.tolist(), high.tolist(), inside.tolist())
         for place, *values in zip(good, *columns, strict=True):
             batch.results[place][:4] = values
     return batch
@@ -147,9 +127,7 @@ def _columns(first: list[str]) -> tuple[list[str], tuple[int, int] | None]:
     if all(name in names for name in INPUTS):
         for name in INPUTS:
             if names.count(name) > 1:
-                raise BatchError(
-                    f"The header names {name} {names.count(name)} times; keep one."
-                )
+                raise BatchError(f"The header names {name} {names.count(name)} times; keep one.")
         return names, (names.index(INPUTS[0]), names.index(INPUTS[1]))
     if len(names) == 2:
         try:

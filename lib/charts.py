@@ -18,17 +18,9 @@ from numpy.typing import NDArray
 
 from lib.symbols import RecentDays
 
-# Blue below the average, pale at it, orange above: told apart by every common kind of colour vision.
+# Dark blue to pale yellow, each step lighter than the last: read by every kind of colour vision, and in grey.
 _COLOURS = np.array(
-    [
-        (24, 64, 124),
-        (58, 124, 184),
-        (140, 186, 219),
-        (238, 240, 240),
-        (248, 188, 128),
-        (221, 116, 48),
-        (143, 62, 14),
-    ],
+    [(20, 42, 92), (32, 84, 138), (40, 126, 154), (64, 166, 152), (128, 200, 138), (200, 226, 136), (252, 246, 178)],
     dtype="float64",
 )
 
@@ -59,21 +51,12 @@ def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(
-        multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= rough
-    )
-    return [
-        index * step
-        for index in range(math.ceil(low / step), math.floor(high / step) + 1)
-    ]
+    step = next(multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= rough)
+    return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def recent_volume(
-    recent: RecentDays,
-    prediction: int,
-    interval: tuple[int, int],
-    width: int = 720,
-    height: int = 260,
+    recent: RecentDays, prediction: int, interval: tuple[int, int], width: int = 520, height: int = 300
 ) -> str:
     """A symbol's recent days with the prediction at their right.
 
@@ -92,10 +75,8 @@ def recent_volume(
     str
         An ``<svg>`` element with its own title and description.
     """
-    left, right, top, bottom = 58, 12, 14, 34
-    shown = [
-        float(value) for value in (*recent.volume, *interval, prediction) if value >= 0
-    ]
+    left, right, top, bottom = 56, 8, 14, 34
+    shown = [float(value) for value in (*recent.volume, *interval, prediction) if value >= 0]
     highest = max(*shown, 1.0) * 1.06
     slots = len(recent.volume) + 4  # the prediction stands apart
     slot = (width - left - right) / slots
@@ -108,12 +89,8 @@ def recent_volume(
 
     parts = []
     for tick in round_ticks(0, highest):
-        parts.append(
-            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        )
-        parts.append(
-            f'<text class="tick" x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>'
-        )
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     for index, volume in enumerate(recent.volume.tolist()):
         parts.append(
             f'<rect class="bar" x="{x(index) - slot * 0.38:.1f}" width="{slot * 0.76:.1f}" y="{y(volume):.1f}" '
@@ -132,12 +109,8 @@ def recent_volume(
         f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{high:.1f}" y2="{high:.1f}"/>'
         f'<circle cx="{place:.1f}" cy="{y(prediction):.1f}" r="5"/></g>'
     )
-    days = (
-        [0, len(recent.dates) // 2, len(recent.dates) - 1]
-        if len(recent.dates) > 6
-        else [0]
-    )
-    for index, anchor in zip(days, ("start", "middle", "middle"), strict=False):
+    days = [0, len(recent.dates) // 2, len(recent.dates) - 1] if len(recent.dates) > 6 else [0]
+    for index, anchor in zip(days, ("start", "middle", "end"), strict=False):
         parts.append(
             f'<text class="tick" x="{x(index):.1f}" y="{height - 10}" text-anchor="{anchor}">{recent.dates[index]}</text>'
         )
@@ -148,6 +121,36 @@ def recent_volume(
         f"from {short(interval[0])} to {short(interval[1])}."
     )
     return _svg(width, height, title, description, parts)
+
+
+def interval_bar(prediction: int, interval: tuple[int, int], average: float) -> str:
+    """The prediction inside its interval, beside the moving average, on one line from zero.
+
+    Parameters
+    ----------
+    prediction : int
+        Shares.
+    interval : (int, int)
+        Low and high, shares.
+    average : float
+        The moving average, shares a day.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element; what it shows is said in the text above it, so it is hidden from screen readers.
+    """
+    width, height, end = 520, 56, 510
+    highest = max(interval[1], average, 1.0) * 1.08
+    low, high, point, middle = (10 + (end - 10) * value / highest for value in (*interval, prediction, average))
+    anchor = "end" if middle > width * 0.7 else "start"
+    return (
+        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"><rect class="track" x="10" y="14" width="{end - 10}" '
+        f'height="10" rx="5"/><rect class="band" x="{low:.1f}" y="14" width="{max(high - low, 2):.1f}" height="10" rx="5"/>'
+        f'<line class="mark" x1="{middle:.1f}" x2="{middle:.1f}" y1="8" y2="32"/>'
+        f'<text x="{middle:.1f}" y="48" text-anchor="{anchor}">moving average</text>'
+        f'<circle class="point" cx="{point:.1f}" cy="19" r="8"/></svg>'
+    )
 
 
 class Surface:
@@ -163,18 +166,13 @@ class Surface:
         The training range of each input, in shares a day and in dollars.
     """
 
-    _WIDTH, _HEIGHT = 720, 320
-    _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 20, 14, 92
-    _COLUMNS, _ROWS = (
-        132,
-        80,
-    )  # pixels; more show no more: the model is a table of about this size
+    _WIDTH, _HEIGHT = 520, 300
+    _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 16, 8, 92
+    _COLUMNS, _ROWS = (132, 80)  # pixels; more show no more: the model is a table of about this size
 
     def __init__(
         self,
-        predict: Callable[
-            [NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]
-        ],
+        predict: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]],
         volumes: Sequence[float],
         prices: Sequence[float],
     ) -> None:
@@ -184,17 +182,15 @@ class Surface:
         down = np.exp(np.linspace(*self._y[::-1], self._ROWS))
         volume, price = np.meshgrid(across, down)
         share = predict(volume.ravel(), price.ravel()).reshape(volume.shape) / volume
-        # Symmetric about 1 so that the pale colour is the average itself; the rare extremes must not flatten the rest.
-        self._reach = max(float(np.quantile(np.abs(share - 1), 0.98)), 0.02)
+        # The rare extremes must not flatten the rest; a flat model must not divide by zero.
+        self._low, high = (float(value) for value in np.quantile(share, (0.01, 0.99)))
+        self._high = max(high, self._low + 0.01)
         self.picture = self._draw(share)
 
     def _draw(self, share: NDArray[np.float64]) -> str:
-        position = np.clip((share - 1) / self._reach, -1, 1) * 3 + 3
+        position = np.clip((share - self._low) / (self._high - self._low), 0, 1) * (len(_COLOURS) - 1)
         pixels = _colours(position)
-        width, height = (
-            self._WIDTH - self._LEFT - self._RIGHT,
-            self._HEIGHT - self._TOP - self._BOTTOM,
-        )
+        width, height = (self._WIDTH - self._LEFT - self._RIGHT, self._HEIGHT - self._TOP - self._BOTTOM)
         place = f'x="{self._LEFT}" y="{self._TOP}" width="{width}" height="{height}" preserveAspectRatio="none"'
         parts = [f'<image href="{_png(pixels)}" {place}/>']
         for value in _decades(self._x):
@@ -221,26 +217,22 @@ class Surface:
             f'<image href="{_png(scale)}" x="{middle - 120}" y="{self._HEIGHT - 36}" width="240" height="10" '
             'preserveAspectRatio="none"/>'
         )
-        for shift, value in ((-120, 1 - self._reach), (0, 1.0), (120, 1 + self._reach)):
+        for shift, value in ((-120, self._low), (0, (self._low + self._high) / 2), (120, self._high)):
             parts.append(
                 f'<text class="tick" x="{middle + shift}" y="{self._HEIGHT - 10}" text-anchor="middle">{value:.0%}</text>'
             )
         title = "Predicted volume as a share of its moving average, for every pair of inputs"
         description = (
-            f"A heat map over both inputs, on logarithmic axes; blue: below the average, to {1 - self._reach:.0%} of it; "
-            f"pale: the average itself; orange: above it, to {1 + self._reach:.0%}."
+            "A heat map over both inputs, on logarithmic axes; from dark blue, the volume is "
+            f"{self._low:.0%} of its moving average or less, to pale yellow, {self._high:.0%} or more."
         )
         return _svg(self._WIDTH, self._HEIGHT, title, description, parts)
 
     def _place_x(self, value: float) -> float:
-        return self._LEFT + (self._WIDTH - self._LEFT - self._RIGHT) * _share(
-            value, self._x
-        )
+        return self._LEFT + (self._WIDTH - self._LEFT - self._RIGHT) * _share(value, self._x)
 
     def _place_y(self, value: float) -> float:
-        return self._TOP + (self._HEIGHT - self._TOP - self._BOTTOM) * (
-            1 - _share(value, self._y)
-        )
+        return self._TOP + (self._HEIGHT - self._TOP - self._BOTTOM) * (1 - _share(value, self._y))
 
     def marker(self, vol_moving_avg: float, adj_close_rolling_med: float) -> str:
         """The layer that shows where a pair of inputs is; at the edge for inputs outside the training range."""
@@ -262,16 +254,12 @@ def _log_axis(bounds: Sequence[float]) -> tuple[float, float]:
 
 
 def _share(value: float, axis: tuple[float, float]) -> float:
-    return min(
-        max((math.log(max(value, 1e-9)) - axis[0]) / (axis[1] - axis[0]), 0.0), 1.0
-    )
+    return min(max((math.log(max(value, 1e-9)) - axis[0]) / (axis[1] - axis[0]), 0.0), 1.0)
 
 
 def _decades(axis: tuple[float, float]) -> list[float]:
     """Round values of a logarithmic axis: 1, 2, 5, 10, ... thinned to at most six."""
-    powers = range(
-        math.floor(axis[0] / math.log(10)), math.ceil(axis[1] / math.log(10)) + 1
-    )
+    powers = range(math.floor(axis[0] / math.log(10)), math.ceil(axis[1] / math.log(10)) + 1)
     for multiples in ((1, 2, 5), (1, 3), (1,)):
         values = [multiple * 10.0**power for power in powers for multiple in multiples]
         values = [value for value in values if axis[0] <= math.log(value) <= axis[1]]
@@ -284,36 +272,23 @@ def _colours(position: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Colours of positions 0 to 6 on the scale: uint8, one axis more than ``position``."""
     low = np.clip(position.astype("int64"), 0, len(_COLOURS) - 2)
     part = (position - low)[..., None]
-    return np.rint(_COLOURS[low] * (1 - part) + _COLOURS[low + 1] * part).astype(
-        "uint8"
-    )
+    return np.rint(_COLOURS[low] * (1 - part) + _COLOURS[low + 1] * part).astype("uint8")
 
 
 def _png(pixels: NDArray[np.uint8]) -> str:
     """A data URL of an RGB picture, shape (rows, columns, 3): https://www.w3.org/TR/png/."""
     rows, columns, _ = pixels.shape
-    raw = np.concatenate(
-        [np.zeros((rows, 1), "uint8"), pixels.reshape(rows, columns * 3)], axis=1
-    ).tobytes()
+    raw = np.concatenate([np.zeros((rows, 1), "uint8"), pixels.reshape(rows, columns * 3)], axis=1).tobytes()
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data))
-            + kind
-            + data
-            + struct.pack(">I", zlib.crc32(kind + data))
-        )
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    content = b"\x89PNG\r\n\x1a\n" + chunk(
-        b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
-    )
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0))
     content += chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def _svg(
-    width: int, height: int, title: str, description: str, parts: list[str]
-) -> str:
+def _svg(width: int, height: int, title: str, description: str, parts: list[str]) -> str:
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}. {escape(description)}">'
         + "".join(parts)

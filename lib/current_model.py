@@ -56,23 +56,14 @@ class CurrentModel:
         try:
             self._predictor = Predictor.load(self._path)
         except Exception:
-            log.exception(
-                "%s cannot be loaded; what was loaded before stays in use",
-                self._path.name,
-            )
+            log.exception("%s cannot be loaded; what was loaded before stays in use", self._path.name)
             return False
-        log.info(
-            "model %s of study %s is in use",
-            self._predictor.information["digest"][:12],
-            self.study,
-        )
+        log.info("model %s of study %s is in use", self._predictor.information["digest"][:12], self.study)
         return True
 
     @property
     def predictor(self) -> Predictor:
         """The predictor in use; raises `NoModelError` when there is none."""
         if self._predictor is None:
-            raise NoModelError(
-                f"study {self.study} has no model yet; make one with: bash run_all.sh {self.study}"
-            )
+            raise NoModelError(f"study {self.study} has no model yet; make one with: bash run_all.sh {self.study}")
         return self._predictor

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import ipywidgets as widgets
 
 from lib import charts, paths
-from lib.batch import (
-    EXAMPLE,
-    MAX_BYTES,
-    MAX_ROWS,
-    RESULTS,
-    Batch,
-    BatchError,
-    predict_file,
-)
+from lib.batch import EXAMPLE, MAX_BYTES, MAX_ROWS, RESULTS, Batch, BatchError, predict_file
 from lib.current_model import CurrentModel, NoModelError
 from lib.inputs import INPUTS, InputError, number
 from lib.predictor import PredictionInputError
@@ -39,10 +33,7 @@ TITLES = {
     "01_ingest": ("Ingest", "Raw files become one table; what was set aside, and why"),
     "02_features": ("Features", "The two inputs, computed for every symbol and day"),
     "03_train": ("Train", "How the model was fitted"),
-    "04_evaluate": (
-        "Evaluate",
-        "How good it is, against simple rules, on days it has not seen",
-    ),
+    "04_evaluate": ("Evaluate", "How good it is, against simple rules, on days it has not seen"),
 }
 _PREVIEW_ROWS = 8
 _ERRORS_SHOWN = 20
@@ -59,9 +50,7 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
             self.failure.value = _notice(str(error))
         except Exception:
             log.exception("%s failed", callback.__name__)
-            self.failure.value = _notice(
-                "Something went wrong on the server; reload the page to go on."
-            )
+            self.failure.value = _notice("Something went wrong on the server; reload the page to go on.")
         else:
             if self.failure.value:
                 self.failure.value = ""
@@ -98,12 +87,7 @@ class Dashboard:
         self._make_batch()
         self.reports = _html("reports")
         self.about = _html("about")
-        self._start(
-            {
-                name: values[-1]
-                for name, values in parse_qs(query, keep_blank_values=True).items()
-            }
-        )
+        self._start({name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()})
 
     # The form
 
@@ -111,20 +95,12 @@ class Dashboard:
         self.symbol = widgets.Combobox(
             description="Symbol",
             placeholder="Type a symbol or a name",
-            options=[
-                f"{symbol}{SEPARATOR}{name}" if name else symbol
-                for symbol, name in self._symbols.names.items()
-            ],
+            options=[f"{symbol}{SEPARATOR}{name}" if name else symbol for symbol, name in self._symbols.names.items()],
             continuous_update=True,
         )
         self.fields = {
-            INPUTS[0]: widgets.Text(
-                description="Volume moving average, shares a day",
-                continuous_update=True,
-            ),
-            INPUTS[1]: widgets.Text(
-                description="Median adjusted close, dollars", continuous_update=True
-            ),
+            INPUTS[0]: widgets.Text(description="Volume moving average, shares a day", continuous_update=True),
+            INPUTS[1]: widgets.Text(description="Median adjusted close, dollars", continuous_update=True),
         }
         self.messages = {name: _html("message") for name in INPUTS}
         self.symbol_message = _html("message")
@@ -150,9 +126,7 @@ class Dashboard:
             [
                 self.failure,
                 _group("card card-inputs", [_heading("Inputs"), *entries]),
-                _group(
-                    "card card-result", [_heading("Prediction"), self.result, self.call]
-                ),
+                _group("card card-result", [_heading("Prediction"), self.result, self.call]),
                 self.chart_card,
                 _group("card card-surface", [self.surface_heading, surface]),
             ],
@@ -169,10 +143,7 @@ class Dashboard:
         with_text = {name: query[name] for name in INPUTS if name in query}
         if not with_text and self._recent is None:
             bounds = self._model.predictor.information["range"]
-            with_text = {
-                name: _plain((bounds[name][0] * bounds[name][1]) ** 0.5)
-                for name in INPUTS
-            }
+            with_text = {name: _plain((bounds[name][0] * bounds[name][1]) ** 0.5) for name in INPUTS}
         self._fill(with_text)
         self._predict()
 
@@ -185,7 +156,9 @@ class Dashboard:
             self.symbol_message.value = _name_of(self._recent) if text else ""
             self._predict()
         else:
-            self.symbol_message.value = '<p class="hint">No such symbol in this study yet: go on typing, or pick one.</p>'
+            self.symbol_message.value = (
+                '<p class="hint">No such symbol in this study yet: go on typing, or pick one.</p>'
+            )
 
     @_guarded
     def _typed(self, change: Mapping[str, Any]) -> None:
@@ -199,25 +172,15 @@ class Dashboard:
         if symbol not in self._symbols.names:
             return False
         self._recent = recent = self._symbols.recent(symbol)
-        self._fill(
-            {
-                INPUTS[0]: _plain(recent.vol_moving_avg[-1]),
-                INPUTS[1]: _plain(recent.adj_close_rolling_med[-1]),
-            }
-        )
+        self._fill({INPUTS[0]: _plain(recent.vol_moving_avg[-1]), INPUTS[1]: _plain(recent.adj_close_rolling_med[-1])})
         if self.symbol.value.partition(SEPARATOR)[0].strip().upper() != symbol.upper():
             self._filling = True
-            self.symbol.value = (
-                f"{symbol}{SEPARATOR}{recent.security_name}"
-                if recent.security_name
-                else symbol
-            )
+            self.symbol.value = f"{symbol}{SEPARATOR}{recent.security_name}" if recent.security_name else symbol
             self._filling = False
         self.symbol_message.value = _name_of(recent)
-        self.chart_heading.value = (
-            f"<h2>{escape(symbol)}: its recent volume</h2><p class='legend'><span class='key key-bar'></span>volume "
-            "<span class='key key-average'></span>moving average <span class='key key-prediction'></span>prediction</p>"
-        )
+        keys = (("bar", "volume"), ("average", "moving average"), ("prediction", "prediction"))
+        legend = "".join(f"<span><span class='key key-{key}'></span>{text}</span>" for key, text in keys)
+        self.chart_heading.value = f"<h2>{escape(symbol)}: its recent volume</h2><p class='legend'>{legend}</p>"
         return True
 
     def _fill(self, texts: Mapping[str, str]) -> None:
@@ -247,39 +210,27 @@ class Dashboard:
             except PredictionInputError as error:
                 problems[error.field] = str(error)
         if problems:
-            self.result.value = (
-                '<p class="none">No prediction: see the message beside the field.</p>'
-            )
+            self.result.value = '<p class="none">No prediction: see the message beside the field.</p>'
             self.call.value = self.chart.value = self.marker.value = ""
             self.chart_card.layout.display = "none"
         else:
             interval = predictor.predict_interval(*pair)
             self.result.value = _result(prediction, interval, pair, predictor)
             self.marker.value = self._surface.marker(*pair)
-            self.call.value = _call(
-                pair, [self.fields[name].value.strip() for name in INPUTS]
-            )
+            self.call.value = _call(pair, [self.fields[name].value.strip() for name in INPUTS])
             if self._recent is not None:
-                self.chart.value = charts.recent_volume(
-                    self._recent, prediction, interval
-                )
-            self.chart_card.layout.display = (
-                None if self._recent is not None else "none"
-            )
+                self.chart.value = charts.recent_volume(self._recent, prediction, interval)
+            self.chart_card.layout.display = None if self._recent is not None else "none"
         for name, field in self.fields.items():
             low, high = bounds[name]
             outside = name in values and not low <= values[name] <= high
-            self.messages[name].value = _message(
-                name, problems.get(name), outside, low, high
-            )
+            self.messages[name].value = _message(name, problems.get(name), outside, low, high)
             (field.add_class if name in problems else field.remove_class)("invalid")
 
     def _draw_surface(self) -> None:
         predictor = self._model.predictor
         bounds = predictor.information["range"]
-        self._surface = charts.Surface(
-            predictor.predict, bounds[INPUTS[0]], bounds[INPUTS[1]]
-        )
+        self._surface = charts.Surface(predictor.predict, bounds[INPUTS[0]], bounds[INPUTS[1]])
         self.surface.value = self._surface.picture
         self.surface_heading.value = (
             "<h2>The whole model</h2><p class='hint'>Predicted volume as a share of its moving average, for every pair of "
@@ -289,26 +240,20 @@ class Dashboard:
     # The batch
 
     def _make_batch(self) -> None:
-        self.upload = widgets.FileUpload(
-            accept=".csv,text/csv", multiple=False, description="Choose a CSV file"
-        )
+        self.upload = widgets.FileUpload(accept=".csv,text/csv", multiple=False, description="Choose a CSV file")
         self.upload.add_class("upload")
         self.upload.observe(self._uploaded, "value")
         example = base64.b64encode(EXAMPLE.encode()).decode()
         introduction = _html("introduction")
         introduction.value = (
             "<p>A CSV file with the columns <code>vol_moving_avg</code> and <code>adj_close_rolling_med</code>; other columns are "
-            f"kept. At most {MAX_BYTES // 2**20} MiB and {MAX_ROWS:,} rows. The file stays on this server's memory until the page "
-            f'is closed, no longer. <a download="pairs.csv" href="data:text/csv;base64,{example}">An example file</a></p>'
+            f"kept. At most {MAX_BYTES // 2**20} MiB and {MAX_ROWS:,} rows. It is read in the server's memory and not kept. "
+            f'<a download="pairs.csv" href="data:text/csv;base64,{example}">An example file</a></p>'
         )
         introduction.value += '<p class="notice" id="too-large" role="alert" hidden></p>'  # dashboard.js fills it
         self.batch_result = _html("batch-result")
         self.batch = _group(
-            "batch",
-            [
-                _group("card", [_heading("Predict a file"), introduction, self.upload]),
-                self.batch_result,
-            ],
+            "batch", [_group("card", [_heading("Predict a file"), introduction, self.upload]), self.batch_result]
         )
 
     @_guarded
@@ -332,9 +277,7 @@ class Dashboard:
         study = paths.StudyPaths(self._study)
         entries = []
         for report in sorted(study.reports.glob("*.html")):
-            title, description = TITLES.get(
-                report.stem, (report.stem.replace("_", " ").capitalize(), "")
-            )
+            title, description = TITLES.get(report.stem, (report.stem.replace("_", " ").capitalize(), ""))
             entries.append(
                 f'<li><a href="reports/reports/{escape(report.name)}" target="_blank" rel="noopener">{escape(title)}</a>'
                 f"<span>{escape(description)}</span></li>"
@@ -345,11 +288,13 @@ class Dashboard:
                 "<span>Its index: settings, versions, files</span></li>"
             )
         listed = (
-            f'<ul class="report-list">{"".join(entries)}</ul>'
-            if entries
-            else "<p>This study has no reports yet.</p>"
+            f'<ul class="report-list">{"".join(entries)}</ul>' if entries else "<p>This study has no reports yet.</p>"
         )
-        self.reports.value = f'<div class="card"><h2>Reports of study {escape(self._study)}</h2>{listed}</div>'
+        verdict = _verdict(study.metrics)
+        self.reports.value = (
+            f'<div class="card"><h2>What study {escape(self._study)} found</h2>{verdict}</div>'
+            f'<div class="card"><h2>Its reports</h2>{listed}</div>'
+        )
 
     def _show_about(self) -> None:
         information = self._model.predictor.information
@@ -373,25 +318,29 @@ class Dashboard:
         days = {0: "the same day's volume", 1: "the next trading day's volume"}
         rows = {
             "Model": names.get(information["model"], information["model"]),
-            "Predicts": days.get(
-                information["horizon"],
-                f"the volume {information['horizon']} trading days later",
-            ),
+            "Predicts": days.get(information["horizon"], f"the volume {information['horizon']} trading days later"),
             "Window of both inputs": f"{information['window']} trading days",
             "Trained on": f"{information['train_rows']:,} rows, {information['train_first_date']} to {information['train_last_date']}",
             "Training range": f"{charts.short(bounds[INPUTS[0]][0])} to {charts.short(bounds[INPUTS[0]][1])} shares a day; "
             f"${bounds[INPUTS[1]][0]:,.2f} to ${bounds[INPUTS[1]][1]:,.2f}",
-            "Interval": f"{information['interval_level']:.0%} of days",
+            "Interval": f"{information['interval_level']:.0%} of days, by design"
+            + (f"; {metrics['coverage']:.0%} of the days it has not seen" if metrics.get("coverage") else ""),
             "Digest": information["digest"],
         }
-        table = "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
-            for name, value in rows.items()
-        )
+        table = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items())
         self.about.value = (
             f'<div class="card"><h2>How good it is</h2>{tiles or "<p>Not measured yet.</p>"}</div>'
             f'<div class="card"><h2>What it is</h2><dl class="facts">{table}</dl></div>'
         )
+
+
+def _verdict(metrics: Path) -> str:
+    """The evaluation's own sentence about the model, from ``metrics.json``."""
+    try:
+        verdict = json.loads(metrics.read_text(encoding="utf-8"))["verdict"]
+    except (OSError, ValueError, KeyError):
+        return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
+    return f"<p>{escape(str(verdict))}</p>"
 
 
 _LABELS = {INPUTS[0]: "The moving average", INPUTS[1]: "The median price"}
@@ -435,33 +384,18 @@ def _notice(text: str) -> str:
     return f'<p class="notice">{escape(text)}</p>'
 
 
-def _message(
-    name: str, problem: str | None, outside: bool, low: float, high: float
-) -> str:
+def _message(name: str, problem: str | None, outside: bool, low: float, high: float) -> str:
     if problem is not None:
         return f'<p class="error">{escape(problem)}</p>'
     kind = "warning" if outside else "hint"
-    limits = (
-        f"{low:,.0f} to {high:,.0f}"
-        if name == INPUTS[0]
-        else f"{low:,.2f} to {high:,.2f}"
-    )
+    limits = f"{low:,.0f} to {high:,.0f}" if name == INPUTS[0] else f"{low:,.2f} to {high:,.2f}"
     start = "Outside the training range" if outside else "Training range"
     return f'<p class="{kind}">{start}: {limits}</p>'
 
 
-def _result(
-    prediction: int,
-    interval: tuple[int, int],
-    pair: tuple[float, float],
-    predictor: Any,
-) -> str:
+def _result(prediction: int, interval: tuple[int, int], pair: tuple[float, float], predictor: Any) -> str:
     level = predictor.information["interval_level"]
-    share = (
-        f"{prediction / pair[0]:.1%} of its moving average"
-        if pair[0] > 0
-        else "its moving average is zero"
-    )
+    share = f"{prediction / pair[0]:.1%} of its moving average" if pair[0] > 0 else "its moving average is zero"
     outside = ""
     if not predictor.in_training_range(*pair):
         outside = _notice(
@@ -470,7 +404,7 @@ def _result(
     return (
         f'<p class="number" data-prediction="{prediction}">{prediction:,} <small>shares</small></p>'
         f'<p class="interval">{level:.0%} of such days: <b>{interval[0]:,}</b> to <b>{interval[1]:,}</b></p>'
-        f'<p class="share">{share}</p>{outside}'
+        f'<p class="share">{share}</p>{charts.interval_bar(prediction, interval, pair[0])}{outside}'
     )
 
 
@@ -486,17 +420,10 @@ def _batch(batch: Batch, name: str) -> str:
     good = len(batch.rows) - len(batch.errors)
     link = base64.b64encode(batch.csv().encode()).decode()
     stem = (
-        "".join(
-            character
-            for character in name.rpartition(".")[0]
-            if character.isalnum() or character in "-_ "
-        )
+        "".join(character for character in name.rpartition(".")[0] if character.isalnum() or character in "-_ ")
         or "pairs"
     )
-    errors = "".join(
-        f"<li>Line {line}: {escape(text)}</li>"
-        for line, text in batch.errors[:_ERRORS_SHOWN]
-    )
+    errors = "".join(f"<li>Line {line}: {escape(text)}</li>" for line, text in batch.errors[:_ERRORS_SHOWN])
     if len(batch.errors) > _ERRORS_SHOWN:
         errors += f"<li>and {len(batch.errors) - _ERRORS_SHOWN:,} more; the downloaded file names each</li>"
     wrong = (
@@ -504,16 +431,10 @@ def _batch(batch: Batch, name: str) -> str:
         if errors
         else ""
     )
-    head = "".join(
-        f'<th scope="col">{escape(title)}</th>' for title in (*batch.header, *RESULTS)
-    )
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in (*batch.header, *RESULTS))
     body = "".join(
-        "<tr>"
-        + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in (*row, *result))
-        + "</tr>"
-        for row, result in list(zip(batch.rows, batch.results, strict=True))[
-            :_PREVIEW_ROWS
-        ]
+        "<tr>" + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in (*row, *result)) + "</tr>"
+        for row, result in list(zip(batch.rows, batch.results, strict=True))[:_PREVIEW_ROWS]
     )
     more = (
         f"<p class='hint'>The first {_PREVIEW_ROWS} of {len(batch.rows):,} rows.</p>"

@@ -25,15 +25,12 @@ from tornado.ioloop import IOLoop
 from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode
 from traitlets.config import Config
+from voila import __version__ as voila_version
 from voila import notebook_renderer
 from voila.app import Voila
 from voila.exporter import VoilaExporter
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
-from voila.static_file_handler import (
-    AllowListFileHandler,
-    MultiStaticFileHandler,
-    TemplateStaticFileHandler,
-)
+from voila.static_file_handler import AllowListFileHandler, MultiStaticFileHandler, TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
@@ -45,13 +42,9 @@ TEMPLATE = paths.TEMPLATES / "dashboard"
 IDLE_SECONDS = 600  # a session without use ends
 OPEN_SECONDS = 60  # a page that takes longer has failed
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
-MAX_UPLOAD = (
-    12 * 2**20
-)  # bytes of one websocket message: the 10 MiB that the page allows, and its envelope
-REPORTS = [
-    r"index\.html",
-    r"reports/[\w-]+\.html",
-]  # files of a study that visitors may read
+MAX_UPLOAD = 12 * 2**20  # bytes of one websocket message: the 10 MiB that the page allows, and its envelope
+# Files of a study that visitors may read.
+REPORTS = [r"index\.html", r"reports/[\w-]+\.html", r"notebooks/[\w-]+\.ipynb"]
 
 # The page may talk to this server and to no other, whatever its widgets or reports contain. Voilà's front end needs inline
 # scripts and eval (JupyterLab compiles its settings' schemas).
@@ -72,10 +65,7 @@ def same_origin(request: HTTPServerRequest) -> bool:
     if origin is not None and urlsplit(origin.lower()).netloc != request.host.lower():
         return False
     foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-    return not foreign or (
-        request.method in ("GET", "HEAD")
-        and request.headers.get("Sec-Fetch-Mode") == "navigate"
-    )
+    return not foreign or (request.method in ("GET", "HEAD") and request.headers.get("Sec-Fetch-Mode") == "navigate")
 
 
 class Refused(tornado.web.RequestHandler):
@@ -106,27 +96,15 @@ class SignIn(tornado.web.RequestHandler):
     def _ask(self, status: int, message: str) -> None:
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
-        self.finish(
-            (TEMPLATE / "sign_in.html")
-            .read_text(encoding="utf-8")
-            .replace("<!-- message -->", message)
-        )
+        self.finish((TEMPLATE / "sign_in.html").read_text(encoding="utf-8").replace("<!-- message -->", message))
 
     def post(self) -> None:
         """Take the form's token."""
         if not self.access.is_token(self.get_body_argument("token", "")):
-            return self._ask(
-                401, "<p class='error' role='alert'>That is not the token.</p>"
-            )
-        secure = (
-            "; Secure"
-            if self.request.headers.get("X-Forwarded-Proto") == "https"
-            else ""
-        )
-        self.set_header(
-            "Set-Cookie",
-            f"{COOKIE}={self.access.cookie}; Path=/; HttpOnly; SameSite=Lax{secure}",
-        )
+            self._ask(401, "<p class='error' role='alert'>That is not the token.</p>")
+            return
+        secure = "; Secure" if self.request.headers.get("X-Forwarded-Proto") == "https" else ""
+        self.set_header("Set-Cookie", f"{COOKIE}={self.access.cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
         self.set_header("Location", self.request.uri or "/")
         self.set_status(303)
 
@@ -143,9 +121,7 @@ class GuardedApplication(tornado.web.Application):
         if not same_origin(request):
             return self.get_handler_delegate(request, Refused)
         headers = request.headers
-        if not self._access.allows(
-            headers.get("Authorization", ""), headers.get("Cookie", "")
-        ):
+        if not self._access.allows(headers.get("Authorization", ""), headers.get("Cookie", "")):
             return self.get_handler_delegate(request, SignIn, {"access": self._access})
         return super().find_handler(request, **kwargs)
 
@@ -155,7 +131,7 @@ class Page(TornadoVoilaHandler):
 
     async def prepare(self) -> None:
         """Set the cookie without which the page's good-bye is refused, and its kernel stays for ever."""
-        await super().prepare()  # type: ignore[misc]
+        await super().prepare()
         _ = self.xsrf_token
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
@@ -178,19 +154,11 @@ class Page(TornadoVoilaHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong in a plain page, without a traceback."""
-        texts = {
-            404: "There is no such page.",
-            503: "Too many visitors at once. Try again in a minute.",
-        }
+        texts = {404: "There is no such page.", 503: "Too many visitors at once. Try again in a minute."}
         self.set_status(status_code)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         page = (TEMPLATE / "error.html").read_text(encoding="utf-8")
-        self.finish(
-            page.replace(
-                "<!-- message -->",
-                texts.get(status_code, "Something went wrong on the server."),
-            )
-        )
+        self.finish(page.replace("<!-- message -->", texts.get(status_code, "Something went wrong on the server.")))
 
 
 class Channel(VoilaKernelWebsocketHandler):
@@ -208,9 +176,7 @@ class Channel(VoilaKernelWebsocketHandler):
 
     async def _end_if_left(self) -> None:
         manager = self.kernel_manager
-        if self.kernel_id in manager and not manager._kernel_connections.get(
-            self.kernel_id
-        ):
+        if self.kernel_id in manager and not manager._kernel_connections.get(self.kernel_id):
             await manager.shutdown_kernel(self.kernel_id, now=True)
 
 
@@ -259,6 +225,16 @@ class Reports(AllowListFileHandler):
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
         self.set_header("Cache-Control", "no-cache")
+        if path.endswith(".ipynb"):
+            self.set_header("Content-Disposition", "attachment")
+
+
+class FrontEnd(MultiStaticFileHandler):
+    """Voilà's scripts, under a path with its version: a browser asks for each of the hundred once, not once a page."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """Let browsers keep the file."""
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -299,15 +275,13 @@ class DashboardServer(Voila):
 
     name = "voila"
     study = Unicode("sample", help="The study whose model predicts.")
-    max_visitors = Integer(
-        64, help="Kernels at once; further visitors are asked to wait."
-    )
+    max_visitors = Integer(64, help="Kernels at once; further visitors are asked to wait.")
     access = AnyTrait(help="Who may use it.")
 
     def setup_template_dirs(self) -> None:
         """Put our template before Voilà's `lab`, which it extends."""
         super().setup_template_dirs()
-        self.template_paths = [str(TEMPLATE), *self.template_paths]
+        self.template_paths.insert(0, str(TEMPLATE))
 
     def init_handlers(self) -> list:
         """Keep of Voilà's handlers what the page needs, with ours in the place of some; and add the reports."""
@@ -323,8 +297,11 @@ class DashboardServer(Voila):
         for pattern, handler, *rest in super().init_handlers():
             if handler in kept:
                 mended.append((pattern, kept[handler], *rest))
-            elif "/voila/labextensions/" in pattern or "/voila/api/themes/" in pattern:
+            elif "/voila/api/themes/" in pattern:
                 mended.append((pattern, handler, *rest))
+            elif "/voila/labextensions/" in pattern:
+                # Their names and queries hold their digests: browsers may keep them.
+                mended.append((pattern, handler, {**rest[0], "no_cache_paths": []}))
         allowed = {
             "allowlist": self.voila_configuration.file_allowlist,
             "denylist": self.voila_configuration.file_denylist,
@@ -335,11 +312,8 @@ class DashboardServer(Voila):
             (r"/reports", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
             (r"/reports/", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
             (r"/reports/(.*)", Reports, {**allowed, **folder}),
-            (
-                r"/static/([\w.-]+)",
-                tornado.web.StaticFileHandler,
-                {"path": str(TEMPLATE / "static")},
-            ),
+            (r"/static/([\w.-]+)", tornado.web.StaticFileHandler, {"path": str(TEMPLATE / "static")}),
+            (rf"/voila/static/{voila_version}/(.*)", FrontEnd, {"paths": self.static_paths}),
             (r"/session/([\w-]+)", Session, manager),
             (r"/health", Health, manager),
             *mended,
@@ -347,14 +321,17 @@ class DashboardServer(Voila):
 
     def start(self) -> None:
         """Serve until told to stop. As Voilà's own, with the gate."""
-        self.connection_dir = tempfile.mkdtemp(
-            prefix="dashboard_", dir=self.connection_dir_root
-        )
+        self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
         settings = self.init_settings()
         settings["websocket_max_message_size"] = MAX_UPLOAD
         self.app = GuardedApplication(self.access, **settings)
         self.app.add_handlers(".*$", self.init_handlers())
         self.listen()
+
+
+def _versioned(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Send pages to `FrontEnd` for their scripts."""
+    return {**page_config, "fullStaticUrl": f"{page_config['fullStaticUrl']}/{voila_version}"}
 
 
 def configuration(host: str, port: int) -> Config:
@@ -373,14 +350,11 @@ def configuration(host: str, port: int) -> Config:
     page.allow_theme_override = "NO"
     page.show_tracebacks = False
     page.file_allowlist = REPORTS
-    page.extension_allowlist = [
-        "@voila-dashboards/widgets-manager8",
-        "@jupyter-widgets/jupyterlab-manager",
-    ]
+    page.file_denylist = []  # of the study's folder the list above allows executed notebooks, which are reports too
+    page.page_config_hook = _versioned
+    page.extension_allowlist = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"]
     page.multi_kernel_manager_class = Kernels
-    config.VoilaExporter.exclude_markdown = (
-        True  # the notebook's prose is for its readers, the page is the widgets
-    )
+    config.VoilaExporter.exclude_markdown = True  # the notebook's prose is for its readers, the page is the widgets
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_cell_tags = ["notebook-only"]
     config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
@@ -398,37 +372,15 @@ def configuration(host: str, port: int) -> Config:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the dashboard's options to ``parser``."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        default="sample",
-        help="the study whose model predicts (default: sample)",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=8866,
-        help="port to listen on (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-visitors",
-        type=int,
-        default=64,
-        help="sessions at once (default: %(default)s)",
-    )
+    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--max-visitors", type=int, default=64, help="sessions at once (default: %(default)s)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop: ``python -m lib.dashboard_server [STUDY] [--host HOST] [--port PORT]``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.dashboard_server",
-        description=(__doc__ or "").splitlines()[0],
-    )
+    parser = argparse.ArgumentParser(prog="python -m lib.dashboard_server", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     options = parser.parse_args(arguments)
     access = Access.from_environment()

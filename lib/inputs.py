@@ -49,22 +49,12 @@ def number(name: str, text: str) -> float:
     lib.inputs.InputError: vol_moving_avg must be a decimal number, such as 12345 or 25.5
     """
     if len(text) > MAX_CHARACTERS:
-        raise InputError(
-            "too_long",
-            f"{name} has {len(text)} characters; at most {MAX_CHARACTERS} are read",
-        )
+        raise InputError("too_long", f"{name} has {len(text)} characters; at most {MAX_CHARACTERS} are read")
     if not text:
-        raise InputError(
-            "empty",
-            f"{name} is empty; a decimal number is needed, such as 12345 or 25.5",
-        )
+        raise InputError("empty", f"{name} is empty; a decimal number is needed, such as 12345 or 25.5")
     if not _NUMBER.fullmatch(text):
-        raise InputError(
-            "not_a_number", f"{name} must be a decimal number, such as 12345 or 25.5"
-        )
+        raise InputError("not_a_number", f"{name} must be a decimal number, such as 12345 or 25.5")
     value = float(text)
     if not math.isfinite(value):
-        raise InputError(
-            "not_finite", f"{name} is too large for a floating-point number"
-        )
+        raise InputError("not_finite", f"{name} is too large for a floating-point number")
     return value

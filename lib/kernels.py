@@ -21,14 +21,13 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from lib import paths
 
 PROVISIONER = "fork"
-SUPPORTED = hasattr(os, "fork") and hasattr(
-    os, "pidfd_open"
-)  # Linux; elsewhere kernels start as usual, slower
+SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")  # Linux; elsewhere kernels start as usual, slower
 
 
 class ForkedProcess:
@@ -104,26 +103,15 @@ class ForkServer:
         async with self._turn:
             if self._process is None or self._process.returncode is not None:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "lib.kernels",
-                    cwd=paths.ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    sys.executable, "-m", "lib.kernels", cwd=paths.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
             assert self._process.stdin is not None and self._process.stdout is not None
-            request = {
-                "arguments": command[command.index("ipykernel_launcher") + 1 :],
-                "cwd": cwd,
-                "env": env,
-            }
+            request = {"arguments": command[command.index("ipykernel_launcher") + 1 :], "cwd": cwd, "env": env}
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             await self._process.stdin.drain()
             answer = await self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(
-                "the kernels' fork server ended; the next page starts another"
-            )
+            raise RuntimeError("the kernels' fork server ended; the next page starts another")
         return int(answer)
 
 
@@ -133,14 +121,12 @@ _server = ForkServer()
 class ForkProvisioner(LocalProvisioner):
     """Jupyter's local provisioner, with the fork server in the place of a new interpreter."""
 
-    async def launch_kernel(
-        self, cmd: list[str], **kwargs: Any
-    ) -> KernelConnectionInfo:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; the same contract as the class above it."""
         self.cwd = str(kwargs.get("cwd") or paths.ROOT)
         self.pid = await _server.fork(cmd, self.cwd, kwargs["env"])
         self.pgid = None
-        self.process = ForkedProcess(self.pid)
+        self.process = ForkedProcess(self.pid)  # type: ignore[assignment]
         return self.connection_info
 
 
@@ -150,9 +136,7 @@ def use_forked_kernels() -> None:
         return
     factory = KernelProvisionerFactory.instance()
     factory.provisioners[PROVISIONER] = EntryPoint(
-        PROVISIONER,
-        f"{__name__}:{ForkProvisioner.__name__}",
-        KernelProvisionerFactory.GROUP_NAME,
+        PROVISIONER, f"{__name__}:{ForkProvisioner.__name__}", KernelProvisionerFactory.GROUP_NAME
     )
     factory.default_provisioner_name = PROVISIONER
 

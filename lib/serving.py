@@ -27,39 +27,15 @@ class Stopped(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``serve`` to ``parser``."""
+    parser.add_argument("study", nargs="?", default="sample", help="the study to serve (default: %(default)s)")
+    parser.add_argument("--run", action="store_true", help="run the study first when it has no model yet")
     parser.add_argument(
-        "study",
-        nargs="?",
-        default="sample",
-        help="the study to serve (default: %(default)s)",
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one (default: %(default)s)"
     )
+    parser.add_argument("--api-port", type=int, default=8000, help="port of /predict (default: %(default)s)")
+    parser.add_argument("--dashboard-port", type=int, default=8866, help="port of the dashboard (default: %(default)s)")
     parser.add_argument(
-        "--run",
-        action="store_true",
-        help="run the study first when it has no model yet",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; 0.0.0.0: every one (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--api-port",
-        type=int,
-        default=8000,
-        help="port of /predict (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--dashboard-port",
-        type=int,
-        default=8866,
-        help="port of the dashboard (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-visitors",
-        type=int,
-        default=64,
-        help="dashboard sessions at once (default: %(default)s)",
+        "--max-visitors", type=int, default=64, help="dashboard sessions at once (default: %(default)s)"
     )
 
 
@@ -79,14 +55,10 @@ def main(options: argparse.Namespace) -> int:
     study = paths.StudyPaths(options.study)
     if not study.grid.exists():
         if not options.run:
-            _say(
-                f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}"
-            )
+            _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
             _say(f"or do both at once: bash serve.sh {options.study} --run")
             return 1
-        if run := subprocess.call(
-            [sys.executable, "-m", "lib", "run", options.study], cwd=paths.ROOT
-        ):
+        if run := subprocess.call([sys.executable, "-m", "lib", "run", options.study], cwd=paths.ROOT):
             return run
     api, dashboard = ("api", options.api_port), ("dashboard", options.dashboard_port)
     api_url = f"http://{_reachable(options.host)}:{options.api_port}"
@@ -103,9 +75,7 @@ def main(options: argparse.Namespace) -> int:
     }
     for name, port in (api, dashboard):
         if reason := _taken(options.host, port):
-            _say(
-                f"port {port} of {options.host} cannot be had ({reason}); --{name}-port chooses another"
-            )
+            _say(f"port {port} of {options.host} cannot be had ({reason}); --{name}-port chooses another")
             return 1
     # Each in a session of its own: Ctrl-C reaches this process alone, which ends them in order.
     processes: dict[str, subprocess.Popen] = {}
@@ -115,10 +85,7 @@ def main(options: argparse.Namespace) -> int:
         for (name, _), command in commands.items():
             environment = {"SERVE_API_URL": api_url, **os.environ}
             processes[name] = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=paths.ROOT,
-                env=environment,
-                start_new_session=True,
+                [sys.executable, "-m", *command], cwd=paths.ROOT, env=environment, start_new_session=True
             )
         for name, port in (api, dashboard):
             if not _wait_until_ready(processes, name, _reachable(options.host), port):
@@ -134,10 +101,8 @@ def main(options: argparse.Namespace) -> int:
             flush=True,
         )
         while True:
-            if name := _ended(processes):
-                _say(
-                    f"the {name} ended by itself, exit code {processes[name].returncode}; stopping the other"
-                )
+            if ended := _ended(processes):
+                _say(f"the {ended} ended by itself, exit code {processes[ended].returncode}; stopping the other")
                 return 1
             time.sleep(0.25)
     except Stopped:
@@ -167,31 +132,22 @@ def _reachable(host: str) -> str:
 def _taken(host: str, port: int) -> str:
     """Why nothing can listen there; empty when something can."""
     try:
-        with socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        ):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return ""
     except (OSError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error)
 
 
 def _ended(processes: dict[str, subprocess.Popen]) -> str | None:
-    return next(
-        (name for name, process in processes.items() if process.poll() is not None),
-        None,
-    )
+    return next((name for name, process in processes.items() if process.poll() is not None), None)
 
 
-def _wait_until_ready(
-    processes: dict[str, subprocess.Popen], name: str, host: str, port: int
-) -> bool:
+def _wait_until_ready(processes: dict[str, subprocess.Popen], name: str, host: str, port: int) -> bool:
     """Wait until ``name`` answers; False, with a message, when one of the processes ends first or time is up."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if ended := _ended(processes):
-            _say(
-                f"the {ended} did not start, exit code {processes[ended].returncode}; its message is above"
-            )
+            _say(f"the {ended} did not start, exit code {processes[ended].returncode}; its message is above")
             return False
         if _answers(host, port):
             return True

@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from lib.files import write_atomically
 
 DAYS = 60  # recent trading days kept of each symbol
-COLUMNS = [
-    "Symbol",
-    "Security Name",
-    "Date",
-    "Volume",
-    "vol_moving_avg",
-    "adj_close_rolling_med",
-]
+COLUMNS = ["Symbol", "Security Name", "Date", "Volume", "vol_moving_avg", "adj_close_rolling_med"]
 
 
 @dataclass(frozen=True)
@@ -86,17 +79,11 @@ def write_recent_days(tables: Iterable, path: Path) -> int:
             names.append((symbol[start], column["Security Name"][start].as_py() or ""))
             days.append((date[recent], *(value[recent] for value in values)))
     counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
-    columns = (
-        [np.concatenate(column) for column in zip(*days, strict=True)]
-        if days
-        else [np.empty(0)] * 4
-    )
+    columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        symbols=np.frombuffer(
-            "\n".join("\t".join(pair) for pair in names).encode(), dtype="uint8"
-        ),
+        symbols=np.frombuffer("\n".join("\t".join(pair) for pair in names).encode(), dtype="uint8"),
         end=np.cumsum(counts),
         date=columns[0].astype("datetime64[D]"),
         volume=columns[1].astype("int64"),

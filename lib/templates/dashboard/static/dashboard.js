@@ -4,6 +4,7 @@
 
 (() => {
   const MAX_UPLOAD = 10 * 2 ** 20; // bytes; lib/batch.py reads no more, and the server drops the line over 12 MiB
+  const OPEN_WITHIN = 40000; // milliseconds until the form must be there
   const CHECK_EVERY = 4000; // milliseconds between two looks at the kernel
   const base = new URL(".", document.baseURI).pathname;
   const byId = (name) => document.getElementById(name);
@@ -42,6 +43,8 @@
       this.addEventListener("close", () => setTimeout(check, 300));
     }
   };
+  // On a server with far too much to do the widgets can miss their answer; better to say so than to show nothing.
+  setTimeout(() => document.querySelector(".form") || end("The page took too long to open."), OPEN_WITHIN);
   setInterval(() => document.visibilityState === "visible" && check(), CHECK_EVERY);
   document.addEventListener("visibilitychange", check);
   window.addEventListener("pageshow", (event) => event.persisted && check());
@@ -105,6 +108,9 @@
       }
       input.setAttribute("aria-invalid", field.classList.contains("invalid"));
     }
+    // The widget counts files; here there is one at a time.
+    const upload = document.querySelector(".upload")?.lastChild;
+    if (upload?.nodeType === Node.TEXT_NODE) upload.data = upload.data.replace(/ \(\d+\)$/, "");
     document.querySelector(".card-result .result")?.setAttribute("aria-live", "polite");
     document.querySelector(".batch-result")?.setAttribute("aria-live", "polite");
     document.querySelector(".failure")?.setAttribute("role", "alert");

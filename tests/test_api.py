@@ -1,0 +1,300 @@
+"""The endpoint: what it answers, what it refuses, and that neither load nor a new model disturbs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import httpx
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from serving_study import free_port, make_study, running, wait_for, write_grid
+
+from lib.access import Access
+from lib.api import MAX_BODY, MAX_PAIRS, Service
+from lib.predictor import Predictor
+
+GOOD = "vol_moving_avg=12345&adj_close_rolling_med=25"
+
+
+class Client:
+    """Asks a `Service` without a socket between."""
+
+    def __init__(self, service):
+        self.service = service
+        service.current.refresh()
+
+    def __call__(self, path, method="GET", **options):
+        async def ask():
+            transport = httpx.ASGITransport(self.service, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture
+def study(outputs):
+    return make_study(outputs)
+
+
+@pytest.fixture
+def ask(study):
+    return Client(Service("sample", Access("")))
+
+
+@pytest.fixture
+def predictor(study):
+    return Predictor.load(study.grid)
+
+
+def test_answers_the_bare_integer(ask, predictor):
+    answer = ask(f"/predict?{GOOD}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == str(predictor.predict(12345.0, 25.0))
+
+
+@pytest.mark.parametrize("volume", ["12345", "12345.0", "1.2345e4", "1.2345e%2B4", "%2B12345", "0012345", "12345."])
+def test_takes_every_way_to_write_a_decimal(ask, predictor, volume):
+    answer = ask(f"/predict?vol_moving_avg={volume}&adj_close_rolling_med=25")
+    assert answer.json() == predictor.predict(12345.0, 25.0)
+
+
+def test_takes_floats_and_a_negative_price(ask, predictor):
+    assert ask("/predict?vol_moving_avg=12345.678&adj_close_rolling_med=-0.5").json() == predictor.predict(12345.678, -0.5)
+
+
+def test_gives_details(ask, predictor):
+    low, high = predictor.predict_interval(12345.0, 25.0)
+    assert ask(f"/predict?{GOOD}&detail=true").json() == {
+        "prediction": predictor.predict(12345.0, 25.0),
+        "interval": [low, high],
+        "interval_level": 0.8,
+        "in_training_range": True,
+        "model_digest": predictor.information["digest"],
+    }
+    assert ask(f"/predict?{GOOD}&detail=false").json() == predictor.predict(12345.0, 25.0)
+    assert ask("/predict?vol_moving_avg=1&adj_close_rolling_med=25&detail=1").json()["in_training_range"] is False
+
+
+WRONG = ["", "NaN", "nan", "inf", "-inf", "Infinity", "1e309", "-1", "-1e-9", "1e16", "abc", "1_000", "1,000", "0x10", "true"]
+WRONG += ["１２", "1%00", "12 345", "%F0", "1" * 10_240, "0" * 10_240 + "1", "--1", "1e", "."]
+
+
+@pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:12] or "empty")
+def test_refuses_by_name_what_is_no_allowed_number(ask, text):
+    answer = ask(f"/predict?vol_moving_avg={text}&adj_close_rolling_med=25")
+    assert answer.status_code == 422
+    [problem] = answer.json()["detail"]
+    assert problem["loc"] == ["query", "vol_moving_avg"]
+    assert problem["msg"].startswith("vol_moving_avg")
+    assert len(answer.content) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("", "vol_moving_avg"),
+        ("vol_moving_avg=1", "adj_close_rolling_med"),
+        ("adj_close_rolling_med=1", "vol_moving_avg"),
+        (f"{GOOD}&vol_moving_avg=12345", "vol_moving_avg"),
+        (f"{GOOD}&adj_close_rolling_med=1", "adj_close_rolling_med"),
+        (f"{GOOD}&detail=perhaps", "detail"),
+        (f"{GOOD}&detial=true", "detial"),
+        ("vol_moving_avg=1&adj_close_rolling_med=NaN", "adj_close_rolling_med"),
+        ("vol_moving_avg=1&adj_close_rolling_med=1e309", "adj_close_rolling_med"),
+        (f"{GOOD}&{'x' * 10_240}=1", "x" * 64),
+    ],
+    ids=["none", "one", "other", "twice", "price twice", "flag", "typo", "price NaN", "price 1e309", "10 kB name"],
+)
+def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, place):
+    answer = ask(f"/predict?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", place]
+
+
+def test_predicts_many_in_order(ask, predictor):
+    pairs = [[float(volume), 3.5 * place] for place, volume in enumerate(np.geomspace(1, 1e9, 500).tolist())]
+    volumes, prices = np.array(pairs).T
+    assert ask("/predict", "POST", json=pairs).json() == predictor.predict(volumes, prices).tolist()
+    detailed = ask("/predict?detail=true", "POST", json=pairs).json()
+    assert [one["prediction"] for one in detailed] == predictor.predict(volumes, prices).tolist()
+    assert [one["in_training_range"] for one in detailed] == predictor.in_training_range(volumes, prices).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ("[[1, 2], [-1, 2]]", ["body", 1, "vol_moving_avg"]),
+        ("[[1, 2], [1, NaN]]", ["body", 1, "adj_close_rolling_med"]),
+        ("[[1, 2], [1, 1e999]]", ["body", 1, "adj_close_rolling_med"]),
+        ('[[1, 2], ["1", 2]]', ["body", 1, "vol_moving_avg"]),
+        ("[[1, 2], [true, 2]]", ["body", 1, "vol_moving_avg"]),
+        ("[[1, 2], [1]]", ["body", 1, "adj_close_rolling_med"]),
+        ("[[1, 2], [1, 2, 3]]", ["body", 1]),
+        ("[1, 2]", ["body", 0]),
+        ('{"pairs": [[1, 2]]}', ["body"]),
+        ("[]", ["body"]),
+        ("", ["body"]),
+        ("[[1, 2]", ["body"]),
+        ("[" * 50_000, ["body"]),
+        (json.dumps([[1, 2]] * (MAX_PAIRS + 1)), ["body"]),
+    ],
+    ids=lambda value: value[:14] if isinstance(value, str) else "",
+)
+def test_names_the_pair_that_is_wrong(ask, body, place):
+    answer = ask("/predict", "POST", content=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == place
+
+
+def test_limits_the_size_of_a_post(ask):
+    answer = ask("/predict", "POST", content=b" " * (MAX_BODY + 1))
+    assert answer.status_code == 413
+    assert "fewer pairs" in answer.json()["detail"][0]["msg"]
+
+
+def test_says_which_command_makes_a_model(outputs):
+    ask = Client(Service("sample", Access("")))
+    assert ask("/health").json() == {"status": "ok"}
+    for answer in (ask(f"/predict?{GOOD}"), ask("/ready"), ask("/predict", "POST", json=[[1, 2]])):
+        assert answer.status_code == 503
+        assert "bash run_all.sh sample" in answer.json()["detail"]
+        assert answer.headers["retry-after"]
+
+
+def test_takes_over_a_new_model(ask, study, predictor):
+    assert ask(f"/predict?{GOOD}").headers["x-model-digest"] == predictor.information["digest"]
+    write_grid(study.grid, share=0.5)
+    assert ask.service.current.refresh()
+    new = Predictor.load(study.grid)
+    answer = ask(f"/predict?{GOOD}")
+    assert answer.headers["x-model-digest"] == new.information["digest"] != predictor.information["digest"]
+    assert answer.json() == new.predict(12345.0, 25.0) != predictor.predict(12345.0, 25.0)
+    assert not ask.service.current.refresh()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no table", None], ids=["empty", "text", "gone"])
+def test_keeps_the_model_in_use_when_its_file_is_damaged(ask, study, predictor, damage):
+    study.grid.unlink()
+    if damage is not None:
+        study.grid.write_bytes(damage)
+    assert not ask.service.current.refresh()
+    assert ask(f"/predict?{GOOD}").json() == predictor.predict(12345.0, 25.0)
+
+
+def test_is_closed_without_the_token(study):
+    ask = Client(Service("sample", Access("correct horse")))
+    paths = ["/", f"/predict?{GOOD}", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/nowhere"]
+    for path in paths:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic correct horse"}, {"cookie": "a=b"}):
+            answer = ask(path, headers=headers)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
+    assert ask("/predict", "POST", json=[[1, 2]]).status_code == 401
+    assert ask(f"/predict?{GOOD}", headers={"authorization": "Bearer correct horse"}).status_code == 200
+    cookie = f"other=1; market-study-access={Access('correct horse').cookie}"
+    assert ask(f"/predict?{GOOD}", headers={"cookie": cookie}).status_code == 200
+
+
+def test_counts_requests_without_letting_names_pile_up(ask):
+    for path in (f"/predict?{GOOD}", f"/predict?{GOOD}", "/predict?vol_moving_avg=x", "/a", "/b", "/health"):
+        ask(path)
+    text = ask("/metrics").text
+    assert 'http_requests_total{method="GET",path="/predict",status="200"} 2.0' in text
+    assert 'http_requests_total{method="GET",path="/predict",status="422"} 1.0' in text
+    assert 'http_requests_total{method="GET",path="other",status="404"} 2.0' in text
+    assert 'http_request_seconds_count{path="/predict"} 3.0' in text
+
+
+def test_pages_ask_no_other_host(ask):
+    page = ask("/docs").text
+    assert "<h1>The endpoint</h1>" in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    assert ask("/").headers["location"] == "docs"
+
+
+def test_both_ways_to_answer_are_one(ask):
+    """FastAPI's route, which describes /predict, answers as `Service` does in front of it."""
+    service = ask.service
+    for query in (GOOD, f"{GOOD}&detail=true", f"{GOOD}&{GOOD}", f"{GOOD}&x=1"):
+        front = ask(f"/predict?{query}")
+        ask.service = service.app
+        behind = ask(f"/predict?{query}")
+        ask.service = service
+        assert (front.status_code, front.json()) == (behind.status_code, behind.json())
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "wrong"])
+def test_keeps_its_schema(study, mode):
+    """Requests made from the OpenAPI schema: none is answered by a 5xx, or by anything that the schema doesn't say."""
+    service = Service("sample", Access(""))
+    service.current.refresh()
+    schema = schemathesis.openapi.from_asgi("/openapi.json", service)
+    kept = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+    tried = []
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if mode is GenerationMode.NEGATIVE and operation.path != "/predict":
+            continue  # the others take nothing that could be wrong
+
+        @settings(max_examples=80, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def check(case):
+            case.call_and_validate(checks=kept)
+            tried.append((case.method, case.path))
+
+        check()
+    assert {("GET", "/predict"), ("POST", "/predict")} <= set(tried)
+    assert len(tried) > 100
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A live server of a small study: its URL and the study's paths."""
+    folder = tmp_path_factory.mktemp("api")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
+        study = make_study(folder / "outputs")
+        with running("lib.api", port=free_port(), log=folder / "api.log") as url:
+            yield url, study
+
+
+def test_answers_of_many_at_once_are_the_model_s(server):
+    url, study = server
+    predictor = Predictor.load(study.grid)
+    random = np.random.default_rng(7)
+    volumes, prices = np.exp(random.uniform(5, 20, 2_000)), np.exp(random.uniform(0, 7, 2_000))
+    answers = np.zeros(len(volumes), dtype="int64")
+
+    def part(start):
+        with httpx.Client(base_url=url) as client:
+            for place in range(start, len(volumes), 8):
+                query = {"vol_moving_avg": repr(float(volumes[place])), "adj_close_rolling_med": repr(float(prices[place]))}
+                answers[place] = client.get("/predict", params=query).json()
+
+    threads = [threading.Thread(target=part, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(answers, predictor.predict(volumes, prices))
+
+
+def test_live_server_takes_over_a_new_model(server):
+    url, study = server
+    write_grid(study.grid, share=0.7)
+    digest = Predictor.load(study.grid).information["digest"]
+    wait_for(lambda: httpx.get(f"{url}/predict?{GOOD}").headers["x-model-digest"] == digest)
+    wait_for(lambda: f'model_loaded{{digest="{digest}",study="sample"}} 1.0' in httpx.get(f"{url}/metrics").text)
