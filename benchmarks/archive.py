@@ -22,6 +22,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from itertools import pairwise
 from math import isqrt
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,9 +48,23 @@ NULL_ROWS_FROM = 1_500  # rows a file has at least, to have null ones
 NULL_ROWS_BLOCK = 24  # of so many such files in turn, one has the null rows of all
 METADATA = "symbols_valid_meta.csv"
 HEADER = b"Date,Open,High,Low,Close,Adj Close,Volume\n"
+METADATA_HEADER = (
+    "Nasdaq Traded,Symbol,Security Name,Listing Exchange,Market Category,ETF,Round Lot Size,Test Issue,"
+    "Financial Status,CQS Symbol,NASDAQ Symbol,NextShares\n"
+)
 
 # Quantiles (share of files, value), taken from real files and rounded; between them, straight lines.
-STOCK_LENGTHS = ((0, 1), (5, 150), (10, 400), (25, 1_250), (50, 3_600), (75, 6_500), (90, 9_100), (95, 10_300), (100, 14_663))
+STOCK_LENGTHS = (
+    (0, 1),
+    (5, 150),
+    (10, 400),
+    (25, 1_250),
+    (50, 3_600),
+    (75, 6_500),
+    (90, 9_100),
+    (95, 10_300),
+    (100, 14_663),
+)
 ETF_LENGTHS = ((0, 1), (5, 60), (10, 150), (25, 560), (50, 1_500), (75, 2_850), (90, 3_500), (95, 3_900), (100, 6_842))
 LOG2_VOLUME = ((0, 4), (5, 7), (10, 9), (25, 12), (50, 15), (75, 18), (90, 20), (95, 21), (100, 25))
 ZERO_VOLUME_SHARE = ((0, 0), (50, 0), (60, 1), (70, 2), (80, 5), (90, 14), (95, 23), (99, 42), (100, 85))  # in percent
@@ -60,8 +76,34 @@ NORMAL_DEVIATION = 37_837  # standard deviation of the sum of four uniform 16-bi
 # Tickers that trip up software: a bare letter, words that CSV and YAML readers take for values, a dot, a preferred
 # share whose file is named otherwise, and a name that Windows reserves (its file is _PRN.csv).
 AWKWARD_STOCKS = ("A", "AGM$A", "NAN", "TRUE", "ON", "LGF.B", "PRN", "NA", "BRK$A")
-SYLLABLES = ("al", "bor", "cen", "dyn", "en", "fal", "gra", "hel", "in", "kor", "lum", "mer", "nor", "or", "pra", "quan", "sol", "tri", "ver", "wes")
-STOCK_NAMES = ("{} Corporation Common Stock", "{}, Inc. - Common Stock", "{} Holdings, Ltd. - Ordinary Shares", "{} plc American Depositary Shares")
+SYLLABLES = (
+    "al",
+    "bor",
+    "cen",
+    "dyn",
+    "en",
+    "fal",
+    "gra",
+    "hel",
+    "in",
+    "kor",
+    "lum",
+    "mer",
+    "nor",
+    "or",
+    "pra",
+    "quan",
+    "sol",
+    "tri",
+    "ver",
+    "wes",
+)
+STOCK_NAMES = (
+    "{} Corporation Common Stock",
+    "{}, Inc. - Common Stock",
+    "{} Holdings, Ltd. - Ordinary Shares",
+    "{} plc American Depositary Shares",
+)
 ETF_NAMES = ("{} Trust ETF", "iSelect {} Index Fund", "{} Short-Term Bond, Hedged ETF")
 
 
@@ -119,7 +161,7 @@ def securities(fraction: Fraction) -> list[Security]:
     >>> len(whole), sum(security.rows for security in whole), sum(security.null_rows for security in whole)
     (8049, 28150000, 683)
     >>> [security.file_name for security in securities(Fraction(1, 1000))]
-    ['stocks/A.csv', 'stocks/AGM-A.csv', 'stocks/NAN.csv', 'stocks/TRUE.csv', 'stocks/ON.csv', 'stocks/LGF.B.csv', 'etfs/ZBNO.csv', 'etfs/YZL.csv']
+    ['stocks/A.csv', 'stocks/AGM-A.csv', 'stocks/NAN.csv', 'stocks/TRUE.csv', 'stocks/ON.csv', 'stocks/LGF.B.csv', 'etfs/WPLT.csv', 'etfs/ZLUX.csv']
     """
     if fraction <= 0:
         raise ValueError(f"fraction is {fraction}; a number above 0 is expected")
@@ -165,11 +207,8 @@ def content(security: Security) -> bytes:
 def metadata(listed: list[Security]) -> bytes:
     """The bytes of ``symbols_valid_meta.csv`` for the securities ``listed``, with Kaggle's columns."""
     sink = io.StringIO()
+    sink.write(METADATA_HEADER)
     writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(
-        "Nasdaq Traded,Symbol,Security Name,Listing Exchange,Market Category,ETF,Round Lot Size,Test Issue,"
-        "Financial Status,CQS Symbol,NASDAQ Symbol,NextShares".split(",")
-    )
     for security in sorted(listed, key=lambda security: security.symbol):
         if security.name is not None:
             etf = "Y" if security.folder == "etfs" else "N"
@@ -203,7 +242,12 @@ def write(to: Path, fraction: Fraction, workers: int = 0, quiet: bool = False) -
     with _sink(to) as put, ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:
         put(METADATA, metadata(listed))
         bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), disable=quiet
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            disable=quiet,
         )
         with bar:
             for security, data in bar.track(
@@ -236,7 +280,9 @@ def _stocks(copy: int) -> list[Security]:
         symbol = AWKWARD_STOCKS[number] if number < len(AWKWARD_STOCKS) and copy == 0 else tickers[number]
         name = _security_name(STOCK_NAMES, number) if number % 200 != 50 else None
         found.append(
-            Security("stocks", symbol, symbol.replace("$", "-"), name, lengths[number], nulls[number], (copy, 0, number))
+            Security(
+                "stocks", symbol, symbol.replace("$", "-"), name, lengths[number], nulls[number], (copy, 0, number)
+            )
         )
     return found
 
@@ -245,7 +291,15 @@ def _etfs(copy: int) -> list[Security]:
     lengths = _lengths(ETF_LENGTHS, ETFS, ETF_ROWS)
     tickers = _tickers(copy, kind=1, count=ETFS)
     return [
-        Security("etfs", tickers[number], tickers[number], _security_name(ETF_NAMES, number), lengths[number], 0, (copy, 1, number))
+        Security(
+            "etfs",
+            tickers[number],
+            tickers[number],
+            _security_name(ETF_NAMES, number),
+            lengths[number],
+            0,
+            (copy, 1, number),
+        )
         for number in range(ETFS)
     ]
 
@@ -261,13 +315,14 @@ def _radical_inverse(number: int, base: int) -> Fraction:
 
 
 def _at_quantile(table: tuple[tuple[int, int], ...], share: Fraction) -> Fraction:
-    for (low, low_value), (high, high_value) in zip(table, table[1:], strict=False):
+    for (low, low_value), (high, high_value) in pairwise(table):
         if share * 100 <= high:
             return low_value + (share * 100 - low) / (high - low) * (high_value - low_value)
     return Fraction(table[-1][1])
 
 
-def _lengths(table: tuple[tuple[int, int], ...], count: int, total: int) -> list[int]:
+@cache
+def _lengths(table: tuple[tuple[int, int], ...], count: int, total: int) -> tuple[int, ...]:
     """Rows of each of ``count`` files, ``total`` together, evenly mixed from the first file on."""
     longest = min(table[-1][1], len(_trading_days()))
     shares = [_radical_inverse(number + 1, 2) for number in range(count)]
@@ -282,10 +337,10 @@ def _lengths(table: tuple[tuple[int, int], ...], count: int, total: int) -> list
             lengths[number] += step
             missing -= step
         number = (number + 1) % count
-    return lengths
+    return tuple(lengths)
 
 
-def _null_rows(lengths: list[int]) -> list[int]:
+def _null_rows(lengths: tuple[int, ...]) -> list[int]:
     found = [0] * len(lengths)
     able = [number for number, rows in enumerate(lengths) if rows >= NULL_ROWS_FROM]
     for start in range(0, len(able), NULL_ROWS_BLOCK):
@@ -397,13 +452,13 @@ def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) ->
     # Raw bits, because numpy promises that they never change; its distributions it may improve.
     bits = np.random.PCG64([SEED, copy, kind, number]).random_raw(5 * rows + 4).astype("<u8")
     lanes = bits.view("<u2").astype(np.int64).reshape(-1, 4)
-    traits, lanes = lanes[:4].ravel(), lanes[4:].reshape(5, rows, 4)
-    normal = lanes[:4].sum(axis=2) - 131_070  # four rows of normal variates, in units of 1 / NORMAL_DEVIATION
+    traits, draws = lanes[:4].ravel(), lanes[4:].reshape(5, rows, 4)
+    normal = draws[:4].sum(axis=2) - 131_070  # four rows of normal variates, in units of 1 / NORMAL_DEVIATION
     thinness = _radical_inverse(number + 1, 3)
 
     # Close: a random walk of its logarithm, heavy-tailed, folded back at the ends of a plausible range.
     daily = int(9_000 + traits[0] // 2)  # standard deviation of a day's step: 0.009 to 0.04 octaves
-    shock = np.where(lanes[4, :, 0] < 2_000, 3, 1)
+    shock = np.where(draws[4, :, 0] < 2_000, 3, 1)
     walk = np.cumsum(normal[0] * shock * daily // NORMAL_DEVIATION)
     last = _fixed(_at_quantile(LOG2_PRICE, _radical_inverse(number + 1, 5)))
     low, high = last - 4 * ONE, last + 2 * ONE
@@ -418,13 +473,13 @@ def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) ->
     trend = (np.arange(rows) - rows) * int(traits[1] // 200)
     weeks = np.cumsum(normal[2] + normal[3])
     weeks[32:] -= weeks[:-32].copy()
-    burst = np.where(lanes[4, :, 1] < 1_500, 2 * ONE, 0)
+    burst = np.where(draws[4, :, 1] < 1_500, 2 * ONE, 0)
     noise = 8 * ONE // 10 * normal[1] // NORMAL_DEVIATION
     logarithm = np.clip(level + trend + weeks // 2 + noise + burst, 0, 33 * ONE)
     lot = 1 if number % 10 == 3 else 100
     volume = np.rint(_exp2(logarithm) / lot).astype(np.int64) * lot
     zero_share = int(_at_quantile(ZERO_VOLUME_SHARE, thinness) * 65_536 / 100)
-    volume[lanes[4, :, 2] < zero_share] = 0
+    volume[draws[4, :, 2] < zero_share] = 0
 
     # As traded, prices are whole ticks; Yahoo divides them by the splits since.
     ticks_a_dollar = np.where(dates < DECIMAL_TICKS_FROM, 16.0, 100.0)
@@ -463,7 +518,9 @@ def _decimal(values: Floats) -> pa.Array:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.archive", description=__doc__.splitlines()[0])
-    parser.add_argument("--fraction", type=Fraction, default=Fraction(1), help="size: 1 is Kaggle's; 0.01, 1/8, 4 (default: 1)")
+    parser.add_argument(
+        "--fraction", type=Fraction, default=Fraction(1), help="size: 1 is Kaggle's; 0.01, 1/8, 4 (default: 1)"
+    )
     parser.add_argument("--to", type=Path, required=True, help="a new folder, or a .zip")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
