@@ -1,0 +1,155 @@
+"""What a command costs: wall seconds, CPU seconds and peak memory of all its processes together.
+
+It is a program of its own, ``python -m benchmarks.accounting RESULT.json COMMAND ...``, because only a process with no
+other children can tell which CPU seconds belong to the command: those of every descendant, a JVM that outlives its
+Python parent included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+INTERVAL = 0.05  # seconds between two looks at the memory
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The cost of a command.
+
+    Parameters
+    ----------
+    wall, cpu : float
+        Seconds; ``cpu`` is user and system time of every process.
+    memory : int
+        Bytes that all its processes held together at their peak: on Linux the proportional set size, where a page
+        shared by n processes counts once, elsewhere the sum of resident set sizes, which is more.
+    processes : int
+        How many processes it had at most at one time.
+    """
+
+    wall: float
+    cpu: float
+    memory: int
+    processes: int
+
+
+class CommandError(RuntimeError):
+    """The command failed."""
+
+
+def measure(command: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Usage:
+    """Run a command, and account for it.
+
+    Parameters
+    ----------
+    command : sequence of str
+    environment : mapping of str to str, optional
+        Added to this process's.
+    cwd : pathlib.Path, optional
+
+    Returns
+    -------
+    Usage
+
+    Raises
+    ------
+    CommandError
+        The command's exit code is not 0; its last lines of output are in the message.
+
+    Examples
+    --------
+    >>> usage = measure([sys.executable, "-c", "held = bytearray(50_000_000)"])
+    >>> usage.processes, usage.wall > 0
+    (1, True)
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result, log = Path(folder, "usage.json"), Path(folder, "log")
+        with log.open("wb") as output:
+            code = subprocess.call(
+                [sys.executable, "-m", "benchmarks.accounting", str(result), *command],
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent), **(environment or {})},
+                cwd=cwd,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        if code:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+            raise CommandError(f"exit code {code}: {' '.join(command)}\n{tail}")
+        return Usage(**json.loads(result.read_text()))
+
+
+def _account(command: Sequence[str]) -> tuple[Usage, int]:
+    _adopt_orphans()
+    peak = [0, 0]
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(peak, done))
+    start = time.perf_counter()
+    process = subprocess.Popen(command)
+    watcher.start()
+    # os.wait4 gives the CPU seconds of the process and of all descendants that were waited for.
+    _, status, resources = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cpu, largest = resources.ru_utime + resources.ru_stime, resources.ru_maxrss
+    with suppress(ChildProcessError):
+        while True:  # orphans: until no process of the command is left
+            _, _, resources = os.wait4(-1, 0)
+            cpu += resources.ru_utime + resources.ru_stime
+            largest = max(largest, resources.ru_maxrss)
+    done.set()
+    watcher.join()
+    # The kernel knows each process's own peak, which may fall between two looks.
+    largest *= 1 if sys.platform == "darwin" else 1024
+    return Usage(wall, cpu, max(peak[0], largest), peak[1]), process.returncode
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends before them (Linux)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _watch(peak: list[int], done: threading.Event) -> None:
+    this = psutil.Process()
+    pause = 0.0
+    while not done.wait(pause):
+        start = time.thread_time()
+        held, count = 0, 0
+        for process in this.children(recursive=True):
+            with suppress(psutil.Error, OSError):
+                held += _memory(process)
+                count += 1
+        peak[:] = [max(peak[0], held), max(peak[1], count)]
+        # Adding up the pages of a large process takes milliseconds in which it cannot map memory: look less often then.
+        pause = max(INTERVAL, 20 * (time.thread_time() - start))
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except FileNotFoundError:
+        pass
+    return int(process.memory_info().rss)
+
+
+if __name__ == "__main__":
+    found, exit_code = _account(sys.argv[2:])
+    Path(sys.argv[1]).write_text(json.dumps(asdict(found)))
+    sys.exit(exit_code)

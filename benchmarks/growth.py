@@ -1,0 +1,114 @@
+"""How ours grows: seconds and peak memory of prices and features on archives of 1/8 to 4 times Kaggle's size.
+
+``python -m benchmarks.growth --to FILE``. Seconds should grow with the rows, and memory not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import archive
+from benchmarks.accounting import Usage
+from benchmarks.pipeline import (
+    CONTESTANTS,
+    OURS,
+    STAGES,
+    Extent,
+    machine,
+    markdown,
+    print_table,
+    read_through,
+    run_stage,
+)
+from lib.files import write_atomically
+
+SIZES = ("1/8", "1/4", "1/2", "1", "2", "4")
+HEADER = (
+    "size",
+    "M rows",
+    "CSV GB",
+    "prices s",
+    "features s",
+    "s / M rows",
+    "prices peak GB",
+    "features peak GB",
+    "peak / the least",
+)
+
+
+def table(measured: Sequence[tuple[str, Extent, dict[str, Usage]]]) -> list[list[str]]:
+    """The measurements as rows of text, a header first; each is a size, the archive's extent and its stages' usages.
+
+    Examples
+    --------
+    >>> usage = Usage(wall=2.0, cpu=4.0, memory=10**9, processes=3)
+    >>> table([("1", Extent(10, 4_000_000, 10**9), {"prices": usage, "features": usage})])[1]
+    ['1', '4.00', '1.00', '2.0', '2.0', '1.00', '1.00', '1.00', '1.00']
+    """
+    least = min(usage.memory for _, _, usages in measured for usage in usages.values())
+    lines = [list(HEADER)]
+    for size, extent, usages in measured:
+        wall = sum(usage.wall for usage in usages.values())
+        most = max(usage.memory for usage in usages.values())
+        lines.append(
+            [
+                size,
+                f"{extent.rows / 1e6:.2f}",
+                f"{extent.bytes / 1e9:.2f}",
+                *(f"{usages[stage].wall:.1f}" for stage in STAGES),
+                f"{wall / extent.rows * 1e6:.2f}",
+                *(f"{usages[stage].memory / 1e9:.2f}" for stage in STAGES),
+                f"{most / least:.2f}",
+            ]
+        )
+    return lines
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), help=f"times Kaggle's (default: {' '.join(SIZES)})")
+    parser.add_argument("--contestant", choices=CONTESTANTS, default=OURS)
+    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    parser.add_argument("--work", type=Path, help="a folder with room for one and a half times the largest archive")
+    arguments = parser.parse_args()
+    console = Console()
+    about = machine()
+    measured = []
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+            folder, out = Path(name, "archive"), Path(name, "out")
+            archive.write(folder, Fraction(size), quiet=not console.is_terminal)
+            out.mkdir()
+            extent = read_through(folder)
+            usages = {stage: run_stage(arguments.contestant, stage, folder, out) for stage in STAGES}
+            shutil.rmtree(out)
+        measured.append((size, extent, usages))
+        wall = sum(usage.wall for usage in usages.values())
+        console.print(f"{size}: {wall:.1f} s, {max(usage.memory for usage in usages.values()) / 1e9:.2f} GB")
+    lines = table(measured)
+    title = f"{arguments.contestant}, {about['cores']} cores"
+    print_table(console, title, lines)
+    if arguments.to:
+        text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
+        write_atomically(arguments.to.with_suffix(".md"), text)
+        found = [
+            {"size": size, "archive": asdict(extent), "usages": {stage: asdict(u) for stage, u in usages.items()}}
+            for size, extent, usages in measured
+        ]
+        write_atomically(
+            arguments.to.with_suffix(".json"), json.dumps({"machine": about, "sizes": found}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""Prices and features of one archive: ours, local and under Spark, beside Polars, DuckDB and PySpark, in one run.
+
+``python -m benchmarks.pipeline --fraction 1`` makes the archive (or ``--archive FOLDER`` takes one that is there), runs
+each contestant's two stages as processes of their own, one after the other, compares every value that they wrote with
+ours, and prints a table of seconds, memory and ratios. Read the ratios: seconds differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pyarrow.dataset
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import agreement, archive
+from benchmarks.accounting import Usage, measure
+from benchmarks.agreement import Agreement
+from lib.engine import available_cores
+from lib.files import write_atomically
+from lib.paths import ROOT
+
+STAGES = ("prices", "features")
+OURS = "ours"
+# Name, and the module of `benchmarks.peers` with the arguments that it takes after the common ones.
+CONTESTANTS: dict[str, tuple[str, ...]] = {
+    OURS: ("ours", "local"),
+    "ours under Spark": ("ours", "spark"),
+    "Polars": ("polars_peer",),
+    "DuckDB": ("duckdb_peer",),
+    "PySpark": ("spark_peer",),
+}
+HEADER = (
+    "contestant",
+    "prices s",
+    "features s",
+    "both s",
+    "CPU s",
+    "peak GB",
+    "GB written",
+    "prices: ours / it",
+    "features: ours / it",
+    "both: ours / it",
+    "peak: ours / it",
+    "its values",
+)
+UNCHANGED, CHANGED = "ours again, nothing changed", "ours again, one file changed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contestant's rounds.
+
+    Parameters
+    ----------
+    name : str
+    usages : dict of str to list of Usage
+        By stage, one a round.
+    bytes : int
+        Size of the Parquet files it wrote.
+    agreements : dict of str to Agreement
+        By stage: how what it wrote compares with what ours wrote; empty for ours.
+    """
+
+    name: str
+    usages: dict[str, list[Usage]]
+    bytes: int = 0
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+
+    def wall(self, *stages: str) -> float:
+        """Seconds of the stages, the median of the rounds; of both when none is named."""
+        return statistics.median(self._sums("wall", stages))
+
+    def cpu(self, *stages: str) -> float:
+        """CPU seconds, as `wall`."""
+        return statistics.median(self._sums("cpu", stages))
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak of all stages and rounds."""
+        return max(usage.memory for usages in self.usages.values() for usage in usages)
+
+    def _sums(self, what: str, stages: Sequence[str]) -> list[float]:
+        rounds = zip(*(self.usages[stage] for stage in stages or STAGES), strict=True)
+        return [sum(getattr(usage, what) for usage in usages) for usages in rounds]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is in an archive: files, rows (lines without headers) and bytes."""
+
+    files: int
+    rows: int
+    bytes: int
+
+
+def read_through(folder: Path) -> Extent:
+    """Read every price file once: it counts rows without any parser, and leaves the page cache the same for everybody."""
+    files = rows = size = 0
+    for path in sorted([*folder.glob("stocks/*.csv"), *folder.glob("etfs/*.csv")]):
+        content = path.read_bytes()
+        files += 1
+        rows += content.count(b"\n") - 1
+        size += len(content)
+    return Extent(files, rows, size)
+
+
+def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
+    """Run one stage of a contestant as a process of its own.
+
+    Parameters
+    ----------
+    contestant : str
+        A key of `CONTESTANTS`.
+    stage : str
+        ``prices`` or ``features``.
+    folder : pathlib.Path
+        The archive.
+    out : pathlib.Path
+        Holds ``prices`` and ``features``; the second stage reads what the first wrote.
+
+    Returns
+    -------
+    benchmarks.accounting.Usage
+    """
+    module, *arguments = CONTESTANTS[contestant]
+    os.sync()  # no contestant shall wait for the disk to take what the one before it wrote
+    environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    command = [sys.executable, "-m", f"benchmarks.peers.{module}", stage, str(folder.resolve()), str(out.resolve())]
+    return measure([*command, *arguments], environment, cwd=ROOT)
+
+
+def run(
+    folder: Path, names: Sequence[str], rounds: int, console: Console, work: Path, reruns: bool = True
+) -> tuple[Extent, list[Result]]:
+    """Run the contestants and compare what they wrote.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The archive.
+    names : sequence of str
+        Keys of `CONTESTANTS`; ours is run in any case, since the others are compared with it.
+    rounds : int
+        How often each is run; every round runs all of them, so that a slow minute of the machine meets all alike.
+    console : rich.console.Console
+        Says what runs now.
+    work : pathlib.Path
+        A folder with room for two contestants' outputs.
+    reruns : bool
+        Whether to also measure ours on an archive of which it has made everything before, or all but one file.
+
+    Returns
+    -------
+    Extent
+        Of the archive.
+    list of Result
+    """
+    names = [OURS, *(name for name in names if name != OURS)]
+    results = {name: Result(name, {stage: [] for stage in STAGES}) for name in names}
+    reference = work / "ours"
+    extent = read_through(folder)
+    for turn in range(rounds):
+        for name in names:
+            out = reference if name == OURS else work / "other"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            read_through(folder)
+            for stage in STAGES:
+                with console.status(f"round {turn + 1} of {rounds}: {name}, {stage}"):
+                    usage = run_stage(name, stage, folder, out)
+                console.print(
+                    f"{name}, {stage}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB"
+                )
+                results[name].usages[stage].append(usage)
+            if turn == 0:
+                results[name] = _checked(results[name], reference, out, extent, console)
+    if reruns:
+        for title in (UNCHANGED, CHANGED):
+            changed = folder if title == UNCHANGED else _with_one_change(folder, work / "changed")
+            read_through(changed)
+            usages = {stage: [run_stage(OURS, stage, changed, reference)] for stage in STAGES}
+            results[title] = Result(title, usages)
+            console.print(f"{title}: {results[title].wall():.1f} s")
+    return extent, list(results.values())
+
+
+def table(results: Sequence[Result]) -> list[list[str]]:
+    """The results as rows of text, a header first.
+
+    Examples
+    --------
+    >>> usage = Usage(wall=2.0, cpu=4.0, memory=10**9, processes=3)
+    >>> result = Result("ours", {"prices": [usage], "features": [usage]}, bytes=10**9)
+    >>> table([result])[1]
+    ['ours', '2.0', '2.0', '4.0', '8.0', '1.00', '1.00', '1.00', '1.00', '1.00', '1.00', 'reference']
+    """
+    ours = next(result for result in results if result.name == OURS)
+    lines = [list(HEADER)]
+    for result in results:
+        verdicts = [f"{stage}: {found}" for stage, found in result.agreements.items() if str(found) != str(_PERFECT)]
+        verdict = "; ".join(verdicts) or (str(_PERFECT) if result.agreements else "reference" if result is ours else "")
+        lines.append(
+            [
+                result.name,
+                *(f"{result.wall(stage):.1f}" for stage in STAGES),
+                f"{result.wall():.1f}",
+                f"{result.cpu():.1f}",
+                f"{result.memory / 1e9:.2f}",
+                f"{result.bytes / 1e9:.2f}" if result.bytes else "",
+                *(f"{ours.wall(stage) / result.wall(stage):.2f}" for stage in STAGES),
+                f"{ours.wall() / result.wall():.2f}",
+                f"{ours.memory / result.memory:.2f}",
+                verdict,
+            ]
+        )
+    return lines
+
+
+_PERFECT = Agreement(rows=0, missing=0, extra=0, missing_symbols=(), is_sorted=True)
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a Markdown table, the first row its header."""
+    head, *rest = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    rules = ["---", *["---:"] * (len(head) - 2), "---"]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rules, *rest))
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on: cores, memory, load before the run, and versions."""
+    packages = ("numpy", "pyarrow", "bottleneck", "pyspark", "polars", "duckdb")
+    return {
+        "cores": available_cores(),
+        "memory": psutil.virtual_memory().total,
+        "load": [round(load, 2) for load in psutil.getloadavg()],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def print_table(console: Console, title: str, lines: Sequence[Sequence[str]]) -> None:
+    """Show rows of text as a table in the terminal."""
+    shown = Table(title=title)
+    for place, name in enumerate(lines[0]):
+        shown.add_column(name, justify="left" if place in (0, len(lines[0]) - 1) else "right")
+    for line in lines[1:]:
+        shown.add_row(*line)
+    console.print(shown)
+
+
+def _checked(result: Result, reference: Path, out: Path, extent: Extent, console: Console) -> Result:
+    size = sum(path.stat().st_size for stage in STAGES for path in (out / stage).glob("*.parquet"))
+    if result.name == OURS:
+        kept, set_aside = _rows(out / "prices"), _rows(out / "quarantine")
+        if kept + set_aside != extent.rows:
+            raise AssertionError(
+                f"ours: {kept:,} rows kept and {set_aside:,} set aside of {extent.rows:,} in the archive"
+            )
+        console.print(
+            f"ours: {kept:,} rows kept and {set_aside:,} set aside: all {extent.rows:,} rows of {extent.files:,} files"
+        )
+        return Result(OURS, result.usages, size)
+    with console.status(f"comparing {result.name} with ours"):
+        found = {
+            "prices": agreement.compare(reference / "prices", out / "prices", agreement.PRICES),
+            "features": agreement.compare(reference / "features", out / "features", agreement.FEATURES),
+        }
+    for stage, comparison in found.items():
+        console.print(f"{result.name}, {stage}: {comparison}")
+    return Result(result.name, result.usages, size, found)
+
+
+def _rows(folder: Path) -> int:
+    files = [str(path) for path in folder.glob("*.parquet") if not path.name.startswith("_")]
+    return int(pyarrow.dataset.dataset(files, format="parquet").count_rows()) if files else 0
+
+
+def _with_one_change(folder: Path, to: Path) -> Path:
+    """The same archive by links, but for one file, which loses its last row."""
+    shutil.rmtree(to, ignore_errors=True)
+    for path in sorted(folder.rglob("*.csv")):
+        link = to / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+    victim = max(to.glob("stocks/*.csv"))
+    content = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(content[: content.rstrip(b"\n").rfind(b"\n") + 1])
+    return to
+
+
+def main() -> int:
+    """The command line; 1 when a contestant's values differ from ours."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__.splitlines()[0])
+    parser.add_argument("--archive", type=Path, help="a folder in Kaggle's layout; without it, a synthetic one is made")
+    parser.add_argument(
+        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the synthetic one (default: 1/20)"
+    )
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="beside ours")
+    parser.add_argument("--rounds", type=int, default=1, help="the table shows the median of so many (default: 1)")
+    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
+    arguments = parser.parse_args()
+    console = Console()
+    about = machine()
+    with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+        work = Path(name)
+        folder = arguments.archive
+        if folder is None:
+            folder = work / "archive"
+            archive.write(folder, arguments.fraction, quiet=not console.is_terminal)
+        extent, results = run(folder, arguments.only, arguments.rounds, console, work)
+    title = f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV; {about['cores']} cores"
+    lines = table(results)
+    print_table(console, title, lines)
+    if arguments.to:
+        text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
+        write_atomically(arguments.to.with_suffix(".md"), text)
+        found = {"machine": about, "archive": asdict(extent), "results": [asdict(result) for result in results]}
+        write_atomically(arguments.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+    wrong = [result.name for result in results for found in result.agreements.values() if not found.same or found.extra]
+    if wrong:
+        console.print(f"values differ from ours: {', '.join(sorted(set(wrong)))}", style="bold red")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The synthetic archive is what it says and the same everywhere; the accounting counts; all contestants agree."""
+
+from __future__ import annotations
+
+import doctest
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from benchmarks import accounting, agreement, archive, growth, pipeline
+
+SMALL = Fraction(1, 250)
+
+
+def needs(tool: str, there: bool) -> None:
+    """Skip the test without the tool, except where every tool has to be there."""
+    if not there and os.environ.get("CI") != "true":
+        pytest.skip(f"{tool} is missing")
+    assert there, f"{tool} is missing"
+
+
+@pytest.fixture(scope="module")
+def small_archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive") / "small"
+    archive.write(folder, SMALL, workers=1, quiet=True)
+    return folder
+
+
+@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline])
+def test_examples(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+# The archive
+
+
+def test_archive_has_kaggles_shape():
+    listed = archive.securities(Fraction(1))
+    stocks = [security for security in listed if security.folder == "stocks"]
+    assert (len(stocks), len(listed) - len(stocks)) == (5884, 2165)
+    assert sum(security.rows for security in listed) == 28_150_000
+    assert sum(security.null_rows for security in listed) == 683
+    assert len({security.symbol for security in listed}) == 8049
+    assert {security.file_name for security in listed} >= {"stocks/AGM-A.csv", "stocks/_PRN.csv", "stocks/LGF.B.csv"}
+    assert 10 < sum(security.name is None for security in listed) < 100
+
+
+def test_a_fraction_is_a_part_of_the_whole_and_has_its_mix():
+    whole = archive.securities(Fraction(1))
+    tenth = archive.securities(Fraction(1, 10))
+    assert set(tenth) < set(whole)
+    assert sum(security.rows for security in tenth) == pytest.approx(2_815_000, rel=0.03)
+    assert sum(security.null_rows for security in tenth) == pytest.approx(68, rel=0.1)
+
+
+def test_a_multiple_repeats_the_shape_with_other_symbols():
+    listed = archive.securities(Fraction(5, 2))
+    assert len({security.symbol for security in listed}) == len(listed) == 8049 * 2 + 2942 + 1082
+    assert len({security.file_name for security in listed}) == len(listed)
+    first, again = listed[20], listed[8049 + 20]
+    assert first.rows == again.rows
+    assert archive.content(first) != archive.content(again)
+
+
+def test_a_fraction_must_be_positive():
+    with pytest.raises(ValueError, match="fraction is 0; a number above 0"):
+        archive.securities(Fraction(0))
+
+
+def test_bytes_are_the_same_on_every_machine():
+    listed = archive.securities(Fraction(1))
+    digest = hashlib.sha256()
+    for security in [*listed[:12], *listed[-3:]]:
+        digest.update(archive.content(security))
+    digest.update(archive.metadata(listed))
+    assert digest.hexdigest() == "2ae9a217c0c9f7bc1f46b40194a63d8b47a605a35828629572f3b52114a1e9f6"
+
+
+def test_files_are_as_pandas_writes_them(small_archive):
+    with_nulls = 0
+    for path in small_archive.glob("*/*.csv"):
+        content = path.read_bytes()
+        frame = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+        assert frame.to_csv(index=False, lineterminator="\n").encode() == content, path.name
+        nulls = frame["Close"].isna()
+        assert (frame["Volume"].dtype == np.float64) == bool(nulls.any())
+        assert frame.loc[nulls].drop(columns="Date").isna().all(axis=None)
+        assert frame["Date"].is_monotonic_increasing and frame["Date"].is_unique
+        with_nulls += bool(nulls.any())
+    assert with_nulls >= 1
+
+
+def test_values_are_plausible(small_archive):
+    tables = [pyarrow.csv.read_csv(path).to_pandas().dropna() for path in sorted(small_archive.glob("*/*.csv"))]
+    frame = pd.concat(tables)
+    prices = frame[["Open", "High", "Low", "Close", "Adj Close"]]
+    assert (prices.astype(np.float32).astype(np.float64) == prices).all(axis=None), "float32 values, printed as float64"
+    assert (frame["High"] >= frame["Low"]).all() and (frame["Adj Close"] > 0).all()
+    volume = frame["Volume"]
+    assert 0.02 < (volume == 0).mean() < 0.12
+    assert volume.max() > 100 * volume.median()
+
+
+def test_metadata_name_all_but_a_few_symbols():
+    listed = archive.securities(Fraction(1, 50))
+    frame = pd.read_csv(io.BytesIO(archive.metadata(listed)), keep_default_na=False)
+    named = {security.symbol: security for security in listed if security.name is not None}
+    assert frame["Symbol"].tolist() == sorted(named)
+    assert 0 < len(listed) - len(named) < 10
+    row = frame.set_index("Symbol").loc["AGM$A"]
+    assert (row["NASDAQ Symbol"], row["ETF"]) == ("AGM-A", "N")
+    assert frame["Security Name"].str.contains(",").any()
+
+
+def test_a_zip_holds_the_same_files(small_archive, tmp_path):
+    archive.write(tmp_path / "small.zip", SMALL, workers=1, quiet=True)
+    with zipfile.ZipFile(tmp_path / "small.zip") as packed:
+        inside = {name: packed.read(name) for name in packed.namelist()}
+    outside = {
+        path.relative_to(small_archive).as_posix(): path.read_bytes()
+        for path in small_archive.rglob("*")
+        if path.is_file()
+    }
+    assert inside == outside
+
+
+def test_an_archive_is_not_written_over(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError, match="exists already; remove it"):
+        archive.write(tmp_path / "there", SMALL, quiet=True)
+
+
+# The accounting
+
+
+def test_accounting_adds_up_all_processes():
+    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); {burn}"
+    usage = accounting.measure([sys.executable, "-c", child.replace("; import", "\nimport")])
+    assert usage.cpu >= 1.0
+    assert usage.processes == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux alone")
+def test_accounting_counts_a_process_that_outlives_its_parent():
+    burn = "import time\nheld = bytearray(150_000_000)\nwhile time.process_time() < 0.5: pass\n"
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
+    usage = accounting.measure([sys.executable, "-c", parent])
+    assert usage.cpu >= 0.5
+    assert usage.memory >= 150_000_000
+
+
+def test_accounting_adds_up_memory():
+    child = "held = bytearray(100_000_000); print(flush=True); input()"
+    parent = f"""
+import subprocess, sys, time
+held = bytearray(100_000_000)
+other = subprocess.Popen([sys.executable, "-c", {child!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+other.stdout.readline()
+time.sleep(3)
+other.communicate(b"\\n")
+"""
+    usage = accounting.measure([sys.executable, "-c", parent])
+    assert 200_000_000 <= usage.memory < 400_000_000
+
+
+def test_accounting_shows_what_a_failing_command_said():
+    with pytest.raises(accounting.CommandError, match=r"exit code 3(.|\n)*it broke"):
+        accounting.measure([sys.executable, "-c", "import sys; print('it broke'); sys.exit(3)"])
+
+
+# The comparison
+
+
+@pytest.fixture
+def features():
+    return pa.table(
+        {
+            "Symbol": ["A", "A", "B"],
+            "Security Name": ["Aa", "Aa", None],
+            "Date": pa.array([-5, 1, 1], pa.int32()).cast(pa.date32()),
+            **{name: [0.1, 0.2, 0.3] for name in ("Open", "High", "Low", "Close", "Adj Close")},
+            "Volume": pa.array([1, 2, 2**60], pa.int64()),
+            "vol_moving_avg": [None, 1.5, None],
+            "adj_close_rolling_med": [None, 0.15, None],
+        }
+    )
+
+
+def compared(tmp_path: Path, reference: pa.Table, other: pa.Table) -> agreement.Agreement:
+    for name, table in (("reference", reference), ("other", other)):
+        (tmp_path / name).mkdir()
+        pq.write_table(table, tmp_path / name / "part-0.parquet")
+    return agreement.compare(tmp_path / "reference", tmp_path / "other", agreement.FEATURES)
+
+
+def changed(table: pa.Table, name: str, values: list) -> pa.Table:
+    place = table.column_names.index(name)
+    return table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+
+
+def test_equal_datasets_agree(tmp_path, features):
+    found = compared(tmp_path, features, features)
+    assert found.complete and found.same
+    assert str(found) == "every value equal to the bit"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Open", [np.nextafter(0.1, 1), 0.2, 0.3]),
+        ("Volume", [1, 2, 2**60 + 1]),
+        ("Security Name", ["Aa", "Aa", ""]),
+        ("adj_close_rolling_med", [None, 0.15, float("nan")]),
+        ("adj_close_rolling_med", [0.1, 0.15, None]),
+        ("vol_moving_avg", [None, 1.5000001, None]),
+    ],
+)
+def test_one_other_value_is_found(tmp_path, features, name, values):
+    found = compared(tmp_path, features, changed(features, name, values))
+    assert found.complete and not found.same
+    assert list(found.differences) == [name]
+    assert found.differences[name].beyond == 1
+
+
+def test_a_mean_may_be_an_ulp_beside(tmp_path, features):
+    found = compared(tmp_path, features, changed(features, "vol_moving_avg", [None, np.nextafter(1.5, 2), None]))
+    assert found.same
+    assert found.differences["vol_moving_avg"].rows == 1
+
+
+def test_missing_extra_and_unsorted_rows_are_counted(tmp_path, features):
+    other = pa.concat_tables([changed(features, "Symbol", ["C", "A", "A"]).slice(0, 1), features.slice(1, 1)])
+    found = compared(tmp_path, features, other)
+    assert (found.missing, found.extra, found.missing_symbols, found.is_sorted) == (2, 1, ("B",), False)
+    assert found.same, "the one row that both have is the same"
+    assert "2 rows missing (all of B); 1 rows too many; not sorted" in str(found)
+
+
+# The contestants
+
+
+def contest(small_archive: Path, tmp_path: Path, *names: str) -> dict[str, pipeline.Result]:
+    console = Console(file=io.StringIO())
+    _, results = pipeline.run(small_archive, names, 1, console, tmp_path, reruns=False)
+    return {result.name: result for result in results}
+
+
+@pytest.mark.parametrize(("name", "package"), [("Polars", "polars"), ("DuckDB", "duckdb")])
+def test_peers_agree_on_every_value(small_archive, tmp_path, name, package):
+    needs(package, importlib.util.find_spec(package) is not None)
+    result = contest(small_archive, tmp_path, name)[name]
+    for found in result.agreements.values():
+        assert found.complete and found.same, str(found)
+
+
+def test_spark_agrees_on_every_value_it_reads(small_archive, tmp_path):
+    needs("java", shutil.which("java") is not None)
+    result = contest(small_archive, tmp_path, "PySpark")["PySpark"]
+    for found in result.agreements.values():
+        assert found.same and not found.extra, str(found)
+        assert found.missing_symbols == ("PRN",), "Spark takes _PRN.csv for a hidden file"
+
+
+def test_the_pipeline_writes_its_table(small_archive, tmp_path, monkeypatch, capsys):
+    needs("polars", importlib.util.find_spec("polars") is not None)
+    monkeypatch.setattr(
+        sys, "argv", ["pipeline", "--archive", str(small_archive), "--only", "Polars", "--to", str(tmp_path / "found")]
+    )
+    assert pipeline.main() == 0
+    text = (tmp_path / "found.md").read_text()
+    assert "every value equal to the bit" in text and pipeline.UNCHANGED in text and pipeline.CHANGED in text
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [result["name"] for result in found["results"]] == ["ours", "Polars", pipeline.UNCHANGED, pipeline.CHANGED]
+    assert str(tmp_path) not in text + json.dumps(found)
