@@ -291,15 +291,13 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     volume = numbers.pop()
     if volume < 0:
         return f"negative volume: {_shortened(fields[6], 40)!r}"
-    exact = int(volume) if volume < _EXACT and volume.is_integer() else _whole(fields[6])
-    if exact is None:
-        return (
-            f"fractional volume: {_shortened(fields[6], 40)!r}"
-            if volume < _EXACT
-            else f"volume too large: {fields[6][:40]!r}"
-        )
+    exact = Decimal(volume) if volume < _EXACT else Decimal(fields[6])
+    if exact >= 2**63:
+        return f"volume too large: {_shortened(fields[6], 40)!r}"
+    if exact != exact.to_integral_value():
+        return f"fractional volume: {_shortened(fields[6], 40)!r}"
     opening, high, low, close, adjusted = numbers
-    return date, opening, high, low, close, adjusted, exact
+    return date, opening, high, low, close, adjusted, int(exact)
 
 
 _ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in COLUMNS])
@@ -532,13 +530,6 @@ def _count(file_of_row: npt.NDArray[np.int32], files: int) -> npt.NDArray[np.int
 
 def _count_rows(block: memoryview) -> int:
     return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")))
-
-
-def _whole(text: str) -> int | None:
-    number = Decimal(text)
-    if number != number.to_integral_value() or number >= 2**63:
-        return None
-    return int(number)
 
 
 def _text(line: bytes) -> str:
