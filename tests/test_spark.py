@@ -91,8 +91,14 @@ def digests(study: paths.StudyPaths) -> dict[str, str]:
     }
 
 
-def java_processes() -> list[psutil.Process]:
-    return [process for process in psutil.Process().children(recursive=True) if process.name() == "java"]
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail the test when a process that it started still runs, but for the cluster."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    # Python's own, which lives as long as the process.
+    assert [process for process in left if "resource_tracker" not in " ".join(process.cmdline())] == []
 
 
 @dataclass
@@ -165,12 +171,12 @@ def kill(process: psutil.Process) -> None:
         psutil.wait_procs(doomed)
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_same_bytes_from_one_process_two_and_spark(java: Path, raw: archive.Archive) -> None:
     expected = compute(raw, "one", Engine("local", workers=1))
     assert len([name for name in expected if name.startswith("prices/part-")]) >= 7
     assert compute(raw, "two", Engine("local", workers=2)) == expected
     assert compute(raw, "spark", Engine("spark", spark_master="local[2]")) == expected
-    assert java_processes() == []
 
 
 def test_same_bytes_from_a_cluster(cluster: Cluster, raw: archive.Archive) -> None:
@@ -209,11 +215,11 @@ def test_same_bytes_from_a_cluster_that_loses_a_worker(
     assert digests(study) == {name: sha256 for name, sha256 in expected.items() if not name.startswith("features/")}
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_what_a_task_raises_is_raised(java: Path) -> None:
     with pytest.raises(ValueError, match=r"invalid literal for int\(\) with base 10: 'ten'") as raised:
         list(spark.map_tasks("local[1]", int, ["1", "ten", "2"]))
     assert "On Spark's worker" in raised.value.__notes__[0]
-    assert java_processes() == []
 
 
 def test_a_dead_worker_process_is_an_engine_error(java: Path) -> None:
@@ -221,11 +227,11 @@ def test_a_dead_worker_process_is_an_engine_error(java: Path) -> None:
         list(spark.map_tasks("local[1]", os._exit, [1]))
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_results_not_wanted_any_more_end_spark(java: Path) -> None:
     results = spark.map_tasks("local[1]", time.sleep, [0, 3600])
     assert next(results) == (0, None)
     results.close()  # type: ignore[attr-defined]
-    assert java_processes() == []
 
 
 def test_no_task_needs_no_java(monkeypatch: pytest.MonkeyPatch) -> None:
