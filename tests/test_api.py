@@ -72,7 +72,9 @@ def test_takes_every_way_to_write_a_decimal(ask, predictor, volume):
 
 
 def test_takes_floats_and_a_negative_price(ask, predictor):
-    assert ask("/predict?vol_moving_avg=12345.678&adj_close_rolling_med=-0.5").json() == predictor.predict(12345.678, -0.5)
+    assert ask("/predict?vol_moving_avg=12345.678&adj_close_rolling_med=-0.5").json() == predictor.predict(
+        12345.678, -0.5
+    )
 
 
 def test_gives_details(ask, predictor):
@@ -88,7 +90,23 @@ def test_gives_details(ask, predictor):
     assert ask("/predict?vol_moving_avg=1&adj_close_rolling_med=25&detail=1").json()["in_training_range"] is False
 
 
-WRONG = ["", "NaN", "nan", "inf", "-inf", "Infinity", "1e309", "-1", "-1e-9", "1e16", "abc", "1_000", "1,000", "0x10", "true"]
+WRONG = [
+    "",
+    "NaN",
+    "nan",
+    "inf",
+    "-inf",
+    "Infinity",
+    "1e309",
+    "-1",
+    "-1e-9",
+    "1e16",
+    "abc",
+    "1_000",
+    "1,000",
+    "0x10",
+    "true",
+]
 WRONG += ["１２", "1%00", "12 345", "%F0", "1" * 10_240, "0" * 10_240 + "1", "--1", "1e", "."]
 
 
@@ -198,7 +216,12 @@ def test_is_closed_without_the_token(study):
     ask = Client(Service("sample", Access("correct horse")))
     paths = ["/", f"/predict?{GOOD}", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/nowhere"]
     for path in paths:
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic correct horse"}, {"cookie": "a=b"}):
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": "Basic correct horse"},
+            {"cookie": "a=b"},
+        ):
             answer = ask(path, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
     assert ask("/predict", "POST", json=[[1, 2]]).status_code == 401
@@ -281,7 +304,10 @@ def test_answers_of_many_at_once_are_the_model_s(server):
     def part(start):
         with httpx.Client(base_url=url) as client:
             for place in range(start, len(volumes), 8):
-                query = {"vol_moving_avg": repr(float(volumes[place])), "adj_close_rolling_med": repr(float(prices[place]))}
+                query = {
+                    "vol_moving_avg": repr(float(volumes[place])),
+                    "adj_close_rolling_med": repr(float(prices[place])),
+                }
                 answers[place] = client.get("/predict", params=query).json()
 
     threads = [threading.Thread(target=part, args=(start,)) for start in range(8)]
