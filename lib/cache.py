@@ -29,7 +29,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
 }
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "01_ingest": ("prices", "quarantine", "files"),
-    "02_features": ("features",),
+    "02_features": ("features", "symbols"),
     "03_train": ("model",),
     "04_evaluate": ("metrics",),
 }

@@ -105,7 +105,7 @@ class StudyPaths:
     @property
     def symbols(self) -> Path:
         """Each symbol's recent days: what the dashboard fills its form with."""
-        return self.model / "symbols.npz"
+        return self.folder / "symbols.npz"
 
     @property
     def model_card(self) -> Path:
