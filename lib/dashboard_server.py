@@ -290,7 +290,6 @@ class DashboardServer(Voila):
             VoilaKernelWebsocketHandler: Channel,
             VoilaShutdownKernelHandler: EndSession,
             KernelHandler: KernelHandler,
-            TemplateStaticFileHandler: TemplateStaticFileHandler,
             MultiStaticFileHandler: MultiStaticFileHandler,
         }
         mended = []
@@ -308,6 +307,8 @@ class DashboardServer(Voila):
         }
         folder = {"path": str(paths.StudyPaths(self.study).folder)}
         manager = {"manager": self.kernel_manager}
+        # Voilà's own pattern takes any path, and some of them end in a 500.
+        style = (r"/voila/templates/(lab/static/[\w-]+\.\w+)", TemplateStaticFileHandler)
         return [
             (r"/reports", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
             (r"/reports/", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
@@ -316,6 +317,7 @@ class DashboardServer(Voila):
             (rf"/voila/static/{voila_version}/(.*)", FrontEnd, {"paths": self.static_paths}),
             (r"/session/([\w-]+)", Session, manager),
             (r"/health", Health, manager),
+            style,
             *mended,
         ]
 
