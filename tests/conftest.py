@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from filelock import FileLock
+from raw_archives import write_archive
 
 from lib import paths
 
@@ -17,6 +18,28 @@ def outputs(tmp_path, monkeypatch):
     """An empty folder in the place of outputs/."""
     monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def make_archive(tmp_path):
+    """Write a small raw archive: `raw_archives.write_archive`, into ``tmp_path / name``."""
+
+    def make(files, metadata=None, name="archive", base=""):
+        return write_archive(tmp_path / name, files, metadata, base)
+
+    return make
+
+
+@pytest.fixture
+def lacking():
+    """Skip a test for the lack of a tool; fail it in continuous integration, which has them all."""
+
+    def lack(reason):
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return lack
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,289 @@
+"""An archive is found and listed, or the error says what is missing and where to get it."""
+
+from __future__ import annotations
+
+import os
+import random
+import zipfile
+
+import kagglehub
+import pytest
+from raw_archives import HEADER, metadata_csv, price_csv
+
+from lib import archive, paths
+from lib.archive import ArchiveError
+
+STUDY = paths.StudyPaths("s")
+ROWS = 3
+
+
+def names(found: archive.Archive) -> dict[str, str | None]:
+    return {file.name: file.security_name for file in found.files}
+
+
+@pytest.fixture(params=["archive", "archive.zip"], ids=["folder", "zip"])
+def location(request):
+    """The name of an archive, as a folder and as a zip."""
+    return request.param
+
+
+def test_an_archive_lists_its_files_by_symbol(make_archive, location):
+    place = make_archive({"stocks/B.csv": ROWS, "etfs/C.csv": ROWS, "stocks/A.csv": ROWS}, name=location)
+    found = archive.open_archive(str(place), STUDY)
+    assert names(found) == {"stocks/A.csv": "A Inc.", "stocks/B.csv": "B Inc.", "etfs/C.csv": "C Inc."}
+    assert [file.symbol for file in found.files] == ["A", "B", "C"]
+    assert [file.size for file in found.files] == [len(price_csv(symbol, ROWS)) for symbol in "ABC"]
+    assert (found.base, found.ignored, found.metadata_symbols, found.metadata_without_file) == ("", (), 3, ())
+    with found.reader() as read:
+        assert read(found.files[0]) == price_csv("A", ROWS).encode()
+
+
+def test_a_relative_path_starts_at_the_repository(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS})
+    relative = os.path.relpath(place, paths.ROOT)
+    assert names(archive.open_archive(relative, STUDY)) == {"stocks/A.csv": "A Inc."}
+
+
+def test_the_pipeline_says_where_a_bare_name_is(make_archive, monkeypatch):
+    monkeypatch.setenv("STUDY_ARCHIVE", str(make_archive({"stocks/A.csv": ROWS})))
+    assert names(archive.open_archive("my-archive", STUDY)) == {"stocks/A.csv": "A Inc."}
+
+
+def test_no_archive_folder(tmp_path):
+    with pytest.raises(ArchiveError, match=r"nowhere: no such folder or .zip; archive.source is sample, kaggle, or"):
+        archive.open_archive(str(tmp_path / "nowhere"), STUDY)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(ArchiveError, match=r"no price files found; expected stocks/\*.csv and etfs/\*.csv"):
+        archive.open_archive(str(tmp_path), STUDY)
+
+
+def test_an_empty_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+        pass
+    with pytest.raises(ArchiveError, match="no price files found"):
+        archive.open_archive(str(tmp_path / "a.zip"), STUDY)
+
+
+def test_no_metadata(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS})
+    (place / "symbols_valid_meta.csv").unlink()
+    with pytest.raises(ArchiveError, match=r"symbols_valid_meta.csv is missing.*its columns: Symbol, Security Name"):
+        archive.open_archive(str(place), STUDY)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("Symbol,Name\nA,A Inc.\n", "line 1: column Security Name missing; found: Symbol, Name"),
+        ("", "line 1: column Security Name and Symbol missing; found: nothing"),
+        (b"Symbol,Security Name\nA,Caf\xe9\n", "line 2: not UTF-8 text; save it as UTF-8"),
+        ('Symbol,Security Name\nA,"' + "x" * 200_000, "not CSV .*; is a quote never closed"),
+    ],
+    ids=["column", "empty", "encoding", "quote"],
+)
+def test_metadata_that_cannot_be_read(make_archive, location, metadata, message):
+    place = make_archive({"stocks/A.csv": ROWS}, metadata, name=location)
+    with pytest.raises(ArchiveError, match=f"symbols_valid_meta.csv, {message}" if "line" in message else message):
+        archive.open_archive(str(place), STUDY)
+
+
+def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_archive):
+    metadata = metadata_csv(
+        [
+            ("AGM$A", "Preferred Stock", "AGM-A"),
+            ("LGF.B", "Lions Gate", "LGF.B"),
+            ("PRN", "Invesco", "PRN"),
+            ("X", "Of another X", "Y"),
+            ("Z", "Of X", "X"),
+            ("W", "Only in Symbol", ""),
+            ("V", "", "V"),
+        ]
+    )
+    files = ["AGM-A", "LGF.B", "_PRN", "X", "W", "V"]
+    found = archive.open_archive(str(make_archive({f"stocks/{file}.csv": ROWS for file in files}, metadata)), STUDY)
+    assert {file.symbol: file.security_name for file in found.files} == {
+        "AGM-A": "Preferred Stock",
+        "LGF.B": "Lions Gate",
+        "PRN": "Invesco",  # the "_" only guards a name that Windows reserves
+        "X": "Of X",
+        "W": "Only in Symbol",
+        "V": None,
+    }
+    assert found.symbols_without_metadata == ["V"]
+    assert found.metadata_without_file == ()
+
+
+def test_metadata_without_nasdaq_symbols(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS}, "\ufeffSecurity Name,Symbol\nA Inc.,A\n\nB Inc.,B\n,\n")
+    found = archive.open_archive(str(place), STUDY)
+    assert names(found) == {"stocks/A.csv": "A Inc."}
+    assert (found.metadata_symbols, found.metadata_without_file) == (2, ("B",))
+
+
+@pytest.mark.parametrize("symbol", ["NAN", "TRUE", "ON", "NULL", "NA", "1E5", "INF", "007"])
+def test_a_symbol_is_text_whatever_it_looks_like(make_archive, symbol):
+    metadata = metadata_csv([(symbol, "Some name", symbol), ("NONE", "Other", "NONE")])
+    found = archive.open_archive(str(make_archive({f"stocks/{symbol}.csv": ROWS}, metadata)), STUDY)
+    assert [(file.symbol, file.security_name) for file in found.files] == [(symbol, "Some name")]
+    assert found.metadata_without_file == ("NONE",)
+
+
+def test_symbols_without_metadata_and_metadata_without_file(make_archive):
+    place = make_archive(
+        {"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, metadata_csv([("A", "A", "A"), ("C$D", "C", "C-D")])
+    )
+    found = archive.open_archive(str(place), STUDY)
+    assert found.symbols_without_metadata == ["B"]
+    assert found.metadata_without_file == ("C$D",)
+
+
+def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
+    files = {
+        "stocks/A.csv": ROWS,
+        "etfs/B.CSV": ROWS,
+        "stocks/._A.csv": b"\x00",
+        "stocks/notes.txt": "hello",
+        "stocks/more/C.csv": ROWS,
+        "copy/stocks/A.csv": ROWS,
+    }
+    place = make_archive(files, name="a.zip", base="stock-market-dataset/")
+    with zipfile.ZipFile(place, "a") as more:
+        more.writestr("__MACOSX/stock-market-dataset/stocks/._A.csv", b"\x00")
+        more.writestr("__MACOSX/stocks/A.csv", b"\x00")
+        more.mkdir("stock-market-dataset/empty")
+    found = archive.open_archive(str(place), STUDY)
+    assert found.base == "stock-market-dataset/"
+    assert list(names(found)) == ["stocks/A.csv", "etfs/B.CSV"]
+    assert set(found.ignored) == {
+        "__MACOSX/stock-market-dataset/stocks/._A.csv",
+        "__MACOSX/stocks/A.csv",
+        *(f"stock-market-dataset/{name}" for name in list(files)[2:]),
+    }
+    with found.reader() as read:
+        assert read(found.files[1]) == price_csv("B", ROWS).encode()
+
+
+def test_the_same_symbol_among_stocks_and_etfs(make_archive):
+    found = archive.open_archive(str(make_archive({"stocks/A.csv": ROWS, "etfs/A.csv": ROWS})), STUDY)
+    assert [(file.symbol, file.name) for file in found.files] == [("A", "etfs/A.csv"), ("A", "stocks/A.csv")]
+
+
+def test_a_file_name_that_is_not_utf8(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS})
+    try:
+        (place / os.fsdecode(b"stocks/caf\xe9.csv")).write_text(HEADER)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ArchiveError, match=r"the file name 'stocks/caf.udce9.csv' is not UTF-8 text; rename the file"):
+        archive.open_archive(str(place), STUDY)
+
+
+def test_a_file_that_is_no_zip(tmp_path):
+    (tmp_path / "a.zip").write_text(price_csv("A", ROWS))
+    with pytest.raises(ArchiveError, match=r"a.zip: not a readable .zip .*; download it again, or name a folder"):
+        archive.open_archive(str(tmp_path / "a.zip"), STUDY)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w", method) as whole:
+        whole.writestr("symbols_valid_meta.csv", metadata_csv([("A", "Ä", "A")]))
+        for symbol in "ABé":
+            whole.writestr(f"stocks/{symbol}.csv", price_csv(symbol, 10))
+    content, chance, seen = place.read_bytes(), random.Random(1), set()
+    for turn in range(500):
+        damaged = bytearray(content)
+        # Most of what can break is in the directory, at the end.
+        at = chance.randrange(len(damaged)) if turn % 2 else len(damaged) - chance.randrange(1, 350)
+        if turn % 5 == 0:
+            del damaged[at:]
+        else:
+            damaged[at] ^= 1 << chance.randrange(8)
+        place.write_bytes(damaged)
+        try:
+            found = archive.list_archive(place)
+        except ArchiveError as error:
+            assert "a.zip" in str(error)
+            seen.add("no archive")
+            continue
+        with found.reader() as read:
+            for file in found.files:
+                try:
+                    assert read(file).decode().startswith(HEADER) or method == zipfile.ZIP_STORED
+                    seen.add("good member")
+                except OSError as error:
+                    assert "zip member cannot be read" in str(error)
+                    seen.add("bad member")
+    assert seen == {"no archive", "good member", "bad member"}
+
+
+def test_the_sample_is_laid_out_as_kaggle_has_it(outputs):
+    found = archive.open_archive("sample", STUDY)
+    assert [file.symbol for file in found.files] == ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
+    assert found.symbols_without_metadata == []
+    assert (STUDY.archive / "etfs").is_dir()
+    path = STUDY.archive / "stocks" / "FB.csv"
+    content = path.read_bytes()
+    assert content.decode().startswith(HEADER + "\n2012-05-18,42.05,")
+    # A second run mends what was changed, and touches nothing else.
+    path.write_bytes(content[:100])
+    other = (STUDY.archive / "stocks" / "IBM.csv").stat()
+    archive.open_archive("sample", STUDY)
+    assert path.read_bytes() == content
+    assert (STUDY.archive / "stocks" / "IBM.csv").stat() == other
+
+
+def test_kaggles_archive_is_downloaded(make_archive, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    place = make_archive({"stocks/A.csv": ROWS})
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(place) if "stock-market" in name else None)
+    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
+
+
+def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
+    def fail(name):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(kagglehub, "dataset_download", fail)
+    with pytest.raises(ArchiveError) as caught:
+        archive.open_archive("kaggle", STUDY)
+    for part in (
+        "cannot be downloaded (ConnectionError: no route to host)",
+        "open kaggle.com/datasets/jacksoncrow/stock-market-dataset, press Download",
+        "put the zip at data/stock-market-dataset.zip",
+    ):
+        assert part in str(caught.value)
+
+
+def test_an_archive_downloaded_by_hand_is_used(make_archive, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: pytest.fail("it was downloaded"))
+    make_archive({"stocks/A.csv": ROWS}, name="stock-market-dataset.zip")
+    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
+
+
+def test_the_fingerprint_changes_with_any_byte(make_archive, location):
+    files = {"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}
+    first = archive.fingerprint(archive.list_archive(make_archive(files, name=f"1-{location}")))
+    seen = {first}
+    for number, (changed, metadata) in enumerate(
+        [
+            ({"stocks/A.csv": price_csv("A", ROWS).replace("2000", "2001", 1)}, None),
+            ({"stocks/A.csv": ROWS + 1}, None),
+            ({"stocks/C.csv": ROWS}, None),
+            ({}, "Symbol,Security Name\n"),
+        ]
+    ):
+        place = make_archive({**files, **changed}, metadata, name=f"{number + 2}-{location}")
+        seen.add(archive.fingerprint(archive.list_archive(place)))
+    assert len(seen) == 5
+
+
+def test_the_fingerprint_of_a_folder_does_not_depend_on_where_it_is(make_archive):
+    places = [make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, name=name) for name in ("one", "two")]
+    one, two = (archive.fingerprint(archive.list_archive(place)) for place in places)
+    assert one == two

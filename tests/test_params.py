@@ -1,0 +1,176 @@
+"""A params file is checked whole, and its errors say where, what and what instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib import __main__ as command_line
+from lib import params, paths
+from lib.params import Params, ParamsError
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a params file with this text."""
+
+    def load(text, *overrides):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return params.load(path, overrides)
+
+    return load
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "features:\n", "features: null\n", "~", "archive: {}\n"])
+def test_what_is_not_said_has_its_default(load, text):
+    assert load(text) == Params()
+
+
+def test_values_are_read_by_the_type_of_their_key(load):
+    read = load(
+        "archive:\n  source: NO\nfeatures:\n  window: 20\n  min_periods: 1\ningest:\n  max_quarantined_share: 1e-3\n"
+        "train:\n  horizon: 1\n  model: forest\n"
+    )
+    assert read.archive.source == "NO"
+    assert (read.features.window, read.features.min_periods) == (20, 1)
+    assert read.ingest.max_quarantined_share == 0.001
+    assert (read.train.horizon, read.train.model) == (1, "forest")
+
+
+@pytest.mark.parametrize("ticker", ["ON", "TRUE", "NAN", "NULL", "1e5", "0123", "2020-01-02"])
+def test_text_stays_text(load, ticker):
+    assert load(f"archive:\n  source: {ticker}\n").archive.source == ticker
+
+
+@pytest.mark.parametrize("null", ["null", "~", "", "None"])
+def test_null_is_a_value_where_it_is_allowed(load, null):
+    assert load(f"features:\n  min_periods: {null}\n").features.min_periods is None
+    with pytest.raises(ParamsError, match=r"features.window is"):
+        load(f"features:\n  window: {null}\n")
+
+
+BAD = {
+    "misspelt key": ("features:\n  windw: 20\n", "line 2: unknown key 'features.windw'; did you mean 'window'?"),
+    "misspelt section": ("featurs:\n  window: 20\n", "line 1: unknown section 'featurs'; did you mean 'features'?"),
+    "unknown section": ("zzz:\n  a: 1\n", "line 1: unknown section 'zzz'; known: archive, compute, ingest, features"),
+    "key of another section": (
+        "train:\n  window: 20\n",
+        "line 2: unknown key 'train.window'; it belongs to 'features.wi",
+    ),
+    "quoted number": ('features:\n  window: "20"\n', "features.window is the string '20', where a number is expected"),
+    "word for a number": (
+        "features:\n  window: many\n",
+        "features.window is 'many'; allowed: a whole number, at least 1",
+    ),
+    "fraction": ("features:\n  window: 2.5\n", "features.window is '2.5'; allowed: a whole number"),
+    "window 0": ("features:\n  window: 0\n", "features.window is '0'; allowed: a whole number, at least 1"),
+    "negative window": ("features:\n  window: -3\n", "features.window is '-3'; allowed: a whole number, at least 1"),
+    "too large": ("features:\n  window: 99999999999999999999\n", "at most 10000"),
+    "true for a number": ("features:\n  window: true\n", "features.window is 'true'; allowed: a whole number"),
+    "nan": (
+        "ingest:\n  max_quarantined_share: .nan\n",
+        "max_quarantined_share is '.nan'; allowed: a number, at least 0",
+    ),
+    "nan by name": ("train:\n  test_share: nan\n", "train.test_share is 'nan'; allowed: a number, above 0, below 1"),
+    "infinite": ("train:\n  test_share: inf\n", "train.test_share is 'inf'; allowed: a number, above 0, below 1"),
+    "unknown choice": ("compute:\n  engine: sparc\n", "compute.engine is 'sparc'; allowed: `local` or `spark`"),
+    "number out of a choice": ("train:\n  horizon: 2\n", "train.horizon is '2'; allowed: `0` or `1`"),
+    "empty text": ("archive:\n  source: ''\n", "archive.source is ''; allowed: text"),
+    "min_periods above window": (
+        "features:\n  window: 20\n  min_periods: 25\n",
+        "min_periods is 25, more than window, 20",
+    ),
+    "duplicate key": ("features:\n  window: 20\n  window: 30\n", "line 3: features.window stands twice"),
+    "duplicate section": ("train:\n  seed: 1\ntrain:\n  seed: 2\n", "line 3: section 'train' stands twice"),
+    "list for a value": ("features:\n  window: [20]\n", "features.window is a list; one value is expected"),
+    "keys for a value": ("features:\n  window:\n    a: 1\n", "features.window is nested keys; one value is expected"),
+    "value for a section": ("features: 20\n", "found '20', where keys of features"),
+    "a list": ("- features\n", "found a list, where sections such as `features:`"),
+    "a word": ("features\n", "found 'features', where sections such as `features:`"),
+    "a list for a section": ("[features]: 20\n", "found a list as a key, where sections such as `features:`"),
+    "a mapping for a key": ("features:\n  {window: 1}: 20\n", "found nested keys as a key, where keys of features"),
+    "tab": ("features:\n\twindow: 20\n", "not YAML"),
+    "two documents": ("---\ntrain: {}\n---\ntrain: {}\n", "not YAML"),
+    "NUL": ("\x00", "not YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
+def test_an_error_names_the_file_and_what_is_wrong(load, text, message):
+    with pytest.raises(ParamsError) as caught:
+        load(text)
+    assert message in str(caught.value)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_every_bad_value_is_named_at_once(load):
+    with pytest.raises(ParamsError) as caught:
+        load("features:\n  window: 0\ntrain:\n  seed: -1\n")
+    assert [line.split(" is ")[0].split(", ")[1] for line in str(caught.value).splitlines()] == [
+        "line 2: features.window",
+        "line 4: train.seed",
+    ]
+
+
+def test_an_override_wins_over_the_file(load):
+    assert load("features:\n  window: 10\n", ("features.window", "20")).features.window == 20
+    assert load("", ("features.window", "20"), ("features.min_periods", "")).features.window == 20
+    assert load("", ("train.horizon", "1")).train.horizon == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("features.windw", "20", "-p features.windw: unknown key 'features.windw'; did you mean 'window'?"),
+        ("window", "20", "-p window: keys are written section.key; did you mean 'features.window'?"),
+        ("features", "20", "-p features: keys are written section.key"),
+        ("features.window.x", "20", "-p features.window.x: unknown key"),
+        ("train.window", "20", "it belongs to 'features.window'"),
+        ("features.window", "0", "-p features.window: features.window is '0'; allowed: a whole number, at least 1"),
+        ("features.window", "true", "-p features.window: features.window is 'true'"),
+        ("features.min_periods", "40", "min_periods is 40, more than window, 30"),
+        ("", "", "keys are written section.key"),
+    ],
+)
+def test_a_bad_override_is_named_as_it_was_typed(load, key, text, message):
+    with pytest.raises(ParamsError) as caught:
+        load("", (key, text))
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(ParamsError, match=r"no such params file; the studies in params/ are: .*sample"):
+        params.load(tmp_path / "mine.yaml")
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"archive:\n  source: caf\xe9\n")
+    with pytest.raises(ParamsError, match=r"mine.yaml: cannot be read as a UTF-8 text file"):
+        params.load(tmp_path / "mine.yaml")
+    with pytest.raises(ParamsError, match=r"cannot be read"):
+        params.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["-x.yaml", ".yaml", "a b.yaml", "é.yaml", "a'b.yaml"])
+def test_a_study_has_a_name_fit_for_a_folder(tmp_path, name):
+    with pytest.raises(ParamsError, match="rename the file"):
+        params.study_name(tmp_path / name)
+    assert params.study_name(tmp_path / "my-study_2.x.yaml") == "my-study_2.x"
+
+
+@pytest.mark.parametrize("path", sorted(paths.PARAMS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_params_file_of_the_repository_loads(path):
+    assert isinstance(params.load(path), Params)
+    assert params.study_name(path) == path.stem
+
+
+def test_a_notebook_gets_every_key_of_its_sections():
+    for stage, sections in params.STAGES.items():
+        keys = [key for section in sections for key in type(getattr(Params(), section)).model_fields]
+        assert list(params.stage_parameters(Params(), stage, "s")) == ["study", *keys]
+        assert len(set(keys)) == len(keys), f"{stage}: two sections share a key"
+
+
+def test_the_command_line_takes_an_override_as_two_words():
+    options = command_line._parser().parse_args(["run", "-p", "features.window", "20", "-p", "train.seed", "7"])
+    assert options.overrides == [["features.window", "20"], ["train.seed", "7"]]

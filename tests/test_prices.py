@@ -1,0 +1,477 @@
+"""Prices are what an independent reading, row by row, makes of the same bytes; and every row is kept or quarantined."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import math
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from raw_archives import HEADER, price_rows
+
+from lib import prices
+from lib.archive import PriceFile
+from lib.ingest import IngestPart
+from lib.prices import Body, Parsed, Source
+
+GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"
+
+
+# An independent reading: what is in a file, by the csv module, datetime and Decimal.
+
+
+@dataclass
+class Reading:
+    """What a file holds: rows by date, and of the bad ones, line number, kind of reason and raw text."""
+
+    good: dict[datetime.date, tuple] = field(default_factory=dict)
+    bad: list[tuple[int | None, str, str | None]] = field(default_factory=list)
+    read: int = 0
+    refused: bool = False
+
+
+def read_number(text: str) -> float | None:
+    if set(text) - set("0123456789+-.eE"):
+        return None
+    try:
+        number = float(Decimal(text))
+    except (InvalidOperation, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_row(line: bytes) -> tuple | str:
+    """The row's values, or the first word of the reason why it is bad."""
+    try:
+        texts = [text.strip(" \t") for text in next(csv.reader([line.decode("utf-8")]))]
+    except UnicodeDecodeError:
+        return "not"
+    if len(texts) != 7:
+        return "wrong"
+    if any(text.lower() in ("", "nan", "null", "none", "na", "n/a", "nat") for text in texts):
+        return "null"
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", texts[0]):
+        return "unparsable"
+    try:
+        date = datetime.date(*map(int, texts[0].split("-")))
+    except ValueError:
+        return "unparsable"
+    numbers = [read_number(text) for text in texts[1:]]
+    if None in numbers:
+        return "unparsable"
+    if numbers[5] < 0:
+        return "negative"
+    # Up to 2**53 a volume is the float64 that is nearest to its text, as every reader has it; beyond, it is exact.
+    volume = Decimal(numbers[5]) if numbers[5] < 2**53 else Decimal(texts[6])
+    if volume >= 2**63:
+        return "volume"
+    return (date, *numbers[:5], int(volume)) if volume == int(volume) else "fractional"
+
+
+def read_file(content: bytes) -> Reading:
+    lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
+    reading = Reading()
+    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
+    header = lines[0].decode("utf-8", "replace").split(",") if lines else []
+    good_header = [name.strip(' \t"') for name in header] == HEADER.split(",")
+    if not good_header or not rows:
+        kind = "no" if good_header else "wrong" if content.strip() else "empty"
+        reading.refused, reading.read = True, len(rows)
+        reading.bad = [(number, kind, shown(line)) for number, line in rows] or [(None, kind, None)]
+        return reading
+    for number, line in rows:
+        row = read_row(line)
+        reading.read += 1
+        if isinstance(row, str):
+            reading.bad.append((number, row, shown(line)))
+        elif row[0] in reading.good:
+            reading.bad.append((number, "repeated", shown(line)))
+        else:
+            reading.good[row[0]] = row
+    return reading
+
+
+def shown(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace")
+
+
+# What lib makes of it.
+
+
+def parse_alone(content: bytes, symbol: str = "A", security_name: str | None = "A Inc.") -> Parsed:
+    body = prices.split_body(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    source = Source(f"stocks/{symbol}.csv", symbol, security_name, sha256, len(content), body)
+    return prices.parse([source], memoryview(body.text), [len(body.text)])
+
+
+def parse_rows(*rows: str | bytes) -> Parsed:
+    lines = [HEADER.encode(), *(row.encode() if isinstance(row, str) else row for row in rows)]
+    return parse_alone(b"".join(line + b"\n" for line in lines))
+
+
+def values(table: pa.Table) -> list[tuple]:
+    return list(zip(*(table[name].to_pylist() for name in prices.COLUMNS), strict=True))
+
+
+def reasons(parsed: Parsed) -> list[str]:
+    return parsed.quarantine["reason"].to_pylist()
+
+
+def assert_same_as_reading(parsed: Parsed, content: bytes) -> None:
+    reading = read_file(content)
+    assert repr(values(parsed.prices)) == repr([reading.good[date] for date in sorted(reading.good)])
+    quarantined = [(row["line"], row["reason"].split(" ")[0], row["raw"]) for row in parsed.quarantine.to_pylist()]
+    assert quarantined == reading.bad
+    account = parsed.files.to_pylist()[0]
+    assert account["rows_read"] == reading.read
+    assert account["rows_kept"] == len(reading.good)
+    assert account["rows_quarantined"] == reading.read - len(reading.good)
+    assert (account["refused"] is not None) == reading.refused
+    assert (account["first_date"], account["last_date"]) == (
+        (min(reading.good), max(reading.good)) if reading.good else (None, None)
+    )
+
+
+# Single rows.
+
+
+@pytest.mark.parametrize(
+    ("row", "volume"),
+    [
+        (GOOD, 100),
+        ("2020-01-02,1,2,.5,1.5,1.25,123.0", 123),
+        ("2020-01-02,1,2,.5,1.5,1.25,1e3", 1000),
+        (' 2020-01-02 ,1,"2",0.5,1.5,\t1.25,100', 100),
+        ("2020-01-02,1,2,0.5,1.5,1.25,9007199254740993", 2**53 + 1),
+        ("2020-01-02,1,2,0.5,1.5,1.25,9223372036854775807", 2**63 - 1),
+        ("2020-01-02,1,2,0.5,1.5,1.25,9007199254740993.0", 2**53 + 1),
+        ("2020-01-02,1,2,0.5,1.5,1.25,-0", 0),
+    ],
+)
+def test_a_good_row(row, volume):
+    parsed = parse_rows(row)
+    assert values(parsed.prices) == [(datetime.date(2020, 1, 2), 1.0, 2.0, 0.5, 1.5, 1.25, volume)]
+    assert parsed.quarantine.num_rows == 0
+    assert parsed.prices.cast(prices.SCHEMA).schema == prices.SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2020-01-02,,,,,,", "null value: Open, High, Low, Close, Adj Close, Volume"),
+        ("2020-01-02,1,2,0.5,1.5,nan,100", "null value: Adj Close"),
+        ("2020-01-02,1,2,0.5,1.5,NULL,100", "null value: Adj Close"),
+        (",1,2,0.5,1.5,1.25,100", "null value: Date"),
+        ("2020-01-02,1,x,0.5,1.5,1.25,100", "unparsable value: High is 'x'"),
+        ("2020-01-02,1,inf,0.5,1.5,1.25,100", "unparsable value: High is 'inf'"),
+        ("2020-01-02,1,1e400,0.5,1.5,1.25,100", "unparsable value: High is '1e400'"),
+        ("2020-01-02,1,1_0,0.5,1.5,1.25,100", "unparsable value: High is '1_0'"),
+        ("2020-01-02,1,0x1,0.5,1.5,1.25,100", "unparsable value: High is '0x1'"),
+        ("2020-01-02,1,１,0.5,1.5,1.25,100", "unparsable value: High is '１'"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,1\x00", "unparsable value: Volume is '1\\x00'"),
+        ("2020-02-30,1,2,0.5,1.5,1.25,100", "unparsable date: '2020-02-30', expected YYYY-MM-DD"),
+        ("01/02/2020,1,2,0.5,1.5,1.25,100", "unparsable date: '01/02/2020', expected YYYY-MM-DD"),
+        ("20200102,1,2,0.5,1.5,1.25,100", "unparsable date: '20200102', expected YYYY-MM-DD"),
+        ("0000-01-02,1,2,0.5,1.5,1.25,100", "unparsable date: '0000-01-02', expected YYYY-MM-DD"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,-100", "negative volume: '-100'"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,100.5", "fractional volume: '100.5'"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,9007199254740993.5", "fractional volume: '9007199254740993.5'"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,9223372036854775808", "volume too large: '9223372036854775808'"),
+        ("2020-01-02,1,2,0.5,1.5,1.25", "wrong number of fields: 6, expected 7"),
+        ("2020-01-02,1,2,0.5,1.5,1.25,100,", "wrong number of fields: 8, expected 7"),
+        ("   ", "wrong number of fields: 1, expected 7"),
+        ('"2020-01-02,1,2,0.5,1.5,1.25,100', "wrong number of fields: 1, expected 7"),
+        (b"2020-01-02,1,2,0.5,1.5,1.25,1\xff0", "not UTF-8: byte 0xff at position 30"),
+    ],
+)
+def test_a_bad_row_costs_only_itself(row, reason):
+    after = GOOD.replace("01-02", "01-03")
+    parsed = parse_rows(GOOD.replace("01-02", "01-01"), row, after)
+    assert reasons(parsed) == [reason]
+    record = parsed.quarantine.to_pylist()[0]
+    assert (record["file"], record["line"]) == ("stocks/A.csv", 3)
+    assert record["raw"] == (shown(row) if isinstance(row, bytes) else row)
+    assert [date.day for date in parsed.prices["Date"].to_pylist()] == [1, 3]
+
+
+def test_dates_out_of_order_are_sorted_and_counted():
+    parsed = parse_rows(*(f"2020-01-{day:02},1,1,1,1,1,{day}" for day in (3, 1, 2, 5, 4)))
+    assert parsed.prices["Volume"].to_pylist() == [1, 2, 3, 4, 5]
+    account = parsed.files.to_pylist()[0]
+    assert (account["dates_out_of_order"], account["rows_kept"], account["rows_quarantined"]) == (2, 5, 0)
+    assert (account["first_date"].day, account["last_date"].day) == (1, 5)
+
+
+def test_of_a_repeated_date_the_first_row_is_kept():
+    parsed = parse_rows(
+        *(f"2020-01-{day:02},1,1,1,1,1,{volume}" for day, volume in [(2, 10), (1, 20), (2, 30), (1, 40), (3, 50)])
+    )
+    assert parsed.prices["Volume"].to_pylist() == [20, 10, 50]
+    records = parsed.quarantine.to_pylist()
+    assert [(record["line"], record["reason"]) for record in records] == [
+        (4, "repeated date: 2020-01-02"),
+        (5, "repeated date: 2020-01-01"),
+    ]
+    assert records[0]["raw"] == "2020-01-02,1,1,1,1,1,30"
+
+
+def test_odd_but_possible_values_are_kept_and_counted():
+    parsed = parse_rows(
+        "2020-01-01,1,1,1,1,0,5", "2020-01-02,1,1,1,1,-1,5", "2020-01-03,1,1,2,1,1,5", "2020-01-06,1,1,1,1,1,0"
+    )
+    account = parsed.files.to_pylist()[0]
+    assert (account["adj_close_not_positive"], account["high_below_low"], account["zero_volume"]) == (2, 1, 1)
+    assert account["rows_kept"] == 4
+
+
+def test_a_raw_line_without_end_is_shortened():
+    parsed = parse_rows(GOOD, "x" * 1_000_000)
+    raw = parsed.quarantine["raw"].to_pylist()[0]
+    assert raw == "x" * 10_000 + "... (1000000 characters)"
+
+
+# Whole files.
+
+
+@pytest.mark.parametrize(
+    ("content", "refused", "rows"),
+    [
+        (b"", "empty file", 0),
+        (b"\n\n", "empty file", 0),
+        (f"{HEADER}\n", "no rows: the header stands alone", 0),
+        (f"{HEADER}\n\n\n", "no rows: the header stands alone", 0),
+        (f"Day,Open,High,Low,Close,Adj Close,Volume\n{GOOD}\n", "wrong header: 'Day,Open,High,Low,Close,Adj", 1),
+        (f"Date,Open,High,Low,Close,Volume\n{GOOD}\n{GOOD}\n", "wrong header: 'Date,Open,High,Low,Close,Volume'", 2),
+        (f"{GOOD}\n{GOOD}\n", f"wrong header: '{GOOD}'", 1),
+        (f"\n{HEADER}\n{GOOD}\n", "wrong header: ''", 2),
+        (f"{HEADER}\n{GOOD}\n".encode("utf-16"), "wrong header: '\\\\xff", 2),
+        (b"\x1f\x8b\x08\x00binary", "wrong header: '\\x1f\\\\x8b", 0),
+    ],
+    ids=["empty", "blank", "header", "header and blank", "other", "column", "none", "late", "utf-16", "binary"],
+)
+def test_a_file_that_cannot_be_read_is_quarantined_whole(content, refused, rows):
+    parsed = parse_alone(content if isinstance(content, bytes) else content.encode())
+    account = parsed.files.to_pylist()[0]
+    assert account["refused"].startswith(refused)
+    assert (account["rows_read"], account["rows_kept"], account["rows_quarantined"]) == (rows, 0, rows)
+    assert parsed.quarantine.num_rows == max(rows, 1)  # a file without rows has its record too
+    assert set(reasons(parsed)) == {account["refused"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (lambda text: text.replace("\n", "\r\n"), [4]),
+        (lambda text: text.replace("\n", "\r"), [4]),
+        (lambda text: text.rstrip("\n"), [4]),
+        (lambda text: "\ufeff" + text, [4]),
+        (lambda text: text.replace("Date,Open", '"Date", Open'), [4]),
+        (lambda text: text.replace("\n", "\n\n"), [7]),
+        (lambda text: text + "\n\n", [4]),
+    ],
+    ids=["CRLF", "CR", "no last newline", "BOM", "header with quotes", "blank lines", "blank end"],
+)
+def test_harmless_differences_of_format(change, lines):
+    good = [GOOD.replace("01-02", f"01-0{day}") for day in (3, 6)]
+    plain = "".join(f"{line}\n" for line in [HEADER, *good, "2020-01-07,,,,,,"])
+    parsed = parse_alone(change(plain).encode())
+    assert values(parsed.prices) == values(parse_rows(*good).prices)
+    assert parsed.quarantine["line"].to_pylist() == lines
+
+
+def test_files_of_one_symbol_are_one_series():
+    bodies = [prices.split_body(f"{HEADER}\n{GOOD}\n".encode()), prices.split_body(f"{HEADER}\n{GOOD}\n".encode())]
+    sources = [
+        Source(f"{folder}/A.csv", "A", None, "", 0, body)
+        for folder, body in zip(("etfs", "stocks"), bodies, strict=True)
+    ]
+    joined = b"".join(body.text for body in bodies)
+    parsed = prices.parse(sources, memoryview(joined), [len(bodies[0].text), len(joined)])
+    assert parsed.prices.num_rows == 1
+    assert [(row["file"], row["reason"]) for row in parsed.quarantine.to_pylist()] == [
+        ("stocks/A.csv", "repeated date: 2020-01-02")
+    ]
+    assert parsed.files["rows_kept"].to_pylist() == [1, 0]
+
+
+def test_names_are_kept_as_they_are():
+    sources = [
+        Source(f"stocks/{symbol}.csv", symbol, name, "", 0, Body(b"", 1))
+        for symbol, name in [("NAN", None), ("TRUE", "nan"), ("Z", ""), ("é", "Ünï")]
+    ]
+    row = f"{GOOD}\n".encode()
+    parsed = prices.parse(sources, memoryview(row * 4), [len(row) * n for n in range(1, 5)])
+    assert parsed.prices["Symbol"].to_pylist() == ["NAN", "TRUE", "Z", "é"]
+    assert parsed.prices["Security Name"].to_pylist() == [None, "nan", "", "Ünï"]
+
+
+# Any text at all.
+
+NUMBER_TEXTS = (
+    st.floats(allow_nan=True, allow_infinity=True).map(repr)
+    | st.integers(-5, 2**64).map(str)
+    | st.decimals(allow_nan=False, allow_infinity=False).map(str)
+    | st.from_regex(r"[ \t]?[+-]?[0-9]{0,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?[ \t]?", fullmatch=True)
+    | st.sampled_from(["", " ", "nan", "NaN", "-nan", "inf", "-Infinity", "null", "N/A", "1,5", '"7"', '"', "0x1f"])
+)
+DATE_TEXTS = (
+    st.dates().map(str)
+    | st.dates(datetime.date(2020, 1, 1), datetime.date(2020, 1, 9)).map(str)
+    | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T]?", fullmatch=True)
+    | st.sampled_from(["", "2020-1-2", "2020-01-02T00:00:00", "1900-02-29", "2000-02-29", "0000-01-01", "NaT"])
+)
+ROWS = st.tuples(DATE_TEXTS, *[NUMBER_TEXTS] * 6).map(",".join) | st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=8), st.sampled_from([0, 4096]))
+@settings(max_examples=200, deadline=None)
+def test_any_rows_are_read_as_an_independent_reading_reads_them(rows, row_by_row):
+    content = "".join(f"{line}\n" for line in [HEADER, *rows]).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prices, "_ROW_BY_ROW", row_by_row)  # 0: Arrow reads down to the single row
+        assert_same_as_reading(parse_alone(content), content)
+
+
+@given(st.binary(max_size=300), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_read_as_an_independent_reading_reads_them(content, with_header):
+    content = f"{HEADER}\n".encode() + content if with_header else content
+    assert_same_as_reading(parse_alone(content), content)
+
+
+# Mutated files: 10,000 of them, in batches that stand together as neighbours in one part.
+
+REAL_ROWS = [price_rows(str(number), 40) for number in range(30)]
+FUZZ_RUNS, FUZZ_BATCHES, BATCH = 8, 157, 8
+ODD_VALUES = [
+    *("", "nan", "NaN", "inf", "-inf", "1e400", "-1e400", "1e-400", "null", "123.0", "123.5", "-5", "-0", "+7", "1e5"),
+    *("9007199254740992", "9007199254740993", "9223372036854775807", "9223372036854775808", "1e19", "123456789" * 9),
+    *(
+        "x",
+        "0x10",
+        "1_000",
+        '"5"',
+        '"',
+        '"a,b"',
+        " 5 ",
+        "\t5",
+        "5\x00",
+        "\x00",
+        "５",
+        "٣",
+        "--1",
+        "1.",
+        ".5",
+        ".",
+        "5e",
+    ),
+    *("2020-02-30", "2020-1-5", "2020/01/05", "0000-01-01", "9999-12-31", "20200105", "2020-01-05 00:00:00", "\ufeff5"),
+]
+
+
+def mutated(chance: random.Random) -> bytes:
+    """A price file with one to four things wrong with it, or none."""
+    rows = chance.choice(REAL_ROWS)[: chance.randrange(3, 41)]
+    if chance.random() < 0.3:  # as pandas writes volumes where one is null
+        rows = [f"{row}.0" for row in rows]
+    lines = [HEADER.encode(), *(row.encode() for row in rows)]
+    newline = b"\n"
+    content_changes = []
+    for _ in range(chance.choice([0, 1, 1, 1, 2, 3, 4])):
+        at = chance.randrange(len(lines)) if chance.random() < 0.1 else chance.randrange(1, len(lines))
+        fields = lines[at].split(b",")
+        match chance.randrange(13):
+            case 0 if len(lines) > 1:
+                del lines[at]
+            case 1:
+                lines.insert(at, lines[at])
+            case 2:
+                other = chance.randrange(len(lines))
+                lines[at], lines[other] = lines[other], lines[at]
+            case 3:
+                one, other = chance.randrange(len(fields)), chance.randrange(len(fields))
+                fields[one], fields[other] = fields[other], fields[one]
+            case 4:
+                fields[chance.randrange(len(fields))] = chance.choice(ODD_VALUES).encode()
+            case 5:
+                fields[-1] = chance.choice(ODD_VALUES).encode()
+            case 6:
+                fields[chance.randrange(len(fields)) :] = []
+            case 7:
+                fields.insert(chance.randrange(len(fields)), chance.choice([b"", b"1"]))
+            case 8:
+                fields = [chance.choice([b"", b" ", b"\xff\xfe", b"caf\xe9", b"\x00" * 5, b'"' * 3])]
+            case 9:
+                newline = chance.choice([b"\r\n", b"\r", b"\n\n", b"\n\r", b"\r\r\n"])
+            case 10:
+                content_changes.append("flip")
+            case 11:
+                content_changes.append("cut")
+            case 12:
+                content_changes.append(chance.choice(["bom", "no last newline", "insert", "tail"]))
+        if at < len(lines) and fields != lines[at].split(b","):
+            lines[at] = b",".join(fields)
+    content = bytearray(newline.join(lines) + newline)
+    for change in content_changes:
+        at = chance.randrange(len(content)) if content else 0
+        if change == "flip" and content:
+            content[at] ^= 1 << chance.randrange(8)
+        elif change == "cut":
+            del content[at:]
+        elif change == "bom":
+            content[:0] = b"\xef\xbb\xbf"
+        elif change == "no last newline":
+            content = content.rstrip(b"\r\n")
+        elif change == "insert":
+            content[at:at] = bytes([chance.choice([0, 10, 13, 32, 34, 44, 45, 46, 128, 255])])
+        elif change == "tail":
+            content += b"\n \n,,,,,,\n"
+    return bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(FUZZ_RUNS))
+def test_mutated_files_are_read_alone_as_beside_neighbours_and_every_row_is_accounted_for(seed, tmp_path, monkeypatch):
+    chance = random.Random(seed)
+    kinds: Counter[str] = Counter()
+    (tmp_path / "stocks").mkdir()
+    for batch in range(FUZZ_BATCHES):
+        monkeypatch.setattr(prices, "_ROW_BY_ROW", chance.choice([0, 200, 1000, *[4096] * 9]))
+        contents = [mutated(chance) for _ in range(BATCH)]
+        files, alone = [], []
+        for number, content in enumerate(contents):
+            symbol = f"S{number}"
+            (tmp_path / "stocks" / f"{symbol}.csv").write_bytes(content)
+            files.append(PriceFile(f"stocks/{symbol}.csv", symbol, "A Inc." if number % 2 else None, len(content)))
+            parsed = parse_alone(content, symbol, files[-1].security_name)
+            assert_same_as_reading(parsed, content)
+            alone.append(parsed)
+            kinds.update(reason.split(" ")[0] for reason in reasons(parsed))
+            kinds["kept"] += parsed.prices.num_rows
+        part = IngestPart(str(tmp_path), "", files)
+        part.read()
+        joined = part.tables()
+        for name, schema in (
+            ("prices", prices.SCHEMA),
+            ("quarantine", prices.QUARANTINE_SCHEMA),
+            ("files", prices.FILES_SCHEMA),
+        ):
+            separate = pa.concat_tables([getattr(parsed, name).cast(schema) for parsed in alone])
+            assert joined[name].cast(schema).equals(separate), f"batch {batch}: {name}"
+    # The mutations reach every kind of refusal.
+    assert kinds.keys() >= {
+        *("kept", "null", "unparsable", "negative", "fractional", "volume", "repeated", "wrong", "not"),
+    }
+
+
+def test_there_are_enough_mutated_files():
+    assert FUZZ_RUNS * FUZZ_BATCHES * BATCH >= 10_000
