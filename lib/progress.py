@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
 
 @contextmanager
 def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
@@ -31,16 +28,14 @@ def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     callable
         Takes how much more was done.
     """
-    with contextlib.ExitStack() as stack:
-        console = Console(file=sys.stderr)
-        if terminal := os.environ.get("STUDY_TERMINAL"):
-            # In a kernel: the terminal of the command that runs the study.
-            with contextlib.suppress(OSError):
-                console = Console(file=stack.enter_context(Path(terminal).open("w")), force_terminal=True)
-        yield from _bar(console, title, total, unit)
+    terminal = os.environ.get("STUDY_TERMINAL")  # in a kernel: the terminal of the command that runs the study
+    if not (terminal or sys.stderr.isatty()):
+        yield lambda amount: None
+        return
+    # Imported only here: workers, which import this module too, start a fifth sooner without.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-
-def _bar(console: Console, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +43,12 @@ def _bar(console: Console, title: str, total: int, unit: str) -> Iterator[Callab
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    with contextlib.ExitStack() as stack:
+        console = Console(file=sys.stderr)
+        if terminal:
+            with contextlib.suppress(OSError):
+                console = Console(file=stack.enter_context(Path(terminal).open("w")), force_terminal=True)
+        shown = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = shown.add_task(title, total=total, rate="")
 
         def advance(amount: int) -> None:
