@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestRegressor
 
-from lib.model import Floats, RatioBoosting, TableRegressor, sampled_rows
+from lib.model import Floats, RatioBoosting, TableRegressor, distinct_days, sampled_rows
 from lib.predictor import FEATURES
 
 Mask = NDArray[np.bool_]
@@ -143,7 +143,7 @@ def chronological_split(rows: Rows, test_share: float) -> Split:
     -------
     Split
     """
-    days = np.unique(rows.date)
+    days = distinct_days(rows.date)
     if len(days) < 2:
         raise ValueError(f"the rows have {len(days)} date; a chronological split needs 2 at least")
     return split_at(rows, days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
@@ -341,7 +341,7 @@ def oracle(rows: Rows, split: Split, objective: str = "absolute") -> Floats:
     ndarray of float64, shape (n,)
         For every row; only the test rows' are of interest.
     """
-    model = RatioBoosting(objective=objective, smoothing=0.02, validation_share=0)  # type: ignore[arg-type]
+    model = RatioBoosting(objective=objective, smoothing=(0.02,), validation_share=0)  # type: ignore[arg-type]
     return model.fit(rows.features[split.test], rows.volume[split.test]).predict(rows.features)
 
 

@@ -11,7 +11,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,8 +124,8 @@ class TableRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit_bins(self, X: Floats, max_bins: tuple[int, int]) -> None:
         sample = X[:: max(1, len(X) // SAMPLE)]
-        # The square root lies between "each row counts" and "each share counts": bins for small and large symbols alike.
-        weights = np.sqrt(np.maximum(sample[:, 0], 0)) + 1e-9
+        # Between "each row counts" and "each share counts": bins for small and for large symbols.
+        weights = np.maximum(sample[:, 0], 0) ** 0.25 + 1e-9
         self.volume_edges_ = _quantile_edges(sample[:, 0], weights, max_bins[0])
         self.price_edges_ = _quantile_edges(sample[:, 1], weights, max_bins[1])
 
@@ -131,12 +133,11 @@ class TableRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 class RatioBoosting(TableRegressor):
     """Gradient boosting of the ratio Volume / vol_moving_avg over a table of both inputs.
 
-    Each row counts ``vol_moving_avg`` in the loss, because ``|Volume - vol_moving_avg * ratio|``, the error in shares, is
-    ``vol_moving_avg * |Volume / vol_moving_avg - ratio|``. Boosting starts at the best single ratio. An iteration computes
-    each cell's gradient, smooths it over neighbouring cells, and takes a step; the iteration that is best on the validation
-    rows ends it, so that where the inputs tell nothing the model stays the best single ratio. Smoothing, where
-    boosting usually grows a tree, is what keeps the model from learning single symbols by heart: a few large symbols hold most
-    of the loss, and their cells are almost their names (see 04_evaluate).
+    Boosting starts at the best single ratio. An iteration computes each cell's gradient, smooths it over the neighbouring
+    cells, and takes a step. The smoothing width and the iteration with the least error on validation rows are kept, so
+    that where the inputs tell nothing the model stays the best single ratio. Smoothing, where boosting usually grows
+    a tree, is what keeps the model from learning single symbols by heart: a few large symbols hold most of the error,
+    and their cells are almost their names. Trees, and narrower smoothing, do worse than the best single ratio on later dates.
 
     Parameters
     ----------
@@ -148,22 +149,25 @@ class RatioBoosting(TableRegressor):
         Boosting iterations, at most.
     learning_rate : float
         Share of the full step that an iteration takes.
-    smoothing : float
-        Standard deviation of the Gaussian smoother, as a share of the bins.
+    smoothing : sequence of float
+        Standard deviations of the Gaussian smoother that are tried, as shares of an input's bins.
     validation_share : float
-        Share of the dates, the last ones, that choose the iteration (of the rows, at random, when `fit` gets no dates).
-        0: all ``max_iter`` iterations are done.
-    interval_level : float
-        Probability that the interval holds Volume.
+        Share of the dates, the last ones, that choose smoothing and iteration (of the rows, at random, when `fit` gets no
+        dates). 0: the first smoothing and ``max_iter`` iterations.
+    interval_level : float or None
+        Probability that the interval holds Volume. None: no interval is fitted, which takes a third of the time.
     random_state : int
         Seed of the choice of validation rows; not used when `fit` gets dates.
 
     Attributes
     ----------
+    smoothing_ : float
+        The width chosen.
     n_iter_ : int
         Boosting iterations of the prediction.
     history_ : list of dict
-        One a boosting iteration: iteration, train and validation loss (mean absolute error in shares, or mean squared).
+        One entry a boosting iteration at that width: iteration, train and validation (mean error of the rows of the
+        earlier and of the validation dates, in shares, or in squared shares for ``objective="squared"``).
 
     Examples
     --------
@@ -179,10 +183,10 @@ class RatioBoosting(TableRegressor):
         objective: Literal["absolute", "squared"] = "absolute",
         max_bins: tuple[int, int] = (64, 48),
         max_iter: int = 200,
-        learning_rate: float = 0.2,
-        smoothing: float = 0.2,
+        learning_rate: float = 0.5,
+        smoothing: Sequence[float] = (0.3, 0.2, 0.1, 0.05, 0.025),
         validation_share: float = 0.2,
-        interval_level: float = 0.8,
+        interval_level: float | None = 0.8,
         random_state: int = 42,
     ) -> None:
         self.objective = objective
@@ -216,48 +220,81 @@ class RatioBoosting(TableRegressor):
         X, y = self._check_training(X, y)
         self._fit_bins(X, self.max_bins)
         validation = validation_rows(len(X), dates, self.validation_share, self.random_state)
-        smoother = Smoother((len(self.volume_edges_) + 1, len(self.price_edges_) + 1), self.smoothing)
+        # |Volume - average * ratio| is average * |Volume / average - ratio|: a row's error in shares is that of its ratio, times
+        # its average. Errors are judged so. But fitted so, the few largest symbols would decide alone; with the root of
+        # the average the model is better on later dates, by that very judgement.
+        fitting, judging = (0.5, 1.0) if self.objective == "absolute" else (1.0, 2.0)
+        tables = self._histograms(X, y, validation, (fitting, judging, 0.0))
+        loss: Callable[[Histogram], Loss] = AbsoluteLoss if self.objective == "absolute" else SquaredLoss
+        self.point_, self.smoothing_, self.n_iter_, self.history_ = self._boost(
+            loss, *tables[fitting], *tables[judging]
+        )
+        if self.interval_level is None:
+            return self
 
-        power = 1 if self.objective == "absolute" else 2
-        fitted, held = self._tables(X, y, validation, power)
-        loss = AbsoluteLoss if self.objective == "absolute" else SquaredLoss
-        self.point_, self.n_iter_, self.history_ = self._boost(loss, fitted, held, smoother)
-
-        fitted, held = self._tables(X, y, validation, 0)
-        tail = (1 - self.interval_level) / 2
-        self.lower_, *_ = self._boost(AbsoluteLoss, fitted, held, smoother, tail)
-        self.upper_, *_ = self._boost(AbsoluteLoss, fitted, held, smoother, 1 - tail)
-        self.lower_ = np.minimum(self.lower_, self.point_)
-        self.upper_ = np.maximum(self.upper_, self.point_)
+        # Each day counts once in the interval's promise.
+        ends = []
+        for quantile in ((1 - self.interval_level) / 2, (1 + self.interval_level) / 2):
+            ends.append(self._boost(partial(AbsoluteLoss, quantile=quantile), *tables[0.0], *tables[0.0])[0])
+        # In the first ratio bin are days of no trade: where the lower end falls there, they belong to the interval.
+        self.lower_ = np.minimum(np.where(ends[0] < RATIO_EDGES[1], 0, ends[0]), self.point_)
+        self.upper_ = np.maximum(ends[1], self.point_)
         return self
 
-    def _tables(self, X: Floats, y: Floats, validation: NDArray[np.bool_], power: int) -> tuple[Histogram, Histogram]:
+    def _histograms(
+        self, X: Floats, y: Floats, validation: NDArray[np.bool_], powers: Sequence[float]
+    ) -> dict[float, tuple[Histogram, Histogram]]:
+        """By power: the histograms of the other rows and of the validation rows, each counting its average to that power."""
         shape = (len(self.volume_edges_) + 1, len(self.price_edges_) + 1)
-        fitted, held = Histogram(shape), Histogram(shape)
-        for rows in _chunks(len(X)):
-            part = X[rows]
-            cells = np.ravel_multi_index(self._cells(part), shape)
-            usable = part[:, 0] > 0
-            for histogram, chosen in ((fitted, usable & ~validation[rows]), (held, usable & validation[rows])):
-                volumes = part[chosen, 0]
-                histogram.add(cells[chosen], np.maximum(y[rows][chosen], 0) / volumes, volumes**power)
-        return fitted, held
+        counts = {power: np.zeros((2, shape[0] * shape[1], len(RATIO_CENTRES))) for power in powers}
+        rows = np.zeros(2, dtype=np.int64)
+        for start in range(0, len(X), CHUNK):
+            part = slice(start, start + CHUNK)
+            usable = X[part, 0] > 0
+            inputs, held = X[part][usable], validation[part][usable].astype(np.intp)
+            ratios = np.maximum(y[part][usable], 0) / inputs[:, 0]
+            levels = np.minimum(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, len(RATIO_CENTRES) - 1)
+            volume_bins, price_bins = self._cells(inputs)
+            places = ((held * shape[0] + volume_bins) * shape[1] + price_bins) * len(RATIO_CENTRES) + levels
+            rows += np.bincount(held, minlength=2)
+            for power, count in counts.items():
+                count += np.bincount(places, inputs[:, 0] ** power, count.size).reshape(count.shape)
+        return {
+            power: (Histogram(shape, c[0], int(rows[0])), Histogram(shape, c[1], int(rows[1])))
+            for power, c in counts.items()
+        }
 
     def _boost(
-        self, loss: type[Loss], fitted: Histogram, held: Histogram, smoother: Smoother, quantile: float = 0.5
-    ) -> tuple[Floats, int, list[dict[str, float]]]:
-        """Choose the number of iterations on the held rows, then boost all rows that often."""
-        history = []
-        iterations = self.max_iter
-        if held.rows and fitted.rows:
-            trial, judge = loss(fitted, quantile), loss(held, quantile)
-            for iteration, ratios in enumerate(boost(trial, smoother, self.learning_rate, self.max_iter)):
-                history.append({"iteration": iteration, "train": trial.mean(ratios), "validation": judge.mean(ratios)})
-                iterations = min(range(len(history)), key=lambda index: history[index]["validation"])
-                if iteration - iterations >= PATIENCE:
-                    break
-        *_, ratios = boost(loss(fitted + held, quantile), smoother, self.learning_rate, iterations)
-        return ratios.reshape(smoother.shape), iterations, history
+        self,
+        loss: Callable[[Histogram], Loss],
+        fitted: Histogram,
+        held: Histogram,
+        fitted_judge: Histogram,
+        held_judge: Histogram,
+    ) -> tuple[Floats, float, int, list[dict[str, float]]]:
+        """Boost all rows, as wide and as often as the held rows ask for: ratios, smoothing, iterations, history."""
+        smoothing, iterations = self.smoothing[0], self.max_iter
+        history: list[dict[str, float]] = []
+        if fitted.rows and held.rows:
+            trial, train, judge = loss(fitted), loss(fitted_judge), loss(held_judge)
+            start = np.full(len(held.weights), trial.start())
+            # The start stays unless a later iteration is better by a margin.
+            least, iterations = judge.mean(start) * (1 - trial.margin), 0
+            for width in self.smoothing:
+                errors: list[dict[str, float]] = []
+                for ratios in boost(trial, Smoother(held.shape, width), self.learning_rate, self.max_iter):
+                    errors.append(
+                        {"iteration": len(errors), "train": train.mean(ratios), "validation": judge.mean(ratios)}
+                    )
+                    best = min(errors, key=lambda error: error["validation"])
+                    if best["iteration"] <= len(errors) - PATIENCE:
+                        break
+                if best["validation"] < least or not history:
+                    history = errors
+                if best["validation"] < least:
+                    least, smoothing, iterations = best["validation"], width, int(best["iteration"])
+        *_, ratios = boost(loss(fitted + held), Smoother(held.shape, smoothing), self.learning_rate, iterations)
+        return ratios.reshape(held.shape), smoothing, iterations, history
 
 
 class Forest(TableRegressor):
@@ -274,8 +311,8 @@ class Forest(TableRegressor):
         Share of the rows that it is fitted on, at random.
     max_bins : (int, int)
         Bins of vol_moving_avg and of adj_close_rolling_med, at most.
-    interval_level : float
-        Probability that the interval holds Volume; the interval is `RatioBoosting`'s.
+    interval_level : float or None
+        Probability that the interval holds Volume; the interval is `RatioBoosting`'s. None: none is fitted.
     n_jobs : int
         Threads; -1: one a core. The result does not depend on it.
     random_state : int
@@ -297,7 +334,7 @@ class Forest(TableRegressor):
         n_estimators: int = 25,
         sample_share: float = 0.1,
         max_bins: tuple[int, int] = (256, 256),
-        interval_level: float = 0.8,
+        interval_level: float | None = 0.8,
         n_jobs: int = -1,
         random_state: int = 42,
     ) -> None:
@@ -328,6 +365,8 @@ class Forest(TableRegressor):
         forest.fit(np.column_stack(self._cells(X[chosen])), np.maximum(y[chosen], 0))
         self.point_ = forest.predict(np.indices(shape).reshape(2, -1).T).reshape(shape)
 
+        if self.interval_level is None:
+            return self
         spread = RatioBoosting(interval_level=self.interval_level, random_state=self.random_state).fit(X, y, dates)
         # Each cell of this finer table takes the interval of the coarser table's cell that its lower corner lies in.
         corners = (
@@ -338,6 +377,7 @@ class Forest(TableRegressor):
         return self
 
 
+@dataclass(frozen=True)
 class Histogram:
     """How the ratios of each cell's rows are spread: all that boosting needs to know of them.
 
@@ -345,54 +385,33 @@ class Histogram:
     ----------
     shape : (int, int)
         Cells of vol_moving_avg and of adj_close_rolling_med.
-
-    Attributes
-    ----------
     weights : ndarray of float64, shape (cells, ratio bins)
-        Weight of the rows by cell and ratio bin (`RATIO_EDGES`).
-    moments : ndarray of float64, shape (3, cells)
-        Sums of weight, weight * ratio and weight * ratio ** 2.
+        Weight of the rows by cell and ratio bin (`RATIO_EDGES`; ratios above the last edge are in the last bin).
     rows : int
-        Rows added.
+        Rows counted.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape = shape
-        self.weights: Floats = np.zeros((shape[0] * shape[1], len(RATIO_CENTRES)))
-        self.moments: Floats = np.zeros((3, shape[0] * shape[1]))
-        self.rows = 0
-
-    def add(self, cells: NDArray[np.intp], ratios: Floats, weights: Floats) -> None:
-        """Add rows: each one's cell (its flat index), ratio (finite, not negative) and weight."""
-        levels = np.minimum(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, len(RATIO_CENTRES) - 1)
-        places = cells * len(RATIO_CENTRES) + levels
-        self.weights += np.bincount(places, weights, self.weights.size).reshape(self.weights.shape)
-        for power in range(3):
-            self.moments[power] += np.bincount(cells, weights * ratios**power, self.moments.shape[1])
-        self.rows += len(cells)
+    shape: tuple[int, int]
+    weights: Floats
+    rows: int
 
     def __add__(self, other: Histogram) -> Histogram:
-        total = Histogram(self.shape)
-        total.weights, total.moments = self.weights + other.weights, self.moments + other.moments
-        total.rows = self.rows + other.rows
-        return total
+        return Histogram(self.shape, self.weights + other.weights, self.rows + other.rows)
 
 
 class Loss:
     """A loss of one ratio a cell, from a histogram of the cell's rows.
 
-    Parameters
+    Attributes
     ----------
-    histogram : Histogram
-        The rows.
-    quantile : float
-        The quantile that the absolute loss aims at; 0.5: the median.
+    curvature : ndarray of float64, shape (cells,)
+        What a cell's gradient is divided by, to make it a step.
+    margin : float
+        The share by which boosting must lower the start's error on validation rows to be believed.
     """
 
-    def __init__(self, histogram: Histogram, quantile: float = 0.5) -> None:
-        self.histogram = histogram
-        self.quantile = quantile
-        self.curvature = histogram.moments[0]  # what a cell's gradient is divided by
+    curvature: Floats
+    margin = 0.0
 
     def start(self) -> float:
         """The single ratio with the least loss."""
@@ -408,15 +427,23 @@ class Loss:
 
 
 class AbsoluteLoss(Loss):
-    """Weighted absolute error, or the pinball loss of another quantile than the median (Koenker and Bassett, 1978)."""
+    """Weighted absolute error, or the pinball loss of another quantile than the median (Koenker and Bassett, 1978).
+
+    Parameters
+    ----------
+    histogram : Histogram
+    quantile : float
+        0.5: the median; the loss is the absolute error.
+    """
 
     def __init__(self, histogram: Histogram, quantile: float = 0.5) -> None:
-        super().__init__(histogram, quantile)
+        self.histogram = histogram
+        self.quantile = quantile
         # Weight, and weight times ratio, below each edge; within a ratio bin, weight is taken as evenly spread.
         none = np.zeros((len(histogram.weights), 1))
         self.weight_below = np.concatenate([none, np.cumsum(histogram.weights, axis=1)], axis=1)
-        moments = histogram.weights * RATIO_CENTRES
-        self.moment_below = np.concatenate([none, np.cumsum(moments, axis=1)], axis=1)
+        self.moment_below = np.concatenate([none, np.cumsum(histogram.weights * RATIO_CENTRES, axis=1)], axis=1)
+        self.curvature = self.weight_below[:, -1]
 
     def start(self) -> float:
         total = self.weight_below.sum(axis=0)
@@ -442,18 +469,32 @@ class AbsoluteLoss(Loss):
 
 
 class SquaredLoss(Loss):
-    """Weighted squared error."""
+    """Weighted squared error; a ratio counts as the centre of its bin.
+
+    It starts at the moving average itself. That is hard to beat in squared error, and single days of single symbols make
+    that error, so a gain of less than one part in a hundred on the validation rows is chance.
+
+    Parameters
+    ----------
+    histogram : Histogram
+    """
+
+    margin = 0.01
+
+    def __init__(self, histogram: Histogram) -> None:
+        self.histogram = histogram
+        self.moments = [(histogram.weights * RATIO_CENTRES**power).sum(axis=1) for power in range(3)]
+        self.curvature = self.moments[0]
 
     def start(self) -> float:
-        weight, first, _ = self.histogram.moments.sum(axis=1)
-        return float(first / weight) if weight > 0 else 1.0
+        return 1.0
 
     def descent(self, ratios: Floats) -> Floats:
-        return self.histogram.moments[1] - self.histogram.moments[0] * ratios
+        return self.moments[1] - self.moments[0] * ratios
 
     def mean(self, ratios: Floats) -> float:
-        weight, first, second = self.histogram.moments
-        return float((second - 2 * first * ratios + weight * ratios**2).sum() / self.histogram.rows)
+        squares = self.moments[2] - 2 * self.moments[1] * ratios + self.moments[0] * ratios**2
+        return float(squares.sum() / self.histogram.rows)
 
 
 class Smoother:
@@ -511,8 +552,14 @@ def validation_rows(rows: int, dates: NDArray[np.datetime64] | None, share: floa
     """Mark the rows that choose the number of iterations: those of the last dates, or without dates a random share."""
     if dates is None:
         return np.random.default_rng(seed).random(rows) < share
-    days = np.unique(dates)
-    return np.asarray(dates) >= days[int(len(days) * (1 - share))]
+    days = distinct_days(dates)
+    return np.asarray(dates) >= days[int(len(days) * (1 - share))] if share else np.zeros(rows, dtype=bool)
+
+
+def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """The different days, in order; counting is twenty times faster than sorting 22 M rows."""
+    first = dates.min()
+    return first + np.flatnonzero(np.bincount((dates - first).astype(np.int64)))
 
 
 def sampled_rows(rows: int, share: float, seed: int) -> NDArray[np.intp]:
@@ -741,10 +788,6 @@ def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, An
     write_atomically(study.training_log, training_log(estimator))
     write_atomically(study.model_card, model_card(information))
     write_grid(study.grid, estimator, information)  # last: a server that watches it finds the rest in place
-
-
-def _chunks(rows: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
 
 
 def _quantile_edges(values: Floats, weights: Floats, bins: int) -> Floats:
