@@ -51,10 +51,7 @@ HEADER = (
     "CPU s",
     "peak GB",
     "GB written",
-    "prices: ours / it",
-    "features: ours / it",
-    "both: ours / it",
-    "peak: ours / it",
+    *(f"ours / it: {what}" for what in ("prices", "features", "both", "CPU", "peak")),
     "its values",
 )
 UNCHANGED, CHANGED = "ours again, nothing changed", "ours again, one file changed"
@@ -206,7 +203,7 @@ def table(results: Sequence[Result]) -> list[list[str]]:
     >>> usage = Usage(wall=2.0, cpu=4.0, memory=10**9, processes=3)
     >>> result = Result("ours", {"prices": [usage], "features": [usage]}, bytes=10**9)
     >>> table([result])[1]
-    ['ours', '2.0', '2.0', '4.0', '8.0', '1.00', '1.00', '1.00', '1.00', '1.00', '1.00', 'reference']
+    ['ours', '2.0', '2.0', '4.0', '8.0', '1.00', '1.00', '1.00', '1.00', '1.00', '1.00', '1.00', 'reference']
     """
     ours = next(result for result in results if result.name == OURS)
     lines = [list(HEADER)]
@@ -223,6 +220,7 @@ def table(results: Sequence[Result]) -> list[list[str]]:
                 f"{result.bytes / 1e9:.2f}" if result.bytes else "",
                 *(f"{ours.wall(stage) / result.wall(stage):.2f}" for stage in STAGES),
                 f"{ours.wall() / result.wall():.2f}",
+                f"{ours.cpu() / result.cpu():.2f}",
                 f"{ours.memory / result.memory:.2f}",
                 verdict,
             ]
@@ -255,9 +253,9 @@ def machine() -> dict[str, object]:
 
 def print_table(console: Console, title: str, lines: Sequence[Sequence[str]]) -> None:
     """Show rows of text as a table in the terminal."""
-    shown = Table(title=title)
+    shown = Table(title=title, padding=0)
     for place, name in enumerate(lines[0]):
-        shown.add_column(name, justify="left" if place in (0, len(lines[0]) - 1) else "right")
+        shown.add_column(name, justify="right" if place else "left", min_width=0 if place else 10)
     for line in lines[1:]:
         shown.add_row(*line)
     console.print(shown)
@@ -316,7 +314,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     about = machine()
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         work = Path(name)
@@ -327,7 +325,7 @@ def main() -> int:
         extent, results = run(folder, arguments.only, arguments.rounds, console, work)
     title = f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV; {about['cores']} cores"
     lines = table(results)
-    print_table(console, title, lines)
+    print_table(console, title, [line[:-1] for line in lines])  # what the values are has been said line by line
     if arguments.to:
         text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
         write_atomically(arguments.to.with_suffix(".md"), text)
