@@ -300,7 +300,7 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
         content = {"parts": listing, "sha256": _digest(listing)}
         files.write_atomically(manifest, json.dumps(content, indent=1) + "\n")
         for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
-            path.unlink()
+            path.unlink(missing_ok=True)  # a second attempt at a part may still have renamed it
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
 
