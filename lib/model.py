@@ -42,7 +42,7 @@ RATIO_EDGES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 119), [40.0]])
 RATIO_CENTRES = (RATIO_EDGES[1:] + RATIO_EDGES[:-1]) / 2
 
 
-class TableRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class TableRegressor(RegressorMixin, BaseEstimator):
     """What `RatioBoosting` and `Forest` share: a prediction for each cell of the two inputs, and its interval.
 
     Attributes
