@@ -489,10 +489,13 @@ def _files(
     count = len(sources)
     kept = _count(file_of_row, count)
     read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
-    first = np.full(count, np.iinfo(np.int32).max, dtype=np.int32)
-    last = np.full(count, np.iinfo(np.int32).min, dtype=np.int32)
-    np.minimum.at(first, file_of_row, dates)
-    np.maximum.at(last, file_of_row, dates)
+    # Within a file the rows are in order of their dates: the first and the last are at its ends.
+    by_file = np.argsort(file_of_row, kind="stable")
+    end_of_file = np.cumsum(kept)
+    with_rows = np.flatnonzero(kept)
+    first, last = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
+    first[with_rows] = dates[by_file[(end_of_file - kept)[with_rows]]]
+    last[with_rows] = dates[by_file[end_of_file[with_rows] - 1]]
 
     def odd(mask: pa.ChunkedArray) -> npt.NDArray[np.int64]:
         return _count(file_of_row[mask.to_numpy()], count)
