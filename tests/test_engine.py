@@ -87,15 +87,13 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path):
         "        print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    run = subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    # To a file: workers that stay would keep a pipe open.
+    told = tmp_path / "workers"
+    with told.open("w") as output:
+        environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+        run = subprocess.run([sys.executable, str(script)], env=environment, stdout=output, timeout=120)
     assert run.returncode == -signal.SIGKILL
-    workers = [int(pid) for pid in run.stdout.split()]
+    workers = [int(pid) for pid in told.read_text().split()]
     assert len(workers) == 2
     alive = [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)]
     _, alive = psutil.wait_procs(alive, timeout=60)
