@@ -167,6 +167,18 @@ def test_accounting_counts_a_process_that_outlives_its_parent():
     assert usage.memory >= 150_000_000
 
 
+def test_accounting_counts_a_process_that_nobody_waits_for():
+    burn = "import time\nwhile time.process_time() < 1: pass\ntime.sleep(1)\n"
+    parent = f"""
+import signal, subprocess, sys, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as Spark's Python daemon does
+other = subprocess.Popen([sys.executable, "-c", {burn!r}])
+while other.poll() is None: time.sleep(0.1)
+"""
+    usage = accounting.measure([sys.executable, "-c", parent])
+    assert usage.cpu >= 1.0
+
+
 def test_accounting_adds_up_memory():
     child = "held = bytearray(100_000_000); print(flush=True); input()"
     parent = f"""
