@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -94,9 +94,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 
 def _account(command: Sequence[str]) -> tuple[Usage, int]:
     _adopt_orphans()
-    peak = [0, 0]
+    seen = _Seen()
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(peak, done))
+    watcher = threading.Thread(target=_watch, args=(seen, done))
     start = time.perf_counter()
     process = subprocess.Popen(command)
     watcher.start()
@@ -114,7 +114,8 @@ def _account(command: Sequence[str]) -> tuple[Usage, int]:
     watcher.join()
     # The kernel knows each process's own peak, which may fall between two looks.
     largest *= 1 if sys.platform == "darwin" else 1024
-    return Usage(wall, cpu, max(peak[0], largest), peak[1]), process.returncode
+    # And a process whose parent does not want to hear of its end (Spark's Python workers) is in nobody's sum.
+    return Usage(wall, max(cpu, sum(seen.cpu.values())), max(seen.memory, largest), seen.processes), process.returncode
 
 
 def _adopt_orphans() -> None:
@@ -123,7 +124,16 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _watch(peak: list[int], done: threading.Event) -> None:
+@dataclass
+class _Seen:
+    """What was seen so far: peaks, and each process's own CPU seconds when it was last looked at."""
+
+    memory: int = 0
+    processes: int = 0
+    cpu: dict[psutil.Process, float] = field(default_factory=dict)
+
+
+def _watch(seen: _Seen, done: threading.Event) -> None:
     this = psutil.Process()
     pause = 0.0
     while not done.wait(pause):
@@ -131,9 +141,11 @@ def _watch(peak: list[int], done: threading.Event) -> None:
         held, count = 0, 0
         for process in this.children(recursive=True):
             with suppress(psutil.Error, OSError):
+                times = process.cpu_times()
+                seen.cpu[process] = times.user + times.system
                 held += _memory(process)
                 count += 1
-        peak[:] = [max(peak[0], held), max(peak[1], count)]
+        seen.memory, seen.processes = max(seen.memory, held), max(seen.processes, count)
         # Adding up the pages of a large process takes milliseconds in which it cannot map memory: look less often then.
         pause = max(INTERVAL, 20 * (time.thread_time() - start))
 

@@ -39,8 +39,10 @@ OURS = "ours"
 CONTESTANTS: dict[str, tuple[str, ...]] = {
     OURS: ("ours", "local"),
     "ours under Spark": ("ours", "spark"),
-    "Polars": ("polars_peer",),
-    "DuckDB": ("duckdb_peer",),
+    "Polars": ("polars_peer", "idiomatic"),
+    "Polars tuned": ("polars_peer", "tuned"),
+    "DuckDB": ("duckdb_peer", "idiomatic"),
+    "DuckDB tuned": ("duckdb_peer", "tuned"),
     "PySpark": ("spark_peer",),
 }
 HEADER = (
@@ -188,8 +190,9 @@ def run(
     if reruns:
         for title in (UNCHANGED, CHANGED):
             changed = folder if title == UNCHANGED else _with_one_change(folder, work / "changed")
-            read_through(changed)
+            rows = read_through(changed).rows
             usages = {stage: [run_stage(OURS, stage, changed, reference)] for stage in STAGES}
+            _check_account(reference, rows)
             results[title] = Result(title, usages)
             console.print(f"{title}: {results[title].wall():.1f} s")
     return extent, list(results.values())
@@ -281,6 +284,16 @@ def _checked(result: Result, reference: Path, out: Path, extent: Extent, console
     for stage, comparison in found.items():
         console.print(f"{result.name}, {stage}: {comparison}")
     return Result(result.name, result.usages, size, found)
+
+
+def _check_account(out: Path, rows: int) -> tuple[int, int]:
+    """Rows that ours kept and set aside; they must add up to the archive's, and features must have all that were kept."""
+    kept, set_aside, features = (_rows(out / name) for name in ("prices", "quarantine", "features"))
+    if kept + set_aside != rows or features != kept:
+        raise AssertionError(
+            f"ours: {kept:,} rows kept and {set_aside:,} set aside of {rows:,} in the archive, {features:,} with features"
+        )
+    return kept, set_aside
 
 
 def _rows(folder: Path) -> int:

@@ -167,6 +167,18 @@ def test_accounting_counts_a_process_that_outlives_its_parent():
     assert usage.memory >= 150_000_000
 
 
+def test_accounting_counts_a_process_that_nobody_waits_for():
+    burn = "import time\nwhile time.process_time() < 1: pass\ntime.sleep(1)\n"
+    parent = f"""
+import signal, subprocess, sys, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as Spark's Python daemon does
+other = subprocess.Popen([sys.executable, "-c", {burn!r}])
+while other.poll() is None: time.sleep(0.1)
+"""
+    usage = accounting.measure([sys.executable, "-c", parent])
+    assert usage.cpu >= 1.0
+
+
 def test_accounting_adds_up_memory():
     child = "held = bytearray(100_000_000); print(flush=True); input()"
     parent = f"""
@@ -263,12 +275,14 @@ def contest(small_archive: Path, tmp_path: Path, *names: str) -> dict[str, pipel
     return {result.name: result for result in results}
 
 
-@pytest.mark.parametrize(("name", "package"), [("Polars", "polars"), ("DuckDB", "duckdb")])
-def test_peers_agree_on_every_value(small_archive, tmp_path, name, package):
-    needs(package, importlib.util.find_spec(package) is not None)
-    result = contest(small_archive, tmp_path, name)[name]
-    for found in result.agreements.values():
-        assert found.complete and found.same, str(found)
+@pytest.mark.parametrize("package", ["Polars", "DuckDB"])
+def test_peers_agree_on_every_value(small_archive, tmp_path, package):
+    needs(package, importlib.util.find_spec(package.lower()) is not None)
+    for name, result in contest(small_archive, tmp_path, package, f"{package} tuned").items():
+        for stage, found in result.agreements.items():
+            # DuckDB's tuned prices are sorted by the next stage.
+            complete = found.complete or (name, stage, found.missing, found.extra) == ("DuckDB tuned", "prices", 0, 0)
+            assert complete and found.same, f"{name}, {stage}: {found}"
 
 
 def test_spark_agrees_on_every_value_it_reads(small_archive, tmp_path):
