@@ -11,6 +11,8 @@ standard input does, and its kernels end with it.
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import json
 import os
 import select
@@ -27,7 +29,11 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from lib import paths
 
 PROVISIONER = "fork"
+# What every kernel imports; ipykernel first, as it decides how ipywidgets talks.
+PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "lib.dashboard")
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")  # Linux; elsewhere kernels start as usual, slower
+# No file of inputs, as a page has none, and no lines about how to connect to it.
+LEAN = ("--HistoryManager.enabled=False", "--log-level=40")
 
 
 class ForkedProcess:
@@ -150,23 +156,22 @@ def _become_kernel(request: dict[str, Any]) -> None:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
-    # A kernel ends when its parent does, and its parent is the fork server.
-    os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+    os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.argv = ["ipykernel_launcher", *request["arguments"]]
     sys.path[0] = ""
     from ipykernel import kernelapp
 
-    kernelapp.IPKernelApp.parent_handle.default_value = os.getppid()
-    kernelapp.launch_new_instance()
+    # A kernel ends when its parent does, and its parent is the fork server.
+    kernelapp.launch_new_instance([*request["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}", *LEAN])
 
 
 def main() -> int:
     """Be the fork server until standard input ends."""
-    import gc
-
-    import lib.dashboard  # noqa: F401
-
+    for module in PRELOADED:
+        importlib.import_module(module)
+    # ipywidgets does so when it is imported inside a kernel, and this is not one yet: without it the page's question for the
+    # widgets' states finds nobody, and it asks for each widget by itself, after a wait.
+    importlib.import_module("ipywidgets").register_comm_target()
     # Freed here and not in each fork: a collector that walks the shared objects would copy them all.
     gc.collect()
     gc.freeze()

@@ -352,6 +352,19 @@ def test_a_tab_that_vanishes_without_good_bye_ends_its_kernel(open_page, served)
     wait_for(lambda: not psutil.pid_exists(pid))
 
 
+def test_kernels_end_with_their_server(tmp_path, monkeypatch):
+    """Also when it is killed and can end nothing itself."""
+    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
+    make_study(tmp_path / "outputs")
+    with running("lib.dashboard_server", port=free_port(), log=tmp_path / "log") as url:
+        assert httpx.get(url, timeout=60).status_code == 200
+        [pid] = kernels(url)
+        kernel = psutil.Process(pid)
+        fork_server = kernel.parent()
+        fork_server.parent().kill()
+        wait_for(lambda: not fork_server.is_running() and not kernel.is_running())
+
+
 def test_a_dead_kernel_is_said_so(open_page, served):
     before = kernels(served.dashboard)
     page = open_page()
