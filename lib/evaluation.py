@@ -151,8 +151,12 @@ def chronological_split(rows: Rows, test_share: float) -> Split:
 
 
 def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
-    """The chronological split whose test begins on ``first_test_date``."""
+    """The chronological split whose test begins on ``first_test_date``; raises ValueError where one side is empty."""
     test = rows.date >= first_test_date
+    if test.all() or not test.any():
+        raise ValueError(
+            f"no row is {'before' if test.all() else 'on or after'} {first_test_date}; there is nothing to split"
+        )
     return Split("chronological", ~test, test)
 
 
@@ -195,6 +199,28 @@ def symbol_split(rows: Rows, test_share: float, seed: int) -> Split:
     held = np.random.default_rng(seed).permutation(present)[: max(1, round(len(present) * test_share))]
     test = np.isin(rows.symbol, held)
     return Split("symbol", ~test, test)
+
+
+def splits(rows: Rows, first_test_date: np.datetime64, test_share: float, seed: int) -> list[Split]:
+    """The splits of the report: by date first, then at random, then by symbol where there are two symbols.
+
+    Parameters
+    ----------
+    rows : Rows
+    first_test_date : datetime64[D]
+        Of the chronological split.
+    test_share : float
+        Of the rows in the random split, of the symbols in the split by symbol.
+    seed : int
+
+    Returns
+    -------
+    list of Split
+    """
+    made = [split_at(rows, first_test_date), random_split(rows, test_share, seed)]
+    if len(np.unique(rows.symbol)) > 1:
+        made.append(symbol_split(rows, test_share, seed))
+    return made
 
 
 def metrics(actual: Floats, predicted: Floats) -> dict[str, float]:
@@ -540,7 +566,8 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
     seed : int
         Of the choice of rows.
     points : int
-        Parts; each is four times as large as the one before, the last is all training rows.
+        Parts, at most; each is four times as large as the one before, the last is all training rows. Parts of less than
+        100 rows are left out.
 
     Returns
     -------
@@ -551,6 +578,8 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
     places, lines = np.flatnonzero(split.train), []
     average = rows.features[:, 0]
     for point in reversed(range(points)):
+        if point and len(places) * 0.25**point < 100:
+            continue
         part = np.zeros(len(rows), dtype=bool)
         part[places[sampled_rows(len(places), 0.25**point, seed)]] = True
         model = fitted_copy(estimator, rows, part)
@@ -675,6 +704,11 @@ def verdict(table: pd.DataFrame) -> str:
     ]
     if REFERENCE in errors:
         sentences.append(f"It {_beats(lines, REFERENCE)} the reference forest ({errors[REFERENCE] / average:.4f}).")
+    better = "less" if errors[LAST] < errors[MODEL] else "not less"
+    sentences.append(
+        f"To repeat the volume of the day before, which the model is not given, errs {better}"
+        f" ({errors[LAST] / average:.4f})."
+    )
     if errors[ORACLE] < average:
         share = (average - errors[MODEL]) / (average - errors[ORACLE])
         won = (
