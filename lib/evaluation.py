@@ -491,14 +491,14 @@ def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") 
     Returns
     -------
     pandas.DataFrame
-        A line a predictor, a column a comparison: ``"chronological, 0"`` is split and horizon.
+        A line a predictor, a column a comparison: ``"dates 0"`` is the chronological split at horizon 0.
     """
-    return pd.DataFrame(
-        {
-            f"{table['split'].iloc[0]}, {table['horizon'].iloc[0]}": table.set_index("predictor")[column]
-            for table in comparisons
-        }
-    ).rename_axis("predictor")
+    short = {"chronological": "dates", "random": "random", "symbol": "symbols"}
+    columns = {}
+    for table in comparisons:
+        name = f"{short[table['split'].iloc[0]]} {table['horizon'].iloc[0]}"
+        columns[name] = table.set_index("predictor")[column]
+    return pd.DataFrame(columns).rename_axis("predictor")
 
 
 def headline_metrics(rows: Rows, split: Split, estimator: TableRegressor) -> dict[str, float]:
@@ -704,10 +704,9 @@ def verdict(table: pd.DataFrame) -> str:
     ]
     if REFERENCE in errors:
         sentences.append(f"It {_beats(lines, REFERENCE)} the reference forest ({errors[REFERENCE] / average:.4f}).")
-    better = "less" if errors[LAST] < errors[MODEL] else "not less"
+    better = "better" if errors[LAST] < errors[MODEL] else "not better"
     sentences.append(
-        f"To repeat the volume of the day before, which the model is not given, errs {better}"
-        f" ({errors[LAST] / average:.4f})."
+        f"To repeat the volume of the day before, which the model is not given, is {better} ({errors[LAST] / average:.4f})."
     )
     if errors[ORACLE] < average:
         share = (average - errors[MODEL]) / (average - errors[ORACLE])

@@ -765,27 +765,29 @@ def model_card(information: Mapping[str, Any]) -> str:
         "forest": "A random forest of Volume on both inputs (`lib.model.Forest`, squared error)",
     }[information["model"]]
     beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
-    level = information["interval_level"]
-    return f"""# Model card: a day's Volume from two features
+    text = f"""# Model card: a day's Volume from two features
 
-**Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
-{information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to hold the Volume on
-{level:.0%} of days.
+        **Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
+        {information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to
+        hold the Volume on {information["interval_level"]:.0%} of days.
 
-**Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}. SHA-256 of the dataset of features:
-`{information["features_digest"]}`.
+        **Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}.
+        SHA-256 of the dataset of features: `{information["features_digest"]}`.
 
-**Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs. Not for
-trading: on most days the error is a large part of the Volume, as the numbers below say.
+        **Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs.
+        Not for trading: on most days the error is a large part of the Volume, as the numbers below say.
 
-**Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error {measured["mae"]:,.0f} shares,
-{beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself ({measured["mae"] / measured["mae_moving_average"]:.4f} of it); the best multiple of the average has
-{measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
+        **Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error
+        {measured["mae"]:,.0f} shares, {beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself
+        ({measured["mae"] / measured["mae_moving_average"]:.4f} of it); the best multiple of the average has
+        {measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
 
-**Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day, {low_price:,.2f} to {high_price:,.2f} dollars) it
-answers as at the nearest edge, and says so. It knows no symbol, no calendar and no news. A mean absolute error in shares is
-mostly that of the largest symbols.
-"""
+        **Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day,
+        {low_price:,.2f} to {high_price:,.2f} dollars) it answers as at the nearest edge, and says so. It knows no symbol,
+        no calendar and no news. A mean absolute error in shares is mostly that of the largest symbols.
+        """
+    # One line a paragraph, whatever the length of the numbers.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")) + "\n"
 
 
 def training_log(estimator: TableRegressor) -> str:

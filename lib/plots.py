@@ -951,6 +951,7 @@ the tenth from 10 to 99 holds most of the error, 75%."
     upper.plot(places, table["scaled_relative_mae"], "s--", color=ORANGE, markersize=5, label="best multiple")
     upper.plot(places, table["relative_mae"], "o-", color=BLUE, markersize=6, label="model")
     upper.set_ylabel("error / average's")
+    upper.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     upper.yaxis.set_major_formatter("{x:.2f}")
     upper.margins(y=0.2)
     upper.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
