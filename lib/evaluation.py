@@ -447,7 +447,7 @@ def compare(
         )
     table = pd.DataFrame(lines)
     for measure in ("mae", "rmse"):
-        table[f"relative_{measure}"] = table[measure] / table[measure].iloc[0]
+        table[f"relative_{measure}"] = [_ratio(error, table[measure].iloc[0]) for error in table[measure]]
     return table
 
 
@@ -550,7 +550,14 @@ def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequ
         simple, actual = baselines(rows, split.train), rows.volume[split.test]
         average, scaled = (metrics(actual, simple[name](split.test))["mae"] for name in (AVERAGE, SCALED))
         mae = metrics(actual, fitted_copy(estimator, rows, split.train).predict(rows.features[split.test]))["mae"]
-        lines.append({"seed": seed, "mae": mae, "relative_mae": mae / average, "relative_mae_scaled": scaled / average})
+        lines.append(
+            {
+                "seed": seed,
+                "mae": mae,
+                "relative_mae": _ratio(mae, average),
+                "relative_mae_scaled": _ratio(scaled, average),
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -584,8 +591,10 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
         part[places[sampled_rows(len(places), 0.25**point, seed)]] = True
         model = fitted_copy(estimator, rows, part)
         relative = [
-            np.abs(model.predict(rows.features[chosen]) - rows.volume[chosen]).mean()
-            / np.abs(average[chosen] - rows.volume[chosen]).mean()
+            _ratio(
+                np.abs(model.predict(rows.features[chosen]) - rows.volume[chosen]).mean(),
+                np.abs(average[chosen] - rows.volume[chosen]).mean(),
+            )
             for chosen in (split.test, part)
         ]
         lines.append({"rows": int(part.sum()), "relative_mae": relative[0], "train_relative_mae": relative[1]})
@@ -628,12 +637,17 @@ def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str)
                 "high": values[chosen].max(),
                 "rows": int(chosen.sum()),
                 "mae": model,
-                "relative_mae": model / plain if plain else np.nan,
-                "scaled_relative_mae": scaled / plain if plain else np.nan,
+                "relative_mae": _ratio(model, plain),
+                "scaled_relative_mae": _ratio(scaled, plain),
                 "error_share": model * chosen.sum() / max(losses["model"].sum(), 1e-300),
             }
         )
     return pd.DataFrame(lines)
+
+
+def _ratio(error: float, other: float) -> float:
+    """``error / other``; NaN where the other is never wrong, as an average of one day is."""
+    return error / other if other else float("nan")
 
 
 def coverage(rows: Rows, split: Split, estimator: TableRegressor) -> pd.DataFrame:
@@ -698,15 +712,17 @@ def verdict(table: pd.DataFrame) -> str:
     }
     sentences = [
         f"{where[split]} (horizon {horizon}), the model's {words} is {errors[MODEL]:,.0f} shares, "
-        + f"{errors[MODEL] / average:.4f} times the moving average's {average:,.0f}.",
+        + f"{_ratio(errors[MODEL], average):.4f} times the moving average's {average:,.0f}.",
         f"It {_beats(lines, AVERAGE)} the average, and it {_beats(lines, SCALED)} the average's best multiple"
-        + f" ({errors[SCALED] / average:.4f}).",
+        + f" ({_ratio(errors[SCALED], average):.4f}).",
     ]
     if REFERENCE in errors:
-        sentences.append(f"It {_beats(lines, REFERENCE)} the reference forest ({errors[REFERENCE] / average:.4f}).")
+        sentences.append(
+            f"It {_beats(lines, REFERENCE)} the reference forest ({_ratio(errors[REFERENCE], average):.4f})."
+        )
     better = "better" if errors[LAST] < errors[MODEL] else "not better"
     sentences.append(
-        f"To repeat the volume of the day before, which the model is not given, is {better} ({errors[LAST] / average:.4f})."
+        f"To repeat the volume of the day before, which the model is not given, is {better} ({_ratio(errors[LAST], average):.4f})."
     )
     if errors[ORACLE] < average:
         share = (average - errors[MODEL]) / (average - errors[ORACLE])
@@ -716,7 +732,7 @@ def verdict(table: pd.DataFrame) -> str:
             else "of what can be won, the model wins nothing"
         )
         sentences.append(
-            f"A model fitted on the test rows themselves would reach {errors[ORACLE] / average:.4f}: from these two inputs, {won}."
+            f"A model fitted on the test rows themselves would reach {_ratio(errors[ORACLE], average):.4f}: from these two inputs, {won}."
         )
     return " ".join(sentences)
 

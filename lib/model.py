@@ -765,6 +765,8 @@ def model_card(information: Mapping[str, Any]) -> str:
         "forest": "A random forest of Volume on both inputs (`lib.model.Forest`, squared error)",
     }[information["model"]]
     beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
+    # A window of one day is the day itself, whose average is never wrong.
+    share = measured["mae"] / measured["mae_moving_average"] if measured["mae_moving_average"] else float("nan")
     text = f"""# Model card: a day's Volume from two features
 
         **Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
@@ -779,7 +781,7 @@ def model_card(information: Mapping[str, Any]) -> str:
 
         **Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error
         {measured["mae"]:,.0f} shares, {beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself
-        ({measured["mae"] / measured["mae_moving_average"]:.4f} of it); the best multiple of the average has
+        ({share:.4f} of it); the best multiple of the average has
         {measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
 
         **Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day,
