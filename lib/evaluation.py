@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestRegressor
 
-from lib.model import Floats, RatioBoosting, TableRegressor, distinct_days, sampled_rows
+from lib.model import Floats, RatioBoosting, TableRegressor, distinct_days, forest_predictions, sampled_rows
 from lib.predictor import FEATURES
 
 Mask = NDArray[np.bool_]
 COLUMNS = ["Symbol", "Date", "Volume", *FEATURES]
 
+TRAIN_SAMPLE = 500_000  # training rows that training errors are measured on, at most
 # The rows of a comparison, in the order that a reader meets them.
 AVERAGE, SCALED, BY_DECILE, LAST = "moving average", "scaled average", "median ratio by decile", "last value"
 MODEL, REFERENCE, ORACLE = "model", "reference forest", "oracle"
@@ -150,8 +151,12 @@ def chronological_split(rows: Rows, test_share: float) -> Split:
 
 
 def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
-    """The chronological split whose test begins on ``first_test_date``."""
+    """The chronological split whose test begins on ``first_test_date``; raises ValueError where one side is empty."""
     test = rows.date >= first_test_date
+    if test.all() or not test.any():
+        raise ValueError(
+            f"no row is {'before' if test.all() else 'on or after'} {first_test_date}; there is nothing to split"
+        )
     return Split("chronological", ~test, test)
 
 
@@ -194,6 +199,28 @@ def symbol_split(rows: Rows, test_share: float, seed: int) -> Split:
     held = np.random.default_rng(seed).permutation(present)[: max(1, round(len(present) * test_share))]
     test = np.isin(rows.symbol, held)
     return Split("symbol", ~test, test)
+
+
+def splits(rows: Rows, first_test_date: np.datetime64, test_share: float, seed: int) -> list[Split]:
+    """The splits of the report: by date first, then at random, then by symbol where there are two symbols.
+
+    Parameters
+    ----------
+    rows : Rows
+    first_test_date : datetime64[D]
+        Of the chronological split.
+    test_share : float
+        Of the rows in the random split, of the symbols in the split by symbol.
+    seed : int
+
+    Returns
+    -------
+    list of Split
+    """
+    made = [split_at(rows, first_test_date), random_split(rows, test_share, seed)]
+    if len(np.unique(rows.symbol)) > 1:
+        made.append(symbol_split(rows, test_share, seed))
+    return made
 
 
 def metrics(actual: Floats, predicted: Floats) -> dict[str, float]:
@@ -275,43 +302,45 @@ def deciles(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return edges, np.searchsorted(edges, values, side="right")
 
 
-def baselines(rows: Rows, split: Split, objective: str = "absolute") -> dict[str, Floats]:
-    """What a model has to beat: predictions for every row, from nothing or from the training rows alone.
+def baselines(rows: Rows, train: Mask, objective: str = "absolute") -> dict[str, Callable[[Mask], Floats]]:
+    """What a model has to beat: predictions from nothing, or from the training rows alone.
 
     Parameters
     ----------
     rows : Rows
-    split : Split
+    train : ndarray of bool, shape (n,)
+        The rows that they may learn from.
     objective : {"absolute", "squared"}
         The error that the scale makes small.
 
     Returns
     -------
     dict
-        Name -> ndarray of float64, shape (n,): the moving average; its best multiple; the median ratio of each decile of
-        vol_moving_avg; the Volume of the day before.
+        Name -> a function from a mask of rows to their predictions, ndarray of float64: the moving average; its best
+        multiple; the median ratio of each decile of vol_moving_avg; the Volume of the day before.
     """
     average = rows.features[:, 0]
-    train_average, train_volume = average[split.train], rows.volume[split.train]
+    train_average, train_volume = average[train], rows.volume[train]
+    scale = best_scale(train_average, train_volume, objective)
     edges, tenths = deciles(train_average)
     traded = train_average > 0
     ratios = weighted_medians(train_volume[traded] / train_average[traded], train_average[traded], tenths[traded], 10)
     ratios = np.where(np.isnan(ratios), 1.0, ratios)
     return {
-        AVERAGE: average,
-        SCALED: best_scale(train_average, train_volume, objective) * average,
-        BY_DECILE: ratios[np.searchsorted(edges, average, side="right")] * average,
-        LAST: rows.previous_volume,
+        AVERAGE: lambda chosen: average[chosen],
+        SCALED: lambda chosen: scale * average[chosen],
+        BY_DECILE: lambda chosen: ratios[np.searchsorted(edges, average[chosen], side="right")] * average[chosen],
+        LAST: lambda chosen: rows.previous_volume[chosen],
     }
 
 
-def reference_forest(rows: Rows, split: Split, trees: int, sample_share: float, seed: int) -> Floats:
-    """The prediction of the usual solution, a random forest of Volume on both features, for every row.
+def reference_forest(rows: Rows, train: Mask, trees: int, sample_share: float, seed: int) -> Callable[[Mask], Floats]:
+    """The usual solution: a random forest of Volume on both features.
 
     Parameters
     ----------
     rows : Rows
-    split : Split
+    train : ndarray of bool, shape (n,)
     trees : int
     sample_share : float
         Share of the training rows that it is fitted on, at random.
@@ -319,30 +348,38 @@ def reference_forest(rows: Rows, split: Split, trees: int, sample_share: float, 
 
     Returns
     -------
-    ndarray of float64, shape (n,)
+    callable
+        From a mask of rows to their predictions, ndarray of float64.
     """
-    train = np.flatnonzero(split.train)
-    chosen = train[sampled_rows(len(train), sample_share, seed)]
+    places = np.flatnonzero(train)
+    chosen = places[sampled_rows(len(places), sample_share, seed)]
     forest = RandomForestRegressor(trees, n_jobs=-1, random_state=seed).fit(rows.features[chosen], rows.volume[chosen])
-    return forest.predict(rows.features)
+    return lambda chosen: forest_predictions(forest, rows.features[chosen])
 
 
-def oracle(rows: Rows, split: Split, objective: str = "absolute") -> Floats:
-    """The prediction of a model fitted, closely, on the test rows themselves: about the best any function of both inputs does.
+def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting:
+    """The same kind of model, fitted on the test rows themselves: about the best that a function of both inputs does on them.
 
     Parameters
     ----------
     rows : Rows
-    split : Split
+    test : ndarray of bool, shape (n,)
     objective : {"absolute", "squared"}
 
     Returns
     -------
-    ndarray of float64, shape (n,)
-        For every row; only the test rows' are of interest.
+    RatioBoosting
+        Its smoothing is chosen on test rows set aside at random, so that it learns what these dates have in common and
+        not each row's chance.
     """
-    model = RatioBoosting(objective=objective, smoothing=(0.02,), validation_share=0)  # type: ignore[arg-type]
-    return model.fit(rows.features[split.test], rows.volume[split.test]).predict(rows.features)
+    model = RatioBoosting(objective, rows_a_patch=0, interval_level=None)  # type: ignore[arg-type]
+    return model.fit(rows.features[test], rows.volume[test])
+
+
+def fitted_copy(estimator: TableRegressor, rows: Rows, train: Mask) -> TableRegressor:
+    """A copy of ``estimator``, fitted on the training rows, without intervals: comparing predictions needs none."""
+    copy: TableRegressor = clone(estimator).set_params(interval_level=None)
+    return copy.fit(rows.features[train], rows.volume[train], rows.date[train])
 
 
 def compare(
@@ -371,33 +408,97 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        One line a predictor: split, horizon, predictor, relative_mae (test, as a multiple of the moving average's), then
-        mae, rmse, r2 and median_ape on the test rows, and on the training rows (``train_mae``, ...). The oracle has no
+        One line a predictor: split, horizon, objective, predictor; relative_mae and relative_rmse (test, as multiples of
+        the moving average's); lead, the share by which the model's error (the objective's) is below this predictor's, and
+        lead_error, its standard error from one quarter of a year, or one symbol, to the next; mae, rmse, r2 and
+        median_ape on the test rows, and on the training rows (``train_mae``, ...; half a million of them at most). The oracle has no
         training errors.
     """
-    objective = estimator.get_params().get("objective", "absolute")
-    if not fitted:
-        train = split.train
-        estimator = clone(estimator).fit(rows.features[train], rows.volume[train], rows.date[train])
-    predictions = baselines(rows, split, objective)
-    predictions[MODEL] = estimator.predict(rows.features)
+    objective = estimator.get_params().get("objective", "squared")
+    model = estimator if fitted else fitted_copy(estimator, rows, split.train)
+    predictors = baselines(rows, split.train, objective)
+    predictors[MODEL] = lambda chosen: model.predict(rows.features[chosen])
     if forest is not None:
-        predictions[REFERENCE] = reference_forest(rows, split, *forest, seed)
-    predictions[ORACLE] = oracle(rows, split, objective)
+        predictors[REFERENCE] = reference_forest(rows, split.train, *forest, seed)
+    closely = oracle(rows, split.test, objective)
+    predictors[ORACLE] = lambda chosen: closely.predict(rows.features[chosen])
+
+    train = np.zeros(len(rows), dtype=bool)
+    places = np.flatnonzero(split.train)
+    train[places[sampled_rows(len(places), min(1.0, TRAIN_SAMPLE / len(places)), seed)]] = True
+    actual, power = rows.volume[split.test], 1 if objective == "absolute" else 2
+    losses = np.abs(predictors[MODEL](split.test) - actual) ** power
+    blocks = _blocks(rows, split)
     lines = []
-    for name, predicted in predictions.items():
-        test = metrics(rows.volume[split.test], predicted[split.test])
+    for name, predict in predictors.items():
+        predicted = predict(split.test)
+        test_errors = metrics(actual, predicted)
         train_errors = (
-            metrics(rows.volume[split.train], predicted[split.train]) if name != ORACLE else dict.fromkeys(test, np.nan)
+            metrics(rows.volume[train], predict(train)) if name != ORACLE else dict.fromkeys(test_errors, np.nan)
         )
+        lead, lead_error = _lead(losses, np.abs(predicted - actual) ** power, blocks, power)
+        if name == MODEL:
+            lead, lead_error = np.nan, np.nan
         lines.append(
-            {"split": split.name, "horizon": rows.horizon, "predictor": name, "relative_mae": np.nan}
-            | test
+            {"split": split.name, "horizon": rows.horizon, "objective": objective, "predictor": name}
+            | {"relative_mae": np.nan, "relative_rmse": np.nan, "lead": lead, "lead_error": lead_error}
+            | test_errors
             | {f"train_{key}": value for key, value in train_errors.items()}
         )
     table = pd.DataFrame(lines)
-    table["relative_mae"] = table["mae"] / table["mae"].iloc[0]
+    for measure in ("mae", "rmse"):
+        table[f"relative_{measure}"] = [_ratio(error, table[measure].iloc[0]) for error in table[measure]]
     return table
+
+
+def _blocks(rows: Rows, split: Split) -> NDArray[np.int64]:
+    """The block of each test row: its symbol where symbols are held out, its quarter of a year else."""
+    if split.name == "symbol":
+        labels = rows.symbol[split.test].astype(np.int64)
+    else:
+        labels = rows.date[split.test].astype("datetime64[M]").astype(np.int64) // 3
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _lead(losses: Floats, others: Floats, blocks: NDArray[np.int64], power: int) -> tuple[float, float]:
+    """By which share ``losses`` are below ``others``, and the standard error over blocks (which are not independent rows).
+
+    The blocks' differences are taken as independent; with fewer than three blocks nothing is known of the error.
+    """
+    total = others.sum()
+    if total == 0:
+        return 0.0, float("nan")
+    differences = np.bincount(blocks, others - losses)
+    lead = float(differences.sum() / total)
+    count = len(differences)
+    error = float(np.std(differences, ddof=1) * count**0.5 / total) if count > 2 else float("nan")
+    if power == 2:  # of the root of the mean, not of the mean
+        root = (1 - lead) ** 0.5
+        return 1 - root, error / (2 * root) if root > 0 else float("nan")
+    return lead, error
+
+
+def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") -> pd.DataFrame:
+    """The comparisons side by side.
+
+    Parameters
+    ----------
+    comparisons : iterable of pandas.DataFrame
+        As `compare` makes them.
+    column : str
+        What to show of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A line a predictor, a column a comparison: ``"dates 0"`` is the chronological split at horizon 0.
+    """
+    short = {"chronological": "dates", "random": "random", "symbol": "symbols"}
+    columns = {}
+    for table in comparisons:
+        name = f"{short[table['split'].iloc[0]]} {table['horizon'].iloc[0]}"
+        columns[name] = table.set_index("predictor")[column]
+    return pd.DataFrame(columns).rename_axis("predictor")
 
 
 def headline_metrics(rows: Rows, split: Split, estimator: TableRegressor) -> dict[str, float]:
@@ -416,11 +517,11 @@ def headline_metrics(rows: Rows, split: Split, estimator: TableRegressor) -> dic
         mae, mae_moving_average and mae_scaled_average in shares; coverage, the share of the Volumes within the interval.
     """
     actual = rows.volume[split.test]
-    simple = baselines(rows, split)
+    simple = baselines(rows, split.train)
     return {
         "mae": metrics(actual, estimator.predict(rows.features[split.test]))["mae"],
-        "mae_moving_average": metrics(actual, simple[AVERAGE][split.test])["mae"],
-        "mae_scaled_average": metrics(actual, simple[SCALED][split.test])["mae"],
+        "mae_moving_average": metrics(actual, simple[AVERAGE](split.test))["mae"],
+        "mae_scaled_average": metrics(actual, simple[SCALED](split.test))["mae"],
         "coverage": float(coverage(rows, split, estimator).set_index("decile")["coverage"]["all"]),
     }
 
@@ -440,22 +541,113 @@ def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequ
     Returns
     -------
     pandas.DataFrame
-        One line a seed: seed, mae and relative_mae (a multiple of the moving average's).
+        One line a seed: seed, mae (shares), relative_mae (a multiple of the moving average's) and relative_mae_scaled, that of
+        the average's best multiple.
     """
     lines = []
     for seed in seeds:
         split = random_split(rows, test_share, seed)
-        train, test = split.train, split.test
-        model = clone(estimator).fit(rows.features[train], rows.volume[train], rows.date[train])
-        mae = metrics(rows.volume[test], model.predict(rows.features[test]))["mae"]
+        simple, actual = baselines(rows, split.train), rows.volume[split.test]
+        average, scaled = (metrics(actual, simple[name](split.test))["mae"] for name in (AVERAGE, SCALED))
+        mae = metrics(actual, fitted_copy(estimator, rows, split.train).predict(rows.features[split.test]))["mae"]
         lines.append(
             {
                 "seed": seed,
                 "mae": mae,
-                "relative_mae": mae / np.mean(np.abs(rows.features[test, 0] - rows.volume[test])),
+                "relative_mae": _ratio(mae, average),
+                "relative_mae_scaled": _ratio(scaled, average),
             }
         )
     return pd.DataFrame(lines)
+
+
+def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: int, points: int = 6) -> pd.DataFrame:
+    """What more rows are worth: the error of models fitted on random parts of the training rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    split : Split
+    estimator : TableRegressor
+        A copy is fitted for each part.
+    seed : int
+        Of the choice of rows.
+    points : int
+        Parts, at most; each is four times as large as the one before, the last is all training rows. Parts of less than
+        100 rows are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
+        average's on the same rows).
+    """
+    places, lines = np.flatnonzero(split.train), []
+    average = rows.features[:, 0]
+    for point in reversed(range(points)):
+        if point and len(places) * 0.25**point < 100:
+            continue
+        part = np.zeros(len(rows), dtype=bool)
+        part[places[sampled_rows(len(places), 0.25**point, seed)]] = True
+        model = fitted_copy(estimator, rows, part)
+        relative = [
+            _ratio(
+                np.abs(model.predict(rows.features[chosen]) - rows.volume[chosen]).mean(),
+                np.abs(average[chosen] - rows.volume[chosen]).mean(),
+            )
+            for chosen in (split.test, part)
+        ]
+        lines.append({"rows": int(part.sum()), "relative_mae": relative[0], "train_relative_mae": relative[1]})
+    return pd.DataFrame(lines)
+
+
+def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str) -> pd.DataFrame:
+    """Where the error is: by tenths of the test rows, in order of a feature.
+
+    Parameters
+    ----------
+    rows : Rows
+    split : Split
+    estimator : TableRegressor
+        Fitted.
+    feature : {"vol_moving_avg", "adj_close_rolling_med"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        A line a tenth: low and high (of the feature), rows, mae (shares), relative_mae and scaled_relative_mae (the model's and the best
+        multiple's, as multiples of the moving average's on these rows), error_share (of the model's whole error).
+    """
+    values = rows.features[split.test, FEATURES.index(feature)]
+    average, actual = rows.features[split.test, 0], rows.volume[split.test]
+    scale = best_scale(rows.features[split.train, 0], rows.volume[split.train])
+    losses = {
+        "model": np.abs(estimator.predict(rows.features[split.test]) - actual),
+        "average": np.abs(average - actual),
+        "scaled": np.abs(scale * average - actual),
+    }
+    _, tenths = deciles(values)
+    lines = []
+    for tenth in np.unique(tenths):
+        chosen = tenths == tenth
+        model, plain, scaled = (loss[chosen].mean() for loss in losses.values())
+        lines.append(
+            {
+                "low": values[chosen].min(),
+                "high": values[chosen].max(),
+                "rows": int(chosen.sum()),
+                "mae": model,
+                "relative_mae": _ratio(model, plain),
+                "scaled_relative_mae": _ratio(scaled, plain),
+                "error_share": model * chosen.sum() / max(losses["model"].sum(), 1e-300),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _ratio(error: float, other: float) -> float:
+    """``error / other``; NaN where the other is never wrong, as an average of one day is."""
+    return error / other if other else float("nan")
 
 
 def coverage(rows: Rows, split: Split, estimator: TableRegressor) -> pd.DataFrame:
@@ -506,34 +698,50 @@ def verdict(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        A few sentences.
+        A few sentences. The model "beats" a predictor when it leads by more than two standard errors, "does not clearly
+        beat" it when it leads by less, and "does not beat" it when it does not lead.
     """
-    mae = table.set_index("predictor")["mae"]
-    model, average, scaled = mae[MODEL], mae[AVERAGE], mae[SCALED]
-    split, horizon = table["split"].iloc[0], table["horizon"].iloc[0]
-    place = {"chronological": "On dates it never saw", "random": "On random rows", "symbol": "On symbols it never saw"}[
-        split
-    ]
+    split, horizon, objective = (table[column].iloc[0] for column in ("split", "horizon", "objective"))
+    measure, words = ("mae", "mean absolute error") if objective == "absolute" else ("rmse", "root mean squared error")
+    lines = table.set_index("predictor")
+    errors, average = lines[measure], lines[measure][AVERAGE]
+    where = {
+        "chronological": "On dates it never saw",
+        "random": "On rows held out at random",
+        "symbol": "On symbols it never saw",
+    }
     sentences = [
-        (
-            f"{place} (horizon {horizon}), the model's mean absolute error is {model:,.0f} shares, "
-            f"{model / average:.4f} of the moving average's {average:,.0f}: it {_beats(model, average)} the average"
-            f" and {_beats(model, scaled)} its best multiple ({scaled / average:.4f})."
-        )
+        f"{where[split]} (horizon {horizon}), the model's {words} is {errors[MODEL]:,.0f} shares, "
+        + f"{_ratio(errors[MODEL], average):.4f} times the moving average's {average:,.0f}.",
+        f"It {_beats(lines, AVERAGE)} the average, and it {_beats(lines, SCALED)} the average's best multiple"
+        + f" ({_ratio(errors[SCALED], average):.4f}).",
     ]
-    if REFERENCE in mae:
-        sentences.append(f"It {_beats(model, mae[REFERENCE])} the reference forest ({mae[REFERENCE] / average:.4f}).")
-    if mae[ORACLE] < average:
-        share = (average - model) / (average - mae[ORACLE])
+    if REFERENCE in errors:
         sentences.append(
-            f"A model fitted on the test rows themselves would reach {mae[ORACLE] / average:.4f}: "
-            + (f"{share:.0%} of what can be won from these two inputs is won." if share > 0 else "none of that is won.")
+            f"It {_beats(lines, REFERENCE)} the reference forest ({_ratio(errors[REFERENCE], average):.4f})."
+        )
+    better = "better" if errors[LAST] < errors[MODEL] else "not better"
+    sentences.append(
+        f"To repeat the volume of the day before, which the model is not given, is {better} ({_ratio(errors[LAST], average):.4f})."
+    )
+    if errors[ORACLE] < average:
+        share = (average - errors[MODEL]) / (average - errors[ORACLE])
+        won = (
+            f"the model wins {share:.0%} of what can be won"
+            if share > 0
+            else "of what can be won, the model wins nothing"
+        )
+        sentences.append(
+            f"A model fitted on the test rows themselves would reach {_ratio(errors[ORACLE], average):.4f}: from these two inputs, {won}."
         )
     return " ".join(sentences)
 
 
-def _beats(model: float, other: float) -> str:
-    return "beats" if model < other else "does not beat"
+def _beats(lines: pd.DataFrame, predictor: str) -> str:
+    lead, error = float(lines["lead"][predictor]), float(lines["lead_error"][predictor])
+    if lead <= 0:
+        return "does not beat"
+    return "beats" if lead > 2 * error else "does not clearly beat"
 
 
 def metrics_json(headline: pd.DataFrame, others: Iterable[pd.DataFrame], extra: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ import skops.io
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lib.files import write_atomically
@@ -150,7 +151,10 @@ class RatioBoosting(TableRegressor):
     learning_rate : float
         Share of the full step that an iteration takes.
     smoothing : sequence of float
-        Standard deviations of the Gaussian smoother that are tried, as shares of an input's bins.
+        Standard deviations of the Gaussian smoother that are tried, as shares of an input's bins; the widest first.
+    rows_a_patch : int
+        A width w is tried only with that many rows for each of the 1 / (4 pi w ** 2) patches that it tells apart (the
+        first width always): few rows, and the validation would choose by chance.
     validation_share : float
         Share of the dates, the last ones, that choose smoothing and iteration (of the rows, at random, when `fit` gets no
         dates). 0: the first smoothing and ``max_iter`` iterations.
@@ -185,6 +189,7 @@ class RatioBoosting(TableRegressor):
         max_iter: int = 200,
         learning_rate: float = 0.5,
         smoothing: Sequence[float] = (0.3, 0.2, 0.1, 0.05, 0.025),
+        rows_a_patch: int = 1000,
         validation_share: float = 0.2,
         interval_level: float | None = 0.8,
         random_state: int = 42,
@@ -194,6 +199,7 @@ class RatioBoosting(TableRegressor):
         self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.smoothing = smoothing
+        self.rows_a_patch = rows_a_patch
         self.validation_share = validation_share
         self.interval_level = interval_level
         self.random_state = random_state
@@ -281,6 +287,8 @@ class RatioBoosting(TableRegressor):
             # The start stays unless a later iteration is better by a margin.
             least, iterations = judge.mean(start) * (1 - trial.margin), 0
             for width in self.smoothing:
+                if history and fitted.rows < self.rows_a_patch / (4 * np.pi * width**2):
+                    continue
                 errors: list[dict[str, float]] = []
                 for ratios in boost(trial, Smoother(held.shape, width), self.learning_rate, self.max_iter):
                     errors.append(
@@ -363,7 +371,7 @@ class Forest(TableRegressor):
         chosen = sampled_rows(len(X), self.sample_share, self.random_state)
         forest = RandomForestRegressor(self.n_estimators, n_jobs=self.n_jobs, random_state=self.random_state)
         forest.fit(np.column_stack(self._cells(X[chosen])), np.maximum(y[chosen], 0))
-        self.point_ = forest.predict(np.indices(shape).reshape(2, -1).T).reshape(shape)
+        self.point_ = forest_predictions(forest, np.indices(shape).reshape(2, -1).T).reshape(shape)
 
         if self.interval_level is None:
             return self
@@ -568,6 +576,18 @@ def sampled_rows(rows: int, share: float, seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
+def forest_predictions(forest: RandomForestRegressor, X: NDArray[Any]) -> Floats:
+    """A forest's predictions, the same to the last bit whatever the number of threads.
+
+    scikit-learn's threads take a tree each and add their results in the order in which they finish; here each takes rows.
+    """
+    forest.n_jobs = 1
+    parts = Parallel(n_jobs=-1, prefer="threads")(
+        delayed(forest.predict)(X[start : start + CHUNK // 4]) for start in range(0, len(X), CHUNK // 4)
+    )
+    return np.concatenate(parts)
+
+
 def make_estimator(
     model: str, objective: str, seed: int, forest_trees: int = 25, forest_sample_share: float = 0.1
 ) -> TableRegressor:
@@ -745,27 +765,31 @@ def model_card(information: Mapping[str, Any]) -> str:
         "forest": "A random forest of Volume on both inputs (`lib.model.Forest`, squared error)",
     }[information["model"]]
     beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
-    level = information["interval_level"]
-    return f"""# Model card: a day's Volume from two features
+    # A window of one day is the day itself, whose average is never wrong.
+    share = measured["mae"] / measured["mae_moving_average"] if measured["mae_moving_average"] else float("nan")
+    text = f"""# Model card: a day's Volume from two features
 
-**Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
-{information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to hold the Volume on
-{level:.0%} of days.
+        **Model.** {kind}. Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
+        {information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to
+        hold the Volume on {information["interval_level"]:.0%} of days.
 
-**Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}. SHA-256 of the dataset of features:
-`{information["features_digest"]}`.
+        **Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}.
+        SHA-256 of the dataset of features: `{information["features_digest"]}`.
 
-**Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs. Not for
-trading: on most days the error is a large part of the Volume, as the numbers below say.
+        **Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs.
+        Not for trading: on most days the error is a large part of the Volume, as the numbers below say.
 
-**Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error {measured["mae"]:,.0f} shares,
-{beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself ({measured["mae"] / measured["mae_moving_average"]:.4f} of it); the best multiple of the average has
-{measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
+        **Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error
+        {measured["mae"]:,.0f} shares, {beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself
+        ({share:.4f} of it); the best multiple of the average has
+        {measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
 
-**Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day, {low_price:,.2f} to {high_price:,.2f} dollars) it
-answers as at the nearest edge, and says so. It knows no symbol, no calendar and no news. A mean absolute error in shares is
-mostly that of the largest symbols.
-"""
+        **Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day,
+        {low_price:,.2f} to {high_price:,.2f} dollars) it answers as at the nearest edge, and says so. It knows no symbol,
+        no calendar and no news. A mean absolute error in shares is mostly that of the largest symbols.
+        """
+    # One line a paragraph, whatever the length of the numbers.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")) + "\n"
 
 
 def training_log(estimator: TableRegressor) -> str:

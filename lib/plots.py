@@ -674,9 +674,7 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
     total = int(counts.sum())
     if not total:
         return _nothing(title, "No row has both features.")
-    figure, axes = new_figure(
-        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
-    )
+    figure, axes = _feature_axes(title, counts)
     mesh = axes.pcolormesh(
         MEDIAN_EDGES,
         AVERAGE_EDGES,
@@ -684,17 +682,6 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
         cmap="viridis_r",
         norm=LogNorm(1, max(2, counts.max())),
     )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    # The axes end where the rows do, on a bin's edge.
-    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
-    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
-    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
-    axes.grid(False)
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter("{x:,g}")
     bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02, format="{x:,g}")
     bar.outline.set_visible(False)
     quartiles = np.searchsorted(np.cumsum(counts.sum(axis=1)), [0.25 * total, 0.75 * total])
@@ -704,4 +691,420 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
         figure,
         f"Density of {total:,} rows by their two features, logarithmic: half have a moving average from "
         f"{engineering(low)} to {engineering(high)} shares a day.",
+    )
+
+
+# --- 03_train -------------------------------------------------------------------------------------------
+
+
+@house_style
+def training_loss(history: Sequence[Mapping[str, float]], chosen: int) -> Figure:
+    """How boosting lowers the error, iteration by iteration.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        ``lib.model.RatioBoosting.history_``: iteration, train and validation error.
+    chosen : int
+        The iteration that the model stops at.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> history = [{"iteration": 0, "train": 10, "validation": 12}, {"iteration": 1, "train": 9, "validation": 11.4}]
+    >>> training_loss(history, 1).get_label()
+    'Lines: error by boosting iteration, as a multiple of the best single ratio. At iteration 1, where boosting stops: \
+0.9000 on the rows it learns from, 0.9500 on the validation rows.'
+    """
+    title = "Error by boosting iteration"
+    if not history:
+        return _nothing(title, "This model is not boosted: it has no iterations.")
+    figure, axes = new_figure(title, "iteration", "error / best single ratio's")
+    iterations = [entry["iteration"] for entry in history]
+    ends = {}
+    for name, label, color in (("train", "earlier dates, fitted", BLUE), ("validation", "validation dates", ORANGE)):
+        start = history[0][name] or 1.0
+        values = [entry[name] / start for entry in history]
+        axes.plot(iterations, values, color=color, label=label, linestyle="-" if name == "train" else "--")
+        axes.plot([chosen], [values[chosen]], marker="o", markersize=7, color=color)
+        ends[name] = values[chosen]
+    axes.axvline(chosen, color=GREY, linewidth=1.2, linestyle=":")
+    axes.annotate(
+        "stops here", (chosen, 1), (4, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter("{x:.4f}")
+    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    axes.margins(y=0.15)
+    return described(
+        figure,
+        "Lines: error by boosting iteration, as a multiple of the best single ratio. At iteration "
+        f"{chosen}, where boosting stops: {ends['train']:.4f} on the rows it learns from, {ends['validation']:.4f} on the "
+        "validation rows.",
+    )
+
+
+def feature_pairs() -> npt.NDArray[np.float64]:
+    """The middle of each bin of `count_feature_pairs`.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (7000, 2)
+        vol_moving_avg and adj_close_rolling_med, ready for a model's ``predict``.
+
+    Examples
+    --------
+    >>> feature_pairs().shape
+    (7000, 2)
+    """
+    averages, medians = (np.sqrt(edges[1:] * edges[:-1]) for edges in (AVERAGE_EDGES, MEDIAN_EDGES))
+    return np.column_stack([np.repeat(averages, len(medians)), np.tile(medians, len(averages))])
+
+
+@house_style
+def learned_surface(ratios: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> Figure:
+    """What the model has learned: the predicted volume as a share of its average, over both features.
+
+    Parameters
+    ----------
+    ratios : numpy.ndarray of float64, shape (7000,)
+        Prediction / vol_moving_avg of each of the `feature_pairs`.
+    counts : numpy.ndarray of int64, shape (100, 70)
+        The training rows, from `count_feature_pairs`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Pale where there are no training rows; two lines enclose the densest bins that hold 50% and 90% of them.
+
+    Examples
+    --------
+    >>> counts = count_feature_pairs([1e6, 2e6], [25, 30])
+    >>> learned_surface(np.full(7000, 0.9), counts).get_label()
+    'Map of the predicted volume / moving average over both features: from 0.90 to 0.90 where there are training rows. \
+Lines enclose 50% and 90% of them.'
+    """
+    title = "Predicted volume / moving average"
+    if not counts.sum():
+        return _nothing(title, "There are no training rows.")
+    surface = ratios.reshape(counts.shape)
+    known = surface[counts > 0]
+    figure, axes = _feature_axes(title, counts)
+    low, high = float(known.min()), float(known.max())
+    mesh = axes.pcolormesh(MEDIAN_EDGES, AVERAGE_EDGES, surface, cmap="cividis", vmin=low, vmax=high)
+    veil = np.ma.masked_where(counts > 0, np.ones(counts.shape))
+    axes.pcolormesh(MEDIAN_EDGES, AVERAGE_EDGES, veil, cmap="gray", vmin=0, vmax=1, alpha=0.65, linewidth=0)
+    smooth = _smoothed(counts.astype(float))
+    ordered = np.sort(smooth.ravel())[::-1]
+    enclosed = np.cumsum(ordered) / ordered.sum()
+    levels = sorted({float(ordered[int(np.searchsorted(enclosed, share))]) for share in (0.9, 0.5)})
+    centres = [np.sqrt(edges[1:] * edges[:-1]) for edges in (MEDIAN_EDGES, AVERAGE_EDGES)]
+    for width, color in ((3.2, "white"), (1.4, INK)):  # a dark line on a light one is seen on any colour
+        axes.contour(*centres, smooth, levels=levels, colors=color, linewidths=width)
+    bar = figure.colorbar(mesh, ax=axes, label="predicted volume / moving average", pad=0.02, format="{x:.2f}")
+    bar.outline.set_visible(False)
+    return described(
+        figure,
+        f"Map of the predicted volume / moving average over both features: from {low:.2f} to {high:.2f} where there are "
+        "training rows. Lines enclose 50% and 90% of them.",
+    )
+
+
+def _smoothed(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Each bin averaged with its neighbours, weights 1 2 1, twice over: a contour of raw counts is all corners."""
+    for axis in (0, 1, 0, 1):
+        before, after = np.roll(counts, 1, axis), np.roll(counts, -1, axis)
+        counts = (before + 2 * counts + after) / 4
+    return counts
+
+
+def _feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axes]:
+    """Logarithmic axes of both features that end where the counted rows do."""
+    figure, axes = new_figure(
+        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
+    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
+    axes.grid(False)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    return figure, axes
+
+
+# --- 04_evaluate ----------------------------------------------------------------------------------------
+
+
+def count_predictions(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Count days by predicted and actual volume.
+
+    Parameters
+    ----------
+    predicted, actual : array-like of float, shape (rows,)
+        Shares.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (100, 100)
+        By `AVERAGE_EDGES`, predicted first; a volume below 1 share counts in the first bin.
+
+    Examples
+    --------
+    >>> int(count_predictions([1e6, 0], [2e6, 0]).sum())
+    2
+    """
+    bins = [_tenth_of_a_decade(np.asarray(values, dtype=float), AVERAGE_EDGES) for values in (predicted, actual)]
+    size = len(AVERAGE_EDGES) - 1
+    return np.bincount(bins[0] * size + bins[1], minlength=size * size).reshape(size, size)
+
+
+@house_style
+def predicted_against_actual(counts: npt.NDArray[np.int64]) -> Figure:
+    """How far days lie from what was predicted for them, and where the middle of them lies.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of int64, shape (100, 100)
+        From `count_predictions`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> predicted_against_actual(count_predictions([1e6, 1e6], [1e6, 3e6])).get_label()
+    'Density of 2 days by predicted and actual volume, both logarithmic, with the line where they are equal: on 50% of \
+the days the actual volume is within a factor of 1.6 of the predicted.'
+    """
+    title = "Actual volume against predicted"
+    total = int(counts.sum())
+    if not total:
+        return _nothing(title, "No day is held out.")
+    figure, axes = new_figure(title, "predicted volume (shares)", "actual volume (shares)", 4.6)
+    mesh = axes.pcolormesh(
+        AVERAGE_EDGES,
+        AVERAGE_EDGES,
+        np.ma.masked_equal(counts.T, 0),
+        cmap="viridis_r",
+        norm=LogNorm(1, max(2, counts.max())),
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    shown = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_xlim(AVERAGE_EDGES[shown[0][0]], AVERAGE_EDGES[shown[0][-1] + 1])
+    axes.set_ylim(AVERAGE_EDGES[shown[1][0]], AVERAGE_EDGES[shown[1][-1] + 1])
+    for width, color in ((4.0, "white"), (1.8, ORANGE)):
+        axes.plot(AVERAGE_EDGES[[0, -1]], AVERAGE_EDGES[[0, -1]], color=color, linewidth=width)
+    axes.grid(False)
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=" "))
+    bar = figure.colorbar(mesh, ax=axes, label="days", pad=0.02, format="{x:,g}")
+    bar.outline.set_visible(False)
+    near = sum(int(np.trace(counts, offset)) for offset in range(-2, 3)) / total
+    return described(
+        figure,
+        f"Density of {total:,} days by predicted and actual volume, both logarithmic, with the line where they are equal: "
+        f"on {share_text(near)} of the days the actual volume is within a factor of 1.6 of the predicted.",
+    )
+
+
+@house_style
+def errors_by_tenth(table: pd.DataFrame, quantity: str) -> Figure:
+    """Where the error is, and where the model gains: by tenths of the held-out rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From ``lib.evaluation.errors_by``.
+    quantity : str
+        What the tenths are in order of, with its unit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> columns = ["low", "high", "relative_mae", "scaled_relative_mae", "error_share"]
+    >>> table = pd.DataFrame([[1, 9, 0.9, 0.95, 0.25], [10, 99, 1.1, 1.0, 0.75]], columns=columns)
+    >>> errors_by_tenth(table, "price (dollars)").get_label()
+    "By tenths of price (dollars): the model's error from 0.900 to 1.100 times the moving average's, below it in 1 of 2; \
+the tenth from 10 to 99 holds most of the error, 75%."
+    """
+    title = f"Error by {quantity.partition(' (')[0]}"
+    if table.empty:
+        return _nothing(title, "No row is held out.")
+    figure, axes = new_figure(title, "", "", 5.0)
+    axes.remove()
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    places = np.arange(len(table))
+    upper.axhline(1, color=INK, linewidth=1.4)
+    upper.plot(places, table["scaled_relative_mae"], "s--", color=ORANGE, markersize=5, label="best multiple")
+    upper.plot(places, table["relative_mae"], "o-", color=BLUE, markersize=6, label="model")
+    upper.set_ylabel("error / average's")
+    upper.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    upper.yaxis.set_major_formatter("{x:.2f}")
+    upper.margins(y=0.2)
+    upper.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    lower.bar(places, table["error_share"], color=SKY, width=0.8)
+    lower.set_ylabel("share of error")
+    lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    engineering = EngFormatter(places=0, sep="")
+    names = [
+        f"under\n{engineering(float(table['high'].iloc[0]))}",
+        *(engineering(low) if low >= 10 else f"{low:.2g}" for low in table["low"].tolist()[1:]),
+    ]
+    lower.set_xticks(places, names if len(table) > 1 else ["all"])
+    lower.set_xlabel(f"{quantity}: where each tenth begins")
+    largest = table.loc[table["error_share"].idxmax()]
+    better = int((table["relative_mae"] < 1).sum())
+    return described(
+        figure,
+        f"By tenths of {quantity}: the model's error from {table['relative_mae'].min():.3f} to "
+        f"{table['relative_mae'].max():.3f} times the moving average's, below it in {better} of {len(table)}; the tenth from "
+        f"{engineering(float(largest['low']))} to {engineering(float(largest['high']))} holds most of the error, "
+        f"{share_text(float(largest['error_share']))}.",
+    )
+
+
+@house_style
+def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
+    """How often the interval holds the volume, by decile of the moving average.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From ``lib.evaluation.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
+    level : float
+        What the interval promises, such as 0.8.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> lines = [["1", 1e3, 0.75], ["2", 1e6, 0.85], ["all", 1e4, 0.8]]
+    >>> interval_coverage(pd.DataFrame(lines, columns=["decile", "vol_moving_avg", "coverage"]), 0.8).get_label()
+    'Points: share of days within the 80% interval, by decile of the moving average: from 75.0% to 85.0%; 80.0% over all rows.'
+    """
+    title = f"Days within the {level:.0%} interval"
+    tenths, whole = table[table["decile"] != "all"], float(table["coverage"].iloc[-1])
+    figure, axes = new_figure(title, "moving average (shares a day): middle of each decile", "share of days")
+    places = np.arange(len(tenths))
+    axes.axhspan(level - 0.06, level + 0.06, color=PALE, alpha=0.6, linewidth=0, label=f"{level:.0%} ± 6 points")
+    axes.axhline(level, color=INK, linewidth=1.4)
+    axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
+    axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
+    engineering = EngFormatter(places=0, sep="")
+    axes.set_xticks(places, [engineering(value) for value in tenths["vol_moving_avg"].tolist()])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
+    axes.set_ylim(min(low, level - 0.1) - 0.02, max(high, level + 0.1) + 0.06)
+    axes.legend(ncols=3, loc="upper left", columnspacing=1.2, handletextpad=0.5)
+    return described(
+        figure,
+        f"Points: share of days within the {level:.0%} interval, by decile of the moving average: from {low:.1%} to "
+        f"{high:.1%}; {whole:.1%} over all rows.",
+    )
+
+
+@house_style
+def learning_curve(table: pd.DataFrame, scaled: float) -> Figure:
+    """What more training rows are worth.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From ``lib.evaluation.learning_curve``: rows, relative_mae and train_relative_mae.
+    scaled : float
+        The error of the average's best multiple on the same test rows, as a multiple of the average's.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"rows": [100, 400], "relative_mae": [1.02, 0.95], "train_relative_mae": [0.9, 0.94]})
+    >>> learning_curve(table, 0.96).get_label()
+    "Lines: error by number of training rows, as a multiple of the moving average's. On the held-out dates 1.020 with \
+100 rows, 0.950 with 400; the best multiple has 0.960."
+    """
+    figure, axes = new_figure("Error by number of training rows", "training rows", "error / average's")
+    axes.axhline(1, color=INK, linewidth=1.4)
+    axes.axhline(scaled, color=GREY, linewidth=1.4, linestyle=":", label="best multiple")
+    axes.plot(table["rows"], table["train_relative_mae"], "s--", color=SKY, markersize=5, label="rows fitted")
+    axes.plot(table["rows"], table["relative_mae"], "o-", color=BLUE, markersize=6, label="held-out dates")
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(EngFormatter(places=0, sep=" "))
+    axes.set_xticks(table["rows"])
+    axes.yaxis.set_major_formatter("{x:.2f}")
+    axes.legend(loc="best")
+    first, last = table.iloc[0], table.iloc[-1]
+    return described(
+        figure,
+        "Lines: error by number of training rows, as a multiple of the moving average's. On the held-out dates "
+        f"{first['relative_mae']:.3f} with {first['rows']:,.0f} rows, {last['relative_mae']:.3f} with {last['rows']:,.0f}; "
+        f"the best multiple has {scaled:.3f}.",
+    )
+
+
+@house_style
+def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[str]) -> Figure:
+    """What it is worth that at horizon 0 the average contains the day itself.
+
+    Parameters
+    ----------
+    tables : mapping of int to pandas.DataFrame
+        The chronological comparisons of ``lib.evaluation.compare`` by horizon, 0 and 1.
+    predictors : sequence of str
+        Which lines of them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> tables = {days: pd.DataFrame({"predictor": ["model"], "mae": [100.0 + 4 * days]}) for days in (0, 1)}
+    >>> errors_by_horizon(tables, ["model"]).get_label()
+    'Bars: mean absolute error on the held-out dates, same day and evening before. model: 100 and 104, 4.0% more.'
+    """
+    figure, axes = new_figure("Same day, or the evening before", "mean absolute error (shares)", "")
+    errors = {days: table.set_index("predictor")["mae"] for days, table in tables.items()}
+    places = np.arange(len(predictors))[::-1]
+    for days, offset, color, label in (
+        (0, 0.2, SKY, "average with the day itself (horizon 0)"),
+        (1, -0.2, BLUE, "average of the evening before (horizon 1)"),
+    ):
+        axes.barh(places + offset, [errors[days][name] for name in predictors], 0.36, color=color, label=label)
+    words = []
+    for place, name in zip(places, predictors, strict=True):
+        more = errors[1][name] / errors[0][name] - 1 if errors[0][name] else 0.0
+        axes.annotate(
+            f"{more:+.1%}", (errors[1][name], place - 0.2), (4, 0), textcoords="offset points", va="center", color=INK
+        )
+        words.append(
+            f"{name}: {spelt(float(errors[0][name]))} and {spelt(float(errors[1][name]))}, "
+            f"{abs(more):.1%} {'more' if more >= 0 else 'less'}"
+        )
+    axes.set_yticks(places, [textwrap.fill(name, 14) for name in predictors])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(False)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.set_xlim(0, 1.14 * max(errors[days][name] for days in errors for name in predictors))
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=1)
+    return described(
+        figure, f"Bars: mean absolute error on the held-out dates, same day and evening before. {'; '.join(words)}."
     )

@@ -169,16 +169,14 @@ class Predictor:
         """
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
             volume, row, column = self._cell(vol_moving_avg, adj_close_rolling_med)
-            point = self._point[row][column]
-            middle = round(point * volume) if self._relative else round(point)
-            low, high = math.floor(self._lower[row][column] * volume), math.ceil(self._upper[row][column] * volume)
-            return min(low, middle), max(high, middle)
+            point = self._point[row][column] * (volume if self._relative else 1)
+            low, high = self._lower[row][column] * volume, self._upper[row][column] * volume
+            return math.floor(min(low, point)), math.ceil(max(high, point))
         volume_array, cells = self._cells(vol_moving_avg, adj_close_rolling_med)
-        points = self._tables["point"][cells]
-        middles = np.rint(points * volume_array if self._relative else points)
-        lows = np.minimum(np.floor(self._tables["lower"][cells] * volume_array), middles)
-        highs = np.maximum(np.ceil(self._tables["upper"][cells] * volume_array), middles)
-        return lows.astype(np.int64), highs.astype(np.int64)
+        points = self._tables["point"][cells] * (volume_array if self._relative else 1)
+        lows = np.minimum(self._tables["lower"][cells] * volume_array, points)
+        highs = np.maximum(self._tables["upper"][cells] * volume_array, points)
+        return np.floor(lows).astype(np.int64), np.ceil(highs).astype(np.int64)
 
     def in_training_range(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> Any:
         """Tell whether both inputs lie between the smallest and the largest value that the model was trained on.
@@ -211,7 +209,7 @@ class Predictor:
 
 def _is_scalar(value: Any) -> bool:
     # The exact types first: this test is on the path of every served prediction.
-    return type(value) is float or type(value) is int or np.ndim(value) == 0
+    return type(value) is float or type(value) is int or not (isinstance(value, (list, tuple)) or np.ndim(value))
 
 
 def _number(field: str, value: Any) -> float:
@@ -247,25 +245,18 @@ def _pair(
 
 
 def _numbers(field: str, values: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise PredictionInputError(
-            field, "found a list of lists of different lengths; a list of numbers is expected"
-        ) from None
-    if array.dtype == object or (
-        isinstance(values, (list, tuple)) and any(isinstance(value, (bool, str)) for value in values)
-    ):
-        return np.array([_number(field, value) for value in array.tolist()], dtype=np.float64)
-    if array.size == 0:
-        return np.zeros(array.shape)
+    if isinstance(values, (list, tuple)):  # numpy would make 1.0 of True, and text of everything beside a text
+        return np.array([_number(field, value) for value in values], dtype=np.float64)
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        return np.array([_number(field, value) for value in array.ravel()]).reshape(array.shape)
     if array.dtype.kind not in "iuf":
-        raise PredictionInputError(field, f"found {array.flat[0]!r}, a number is expected")
+        raise PredictionInputError(field, f"found {array.flat[0] if array.size else array.dtype}, a number is expected")
     array = array.astype(np.float64, copy=False)
-    low, high = array.min(), array.max()  # NaN if any value is
-    if not (math.isfinite(low) and math.isfinite(high)) or (
-        field == "vol_moving_avg" and (low < 0 or high > LARGEST_VOLUME)
-    ):
-        for value in array.ravel().tolist():
-            _number(field, value)
+    if array.size:
+        low, high = array.min(), array.max()  # NaN if any value is
+        limits = (0.0, LARGEST_VOLUME) if field == "vol_moving_avg" else (-np.finfo(float).max, np.finfo(float).max)
+        if not (limits[0] <= low and high <= limits[1]):
+            for value in array.ravel().tolist():
+                _number(field, value)
     return array
