@@ -9,6 +9,6 @@ if [ $# -eq 0 ]; then
     .venv/bin/ruff check --quiet .
     .venv/bin/mypy
     .venv/bin/nbstripout --keep-id --verify notebooks/*.ipynb
-    set -- -n 2
+    set -- -n 2 --dist loadgroup
 fi
 exec .venv/bin/python -m pytest "$@"

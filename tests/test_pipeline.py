@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,13 +77,17 @@ def test_run_record_says_what_made_it(sample_study):
 
 
 def test_no_artifact_names_this_machine(sample_study):
-    import socket
-
+    folders = [str(paths.ROOT), str(paths.outputs()), str(Path.home()) + "/"]
+    host = re.compile(rb"(?<![\w.-])" + re.escape(socket.gethostname().encode()) + rb"(?![\w-])")
     for path in sorted(sample_study.folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".lock"):
             content = path.read_bytes()
-            for private in (str(paths.ROOT), str(paths.outputs()), str(Path.home()) + "/", socket.gethostname()):
-                assert private.encode() not in content, f"{path.name} holds {private}"
+            for folder in folders:
+                assert folder.encode() not in content, f"{path.name} holds {folder}"
+            # Among the bytes of a picture or of a Parquet page a host's two or three letters turn up by chance.
+            if path.suffix in {".json", ".jsonl", ".md", ".ipynb"}:
+                text = re.sub(rb"[A-Za-z0-9+/=]{200,}", b"", content)
+                assert not host.search(text), f"{path.name} holds the name of this host"
 
 
 def test_nothing_changed_nothing_runs(study):
