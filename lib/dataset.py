@@ -69,14 +69,11 @@ class PartTask:
         Where the part's file of each name goes.
     code : str
         Digest of the code and the parameters that make the part.
-    known : dict of str to dict
-        By key: the files of parts that an earlier run made.
     """
 
     work: Work
     folders: Mapping[str, str]
     code: str
-    known: Mapping[str, Mapping[str, PartFile]]
 
 
 @dataclass(frozen=True)
@@ -245,14 +242,14 @@ def build(
     list of PartResult
         In symbol order, finished and not yet seen by readers: see `commit`.
     """
-    known = _known(folders)
+    for folder in folders.values():
+        for needed in (folder, paths.dataset_state(folder)):
+            needed.mkdir(parents=True, exist_ok=True)
     places = {name: str(folder) for name, folder in folders.items()}
     largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(
-            make_part, [PartTask(works[place], places, code, known) for place in largest_first]
-        ):
+        for turn, result in engine.map(make_part, [PartTask(works[place], places, code) for place in largest_first]):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
     return [results[place] for place in range(len(works))]
@@ -261,10 +258,11 @@ def build(
 def make_part(task: PartTask) -> PartResult:
     """Make one part, or find that it is there. It may run anywhere and any number of times: the bytes are the same."""
     key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
-    known = task.known.get(key)
-    if known is not None and all(_intact(Path(task.folders[name]), part) for name, part in known.items()):
+    folders = {name: Path(folder) for name, folder in task.folders.items()}
+    known = {name: part for name, folder in folders.items() if (part := _known(folder, key))}
+    if known.keys() == folders.keys():
         return PartResult(key, known, reused=True)
-    made = {name: _write(Path(task.folders[name]), key, table) for name, table in task.work.tables().items()}
+    made = {name: _write(folders[name], key, table) for name, table in task.work.tables().items()}
     return PartResult(key, made, reused=False)
 
 
@@ -315,15 +313,10 @@ def _digest(listing: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
-def _known(folders: Mapping[str, Path]) -> dict[str, dict[str, PartFile]]:
-    """The parts that earlier runs made in every folder, by key."""
-    known: dict[str, dict[str, PartFile]] = {}
-    for name, folder in folders.items():
-        for needed in (folder, paths.dataset_state(folder)):
-            needed.mkdir(parents=True, exist_ok=True)
-        for part in [*_finished(folder), *_committed(folder)]:
-            known.setdefault(part.key, {})[name] = part
-    return {key: parts for key, parts in known.items() if parts.keys() == folders.keys()}
+def _known(folder: Path, key: str) -> PartFile | None:
+    """The part with ``key`` that an earlier run made and that is still what it was."""
+    found = (part for part in [*_committed(folder), *_finished(folder, key)] if part.key == key)
+    return next((part for part in found if _intact(folder, part)), None)
 
 
 def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
@@ -354,12 +347,12 @@ def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
     return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, buffer.size)
 
 
-def _finished(folder: Path) -> list[PartFile]:
-    """The parts that a run finished and did not commit; their digests are in their names."""
+def _finished(folder: Path, key: str) -> list[PartFile]:
+    """The parts that runs finished and did not commit; their digests are in their names."""
     found = []
     state = paths.dataset_state(folder)
-    for path in state.glob("finished-*"):
-        _, key, sha256, rows = path.name.split("-")
+    for path in state.glob(f"finished-{key}-*"):
+        _, _, sha256, rows = path.name.split("-")
         found.append(PartFile(f"../{state.name}/{path.name}", key, sha256, int(rows), path.stat().st_size))
     return found
 

@@ -90,13 +90,13 @@ def contents():
 
 def known():
     """The (folder, key) of every part that is there, finished or committed."""
-    ingested = {name: getattr(STUDY, name) for name in ("quarantine", "files", "prices")}
-    return {
-        (part_folder, key)
-        for folders in (ingested, {"features": STUDY.features})
-        for key in dataset._known(folders)
-        for part_folder in folders
+    there = {
+        name: {part.key for part in [*dataset._committed(folder), *dataset._finished(folder, "*")]}
+        for name in crash_run.FOLDERS
+        for folder in [getattr(STUDY, name)]
     }
+    ingested = there["quarantine"] & there["files"] & there["prices"]
+    return {(name, key) for name in there for key in (there[name] if name == "features" else ingested)}
 
 
 def assert_old_or_new(before, after):

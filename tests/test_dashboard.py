@@ -340,7 +340,7 @@ def test_closing_the_tab_ends_its_kernel(open_page, served):
     [pid] = kernels(served.dashboard) - before
     page.close()
     wait_for(lambda: not psutil.pid_exists(pid))
-    assert kernels(served.dashboard) == before
+    assert kernels(served.dashboard) <= before  # those of pages closed a moment ago may have ended meanwhile
 
 
 def test_a_tab_that_vanishes_without_good_bye_ends_its_kernel(open_page, served):
