@@ -347,12 +347,12 @@ def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
     return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, buffer.size)
 
 
-def _finished(folder: Path, key: str) -> list[PartFile]:
-    """The parts that runs finished and did not commit; their digests are in their names."""
+def _finished(folder: Path, key: str = "*") -> list[PartFile]:
+    """The parts that runs finished and did not commit; their keys and digests are in their names."""
     found = []
     state = paths.dataset_state(folder)
     for path in state.glob(f"finished-{key}-*"):
-        _, _, sha256, rows = path.name.split("-")
+        _, key, sha256, rows = path.name.split("-")
         found.append(PartFile(f"../{state.name}/{path.name}", key, sha256, int(rows), path.stat().st_size))
     return found
 

@@ -91,7 +91,7 @@ def contents():
 def known():
     """The (folder, key) of every part that is there, finished or committed."""
     there = {
-        name: {part.key for part in [*dataset._committed(folder), *dataset._finished(folder, "*")]}
+        name: {part.key for part in [*dataset._committed(folder), *dataset._finished(folder)]}
         for name in crash_run.FOLDERS
         for folder in [getattr(STUDY, name)]
     }
