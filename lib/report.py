@@ -154,8 +154,9 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
         What ``run.json`` holds, as `lib.provenance.run_record` makes it: ``stages``, ``artifacts``, ``params``, and
         what made the study. A ``failure`` (str) stands first, and the metrics, which are an earlier run's, are left out.
     metrics : mapping
-        What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates)
-        and ``verdict`` (a sentence).
+        What ``metrics.json`` holds. Read are ``mae`` and ``mae_moving_average`` (shares a day, on the held-out dates),
+        ``verdict`` (its first sentence is the answer), and of each row of ``headline`` its ``predictor``, ``mae`` and
+        ``relative_mae``.
 
     Notes
     -----
@@ -173,7 +174,6 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         run = _mapping(runs.get(name))
         report, notebook = study_paths.report(name), study_paths.notebook(name)
         seconds, memory = run.get("seconds"), run.get("peak_memory_bytes")
-        unchanged = run.get("status") == "unchanged"
         stages.append(
             {
                 "name": name,
@@ -182,8 +182,9 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
                 "unfinished": bool(record.get("failure")) and not run,
-                "seconds": "unchanged" if unchanged else "–" if seconds is None else f"{seconds:,.1f}",
-                "memory": "–" if unchanged or memory is None else f"{memory / 2**20:,.0f} MiB",
+                # A stage that was not run again shows what its run took.
+                "seconds": f"{seconds:,.1f}" if seconds else "–",
+                "memory": f"{memory / 2**20:,.0f} MiB" if memory else "–",
             }
         )
     failure = record.get("failure")
@@ -198,6 +199,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         verdict=verdict + stop,
         reasons=reasons,
         headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
+        predictors=_predictors(metrics),
         stages=stages,
         timed=bool(runs),
         artifacts=_artifacts(study_paths, record),
@@ -293,6 +295,27 @@ def _error_numbers(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if average is not None:
         note += f"; the plain average's is {spelt(float(average))}"
     yield {"name": "Model's error", "value": spelt(float(model)), "note": note}
+
+
+_WIDEST = 0.2  # a bar this far from the plain average fills its side: the reference forest would dwarf the others
+
+
+def _predictors(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model and what it is measured against, best first, each with its distance from the plain average."""
+    found = []
+    for row in sorted(metrics.get("headline") or (), key=lambda row: row["relative_mae"]):
+        distance = row["relative_mae"] - 1
+        found.append(
+            {
+                "name": row["predictor"],
+                "mae": spelt(float(row["mae"])),
+                "distance": f"{distance:+.1%}".replace("-", "\N{MINUS SIGN}") if distance else "0",
+                "better": distance < 0,
+                "width": round(50 * min(1.0, abs(distance) / _WIDEST), 2),
+                "beyond": abs(distance) > _WIDEST,
+            }
+        )
+    return found
 
 
 def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:

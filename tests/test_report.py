@@ -175,7 +175,7 @@ RECORD = {
     "packages": {"numpy": "2.4.6"},
     "stages": [
         {"name": "01_ingest", "status": "run", "seconds": 12.34, "peak_memory_bytes": 300 * 2**20},
-        {"name": "02_features", "status": "unchanged", "seconds": 0.0, "peak_memory_bytes": 0},
+        {"name": "02_features", "status": "unchanged", "seconds": 5.0, "peak_memory_bytes": 200 * 2**20},
     ],
     "artifacts": {
         "prices/part-00000-a.parquet": {"sha256": "ab" * 32, "bytes": 2**20, "rows": 12_000},
@@ -189,6 +189,11 @@ METRICS = {
     "mae": 490_123.4,
     "mae_moving_average": 516_000.0,
     "verdict": "It beats 0.9 of the average & <all>. Why? Luck.",
+    "headline": [
+        {"predictor": "moving average", "mae": 516_000.0, "relative_mae": 1.0},
+        {"predictor": "reference forest", "mae": 567_600.0, "relative_mae": 1.1},
+        {"predictor": "model", "mae": 490_123.4, "relative_mae": 0.95},
+    ],
 }
 
 
@@ -241,6 +246,22 @@ def test_index_has_the_headline_numbers(study):
     assert "It beats 0.9 of the average &amp; &lt;all&gt;. </p>\n<p>Why? Luck.</p>" in html
 
 
+def test_index_ranks_the_predictors(study):
+    table = re.search(r'<table class="predictors">.*?</table>', report.index_html("sample", RECORD, METRICS), re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table[0])[1:]
+    cells = [[re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)][:3] for row in rows]
+    assert cells == [
+        ["model", "490,123", "−5.0%"],
+        ["moving average", "516,000", "0"],
+        ["reference forest", "567,600", "+10.0%"],
+    ]
+    assert [re.search(r'class="(\w+)" style="width: ([\d.]+)%', row).groups() for row in rows] == [
+        ("better", "12.5"),
+        ("worse", "0.0"),
+        ("worse", "25.0"),
+    ]
+
+
 def test_index_links_what_is_there_and_only_that(study):
     html = report.index_html("sample", RECORD, METRICS)
     body = html[html.index("<main") :]
@@ -255,7 +276,7 @@ def test_index_tells_stages_artifacts_and_what_made_them(study):
     cells = [[re.sub(r"<[^>]+>", " ", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
     seconds = {row[0].split()[0]: row[1:] for row in cells if len(row) == 3}
     assert seconds["Ingest"] == ["12.3", "300 MiB"]
-    assert seconds["Features"] == ["unchanged", "–"]
+    assert seconds["Features"] == ["5.0", "200 MiB"]
     artifacts = {row[0]: row[1:] for row in cells if len(row) == 4}
     assert artifacts["prices/"] == ["12,154", "2.0 MiB", dataset.open_dataset(study.prices).digest[:16]]
     assert artifacts["model/grid.npz"] == ["", "2.0 KiB", "77" * 8]
