@@ -1,4 +1,4 @@
-"""How ours grows: seconds and peak memory of prices and features on archives of 1/8 to 4 times Kaggle's size.
+"""How ours grows: seconds and peak memory of prices and features on archives of 1/8 to 2 times Kaggle's size.
 
 ``python -m benchmarks.growth --to FILE``. Seconds should grow with the rows, and memory not at all.
 """
@@ -9,11 +9,13 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks import archive
@@ -29,9 +31,11 @@ from benchmarks.pipeline import (
     read_through,
     run_stage,
 )
+from lib import plots
 from lib.files import write_atomically
 
-SIZES = ("1/8", "1/4", "1/2", "1", "2", "4")
+SIZES = ("1/8", "1/4", "1/2", "1", "2")
+Measured = tuple[str, Extent, dict[str, Usage]]  # an archive's size, how much is in it, and each stage's usage
 HEADER = (
     "size",
     "M rows",
@@ -45,8 +49,8 @@ HEADER = (
 )
 
 
-def table(measured: Sequence[tuple[str, Extent, dict[str, Usage]]]) -> list[list[str]]:
-    """The measurements as rows of text, a header first; each is a size, the archive's extent and its stages' usages.
+def table(measured: Sequence[Measured]) -> list[list[str]]:
+    """The measurements as rows of text, a header first.
 
     Examples
     --------
@@ -73,40 +77,77 @@ def table(measured: Sequence[tuple[str, Extent, dict[str, Usage]]]) -> list[list
     return lines
 
 
-def main() -> None:
+@plots.house_style
+def figure(measured: Sequence[Measured]) -> Figure:
+    """Seconds, and peak memory, over the archive's rows."""
+    rows = [extent.rows / 1e6 for _, extent, _ in measured]
+    seconds = [sum(usage.wall for usage in usages.values()) for _, _, usages in measured]
+    memory = [max(usage.memory for usage in usages.values()) / 1e9 for _, _, usages in measured]
+    shown, above = plots.new_figure("Time grows with the rows, memory does not", "", "seconds", height=4.6)
+    above.set_subplotspec(shown.add_gridspec(2, 1)[0])
+    below = shown.add_subplot(2, 1, 2, sharex=above)
+    above.plot(rows, seconds, "o-", color=plots.BLUE)
+    below.plot(rows, memory, "o-", color=plots.ORANGE)
+    below.set(xlabel="rows of the archive, in millions", ylabel="peak memory, GB")
+    for axes in (above, below):
+        axes.set_ylim(bottom=0)
+    above.set_xlim(left=0)
+    return plots.described(
+        shown,
+        f"Two curves over the archive's rows, {rows[0]:.2f} to {rows[-1]:.2f} million. Seconds rise from {seconds[0]:.1f} to "
+        f"{seconds[-1]:.1f}; peak memory goes from {memory[0]:.2f} to {memory[-1]:.2f} GB.",
+    )
+
+
+def read(found: Mapping[str, Any]) -> list[Measured]:
+    """The measurements that were kept as JSON."""
+    return [
+        (
+            one["size"],
+            Extent(**one["archive"]),
+            {stage: Usage(**usage) for stage, usage in one["usages"].items()},
+        )
+        for one in found["sizes"]
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help=f"times Kaggle's (default: {' '.join(SIZES)})")
     parser.add_argument("--contestant", choices=CONTESTANTS, default=OURS)
     parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    parser.add_argument("--figure", type=Path, help="write the figure to this PNG file")
     parser.add_argument("--work", type=Path, help="a folder with room for one and a half times the largest archive")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     console = Console()
     about = machine()
-    measured = []
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory(dir=arguments.work) as name:
+    measured: list[Measured] = []
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(dir=options.work) as name:
             folder, out = Path(name, "archive"), Path(name, "out")
             archive.write(folder, Fraction(size), quiet=not console.is_terminal)
             out.mkdir()
             extent = read_through(folder)
-            usages = {stage: run_stage(arguments.contestant, stage, folder, out) for stage in STAGES}
+            usages = {stage: run_stage(options.contestant, stage, folder, out) for stage in STAGES}
             shutil.rmtree(out)
         measured.append((size, extent, usages))
         wall = sum(usage.wall for usage in usages.values())
         console.print(f"{size}: {wall:.1f} s, {max(usage.memory for usage in usages.values()) / 1e9:.2f} GB")
     lines = table(measured)
-    title = f"{arguments.contestant}, {about['cores']} cores"
+    title = f"{options.contestant}, {about['cores']} cores"
     print_table(console, title, lines)
-    if arguments.to:
+    if options.figure:
+        write_atomically(options.figure, plots.png(figure(measured)))
+    if options.to:
         text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
-        write_atomically(arguments.to.with_suffix(".md"), text)
+        write_atomically(options.to.with_suffix(".md"), text)
         found = [
             {"size": size, "archive": asdict(extent), "usages": {stage: asdict(u) for stage, u in usages.items()}}
             for size, extent, usages in measured
         ]
         write_atomically(
-            arguments.to.with_suffix(".json"), json.dumps({"machine": about, "sizes": found}, indent=1) + "\n"
+            options.to.with_suffix(".json"), json.dumps({"machine": about, "sizes": found}, indent=1) + "\n"
         )
 
 

@@ -1,4 +1,7 @@
-"""Ours: `lib.ingest` and `lib.featurize`, as the notebooks call it. A fourth argument names the engine: ``local`` (the default) or ``spark``."""
+"""Ours: `lib.ingest` and `lib.featurize`, as the notebooks call it. A fourth argument names the engine: ``local`` (the default) or ``spark``.
+
+Beside the common stages it has ``model``, what 03_train does, for benchmarks/usual.py.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,28 @@ import os
 import sys
 from pathlib import Path
 
-from lib import featurize, ingest
 from lib.archive import list_archive
 from lib.engine import Engine, available_cores
 from lib.paths import StudyPaths
+
+
+def make_model(study: StudyPaths) -> None:
+    """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
+    from lib import evaluation, model
+    from lib.dataset import open_dataset
+
+    features = open_dataset(study.features)
+    rows = evaluation.load_rows(features, horizon=0)
+    split = evaluation.chronological_split(rows, 0.2)
+    inputs, dates = rows.features[split.train], rows.date[split.train]
+    estimator = model.make_estimator("ratio_boosting", "absolute", seed=42)
+    estimator.fit(inputs, rows.volume[split.train], dates)
+    measured = evaluation.headline_metrics(rows, split, estimator)
+    first_test_date = str(rows.date[split.test].min())
+    model.save(
+        study, estimator, model.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)
+    )
+
 
 if __name__ == "__main__":
     stage, archive, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -18,7 +39,14 @@ if __name__ == "__main__":
     # The study's folder becomes OUT, so that its datasets are OUT/prices and OUT/features.
     os.environ["STUDY_OUTPUTS"] = str(out.resolve().parent)
     study = StudyPaths(out.name)
+    # Imported where it is needed: a stage's time is its own.
     if stage == "prices":
+        from lib import ingest
+
         ingest.ingest(list_archive(archive), study, engine=engine)
-    else:
+    elif stage == "features":
+        from lib import featurize
+
         featurize.build_features(study, engine=engine)
+    else:
+        make_model(study)

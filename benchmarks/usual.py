@@ -1,0 +1,132 @@
+"""Ours beside the task's usual solution (`benchmarks.peers.usual_peer`), from the raw archive to a saved model.
+
+``python -m benchmarks.usual --fraction 1/20 --to FILE``. Both are run stage by stage, each stage as a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset
+from rich.console import Console
+
+from benchmarks import agreement, archive
+from benchmarks.accounting import Usage, measure
+from benchmarks.pipeline import machine, markdown, print_table, read_through
+from lib.files import write_atomically
+from lib.paths import ROOT
+
+STAGES = ("prices", "features", "model")
+HEADER = ("stage", "ours s", "usual s", "ours / usual: time", "CPU", "peak memory")
+MEDIAN = "adj_close_rolling_med"
+
+
+def table(usages: Mapping[str, Mapping[str, Usage]]) -> list[list[str]]:
+    """The usages of ``ours`` and ``usual`` by stage as rows of text, a header first.
+
+    Examples
+    --------
+    >>> ours, usual = Usage(1.0, 1.0, 10**9, 2), Usage(4.0, 8.0, 2 * 10**9, 2)
+    >>> table({"ours": dict.fromkeys(STAGES, ours), "usual": dict.fromkeys(STAGES, usual)})[-1]
+    ['all', '3.0', '12.0', '0.25', '0.12', '0.50']
+    """
+    lines = [list(HEADER)]
+    for title, stages in [*((stage, (stage,)) for stage in STAGES), ("all", STAGES)]:
+        ours, usual = ([usages[name][stage] for stage in stages] for name in ("ours", "usual"))
+        wall, cpu = ([sum(getattr(u, what) for u in side) for side in (ours, usual)] for what in ("wall", "cpu"))
+        memory = [max(usage.memory for usage in side) for side in (ours, usual)]
+        ratios = (f"{mine / theirs:.2f}" for mine, theirs in (wall, cpu, memory))
+        lines.append([title, f"{wall[0]:.1f}", f"{wall[1]:.1f}", *ratios])
+    return lines
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """What the table does not say: the models' sizes, and the medians that differ."""
+    ours, usual = found["model_bytes"]["ours"], found["model_bytes"]["usual"]
+    share = found["medians"]["different"] / found["medians"]["compared"]
+    return (
+        f"The usual solution's model is {usual / 1e6:,.0f} MB, ours {ours / 1e6:.2f} MB. "
+        f"Of {found['medians']['compared']:,} medians of whole windows, `percentile_approx` has {share:.0%} different."
+    )
+
+
+def usages_of(found: Mapping[str, Any]) -> dict[str, dict[str, Usage]]:
+    """The usages of a result that was kept as JSON."""
+    return {
+        name: {stage: Usage(**usage) for stage, usage in stages.items()} for name, stages in found["usages"].items()
+    }
+
+
+def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
+    """Run both on a synthetic archive of that size; what JSON keeps of it."""
+    folder = work / "archive"
+    archive.write(folder, fraction, quiet=not console.is_terminal)
+    extent = read_through(folder)
+    usages: dict[str, dict[str, Usage]] = {}
+    environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    for name, module in (("ours", "ours"), ("usual", "usual_peer")):
+        (work / name).mkdir()
+        usages[name] = {}
+        read_through(folder)
+        for stage in STAGES:
+            os.sync()
+            command = [sys.executable, "-m", f"benchmarks.peers.{module}", stage, str(folder), str(work / name)]
+            usages[name][stage] = measure(command, environment, cwd=ROOT)
+            console.print(f"{name}, {stage}: {usages[name][stage].wall:.1f} s")
+    return {
+        "machine": machine(),
+        "archive": asdict(extent),
+        "usages": {name: {stage: asdict(usage) for stage, usage in found.items()} for name, found in usages.items()},
+        "model_bytes": {
+            name: sum(path.stat().st_size for path in (work / name / "model").iterdir() if path.suffix != ".md")
+            for name in usages
+        },
+        "medians": _medians(work / "ours" / "features", work / "usual" / "features"),
+    }
+
+
+def _medians(ours: Path, usual: Path) -> dict[str, int]:
+    """How many medians of whole windows both have, and how many of them differ."""
+    found = agreement.compare(ours, usual, (MEDIAN,))
+    listed = [str(path) for path in ours.glob("*.parquet")]
+    reference = pyarrow.dataset.dataset(listed).to_table(
+        columns=[MEDIAN], filter=~pc.field("Symbol").isin(found.missing_symbols)
+    )
+    # A window that is not whole has no median in ours, and one in the usual solution: that is a choice, and no difference.
+    partial = reference[MEDIAN].null_count
+    different = found.differences[MEDIAN].rows if MEDIAN in found.differences else partial
+    return {"compared": reference.num_rows - partial, "different": different - partial}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.usual", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
+    )
+    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
+    options = parser.parse_args(arguments)
+    console = Console()
+    with tempfile.TemporaryDirectory(dir=options.work) as name:
+        found = run(options.fraction, Path(name), console)
+    lines = table(usages_of(found))
+    print_table(console, f"{found['archive']['rows']:,} rows", lines)
+    console.print(summary(found))
+    if options.to:
+        write_atomically(options.to.with_suffix(".md"), f"{markdown(lines)}\n{summary(found)}\n")
+        write_atomically(options.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
