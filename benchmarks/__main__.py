@@ -73,7 +73,7 @@ def usual_section(found: Found) -> str:
         f"{_extent(found)}. From CSV files to a saved model, beside pandas in a pool of processes, Spark's window functions with "
         "`percentile_approx`, and a random forest of 25 trees on a tenth of the rows "
         "([usual_peer.py](peers/usual_peer.py)). Our model is fitted on all rows.\n\n"
-        f"{markdown(usual.table(usual.usages_of(found)))}\n{usual.summary(found)}\n"
+        f"{_numbers(usual.table(usual.usages_of(found)))}\n{usual.summary(found)}\n"
     )
 
 
@@ -81,7 +81,7 @@ def growth_section(found: Found) -> str:
     """The table of sizes and its figure."""
     measured = growth.read(found)
     alt = growth.figure(measured).get_label()
-    return f"Sizes are multiples of Kaggle's archive.\n\n{markdown(growth.table(measured))}\n![{alt}](growth.png)\n"
+    return f"Sizes are multiples of Kaggle's archive.\n\n{_numbers(growth.table(measured))}\n![{alt}](growth.png)\n"
 
 
 def training_section(found: Found) -> str:
@@ -91,7 +91,7 @@ def training_section(found: Found) -> str:
 
 def prediction_section(found: Found) -> str:
     """The table of one row, and the sentence about many."""
-    return f"{markdown(prediction.table(found))}\n{prediction.many(found)}\n"
+    return f"{_numbers(prediction.table(found))}\n{prediction.many(found)}\n"
 
 
 def serving_section(found: Found) -> str:
@@ -283,10 +283,11 @@ def summary(kept: Mapping[str, Found]) -> str:
         )
     if "serving" in found and "dashboards" in found["serving"]:
         facts.append(f"The dashboard is usable after {found['serving']['dashboards']['one_ready_s']:.2f} s.")
-    about = next(iter(kept.values()))["about"]["machine"] if kept else machine()
-    where = f"{about['cores']} cores ({about['processor']}), {about['memory'] / 2**30:.0f} GiB of memory"
-    table = markdown(lines).replace("| ---: | --- |", "| ---: | ---: |")
-    return f"On {where}:\n\n{table}\n" + "".join(f"- {fact}\n" for fact in facts)
+    host = next(iter(kept.values()))["about"]["machine"] if kept else machine()
+    where = f"{host['cores']} cores ({host['processor']}) with {host['memory'] / 2**30:.0f} GiB of memory"
+    trial = _fraction(kept) != 1
+    about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
+    return f"{about.capitalize()}, on {where}:\n\n{_numbers(lines)}\n" + "".join(f"- {fact}\n" for fact in facts)
 
 
 def read_results(found: Found) -> list[Result]:
@@ -320,6 +321,16 @@ def into_readme(text: str, block: str) -> str:
     if not end:
         raise ValueError(f"README.md has no {BEGIN.strip()} ... {END}; put both lines where the table shall be")
     return f"{before}{BEGIN}{block}{END}{after}"
+
+
+def _numbers(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns but the first are numbers."""
+    return markdown(lines).replace("| ---: | --- |", "| ---: | ---: |")
+
+
+def _fraction(kept: Mapping[str, Found]) -> Fraction:
+    command = kept["pipeline"]["about"]["command"] if "pipeline" in kept else ["", "--fraction", "1"]
+    return Fraction(command[2])
 
 
 def _ratio(ours: Result, other: Result) -> list[str]:

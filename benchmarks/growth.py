@@ -83,7 +83,7 @@ def figure(measured: Sequence[Measured]) -> Figure:
     rows = [extent.rows / 1e6 for _, extent, _ in measured]
     seconds = [sum(usage.wall for usage in usages.values()) for _, _, usages in measured]
     memory = [max(usage.memory for usage in usages.values()) / 1e9 for _, _, usages in measured]
-    shown, above = plots.new_figure("Time grows with the rows, memory does not", "", "seconds", height=4.6)
+    shown, above = plots.new_figure("Time and memory over the archive's rows", "", "seconds", height=4.6)
     above.set_subplotspec(shown.add_gridspec(2, 1)[0])
     below = shown.add_subplot(2, 1, 2, sharex=above)
     above.plot(rows, seconds, "o-", color=plots.BLUE)

@@ -1,8 +1,12 @@
-"""Writes docs/reference.md from the code: ``python -m docs.reference``. tests/test_docs.py holds that it was."""
+"""Write what the documentation takes from the code: docs/reference.md, and the rooms in docs/architecture.md.
+
+``python -m docs.reference``; tests/test_docs.py holds that it was run.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 
 PAGE = Path(__file__).with_suffix(".md")
+ARCHITECTURE = PAGE.with_name("architecture.md")
+ROOMS = "<!-- rooms: made by python -m docs.reference -->\n", "<!-- end of rooms -->"
 
 # What a column holds, with its unit.
 COLUMNS = {
@@ -62,6 +68,39 @@ VARIABLES = {
     "PYSPARK_PYTHON": "the Python of Spark's workers, on a cluster",
     "SPARK_CONF_DIR": "the folder of a cluster's `spark-defaults.conf`",
 }
+
+
+# What has no docstring.
+PLACES = {
+    "run_all.sh": "Run a study; a thin start of `python -m lib run`.",
+    "serve.sh": "Serve a study; a thin start of `python -m lib serve`.",
+    "run_tests.sh": "Format, lint, types, and every test.",
+    "notebooks/": "The stages and the dashboard, stored without outputs.",
+    "params/": "One commented YAML file a study.",
+    "lib/bootstrap.sh": "Makes `.venv` from the lock, or does nothing when it is that already.",
+    "lib/lock.sh": "Compiles `pyproject.toml` into `requirements.lock`.",
+    "lib/templates/": "The pages of reports, dashboard and API.",
+    "benchmarks/": "A synthetic archive of Kaggle's shape, and this project beside its peers.",
+    "deploy/": "A container image, a compose file and nginx's settings.",
+    "docs/": "These pages.",
+    "tests/": "Mirrors `lib`; beside it whole runs, kills, a browser, and these pages' commands.",
+}
+
+
+def rooms() -> str:
+    """The table of rooms: each module of lib by its docstring's first line, and the other places."""
+    described = dict(PLACES)
+    for module in sorted(paths.LIB.glob("*.py")):
+        docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+        if docstring:
+            described[f"lib/{module.name}"] = docstring.splitlines()[0].replace("``", "`")
+    return "\n".join(_table(("room", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
+
+
+def architecture(page: str) -> str:
+    """The text of architecture.md with the rooms in their place."""
+    before, _, rest = page.partition(ROOMS[0])
+    return before + ROOMS[0] + rooms() + ROOMS[1] + rest.partition(ROOMS[1])[2]
 
 
 def text() -> str:
@@ -146,3 +185,4 @@ def _columns(name: str, schema: pa.Schema) -> list[str]:
 
 if __name__ == "__main__":
     write_atomically(PAGE, text())
+    write_atomically(ARCHITECTURE, architecture(ARCHITECTURE.read_text(encoding="utf-8")))

@@ -1,28 +1,258 @@
-"""What the README says is so: its commands parse, its files exist, its table of params is the params model."""
+"""The documentation is so: what its pages say to type is typed here, as a new user would, and what they name exists.
+
+Each page is followed from top to bottom in a copy of the repository of its own, which starts with the sample study run. A
+comment before a code block says what it is, where it is no command to run:
+
+- ``<!-- file: PATH -->``: the content of a file to write
+- ``<!-- notebook: PATH -->``: a notebook to write, its cells parted by ``# %%``
+- ``<!-- patch -->``: lines to change in the files that it names
+- ``<!-- not run: REASON -->``
+"""
 
 from __future__ import annotations
 
+import ast
+import json
+import os
 import re
-import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import httpx
+import nbformat
 import pytest
+from serving_study import free_port, need
+from test_hygiene import tracked
 
-from lib import __main__ as command_line
-from lib import params, paths, pipeline
+from benchmarks import __main__ as benchmarks
+from docs import reference
+from lib import params, paths
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-BEGIN = "<!-- params: made by lib.params.table(), checked by tests/test_docs.py -->\n"
-END = "<!-- end of params -->"
+PAGES = sorted([*paths.ROOT.glob("*.md"), *paths.ROOT.glob("docs/*.md"), *paths.ROOT.glob("benchmarks/*.md")])
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+FOLLOWED = ["README.md", "docs/own-data.md", "docs/new-stage.md", "docs/new-model.md", "docs/spark.md"]
+MINUTES = 8  # that one command may take on a busy machine
 
 
-def shell_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+# The pages, followed
 
 
-def test_params_table_is_the_params_model():
-    assert README.split(BEGIN)[1].split(END)[0] == params.table() + "\n"
+class Reader:
+    """Does what a page says, in a copy of the repository.
+
+    Parameters
+    ----------
+    clone : pathlib.Path
+        The copy.
+    """
+
+    def __init__(self, clone: Path) -> None:
+        self.clone = clone
+        self.ports = {"8000": str(free_port()), "8866": str(free_port())}
+        self.server: subprocess.Popen | None = None
+        self.done: list[str] = []
+
+    def follow(self, page: str) -> None:
+        """Do all of a page's code blocks, in order."""
+        for block in BLOCK.finditer(page):
+            mark, language, text = block["mark"] or "", block["language"], block["text"]
+            kind, _, place = mark.partition(": ")
+            if kind == "file":
+                (self.clone / place).write_text(text, encoding="utf-8")
+            elif kind == "notebook":
+                nbformat.write(notebook(text), self.clone / place)
+            elif kind == "patch":
+                self.patch(text)
+            elif kind == "not run":
+                assert place, "say why it is not run"
+            elif language == "bash":
+                for line in text.splitlines():
+                    self.type(line.partition("  #")[0].strip())
+            else:
+                assert language in ("mermaid", "text"), f"what is this block? {block.group()[:200]}"
+
+    def type(self, command: str) -> None:
+        """Type one command, and wait for its end; a server is left running."""
+        self.done.append(command)
+        for port, free in self.ports.items():
+            command = command.replace(f":{port}", f":{free}")
+        if command.startswith("bash serve.sh"):
+            return self.serve(command)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STUDY_")}
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60 * MINUTES,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if command.startswith("curl"):
+            assert done.stdout.strip().isdigit(), done.stdout
+        return None
+
+    def serve(self, command: str) -> None:
+        """Start the server on free ports, wait until it is ready, and open its dashboard."""
+        api, dashboard = self.ports.values()
+        self.server = subprocess.Popen(
+            ["bash", "-c", f"exec {command} --api-port {api} --dashboard-port {dashboard}"],
+            cwd=self.clone,
+            env={name: value for name, value in os.environ.items() if not name.startswith("STUDY_")},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.server.stdout is not None
+        said = "".join(iter(lambda: self.server.stdout.readline(), "Ctrl-C stops both.\n"))
+        urls = dict(re.findall(r"^  (\S+) .*?(http\S+)$", said, re.MULTILINE))
+        page = httpx.get(urls["dashboard"], timeout=90)
+        assert page.status_code == 200 and "kernelId" in page.text, page.text[:500]
+        assert "04_evaluate.html" in httpx.get(urls["reports"], timeout=30, follow_redirects=True).text
+
+    def stop(self) -> None:
+        """Stop the server as Ctrl-C does."""
+        if self.server is not None:
+            self.server.send_signal(signal.SIGINT)
+            assert self.server.wait(60) == 0
+            self.server = None
+
+    def patch(self, text: str) -> None:
+        """Change a file as a diff says."""
+        head, *hunks = re.split(r"^@@.*\n", text, flags=re.MULTILINE)
+        target = re.search(r"^\+\+\+ b/(.+)$", head, re.MULTILINE)
+        assert target is not None, text
+        path = self.clone / target[1]
+        content = path.read_text(encoding="utf-8")
+        for hunk in hunks:
+            lines = hunk.splitlines(keepends=True)
+            before = "".join(line[1:] for line in lines if line[0] in " -")
+            assert content.count(before) == 1, f"{target[1]} has these lines not once:\n{before}"
+            content = content.replace(before, "".join(line[1:] for line in lines if line[0] in " +"))
+        path.write_text(content, encoding="utf-8")
+
+
+def notebook(text: str) -> nbformat.NotebookNode:
+    """A notebook from cells that ``# %%`` parts; ``[markdown]`` or a tag may follow it."""
+    cells = []
+    for number, cell in enumerate(text.split("# %%")[1:]):
+        kind, _, source = cell.partition("\n")
+        if kind.strip() == "[markdown]":
+            made = nbformat.v4.new_markdown_cell(re.sub(r"^# ?", "", source.strip(), flags=re.MULTILINE))
+        else:
+            made = nbformat.v4.new_code_cell(source.strip(), metadata={"tags": kind.split()})
+        cells.append({**made, "id": f"cell-{number}"})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.from_dict({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+
+
+@pytest.fixture
+def reader(tmp_path, sample_outputs, lacking):
+    """A reader in a copy of the repository, in which the sample study has been run."""
+    if not (Path(sys.prefix) / "stamp").exists():
+        lacking("this Python is not the .venv that run_all.sh makes")
+    clone = tmp_path / "market-study"
+    for name in tracked():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(paths.ROOT / name, clone / name)
+    (clone / ".venv").symlink_to(sys.prefix)
+    shutil.copytree(sample_outputs / "sample", clone / "outputs" / "sample")
+    reader = Reader(clone)
+    yield reader
+    if reader.server is not None:
+        reader.stop()
+
+
+def reads(reader: Reader, name: str) -> str:
+    """What pandas says of a study's dataset in the copy: its rows and columns as JSON."""
+    code = (
+        "import pandas, json; frame = pandas.read_parquet('outputs/NAME'); first = frame.dropna().index[0]; "
+        "print(json.dumps({'symbols': sorted(frame['Symbol'].unique()), 'whole from row': int(first)}))"
+    )
+    return json.loads(
+        subprocess.check_output([sys.executable, "-c", code.replace("NAME", name)], cwd=reader.clone, text=True)
+    )
+
+
+def test_readme_followed_by_a_new_user(reader):
+    need("curl", shutil.which("curl"))
+    reader.follow(README)
+    reader.stop()
+    commands = [" ".join(command.split()[:2]) for command in reader.done]
+    assert commands[:2] == ["bash run_all.sh", "bash serve.sh"]
+    # The last command on mine sets the window back.
+    assert reads(reader, "mine/features") == {
+        "symbols": ["AAPL", "FB", "GOOG", "IBM", "MSFT", "OWN"],
+        "whole from row": 29,
+    }
+    history = (reader.clone / "outputs/mine/history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["params"]["features"]["window"] for line in history] == [20, 30]
+
+
+@pytest.mark.parametrize("page", FOLLOWED[1:])
+def test_page_followed_by_a_new_user(reader, page):
+    reader.follow((paths.ROOT / page).read_text(encoding="utf-8"))
+    assert reader.done
+    made = {"docs/new-stage.md": "weekdays.csv", "docs/new-model.md": "model/model_card.md"}.get(page)
+    assert made is None or (reader.clone / "outputs/sample" / made).exists()
+
+
+# What the pages say
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(paths.ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, link
+
+
+def test_every_page_of_docs_is_in_its_index():
+    index = (paths.ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in paths.ROOT.glob("docs/*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
+
+
+def test_reference_is_made_from_the_code():
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.text(), "run: .venv/bin/python -m docs.reference"
+    page = reference.ARCHITECTURE.read_text(encoding="utf-8")
+    assert page == reference.architecture(page), "run: .venv/bin/python -m docs.reference"
+
+
+def test_every_module_and_folder_is_a_room():
+    named = set(re.findall(r"^\| `([^`]+)`", reference.rooms(), re.MULTILINE))
+    files = {name for name in tracked() if name.count("/") == 0 and name.endswith(".sh")}
+    files |= {name for name in tracked() if re.fullmatch(r"lib/\w+\.(py|sh)", name)} - {"lib/__init__.py"}
+    folders = {f"{Path(name).parts[0]}/" for name in tracked() if "/" in name and not name.startswith(".")} - {"lib/"}
+    assert named >= files | folders
+    assert all((paths.ROOT / name).exists() for name in named)
+
+
+def test_outputs_of_the_reference_exist(sample_study):
+    listed = re.findall(r"^\| `([^`]+)` \| (?:0\d_\w+|the run) \|", reference.text(), re.MULTILINE)
+    assert len(listed) > 12
+    for name in listed:
+        assert (sample_study.folder / name).exists(), name
+    here = {path.name for path in sample_study.folder.iterdir() if not path.name.startswith(".")} - {"stages"}
+    assert here <= {Path(name).parts[0] for name in listed}
+
+
+def test_environment_variables_of_the_reference_are_used():
+    code = "".join(path.read_text(encoding="utf-8") for path in [*paths.LIB.glob("*.py"), *paths.LIB.glob("*.sh")])
+    for name in reference.VARIABLES:
+        assert re.search(rf"\b{name}\b", code), name
 
 
 def test_sample_params_file_lists_every_key_with_its_default_and_a_question():
@@ -44,32 +274,71 @@ def test_every_params_file_loads(file):
     assert params.load(file)
 
 
-@pytest.mark.parametrize("command", shell_commands())
-def test_commands_of_the_readme_exist(command):
-    words = shlex.split(command)
-    assert words[0] == "bash"
-    assert (paths.ROOT / words[1]).is_file()
-    if words[1] == "run_all.sh":
-        options = command_line._parser().parse_args(["run", *words[2:]])
-        for stage in filter(None, [options.start, options.only]):
-            assert pipeline.stage_name(stage) in params.STAGES
-        for key, value in options.overrides:
-            params.load(paths.PARAMS / "sample.yaml", [(key, value)])
+# Figures
 
 
-def test_links_of_the_readme_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)", README)
-    local = [link for link in links if "://" not in link]
-    assert local
-    for link in local:
-        assert (paths.ROOT / link).exists(), link
+def test_results_of_the_readme_are_in_results_md():
+    results = benchmarks.RESULTS.read_text(encoding="utf-8")
+    block = README.split(benchmarks.BEGIN)[1].split(benchmarks.END)[0]
+    assert block.strip() and block in results, "run: .venv/bin/python -m benchmarks"
+    section = README.split("## How fast")[1].split("\n## ")[0].replace(block, "")
+    assert not re.search(r"\d", section.replace("benchmarks/", "")), "a figure that no command measured"
 
 
-def test_artifacts_of_the_readme_exist(sample_study):
-    rows = README.split("| path | what |")[1].split("\n\n")[0]
-    named = [name for row in rows.splitlines()[2:] for name in re.findall(r"`([\w./]+)`", row.split("|")[1])]
-    assert len(named) > 8
-    for name in named:
-        assert (sample_study.folder / name).exists(), name
-    for name in ("model.skops", "grid.npz", "model_card.md", "training.jsonl"):
-        assert (sample_study.model / name).exists(), name
+def test_model_table_of_the_readme_is_the_sample_study(sample_study):
+    metrics = json.loads(sample_study.metrics.read_text(encoding="utf-8"))
+    measured = {
+        (line["predictor"], line["split"], line["horizon"]): line["relative_mae"]
+        for line in [*metrics["headline"], *metrics["comparisons"]]
+    }
+    table = README.split("<!-- model: checked by tests/test_docs.py -->\n")[1].split("<!-- end of model -->")[0]
+    columns = [("chronological", 0), ("random", 0), ("symbol", 0), ("chronological", 1)]
+    rows = table.replace("*", "").splitlines()[2:]
+    assert len(rows) >= 6
+    for row in rows:
+        predictor, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        for column, cell in zip(columns, cells, strict=True):
+            # The last digits may depend on the processor's mathematics.
+            assert float(cell) == pytest.approx(measured[predictor, *column], abs=0.005), f"{predictor}, {column}"
+
+
+# Docstrings
+
+
+def public_functions() -> list[tuple[str, ast.FunctionDef, ast.ClassDef | None]]:
+    """Public functions and methods of lib's public names, with their modules and classes."""
+    found = []
+    for path in sorted(paths.LIB.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        owners = [(tree, None), *((node, node) for node in tree.body if isinstance(node, ast.ClassDef))]
+        for owner, owning_class in owners:
+            if owning_class is not None and owning_class.name.startswith("_"):
+                continue
+            for node in owner.body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                    found.append((path.stem, node, owning_class))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "owner"),
+    public_functions(),
+    ids=lambda value: getattr(value, "name", value) if value is not None else "",
+)
+def test_docstring_is_numpydoc(module, function, owner):
+    text = ast.get_docstring(function)
+    if owner is not None and text is None:
+        pytest.skip("a method of a base class that describes it") if owner.bases else None
+    assert text, f"{module}.{function.name} has no docstring"
+    assert re.match(r"[^\n]+[.:?)](\n\n|$)|[^\n]+[.:]$", text), f"{module}.{function.name}: the first line is a summary"
+    sections = dict(re.findall(r"^(\w+)\n-+\n((?:.*\n?)*?)(?=^\w+\n-+\n|\Z)", text, re.MULTILINE))
+    if not sections:
+        return  # all is said in the summary
+    arguments = function.args
+    names = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+    names = [name for name in names if name not in ("self", "cls")]
+    if "Parameters" in sections:
+        for name in names:
+            assert re.search(rf"^(?:\w+, )*{name}\b", sections["Parameters"], re.MULTILINE), (
+                f"{module}.{function.name}: {name}"
+            )
