@@ -150,7 +150,8 @@ def _params_path(named: str, caller: Path) -> Path:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    # As an exception, so that kernels, workers and the lock are let go on the way out.
+    # As an exception, so that kernels, workers and the lock are let go on the way out; a second signal must not stop that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
     raise SystemExit(128 + number)
 
