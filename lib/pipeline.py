@@ -54,6 +54,8 @@ class Options:
         Say for each stage why it runs or not.
     wait : bool
         Wait for another run of the study instead of giving up.
+    scratch : bool
+        Its outputs will be gone: don't tell anybody to open them.
     """
 
     start: str | None = None
@@ -61,6 +63,7 @@ class Options:
     force: bool = False
     explain: bool = False
     wait: bool = False
+    scratch: bool = False
 
 
 @dataclass
@@ -128,11 +131,8 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         if failure:
             raise failure
         ran = [run.name for run in runs if run.status == "run"]
-        console.print(
-            f"done: {len(ran)} of {len(runs)} stages run, the rest unchanged. Open {_relative(study.index)}"
-            if ran
-            else f"done: nothing had changed. Open {_relative(study.index)}"
-        )
+        done = f"{len(ran)} of {len(runs)} stages run, the rest unchanged" if ran else "nothing had changed"
+        console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
 
 
 def _write_records(
@@ -231,8 +231,8 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
-            # Sockets of the file system: nobody else on the machine can speak to the kernel.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
+            # Sockets of the file system, in this run's own folder: nobody else, nor another run, can speak to the kernel.
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{os.environ['JUPYTER_RUNTIME_DIR']}/kernel"}}),
         )
         _keep(running, target)
     except PapermillExecutionError as error:
@@ -344,15 +344,24 @@ def _told(error: OSError) -> str:
     return f"{_relative(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
 
 
+_KERNEL_CONFIG = """\
+# A kernel's own log is nothing to a reader: what fails is told by the exception.
+get_config().IPKernelApp.log_level = 50
+# When a run is killed outright, Linux ends its kernels at once; elsewhere they notice within a second.
+import ctypes, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+"""
+
+
 @contextlib.contextmanager
 def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="study-") as private:
-        # A kernel's own log is nothing to a reader: what fails is told by the exception.
         profile = Path(private, "profile_default")
         profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 50\n", encoding="utf-8")
+        (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
         os.environ.update(
             # This environment's kernel, and not one that the user has installed under the same name.
             JUPYTER_PREFER_ENV_PATH="1",
