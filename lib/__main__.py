@@ -13,8 +13,8 @@ from lib import params as study_params
 from lib import paths, serving
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 a stage failed; 2 wrong params, archive or command; 3 another run holds the study;
-130 interrupted (Ctrl-C); 143 terminated"""
+exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
+command, or outputs cannot be written; 3 another run holds the study; 130 interrupted (Ctrl-C); 143 terminated"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     if options.command == "compare":
         return _compare(options.runs)
+    if options.command == "lock":
+        return _lock(options.study)
     return serving.main(options)
 
 
@@ -71,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "runs", nargs="+", metavar="STUDY", help="a study's last run; or STUDY@N, its N-th (1 the first, -1 the last)"
     )
+    lock = commands.add_parser(
+        "lock",
+        help="keep a study's results as those expected",
+        description="Write params/STUDY.lock.json from the finished study: what --reproduce and the tests then expect of it.",
+    )
+    lock.add_argument(
+        "study", nargs="?", default="sample", metavar="STUDY", help="the study's name; sample unless named"
+    )
     serving.add_arguments(
         commands.add_parser(
             "serve",
@@ -105,9 +115,12 @@ def _run(options: argparse.Namespace) -> int:
             if options.reproduce:
                 from lib import reproduce
 
-                comparison = reproduce.reproduce(name, params, chosen, caller)
-                print(f"{name}: {comparison}")
-                if not comparison.reproduced:
+                again = reproduce.reproduce(name, params, chosen, caller)
+                expected = reproduce.compare_with_lock(name, params)
+                print(f"{name}: reproduced: {again}")
+                if expected:
+                    print(f"{name}: as expected by {paths.results_lock(name).name}: {expected}")
+                if not again.equal or (expected and not expected.equal):
                     return pipeline.FAILED
             else:
                 pipeline.run_study(name, params, chosen, caller)
@@ -140,6 +153,17 @@ def _compare(runs: list[str]) -> int:
     return 0
 
 
+def _lock(name: str) -> int:
+    from lib import pipeline, reproduce
+
+    try:
+        print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")
+    except (study_params.ParamsError, pipeline.StudyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return pipeline.REFUSED
+    return 0
+
+
 def _params_path(named: str, caller: Path) -> Path:
     """The params file that a word of the command line means: a study's name, or a path."""
     if named.endswith((".yaml", ".yml")) or "/" in named:
@@ -150,7 +174,8 @@ def _params_path(named: str, caller: Path) -> Path:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    # As an exception, so that kernels, workers and the lock are let go on the way out.
+    # As an exception, so that kernels, workers and the lock are let go on the way out; a second signal must not stop that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
     raise SystemExit(128 + number)
 

@@ -8,11 +8,13 @@ that it made are still what it made, it need not run.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lib import files, paths
 from lib.params import STAGES, Params, stage_parameters
@@ -23,7 +25,7 @@ _NO_INGREDIENT = {"study", *(key for key in Params().compute.model_dump())}
 # What a stage reads and makes, by the names of `lib.paths.StudyPaths`.
 INPUTS: dict[str, tuple[str, ...]] = {
     "01_ingest": (),  # and the raw archive
-    "02_features": ("prices",),
+    "02_features": ("prices", "files"),
     "03_train": ("features",),
     "04_evaluate": ("features", "model"),
 }
@@ -97,7 +99,11 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
 
 def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     """Digest what ``stage`` made, its executed notebook among it, by path within the study's folder."""
-    made = [getattr(study, name) for name in OUTPUTS[stage]] + [study.notebook(stage)]
+    return digests([*(getattr(study, name) for name in OUTPUTS[stage]), study.notebook(stage)], study)
+
+
+def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
+    """Digest each file of what was made, by its path within the study's folder; what is not there is left out."""
     return {
         path.relative_to(study.folder).as_posix(): files.sha256(path)
         for whole in made
@@ -107,19 +113,23 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
 
 def page_ingredients(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     """Everything that decides the HTML page of ``stage``: its executed notebook, and what makes pages."""
-    makers = [*imported_modules("import lib.report", paths.LIB), *artifact_files(paths.TEMPLATES / "report")]
-    found = {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}
-    return {
-        **found,
-        "executed notebook": files.sha256(study.notebook(stage)),
-        "requirements.lock": files.sha256(paths.LOCK),
-    }
+    return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage))}
 
 
-def page(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest the page of ``stage``, by its path within the study's folder."""
-    path = study.report(stage)
-    return {path.relative_to(study.folder).as_posix(): files.sha256(path)} if path.is_file() else {}
+def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that decides the index page but for the times of the run: its record, and what makes pages."""
+    lasting = {key: value for key, value in record.items() if key not in ("started", "finished", "stages")}
+    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+    return {**_page_makers(), "record of the run": digest}
+
+
+def _page_makers() -> dict[str, str]:
+    makers = [
+        *imported_modules("import lib.report", paths.LIB),
+        *artifact_files(paths.TEMPLATES / "report"),
+        paths.LOCK,
+    ]
+    return {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}
 
 
 def artifact_files(artifact: Path) -> list[Path]:
@@ -208,13 +218,15 @@ def imported_modules(code: str, lib: Path) -> list[Path]:
     return sorted(found)
 
 
-def _imports(code: str) -> Iterable[str]:
+@functools.cache  # most stages import most modules
+def _imports(code: str) -> tuple[str, ...]:
+    names: list[str] = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return tuple(names)
 
 
 def _module_path(name: str, lib: Path) -> Path | None:

@@ -64,6 +64,12 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what runs that were killed have left of `replacing` anywhere in ``folder``; nobody may be writing there."""
+    for path in folder.rglob("_*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:

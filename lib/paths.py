@@ -189,6 +189,11 @@ def params_file(study: str) -> Path:
     return PARAMS / f"{study}.yaml"
 
 
+def results_lock(study: str) -> Path:
+    """What the study called ``study`` is expected to give: digests and metrics."""
+    return PARAMS / f"{study}.lock.json"
+
+
 def stage_notebook(stage: str) -> Path:
     """The notebook that ``stage`` executes, without outputs."""
     return NOTEBOOKS / f"{stage}.ipynb"

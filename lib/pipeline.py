@@ -22,11 +22,12 @@ from rich.console import Console
 from lib import archive, cache, files, paths, provenance
 from lib.params import STAGES, Params, stage_parameters
 
-FAILED, REFUSED, LOCKED = (
-    1,
-    2,
-    3,
-)  # exit codes: a stage failed; params or archive are wrong; another run holds the study
+# Exit codes.
+FAILED = 1  # a stage failed, or the disk did
+REFUSED = 2  # params, the archive or the command are wrong, or outputs cannot be written
+LOCKED = 3  # another run holds the study
+
+LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine with more"
 
 
 class StudyError(RuntimeError):
@@ -53,6 +54,8 @@ class Options:
         Say for each stage why it runs or not.
     wait : bool
         Wait for another run of the study instead of giving up.
+    scratch : bool
+        Its outputs will be gone: don't tell anybody to open them.
     """
 
     start: str | None = None
@@ -60,6 +63,7 @@ class Options:
     force: bool = False
     explain: bool = False
     wait: bool = False
+    scratch: bool = False
 
 
 @dataclass
@@ -97,7 +101,8 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _locked(study, options.wait, console), _kernel_environment():
+    with _locked(study, options.wait, console), _kernel_environment(), _disk_errors_told(study):
+        files.remove_unfinished(study.folder)
         params = _locate_archive(params, caller)
         try:
             raw = archive.open_archive(params.archive.source, study)
@@ -114,22 +119,46 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
                 runs.append(_run_stage(stage, title, params, study, archive_digest, options, console))
             except StudyError as error:
                 failure = error
+            except OSError as error:
+                failure = _failure(stage, study, _told(error))
+            if failure:
                 break
-        record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
-        if failure:
-            record["failure"] = _without_paths(str(failure))
-        files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
-        with study.history.open("a", encoding="utf-8") as history:
-            history.write(json.dumps(provenance.history_line(record)) + "\n")
-        _write_index(study, record)
+        try:
+            _write_records(study, params, raw, runs, started, failure)
+        except OSError:
+            if not failure:
+                raise
         if failure:
             raise failure
         ran = [run.name for run in runs if run.status == "run"]
-        console.print(
-            f"done: {len(ran)} of {len(runs)} stages run, the rest unchanged. Open {_relative(study.index)}"
-            if ran
-            else f"done: nothing had changed. Open {_relative(study.index)}"
-        )
+        done = f"{len(ran)} of {len(runs)} stages run, the rest unchanged" if ran else "nothing had changed"
+        console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
+
+
+def _write_records(
+    study: paths.StudyPaths,
+    params: Params,
+    raw: archive.Archive,
+    runs: list[StageRun],
+    started: datetime.datetime,
+    failure: StudyError | None,
+) -> None:
+    """Write the record of the run, its line in the history, and the index page, unless that would only change its times."""
+    record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
+    if failure:
+        record["failure"] = _without_paths(str(failure))
+    files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
+    told = study.history.read_text(encoding="utf-8") if study.history.exists() else ""
+    files.write_atomically(study.history, told + json.dumps(provenance.history_line(record)) + "\n")
+    wanted = cache.index_ingredients(record)
+    before = cache.read_record(study.page_record("index"))
+    ran = any(run.status == "run" for run in runs)
+    if ran or failure or cache.reasons_to_run(wanted, before, cache.digests([study.index], study)):
+        from lib import report
+
+        metrics = json.loads(study.metrics.read_text(encoding="utf-8")) if study.metrics.exists() else {}
+        report.write_index(study.name, record, metrics)
+        cache.write_record(study.page_record("index"), cache.Record(wanted, cache.digests([study.index], study)))
 
 
 def _run_stage(
@@ -183,7 +212,6 @@ def _run_stage(
 
 def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -> None:
     """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
-    import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -192,7 +220,6 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
     target = study.notebook(stage)
     target.parent.mkdir(parents=True, exist_ok=True)
     running = target.with_name(f"_{target.name}")
-    failure: StudyError | None = None
     try:
         papermill.execute_notebook(
             paths.stage_notebook(stage),
@@ -204,31 +231,40 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
-            # Sockets of the file system: nobody else on the machine can speak to the kernel.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
+            # Sockets of the file system, in this run's own folder: nobody else, nor another run, can speak to the kernel.
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{os.environ['JUPYTER_RUNTIME_DIR']}/kernel"}}),
         )
+        _keep(running, target)
     except PapermillExecutionError as error:
-        failure = _failure(stage, study, f"cell {error.exec_count}: {error.ename}: {error.evalue}")
+        why = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
+            why += f"\n  {_held(peak)}: {LESS_MEMORY}"
+        raise _failure(stage, study, why) from None
     except CellTimeoutError:
-        failure = _failure(
-            stage,
-            study,
-            f"a cell took longer than run.stage_timeout, {params.run.stage_timeout} s; allow more with -p run.stage_timeout",
-        )
+        limit = params.run.stage_timeout
+        why = f"a cell took longer than run.stage_timeout, {limit} s; allow more with -p run.stage_timeout"
+        raise _failure(stage, study, why) from None
     except DeadKernelError:
-        failure = _failure(
-            stage,
-            study,
-            f"its kernel died; it and its workers held {peak.bytes / 2**20:,.0f} MiB at most. The likely cause is memory: "
-            "run with fewer workers (-p compute.workers 1)",
-        )
+        why = f"its kernel died; {_held(peak)}. The likely cause is memory: {LESS_MEMORY}"
+        raise _failure(stage, study, why) from None
     finally:
-        if running.exists():
-            notebook = nbformat.read(running, as_version=4)
-            files.write_atomically(target, nbformat.writes(normalised(notebook)) + "\n")
-            running.unlink()
-    if failure:
-        raise failure
+        with contextlib.suppress(OSError, ValueError):  # there is none, or the disk is full and it is no whole JSON
+            _keep(running, target)
+
+
+def _keep(running: Path, target: Path) -> None:
+    """Make what papermill has written, all of it or up to a failure, the stage's executed notebook."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(running, as_version=4)
+        files.write_atomically(target, nbformat.writes(normalised(notebook)) + "\n")
+    finally:
+        running.unlink(missing_ok=True)
+
+
+def _held(peak: _Peak) -> str:
+    return f"the kernel and its workers held {peak.bytes / 2**20:,.0f} MiB at most"
 
 
 def normalised(notebook: Any) -> Any:
@@ -282,19 +318,40 @@ def _refresh_page(stage: str, study: paths.StudyPaths) -> None:
     """Make the stage's HTML page, unless it is what its executed notebook and the templates make of it."""
     if not study.notebook(stage).is_file():
         return
-    wanted = cache.page_ingredients(stage, study)
-    if cache.reasons_to_run(wanted, cache.read_record(study.page_record(stage)), cache.page(stage, study)):
+    wanted, record = cache.page_ingredients(stage, study), study.page_record(stage)
+    page = study.report(stage)
+    if cache.reasons_to_run(wanted, cache.read_record(record), cache.digests([page], study)):
         from lib import report
 
-        report.write_report(study.notebook(stage), study.report(stage), study.name)
-        cache.write_record(study.page_record(stage), cache.Record(wanted, cache.page(stage, study)))
+        report.write_report(study.notebook(stage), page, study.name)
+        cache.write_record(record, cache.Record(wanted, cache.digests([page], study)))
 
 
-def _write_index(study: paths.StudyPaths, record: dict[str, Any]) -> None:
-    from lib import report
+@contextlib.contextmanager
+def _disk_errors_told(study: paths.StudyPaths) -> Iterator[None]:
+    """Tell of a full disk and the like in a sentence, as of all else that a user can mend."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{study.name}: {_told(error)}\n"
+            f"  finished stages and parts are kept; to go on, once it is mended: bash run_all.sh {study.name}",
+            FAILED,
+        ) from None
 
-    metrics = json.loads(study.metrics.read_text(encoding="utf-8")) if study.metrics.exists() else {}
-    report.write_index(study.name, record, metrics)
+
+def _told(error: OSError) -> str:
+    return f"{_relative(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
+
+
+_KERNEL_CONFIG = """\
+# A kernel's own log is nothing to a reader: what fails is told by the exception.
+get_config().IPKernelApp.log_level = 50
+# When a run is killed outright, Linux ends its kernels at once; elsewhere they notice within a second.
+import ctypes, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+"""
 
 
 @contextlib.contextmanager
@@ -302,10 +359,9 @@ def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="study-") as private:
-        # A kernel's own log is nothing to a reader: what fails is told by the exception.
         profile = Path(private, "profile_default")
         profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 50\n", encoding="utf-8")
+        (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
         os.environ.update(
             # This environment's kernel, and not one that the user has installed under the same name.
             JUPYTER_PREFER_ENV_PATH="1",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ PACKAGES = (
     "matplotlib",
     "pyspark",
 )
+
+# What a run's record calls the rows that each column of the accounts counts.
+_ROWS = {"read": "rows_read", "kept": "rows_kept", "quarantined": "rows_quarantined"}
 
 
 def run_record(
@@ -52,7 +57,8 @@ def run_record(
         Params, code, lock, Python, packages, Java, platform, archive, artifacts, stages and times. No path of this
         machine is in it.
     """
-    accounts = _accounts(study)
+    artifacts = artifact_record(study)
+    counted = _counted_before(study, artifacts) or _counted(study)
     return {
         "study": study.name,
         "started": started.isoformat(timespec="seconds"),
@@ -66,21 +72,17 @@ def run_record(
         "platform": {"system": platform.system(), "machine": platform.machine(), "cores": _cores()},
         "archive": {
             "source": params.archive.source,
-            "digest": archive.digest((row["file"], row["sha256"]) for row in accounts),
+            "digest": counted["digest"],
             "files": len(raw.files),
             "metadata_symbols": raw.metadata_symbols,
             "symbols_without_metadata": len(raw.symbols_without_metadata),
             "metadata_without_file": len(raw.metadata_without_file),
             "ignored_files": len(raw.ignored),
         },
-        "rows": {
-            "read": sum(row["rows_read"] for row in accounts),
-            "kept": sum(row["rows_kept"] for row in accounts),
-            "quarantined": sum(row["rows_quarantined"] for row in accounts),
-        },
+        "rows": counted["rows"],
         "metrics": _headline(study),
         "stages": stages,
-        "artifacts": artifact_record(study),
+        "artifacts": artifacts,
     }
 
 
@@ -94,7 +96,7 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
                 rows[(folder / part["file"]).relative_to(study.folder).as_posix()] = part["rows"]
     record = {}
     for stage in cache.OUTPUTS:
-        for path, sha256 in (cache.artifacts(stage, study) | cache.page(stage, study)).items():
+        for path, sha256 in (cache.artifacts(stage, study) | cache.digests([study.report(stage)], study)).items():
             entry: dict[str, Any] = {"sha256": sha256, "bytes": (study.folder / path).stat().st_size}
             record[path] = {**entry, "rows": rows[path]} if path in rows else entry
     return record
@@ -117,15 +119,28 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _accounts(study: paths.StudyPaths) -> list[dict[str, Any]]:
+def _counted(study: paths.StudyPaths) -> dict[str, Any]:
+    """The digest of the archive and the rows read, kept and quarantined, from the accounts of its files."""
     from lib.dataset import DatasetError, open_dataset
 
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(DatasetError):  # of a run that failed before there was any
+        rows = open_dataset(study.files).read(["file", "sha256", *_ROWS.values()]).to_pylist()
+    return {
+        "digest": archive.digest((row["file"], row["sha256"]) for row in rows),
+        "rows": {name: sum(row[column] for row in rows) for name, column in _ROWS.items()},
+    }
+
+
+def _counted_before(study: paths.StudyPaths, artifacts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `_counted` gave the last record, if the accounts are still those: without reading them, which takes a second."""
     try:
-        accounts = open_dataset(study.files).read(["file", "sha256", "rows_read", "rows_kept", "rows_quarantined"])
-    except DatasetError:  # of a run that failed before there was any
-        return []
-    rows: list[dict[str, Any]] = accounts.to_pylist()
-    return rows
+        last = json.loads(study.run_record.read_text(encoding="utf-8"))
+        before, counted = last["artifacts"], {"digest": last["archive"]["digest"], "rows": last["rows"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    accounts = paths.dataset_manifest(study.files).relative_to(study.folder).as_posix()
+    return counted if accounts in artifacts and artifacts[accounts] == before.get(accounts) else None
 
 
 def _headline(study: paths.StudyPaths) -> dict[str, Any]:
@@ -160,7 +175,8 @@ def _java_version(params: Params) -> str | None:
 
     java = Path(spark.java_home()) / "bin" / "java"
     told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
-    return told.splitlines()[0] if told else None
+    # JAVA_TOOL_OPTIONS and the like print lines of their own first.
+    return next((line for line in told.splitlines() if " version " in line), None)
 
 
 def _cores() -> int:

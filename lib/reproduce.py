@@ -1,32 +1,44 @@
 """Run a study again in a scratch folder, nothing cached, and compare every artifact by its bytes.
 
-What differs between two runs of the same is kept out of the artifacts when they are written (`lib.pipeline.normalised`:
-times and this machine's paths), so that executed notebooks and pages are compared by their bytes as datasets are. Only
-the record of the run itself, ``run.json``, ``history.jsonl`` and the index page that shows it, holds times.
+What differs between two runs of the same is kept out of the artifacts when they are written, so that executed notebooks
+and pages are compared by their bytes as datasets and models are. `lib.pipeline.normalised` takes from an executed
+notebook: papermill's and Jupyter's times and durations, the id that papermill draws for the cell of parameters, Python's
+version, and the folders of this machine. Pages are made from that. The kernels run with their own HOME for settings, in
+UTC, in the locale C.UTF-8 and with one seed of string hashes, whoever starts them from wherever. Only the record of the
+run itself, ``run.json``, ``history.jsonl`` and the index page that shows it, holds times.
+
+``params/STUDY.lock.json`` holds what a study is expected to give on any machine: the digests of its datasets, exactly, and
+the metrics of its model within `TOLERANCE`. ``python -m lib lock STUDY`` writes it anew from a finished run.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib import paths, provenance
+from lib import files, paths, provenance
 from lib.params import Params
-from lib.pipeline import Options, StudyError, run_study
+from lib.pipeline import REFUSED, Options, StudyError, run_study
+
+# Another processor may round the sums of a fit otherwise: a thousandth is less than any difference that a report tells.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The artifacts of two runs.
+    """Two runs' artifacts, or a run's results and those expected.
 
     Parameters
     ----------
     same, different, missing, new : tuple of str
-        Paths within the study's folder: of equal bytes, of other bytes, only in the first run, only in the second.
+        Paths within the study's folder, or names of results: equal, other, only in the first, only in the second.
     """
 
     same: tuple[str, ...]
@@ -35,37 +47,45 @@ class Comparison:
     new: tuple[str, ...]
 
     @property
-    def reproduced(self) -> bool:
-        """Whether every artifact has the same bytes."""
+    def equal(self) -> bool:
+        """Whether there is something, and all of it is the same."""
         return bool(self.same) and not (self.different or self.missing or self.new)
 
     def __str__(self) -> str:
-        """Tell people: ``reproduced: N of N``, and what was not."""
+        """Tell people: ``N of N``, and what was not."""
         total = len(self.same) + len(self.different) + len(self.missing) + len(self.new)
-        lines = [f"reproduced: {len(self.same)} of {total}"]
+        lines = [f"{len(self.same)} of {total}"]
         lines += [f"  different: {path}" for path in self.different]
         lines += [f"  not made again: {path}" for path in self.missing]
         lines += [f"  not there before: {path}" for path in self.new]
         return "\n".join(lines)
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
-    """Compare two records of artifacts, as `lib.provenance.artifact_record` makes them.
+def compare(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float = 0.0) -> Comparison:
+    """Compare two mappings by name; two floats count as the same within a relative ``tolerance``.
 
     Examples
     --------
-    >>> print(compare({"a": {"sha256": "1"}, "b": {"sha256": "1"}}, {"a": {"sha256": "1"}, "b": {"sha256": "2"}}))
-    reproduced: 1 of 2
+    >>> print(compare({"a": "1f", "b": "2e"}, {"a": "1f", "b": "2d"}))
+    1 of 2
       different: b
+    >>> compare({"mae": 1.0}, {"mae": 1.0001}, tolerance=1e-3).equal
+    True
     """
     both = sorted(first.keys() & second.keys())
-    same = tuple(path for path in both if first[path]["sha256"] == second[path]["sha256"])
+    same = tuple(name for name in both if _same(first[name], second[name], tolerance))
     return Comparison(
         same,
-        tuple(path for path in both if path not in set(same)),
+        tuple(name for name in both if name not in set(same)),
         tuple(sorted(first.keys() - second.keys())),
         tuple(sorted(second.keys() - first.keys())),
     )
+
+
+def _same(first: Any, second: Any, tolerance: float) -> bool:
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
+    return bool(first == second)
 
 
 def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comparison:
@@ -81,6 +101,7 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
     Returns
     -------
     Comparison
+        Of every artifact's digest.
 
     Raises
     ------
@@ -88,14 +109,14 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
         Either run failed.
     """
     run_study(name, params, options, caller)
-    kept = paths.StudyPaths(name)
-    first = provenance.artifact_record(kept)
+    first = _digests(name)
     before = os.environ.get("STUDY_OUTPUTS")
     with tempfile.TemporaryDirectory(prefix=f".reproduce-{name}-", dir=paths.outputs()) as scratch:
         os.environ["STUDY_OUTPUTS"] = scratch
         try:
-            run_study(name, params, Options(force=True), caller)
-            return compare(first, provenance.artifact_record(paths.StudyPaths(name)))
+            print(f"{name}: once more, from nothing, in a scratch folder", file=sys.stderr)
+            run_study(name, params, Options(force=True, scratch=True), caller)
+            return compare(first, _digests(name))
         except StudyError as error:
             raise StudyError(f"the second run, in a scratch folder: {error}", error.code) from None
         finally:
@@ -103,3 +124,66 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
                 del os.environ["STUDY_OUTPUTS"]
             else:
                 os.environ["STUDY_OUTPUTS"] = before
+
+
+def _digests(name: str) -> dict[str, str]:
+    artifacts = provenance.artifact_record(paths.StudyPaths(name))
+    return {path: entry["sha256"] for path, entry in artifacts.items()}
+
+
+def compare_with_lock(name: str, params: Params) -> Comparison | None:
+    """Compare a finished study with what is expected of it; None when nothing is, or its params are others."""
+    try:
+        expected = json.loads(paths.results_lock(name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    if expected["params"] != _deciding(params):
+        return None
+    return compare(_flat(expected["results"]), _flat(results(name)), expected["tolerance"])
+
+
+def write_lock(name: str, params: Params) -> Path:
+    """Make the results of a finished study those that are expected of it, and return the file that holds them."""
+    content = {
+        "about": f"What the study {name} is expected to give; renewed by: python -m lib lock {name}",
+        "tolerance": TOLERANCE,
+        "params": _deciding(params),
+        "results": results(name),
+    }
+    files.write_atomically(paths.results_lock(name), json.dumps(content, indent=2) + "\n")
+    return paths.results_lock(name)
+
+
+def results(name: str) -> dict[str, Any]:
+    """What a finished study gave: rows and digest of each dataset, and the headline metrics of each predictor.
+
+    Raises
+    ------
+    lib.pipeline.StudyError
+        The study is not finished.
+    """
+    from lib.dataset import DatasetError, open_dataset
+
+    study = paths.StudyPaths(name)
+    try:
+        metrics = json.loads(study.metrics.read_text(encoding="utf-8"))
+        data: dict[str, Any] = {"symbols": {"sha256": files.sha256(study.symbols)}}
+        for folder in (study.prices, study.quarantine, study.files, study.features):
+            made = open_dataset(folder)
+            data[folder.name] = {"rows": made.rows, "sha256": made.digest}
+    except (OSError, DatasetError) as error:
+        raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None
+    predictors = {row["predictor"]: row for row in metrics["headline"]}
+    return {"data": data, "metrics": predictors}
+
+
+def _deciding(params: Params) -> dict[str, Any]:
+    """The params that decide what is made: not who computes, nor how long it may take."""
+    return params.model_dump(mode="json", exclude={"compute", "run"})
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from short_study import checkout, command
 
 from lib import cache, paths
 from lib.params import STAGES, Params
@@ -104,3 +105,26 @@ def test_a_damaged_record_counts_as_none(tmp_path):
     path.write_text(path.read_text()[:20])
     assert cache.read_record(path) is None
     assert cache.reasons_to_run({"x": "1"}, None, {}) == ["it has not run yet"]
+
+
+def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
+    root = checkout(tmp_path)
+    assert command(root, "run", "short").returncode == 0
+
+    def run_after_changing(name, text):
+        with (root / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+        done = command(root, "run", "short", "--explain")
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    # No notebook imports it.
+    told = run_after_changing("lib/api.py", "# A comment.\n")
+    assert told.count("unchanged") == 4
+    assert told.count("nothing it depends on has changed") == 4
+    told = run_after_changing("lib/features.py", "# A comment.\n")
+    assert "01_ingest    unchanged" in told
+    assert "02_features: lib/features.py changed" in told
+    assert "03_train: input .features/manifest.json changed" in told
+    told = run_after_changing("lib/prices.py", "# A comment.\n")
+    assert "01_ingest: lib/prices.py changed" in told

@@ -6,19 +6,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from lib import paths, pipeline
+from lib import paths
 from lib.params import STAGES, Params
 
 
@@ -103,18 +100,6 @@ def test_nothing_changed_nothing_runs(study):
     assert len(study.history.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("artifact", ["features", "model"])
-def test_an_output_edited_by_hand_is_made_again(study, artifact):
-    path = {"features": next(study.features.glob("*.parquet")), "model": study.grid}[artifact]
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    done = run(paths.outputs(), "--explain")
-    assert done.returncode == 0, done.stderr
-    assert f"output {path.relative_to(study.folder).as_posix()} was changed" in done.stderr
-    assert "01_ingest    unchanged" in done.stderr
-    assert path.read_bytes() == whole
-
-
 def test_a_page_edited_by_hand_is_made_again_without_running_anything(study):
     page = study.report("02_features")
     whole = page.read_bytes()
@@ -134,55 +119,6 @@ def test_a_param_on_the_command_line_runs_what_depends_on_it(study):
     assert table["vol_moving_avg"].null_count == 5 * 19
     injected = nbformat.read(study.notebook("02_features"), as_version=4)
     assert any("window = 20" in cell.source for cell in injected.cells)
-
-
-def broken_notebook(folder: Path, stage: str, code: str) -> Path:
-    """The notebooks, with ``code`` as the first cell behind the parameters of ``stage``."""
-    shutil.copytree(paths.NOTEBOOKS, folder)
-    path = folder / f"{stage}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(code, id="broken"))
-    nbformat.write(notebook, path)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("code", "params", "message"),
-    [
-        ("1 / 0", {}, "ZeroDivisionError: division by zero"),
-        ("import os; os._exit(3)", {}, "its kernel died"),
-        ("import time; time.sleep(60)", {"run": {"stage_timeout": 2}}, "longer than run.stage_timeout, 2 s"),
-    ],
-    ids=["exception", "death", "timeout"],
-)
-def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(
-    study, tmp_path, monkeypatch, capsys, code, params, message
-):
-    monkeypatch.setattr(paths, "NOTEBOOKS", broken_notebook(tmp_path / "notebooks", "02_features", code))
-    reference = paths.dataset_manifest(study.features).read_bytes()
-    with pytest.raises(pipeline.StudyError) as failure:
-        pipeline.run_study("sample", Params.model_validate(params), pipeline.Options())
-    assert failure.value.code == pipeline.FAILED
-    text = str(failure.value)
-    assert message in text
-    assert "02_features failed" in text
-    assert "kept: 01_ingest" in text
-    assert "bash run_all.sh sample" in text
-    assert "[3/4]" not in capsys.readouterr().err
-    assert not study.stage_record("02_features").exists()
-    if code == "1 / 0":
-        saved = study.notebook("02_features").read_text()
-        assert "ZeroDivisionError" in saved
-        assert str(paths.ROOT) not in saved
-    assert not [
-        child for child in psutil.Process().children(recursive=True) if "ipykernel" in " ".join(child.cmdline())
-    ]
-    monkeypatch.undo()
-    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
-    pipeline.run_study("sample", Params(), pipeline.Options())
-    assert paths.dataset_manifest(study.features).read_bytes() == reference
-    assert str(study.stage_record("02_features")) and study.stage_record("02_features").exists()
 
 
 def test_wrong_params_stop_before_anything_starts(tmp_path):
@@ -219,29 +155,3 @@ def test_two_runs_of_one_study_do_not_mix(study):
         done = run(paths.outputs())
     assert done.returncode == 3
     assert "process 1, since then, is running this study" in done.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_orphan_and_the_next_run_goes_on(study, number):
-    reference = {path.name: path.read_bytes() for path in study.features.glob("*.parquet")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lib", "run", "--force"],
-        cwd=paths.ROOT,
-        env={**os.environ, "STUDY_OUTPUTS": str(paths.outputs())},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    watched = psutil.Process(process.pid)
-    deadline = time.monotonic() + 60
-    while not (kernels := watched.children(recursive=True)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert kernels
-    process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert "kept" in told
-    assert not psutil.wait_procs(kernels, timeout=10)[1]
-    done = run(paths.outputs())
-    assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in study.features.glob("*.parquet")} == reference

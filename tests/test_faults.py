@@ -1,0 +1,241 @@
+"""What goes wrong in a run: the exit code, what the user is told, no process left, and the next run ends as if nothing had."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import nbformat
+import pytest
+from short_study import Place, Run, write_notebooks
+
+from lib import files, paths
+
+SHARES = 4  # the random moments are shared among as many tests, for two workers of the suite to run
+GOES_ON = "to go on, once it is mended: bash run_all.sh short"
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A finished study, its artifacts, and the seconds that it took; not to be changed."""
+    place = Place(tmp_path_factory.mktemp("reference")).make()
+    assert Run(place).end()[0] == 0
+    started = time.monotonic()  # the first run of all has also started the process that forks
+    assert Run(place, "--force").end()[0] == 0
+    return place, place.artifacts(), time.monotonic() - started
+
+
+@pytest.fixture
+def place(reference, tmp_path):
+    """The finished study in a folder of its own."""
+    return reference[0].copy(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path, lacking):
+    """A file system of 8 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        lacking(f"a small file system cannot be mounted: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def assert_mended(place, reference):
+    """The next run ends well, with the artifacts of a run that nothing happened to, and leaves nothing else."""
+    code, told = Run(place).end()
+    assert code == 0, told
+    assert place.artifacts() == reference[1]
+    assert not list(place.outputs.rglob("*.tmp"))
+    assert not list(place.outputs.rglob("notebooks/_*"))
+
+
+MEMORY = "blocks = []\nwhile True:\n    blocks.append(b'1' * 2**24)"
+FAULTS = {
+    # the code of a cell, what the command line adds, bytes of memory, what is said
+    "exception": ("1 / 0", (), 0, ["cell 6: ZeroDivisionError: division by zero"]),
+    "exit": ("import os; os._exit(3)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
+    "killed": ("import os; os.kill(os.getpid(), 9)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
+    "memory": (MEMORY, (), 2 << 30, ["cell 6: MemoryError", "MiB at most", "-p compute.workers 1"]),
+    "timeout": (
+        "import time; time.sleep(600)",
+        ("-p", "run.stage_timeout", "4"),
+        0,
+        ["a cell took longer than run.stage_timeout, 4 s; allow more with -p run.stage_timeout"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, fault):
+    code, arguments, memory, messages = FAULTS[fault]
+    # Behind the cells that make the stage's artifacts: what is there is whole, and must not count as finished.
+    write_notebooks(place.notebooks, {"02_features": code})
+    ended, told = Run(place, "-p", "features.window", "20", *arguments, memory=memory).end()
+    assert ended == 1
+    assert "error: 02_features failed: " in told
+    for message in [*messages, "kept: 01_ingest", GOES_ON, "01_ingest    unchanged"]:
+        assert message in told, told
+    assert "[3/4]" not in told
+    assert "Traceback" not in told
+    assert place.left_behind() == []
+    study = place.outputs / "short"
+    executed = (study / "notebooks" / "02_features.ipynb").read_text(encoding="utf-8")
+    nbformat.validate(nbformat.reads(executed, as_version=4))
+    if fault == "exception":
+        assert "ZeroDivisionError" in executed
+        assert "ZeroDivisionError" in (study / "reports" / "02_features.html").read_text(encoding="utf-8")
+    record = json.loads((study / "run.json").read_text(encoding="utf-8"))
+    assert [stage["name"] for stage in record["stages"]] == ["01_ingest"]
+    assert "02_features failed" in record["failure"]
+    assert "The last run of this study failed." in (study / "index.html").read_text(encoding="utf-8")
+    write_notebooks(place.notebooks)
+    assert_mended(place, reference)
+    assert "failed" not in (study / "index.html").read_text(encoding="utf-8")
+
+
+def moments(share, of, seed):
+    """``of`` random shares of a run's duration, spread over all of it; those of this ``share`` of the tests."""
+    chance = random.Random(seed)
+    return [(number + chance.random()) / of for number in range(of)][share::SHARES]
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_run_terminated_at_a_random_moment(reference, tmp_path, share):
+    for number, moment in enumerate(moments(share, 20, seed=1)):
+        # A first run and, in turn, one over what an earlier one has made.
+        base = tmp_path / str(number)
+        place = reference[0].copy(base)
+        if number % 2:
+            shutil.rmtree(place.outputs)
+        run = Run(place, "--force")
+        time.sleep(moment * reference[2])
+        run.process.terminate()
+        ended, told = run.end()
+        # Before it has begun Python itself ends it; one that had ended was not terminated.
+        assert ended in (143, -signal.SIGTERM, 0)
+        if ended == 143:
+            assert told.endswith("the same command goes on from there\n"), told
+            assert "Traceback" not in told
+        assert place.left_behind() == []
+        assert_mended(place, reference)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_interrupted_or_killed_outright(place, reference, number):
+    for moment in moments(0, 2 * SHARES, seed=number):
+        run = Run(place, "--force")
+        time.sleep(0.3 + moment * reference[2])
+        os.kill(run.process.pid, number)
+        ended, told = run.end()
+        assert ended in ((130, 0) if number == signal.SIGINT else (-signal.SIGKILL, 0))
+        if ended == 130:
+            assert told.endswith("the same command goes on from there\n"), told
+        # The next run starts at once: nothing of the one before may still be writing.
+        assert_mended(place, reference)
+        assert place.left_behind() == []
+
+
+def used(disk):
+    found = os.statvfs(disk)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+def test_a_full_disk(reference, small_disk):
+    place = reference[0].copy(small_disk)
+    needed = used(small_disk)
+    room = 8 << 20
+    assert 200_000 < needed < room // 2
+    filler = small_disk / "filler"
+    failures = []
+    for share in (0.01, 0.3, 0.7):
+        shutil.rmtree(place.outputs)
+        filler.write_bytes(bytes(room - used(small_disk) - int(share * needed)))
+        ended, told = Run(place).end()
+        assert ended == 1, told
+        assert "No space left on device" in told
+        assert "to go on, once it is mended: bash run_all.sh short" in told
+        assert "Traceback" not in told
+        assert place.left_behind() == []
+        failures.append(told)
+        filler.unlink()
+        assert_mended(place, reference)
+    assert len({failure.count("] 0") for failure in failures}) > 1, "the disk was full at the same stage each time"
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no study yet", "a study"])
+def test_outputs_that_cannot_be_written(reference, small_disk, made):
+    place = reference[0].copy(small_disk)
+    if not made:
+        shutil.rmtree(place.outputs)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    before = sorted(small_disk.rglob("*"))
+    ended, told = Run(Place(small_disk), told=reference[0].base / "told-readonly.txt").end()
+    assert ended == 2
+    assert "(Read-only file system)" in told
+    assert len(told.strip().splitlines()) == 1
+    assert sorted(small_disk.rglob("*")) == before
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert_mended(place, reference)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, os.unlink], ids=["changed", "truncated", "deleted"])
+def test_outputs_changed_by_hand_between_runs(place, reference, damage):
+    study = place.outputs / "short"
+    by_stage = {
+        "01_ingest": [".prices/manifest.json", "files/*.parquet", "notebooks/01_ingest.ipynb"],
+        "02_features": ["features/*.parquet", "symbols.npz"],
+        "03_train": ["model/grid.npz"],
+        "04_evaluate": ["metrics.json"],
+    }
+    # One artifact of every kind, all at once: each stage says what it misses, and the pages are made again too.
+    damaged = {stage: [next(study.glob(name)) for name in names] for stage, names in by_stage.items()}
+    for path in [*(path for found in damaged.values() for path in found), study / "reports" / "03_train.html"]:
+        damage(path)
+    (study / "model" / "stray.npz").write_bytes(b"not of this run")
+    ended, told = Run(place, "--explain").end()
+    assert ended == 0, told
+    word = "is missing" if damage is os.unlink else "was changed"
+    for stage, found in damaged.items():
+        for path in found:
+            name = path.relative_to(study).as_posix()
+            assert f"{stage}: output {name} {word}" in told.replace("[", "").replace("]", ""), told
+    assert "output model/stray.npz is not of this run" in told
+    (study / "model" / "stray.npz").unlink()
+    assert_mended(place, reference)
+
+
+def test_what_a_killed_run_left_is_swept(place, reference):
+    left = place.outputs / "short" / "model" / "_model.skops.0123.tmp"
+    left.write_bytes(b"half a file")
+    ended, told = Run(place).end()
+    assert ended == 0
+    assert told.count("unchanged") == 4
+    assert not left.exists()
+
+
+def test_a_damaged_record_of_the_last_run_is_made_again(place, reference):
+    record = place.outputs / "short" / paths.StudyPaths("short").run_record.name
+    whole = json.loads(record.read_text(encoding="utf-8"))
+    files.write_atomically(record, record.read_bytes()[:100])
+    assert_mended(place, reference)
+    assert json.loads(record.read_text(encoding="utf-8"))["archive"] == whole["archive"]
