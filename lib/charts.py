@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from lib.symbols import RecentDays
 
+LEAST_VOLUME = 100  # shares a day: below, a picture of shares shows little but their rounding to whole numbers
+
 # Dark blue to pale yellow, each step lighter than the last: read by every kind of colour vision, and in grey.
 _COLOURS = np.array(
     [(20, 42, 92), (32, 84, 138), (40, 126, 154), (64, 166, 152), (128, 200, 138), (200, 226, 136), (252, 246, 178)],
@@ -56,7 +58,7 @@ def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def recent_volume(
-    recent: RecentDays, prediction: int, interval: tuple[int, int], width: int = 520, height: int = 300
+    recent: RecentDays, prediction: int, interval: tuple[int, int], width: int = 520, height: int = 324
 ) -> str:
     """A symbol's recent days with the prediction at their right.
 
@@ -75,11 +77,10 @@ def recent_volume(
     str
         An ``<svg>`` element with its own title and description.
     """
-    left, right, top, bottom = 56, 8, 14, 34
+    left, right, top, bottom = 56, 100, 30, 34
     shown = [float(value) for value in (*recent.volume, *interval, prediction) if value >= 0]
     highest = max(*shown, 1.0) * 1.06
-    slots = len(recent.volume) + 4  # the prediction stands apart
-    slot = (width - left - right) / slots
+    slot = (width - left - right) / len(recent.volume)  # a day's; the prediction stands apart, at the right
 
     def y(value: float) -> float:
         return height - bottom - (height - top - bottom) * min(value / highest, 1)
@@ -87,9 +88,9 @@ def recent_volume(
     def x(index: float) -> float:
         return left + slot * (index + 0.5)
 
-    parts = []
+    parts = ['<text class="axis" x="0" y="13">shares a day</text>']
     for tick in round_ticks(0, highest):
-        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<line class="grid" x1="{left}" x2="{width}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     for index, volume in enumerate(recent.volume.tolist()):
         parts.append(
@@ -102,12 +103,13 @@ def recent_volume(
         if math.isfinite(value)
     )
     parts.append(f'<polyline class="average" points="{points}"/>')
-    place, low, high = x(slots - 2), y(interval[0]), y(interval[1])
+    place, low, high = width - right / 2, y(interval[0]), y(interval[1])
     parts.append(
         f'<g class="prediction"><line x1="{place:.1f}" x2="{place:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
         f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{low:.1f}" y2="{low:.1f}"/>'
         f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{high:.1f}" y2="{high:.1f}"/>'
         f'<circle cx="{place:.1f}" cy="{y(prediction):.1f}" r="5"/></g>'
+        f'<text class="tick" x="{place:.1f}" y="{height - 10}" text-anchor="middle">predicted</text>'
     )
     days = [0, len(recent.dates) // 2, len(recent.dates) - 1] if len(recent.dates) > 6 else [0]
     for index, anchor in zip(days, ("start", "middle", "end"), strict=False):
@@ -156,7 +158,7 @@ def interval_bar(prediction: int, interval: tuple[int, int], average: float) -> 
 class Surface:
     """The model over both inputs, as a picture: the predicted volume as a share of its moving average.
 
-    Both axes are logarithmic and span the training range.
+    Both axes are logarithmic and span the training range; that of the volume begins at `LEAST_VOLUME` at least.
 
     Parameters
     ----------
@@ -176,7 +178,7 @@ class Surface:
         volumes: Sequence[float],
         prices: Sequence[float],
     ) -> None:
-        self._x = _log_axis(volumes)
+        self._x = _log_axis((max(volumes[0], LEAST_VOLUME), volumes[1]))
         self._y = _log_axis(prices)
         across = np.exp(np.linspace(*self._x, self._COLUMNS))
         down = np.exp(np.linspace(*self._y[::-1], self._ROWS))

@@ -35,6 +35,13 @@ TITLES = {
     "03_train": ("Train", "How the model was fitted"),
     "04_evaluate": ("Evaluate", "How good it is, against simple rules, on days it has not seen"),
 }
+# Of the evaluation's headline table: the column, its title here, its format.
+_HEADLINE = (
+    ("mae", "Mean absolute error, shares", ",.0f"),
+    ("relative_mae", "Beside the moving average's", ".1%"),
+    ("median_ape", "Median error", ".1%"),
+    ("r2", "R²", ".3f"),
+)
 _PREVIEW_ROWS = 8
 _ERRORS_SHOWN = 20
 
@@ -153,7 +160,7 @@ class Dashboard:
             return
         text = change["new"].strip()
         if not text or self._pick(text):
-            self.symbol_message.value = _name_of(self._recent) if text else ""
+            self.symbol_message.value = self._said_of_symbol() if text else ""
             self._predict()
         else:
             self.symbol_message.value = (
@@ -177,11 +184,20 @@ class Dashboard:
             self._filling = True
             self.symbol.value = f"{symbol}{SEPARATOR}{recent.security_name}" if recent.security_name else symbol
             self._filling = False
-        self.symbol_message.value = _name_of(recent)
+        self.symbol_message.value = self._said_of_symbol()
         keys = (("bar", "volume"), ("average", "moving average"), ("prediction", "prediction"))
         legend = "".join(f"<span><span class='key key-{key}'></span>{text}</span>" for key, text in keys)
         self.chart_heading.value = f"<h2>{escape(symbol)}: its recent volume</h2><p class='legend'>{legend}</p>"
         return True
+
+    def _said_of_symbol(self) -> str:
+        recent = self._recent
+        if recent is None:
+            return ""
+        name = f"{escape(recent.security_name or 'No name in the metadata')}; latest day"
+        if recent.security_name and recent.security_name in self.symbol.value:
+            name = "Latest day"  # the field says the name
+        return f'<p class="hint">{name} <time>{recent.dates[-1]}</time></p>'
 
     def _fill(self, texts: Mapping[str, str]) -> None:
         self._filling = True
@@ -232,9 +248,10 @@ class Dashboard:
         bounds = predictor.information["range"]
         self._surface = charts.Surface(predictor.predict, bounds[INPUTS[0]], bounds[INPUTS[1]])
         self.surface.value = self._surface.picture
+        cut = f", from {charts.LEAST_VOLUME} shares a day on" if bounds[INPUTS[0]][0] < charts.LEAST_VOLUME else ""
         self.surface_heading.value = (
             "<h2>The whole model</h2><p class='hint'>Predicted volume as a share of its moving average, for every pair of "
-            "inputs in the training range.</p>"
+            f"inputs in the training range{cut}.</p>"
         )
 
     # The batch
@@ -290,9 +307,8 @@ class Dashboard:
         listed = (
             f'<ul class="report-list">{"".join(entries)}</ul>' if entries else "<p>This study has no reports yet.</p>"
         )
-        verdict = _verdict(study.metrics)
         self.reports.value = (
-            f'<div class="card"><h2>What study {escape(self._study)} found</h2>{verdict}</div>'
+            f'<div class="card"><h2>What study {escape(self._study)} found</h2>{_found(study.metrics)}</div>'
             f'<div class="card"><h2>Its reports</h2>{listed}</div>'
         )
 
@@ -305,10 +321,10 @@ class Dashboard:
             verdict = f"{1 - ratio:.1%} less" if ratio < 1 else f"{ratio - 1:.1%} more"
             tiles = (
                 '<div class="tiles">'
-                f"<div><b>{charts.short(metrics['mae'])}</b><span>mean absolute error, shares</span></div>"
-                f"<div><b>{charts.short(metrics['mae_moving_average'])}</b><span>of simply taking the average</span></div>"
-                f"<div><b>{verdict}</b><span>error than the average</span></div></div>"
-                "<p class='hint'>On the last dates, which the model has not seen.</p>"
+                f"<div><b>{charts.short(metrics['mae'])} shares</b><span>the model's mean absolute error</span></div>"
+                f"<div><b>{charts.short(metrics['mae_moving_average'])} shares</b><span>the moving average's own</span></div>"
+                f"<div><b>{verdict}</b><span>error than the moving average</span></div></div>"
+                "<p class='hint'>Measured on the last dates, which the model has not seen.</p>"
             )
         bounds = information["range"]
         names = {
@@ -334,13 +350,29 @@ class Dashboard:
         )
 
 
-def _verdict(metrics: Path) -> str:
-    """The evaluation's own sentence about the model, from ``metrics.json``."""
+def _found(metrics: Path) -> str:
+    """The evaluation's own words about the model, and its headline table, from ``metrics.json``."""
     try:
-        verdict = json.loads(metrics.read_text(encoding="utf-8"))["verdict"]
+        found = json.loads(metrics.read_text(encoding="utf-8"))
+        verdict, headline = found["verdict"], found["headline"]
     except (OSError, ValueError, KeyError):
         return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
-    return f"<p>{escape(str(verdict))}</p>"
+    rows = "".join(
+        f'<tr{" class=model" if row["predictor"] == "model" else ""}><th scope="row">{escape(row["predictor"].capitalize())}</th>'
+        + "".join(
+            f'<td class="numeric">{"–" if row[name] is None else format(row[name], form)}</td>'
+            for name, _, form in _HEADLINE
+        )
+        + "</tr>"
+        for row in sorted(headline, key=lambda row: row["mae"])
+    )
+    head = "".join(f'<th scope="col" class="numeric">{title}</th>' for _, title, _ in _HEADLINE)
+    table = f'<table><thead><tr><th scope="col">Predictor</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        f"<p>{escape(verdict)}</p>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="The predictors, the best first">{table}</div>'
+        "<p class='hint'>On the last dates, which no predictor but the oracle has seen; the best first.</p>"
+    )
 
 
 _LABELS = {INPUTS[0]: "The moving average", INPUTS[1]: "The median price"}
@@ -373,13 +405,6 @@ def _plain(value: float) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def _name_of(recent: RecentDays | None) -> str:
-    if recent is None:
-        return ""
-    name = recent.security_name or "no name in the metadata"
-    return f'<p class="hint">{escape(name)}; latest row {recent.dates[-1]}</p>'
-
-
 def _notice(text: str) -> str:
     return f'<p class="notice">{escape(text)}</p>'
 
@@ -395,7 +420,7 @@ def _message(name: str, problem: str | None, outside: bool, low: float, high: fl
 
 def _result(prediction: int, interval: tuple[int, int], pair: tuple[float, float], predictor: Any) -> str:
     level = predictor.information["interval_level"]
-    share = f"{prediction / pair[0]:.1%} of its moving average" if pair[0] > 0 else "its moving average is zero"
+    share = f"{prediction / pair[0]:.1%} of the moving average" if pair[0] > 0 else "The moving average is zero"
     outside = ""
     if not predictor.in_training_range(*pair):
         outside = _notice(
@@ -426,15 +451,21 @@ def _batch(batch: Batch, name: str) -> str:
     errors = "".join(f"<li>Line {line}: {escape(text)}</li>" for line, text in batch.errors[:_ERRORS_SHOWN])
     if len(batch.errors) > _ERRORS_SHOWN:
         errors += f"<li>and {len(batch.errors) - _ERRORS_SHOWN:,} more; the downloaded file names each</li>"
-    wrong = (
-        f'<div class="notice"><p>{len(batch.errors):,} rows have no prediction:</p><ul>{errors}</ul></div>'
-        if errors
-        else ""
+    rows_have = "1 row has" if len(batch.errors) == 1 else f"{len(batch.errors):,} rows have"
+    wrong = f'<div class="notice"><p>{rows_have} no prediction:</p><ul>{errors}</ul></div>' if errors else ""
+    preview = [
+        (*row, *result) for row, result in zip(batch.rows[:_PREVIEW_ROWS], batch.results[:_PREVIEW_ROWS], strict=True)
+    ]
+    sides = [' class="numeric"' if title in (*INPUTS, *RESULTS[:3]) else "" for title in (*batch.header, *RESULTS)]
+    head = "".join(
+        f'<th scope="col"{side}>{escape(title)}</th>'
+        for side, title in zip(sides, (*batch.header, *RESULTS), strict=True)
     )
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in (*batch.header, *RESULTS))
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in (*row, *result)) + "</tr>"
-        for row, result in list(zip(batch.rows, batch.results, strict=True))[:_PREVIEW_ROWS]
+        "<tr>"
+        + "".join(f"<td{side}>{escape(_cell(cell))}</td>" for side, cell in zip(sides, cells, strict=True))
+        + "</tr>"
+        for cells in preview
     )
     more = (
         f"<p class='hint'>The first {_PREVIEW_ROWS} of {len(batch.rows):,} rows.</p>"

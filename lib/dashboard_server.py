@@ -331,9 +331,10 @@ class DashboardServer(Voila):
         self.listen()
 
 
-def _versioned(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Send pages to `FrontEnd` for their scripts."""
-    return {**page_config, "fullStaticUrl": f"{page_config['fullStaticUrl']}/{voila_version}"}
+def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Send pages to `FrontEnd` for their scripts, and name the study to the template."""
+    versioned = f"{page_config['fullStaticUrl']}/{voila_version}"
+    return {**page_config, "fullStaticUrl": versioned, "study": os.environ["STUDY"]}
 
 
 def configuration(host: str, port: int) -> Config:
@@ -353,7 +354,7 @@ def configuration(host: str, port: int) -> Config:
     page.show_tracebacks = False
     page.file_allowlist = REPORTS
     page.file_denylist = []  # of the study's folder the list above allows executed notebooks, which are reports too
-    page.page_config_hook = _versioned
+    page.page_config_hook = _page_config
     page.extension_allowlist = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"]
     page.multi_kernel_manager_class = Kernels
     config.VoilaExporter.exclude_markdown = True  # the notebook's prose is for its readers, the page is the widgets

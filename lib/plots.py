@@ -1108,3 +1108,46 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
     return described(
         figure, f"Bars: mean absolute error on the held-out dates, same day and evening before. {'; '.join(words)}."
     )
+
+
+# --- api_tour -------------------------------------------------------------------------------------------
+
+
+@house_style
+def latencies(seconds: npt.ArrayLike) -> Figure:
+    """How long a server took to answer.
+
+    Parameters
+    ----------
+    seconds : array of float64, shape (calls,)
+        At least one, each above zero.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> latencies([0.001, 0.001, 0.002]).get_label()
+    'Histogram: milliseconds until the answer, of 3 calls. Half took at most 1, 99 in 100 at most 1.98, the slowest 2.'
+    """
+    milliseconds = np.sort(np.asarray(seconds, dtype="float64")) * 1e3
+    half, most = (float(np.quantile(milliseconds, share)) for share in (0.5, 0.99))
+    figure, axes = new_figure("Time to answer", "milliseconds", "calls")
+    edges = np.geomspace(milliseconds[0] * 0.99, milliseconds[-1] * 1.01, 41)
+    axes.hist(milliseconds, edges.tolist(), color=BLUE)
+    axes.set_xscale("log")
+    for value, name in ((half, "half"), (most, "99 in 100")):
+        axes.axvline(value, color=ORANGE, linewidth=1.2)
+        axes.annotate(
+            f"{name}: {value:.3g}", (value, 0.97), (4, 0), xycoords=("data", "axes fraction"),
+            textcoords="offset points", va="top", color=INK,
+        )  # fmt: skip
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(LogLocator(subs=()))
+    return described(
+        figure,
+        f"Histogram: milliseconds until the answer, of {len(milliseconds):,} calls. Half took at most {half:.3g}, "
+        f"99 in 100 at most {most:.3g}, the slowest {milliseconds[-1]:.3g}.",
+    )

@@ -8,6 +8,7 @@ import threading
 
 import httpx
 import numpy as np
+import papermill
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_study import free_port, make_study, running, wait_for, write_grid
 
+from lib import paths
 from lib.access import Access
 from lib.api import MAX_BODY, MAX_PAIRS, Service
 from lib.predictor import Predictor
@@ -324,3 +326,14 @@ def test_live_server_takes_over_a_new_model(server):
     digest = Predictor.load(study.grid).information["digest"]
     wait_for(lambda: httpx.get(f"{url}/predict?{GOOD}").headers["x-model-digest"] == digest)
     wait_for(lambda: f'model_loaded{{digest="{digest}",study="sample"}} 1.0' in httpx.get(f"{url}/metrics").text)
+
+
+def test_the_tour_runs(server, tmp_path):
+    url, _ = server
+    papermill.execute_notebook(
+        paths.NOTEBOOKS / "api_tour.ipynb",
+        tmp_path / "tour.ipynb",
+        {"url": url, "requests": 200},
+        cwd=paths.ROOT,
+        progress_bar=False,
+    )

@@ -20,6 +20,8 @@ from test_dashboard import CHROMIUM, OPEN, OPTIONS, VOLUME
 from lib import paths
 from lib.predictor import Predictor
 
+pytestmark = pytest.mark.xdist_group("deploy")  # one site for all
+
 DEPLOY = paths.ROOT / "deploy"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 GOOD = "vol_moving_avg=12345&adj_close_rolling_med=25"
