@@ -287,7 +287,9 @@ def summary(kept: Mapping[str, Found]) -> str:
     where = f"{host['cores']} cores ({host['processor']}) with {host['memory'] / 2**30:.0f} GiB of memory"
     trial = _fraction(kept) != 1
     about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
-    return f"{about.capitalize()}, on {where}:\n\n{_numbers(lines)}\n" + "".join(f"- {fact}\n" for fact in facts)
+    return f"{about[0].upper()}{about[1:]}, on {where}:\n\n{_numbers(lines)}\n" + "".join(
+        f"- {fact}\n" for fact in facts
+    )
 
 
 def read_results(found: Found) -> list[Result]:

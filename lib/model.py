@@ -56,6 +56,7 @@ class TableRegressor(RegressorMixin, BaseEstimator):
         The prediction of each cell and its interval's ends: ratios to vol_moving_avg (`Forest.point_`: shares).
     """
 
+    name = ""  # in params: train.model
     relative = True
     volume_edges_: Floats
     price_edges_: Floats
@@ -181,6 +182,8 @@ class RatioBoosting(TableRegressor):
     >>> bool(abs(model.predict([[1e6, 25.0]])[0] - 9e5) < 3e4)
     True
     """
+
+    name = "ratio_boosting"
 
     def __init__(
         self,
@@ -335,6 +338,7 @@ class Forest(TableRegressor):
     True
     """
 
+    name = "forest"
     relative = False
 
     def __init__(
@@ -726,8 +730,8 @@ def describe(
         Plain numbers and strings.
     """
     return {
-        "model": "forest" if isinstance(estimator, Forest) else "ratio_boosting",
-        "objective": "squared" if isinstance(estimator, Forest) else estimator.get_params()["objective"],
+        "model": estimator.name,
+        "objective": estimator.get_params().get("objective", "squared"),
         "horizon": horizon,
         "window": window,
         "train_first_date": str(dates.min()),
@@ -763,7 +767,7 @@ def model_card(information: Mapping[str, Any]) -> str:
         "ratio_boosting": "Gradient boosting of the ratio Volume / vol_moving_avg over a table of both inputs "
         f"(`lib.model.RatioBoosting`, {information['objective']} error)",
         "forest": "A random forest of Volume on both inputs (`lib.model.Forest`, squared error)",
-    }[information["model"]]
+    }.get(information["model"], f"`{information['model']}`, {information['objective']} error")
     beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
     # A window of one day is the day itself, whose average is never wrong.
     share = measured["mae"] / measured["mae_moving_average"] if measured["mae_moving_average"] else float("nan")

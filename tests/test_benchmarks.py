@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from benchmarks import accounting, agreement, archive, growth, pipeline
+from benchmarks import __main__ as everything
+from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, usual
 
 SMALL = Fraction(1, 250)
 
@@ -41,7 +42,7 @@ def small_archive(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline])
+@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline, prediction, usual])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -304,3 +305,87 @@ def test_the_pipeline_writes_its_table(small_archive, tmp_path, monkeypatch, cap
     found = json.loads((tmp_path / "found.json").read_text())
     assert [result["name"] for result in found["results"]] == ["ours", "Polars", pipeline.UNCHANGED, pipeline.CHANGED]
     assert str(tmp_path) not in text + json.dumps(found)
+
+
+# Beside the usual solution, one prediction, and all in one go
+
+
+def test_the_usual_solution_is_measured_to_its_model(tmp_path):
+    needs("java", shutil.which("java") is not None)
+    usual.main(["--fraction", "1/1000", "--to", str(tmp_path / "usual")])
+    found = json.loads((tmp_path / "usual.json").read_text())
+    assert all(bytes_ > 10_000 for bytes_ in found["model_bytes"].values())
+    # Of an even window, percentile_approx gives one of the two middle values, and they differ on most days.
+    assert 0.2 < found["medians"]["different"] / found["medians"]["compared"] < 1
+    assert [line[0] for line in usual.table(usual.usages_of(found))[1:]] == [*usual.STAGES, "all"]
+
+
+@pytest.fixture
+def two_parts(monkeypatch):
+    """One part that can be measured in a moment, and one that cannot."""
+    broken = everything.Part("Broken", lambda _: ["nothing"], str)
+    monkeypatch.setattr(everything, "PARTS", {"broken": broken, "prediction": everything.PARTS["prediction"]})
+
+
+def test_all_in_one_go_keeps_what_was_measured(sample_study, two_parts, tmp_path, capfd):
+    keep, results = tmp_path / "keep", tmp_path / "RESULTS.md"
+    readme = everything.README.read_text()
+    arguments = ["--only", "broken", "prediction", "--keep", str(keep), "--results", str(results)]
+    assert everything.main(arguments) == 1
+    assert "broken failed, exit code 1" in capfd.readouterr().out
+    text = results.read_text()
+    assert "## Broken\n\nNot measured." in text
+    assert "| ours: the lookup table |" in text and "Measured on" in text and str(tmp_path) not in text
+    assert everything.summary({}) not in text
+    kept = (keep / "prediction.json").stat().st_mtime_ns
+    assert everything.main(arguments[:1] + arguments[2:]) == 0
+    assert "--again measures it anew" in capfd.readouterr().out
+    assert (keep / "prediction.json").stat().st_mtime_ns == kept
+    assert results.read_text() == text
+    assert everything.README.read_text() == readme, "other results are not the README's"
+
+
+def kept_run() -> dict:
+    """What parts keep, made up: ours takes 1 s and 1 GB, the other 4 s and 2 GB; twice the rows take twice the time."""
+    about = {"command": ["", "--fraction", "1/4"], "date": "2026-01-01", "load": 0.1, "code": "abc"}
+    about["machine"] = {"processor": "P", "cores": 2, "memory": 2**34, "system": "Linux", "python": "3.12"}
+    extents = [{"files": 10, "rows": rows, "bytes": 10**9} for rows in (1_000_000, 2_000_000)]
+
+    def usages(wall, memory, rounds=list):
+        usage = {"wall": wall, "cpu": wall, "memory": memory, "processes": 1}
+        return {stage: rounds([usage]) for stage in pipeline.STAGES}
+
+    results = [
+        {"name": name, "usages": usages(wall, memory), "bytes": 1, "agreements": {}}
+        for name, wall, memory in [("ours", 1, 10**9), ("PySpark", 4, 2 * 10**9), (pipeline.UNCHANGED, 0.1, 10**9)]
+    ]
+    sizes = [
+        {"size": size, "archive": extent, "usages": usages(wall, 10**9, lambda rounds: rounds[0])}
+        for size, extent, wall in zip(("1", "2"), extents, (1, 2), strict=True)
+    ]
+    found = {"pipeline": {"archive": extents[0], "results": results}, "growth": {"sizes": sizes}}
+    return {name: {"about": about, "found": one} for name, one in found.items()}
+
+
+def test_results_say_ratios_first():
+    text = everything.results(kept_run())
+    summary = everything.summary(kept_run())
+    assert summary in text
+    assert "A trial with 1/4 of an archive of Kaggle's size, on 2 cores (P) with 16 GiB of memory" in summary
+    assert "| prices and features: PySpark | 0.25 | 0.25 | 0.50 |" in summary
+    assert "- A run after which nothing has changed takes 0.10 of the first." in summary
+    assert "- 2.0 times the rows take 2.0 times the time and 1.00 times the memory." in summary
+    assert text.index("| PySpark | 4.0 | 4.0 | 8.0 |") > text.index(summary)
+
+
+def test_the_growth_is_a_figure_with_a_text():
+    figure = growth.figure(growth.read(kept_run()["growth"]["found"]))
+    assert "Seconds rise from 2.0 to 4.0; peak memory goes from 1.00 to 1.00 GB" in figure.get_label()
+    assert len(figure.axes) == 2
+
+
+def test_the_readme_takes_the_summary_between_its_markers():
+    text = f"head\n{everything.BEGIN}old\n{everything.END}\ntail\n"
+    assert everything.into_readme(text, "new\n") == f"head\n{everything.BEGIN}new\n{everything.END}\ntail\n"
+    with pytest.raises(ValueError, match="README.md has no"):
+        everything.into_readme("head", "new")
