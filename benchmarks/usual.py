@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 from rich.console import Console
@@ -98,9 +99,9 @@ def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
 def _medians(ours: Path, usual: Path) -> dict[str, int]:
     """How many medians of whole windows both have, and how many of them differ."""
     found = agreement.compare(ours, usual, (MEDIAN,))
-    listed = [str(path) for path in ours.glob("*.parquet")]
-    reference = pyarrow.dataset.dataset(listed).to_table(
-        columns=[MEDIAN], filter=~pc.field("Symbol").isin(found.missing_symbols)
+    missing = pa.array(found.missing_symbols, pa.string())
+    reference = pyarrow.dataset.dataset([str(path) for path in ours.glob("*.parquet")]).to_table(
+        columns=[MEDIAN], filter=~pc.field("Symbol").isin(missing)
     )
     # A window that is not whole has no median in ours, and one in the usual solution: that is a choice, and no difference.
     partial = reference[MEDIAN].null_count
