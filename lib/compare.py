@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lib import files, paths, report
+from lib import files, paths, plots, report
 
 
 class CompareError(ValueError):
@@ -63,48 +65,59 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to pandas.DataFrame
-        By title: one row a param, metric, stage or artifact, one column a run, and whether the row is the same in all.
+        By title: one row a metric, param, stage or artifact, one column a run, and whether the row is the same in all.
 
     Examples
     --------
-    >>> runs = [{"name": "a", "params": {"features": {"window": w}}} for w in (20, 30)]
+    >>> runs = [{"name": name, "params": {"features": {"window": window}}} for name, window in (("a", 20), ("b", 30))]
     >>> comparison(runs)["Params"].to_dict("records")
-    [{'what': 'features.window', 'a': '20', 'a ': '30', 'same': 'no'}]
+    [{'what': 'features.window', 'a': '20', 'b': '30', 'same': 'no'}]
     """
     sections = {
+        "Metrics": [_metrics(run.get("metrics", {})) for run in runs],
         "Params": [_flat(run.get("params", {})) for run in runs],
-        "Metrics": [_flat(run.get("metrics", {})) for run in runs],
-        "Rows": [_flat(run.get("rows", {})) for run in runs],
-        "Seconds": [{stage["name"]: stage["seconds"] for stage in run.get("stages", [])} for run in runs],
-        "Artifacts": [{path: digest[:16] for path, digest in run.get("artifacts", {}).items()} for run in runs],
-        "Made by": [_flat({key: run.get(key) for key in ("code", "python", "archive")}) for run in runs],
+        "Rows": [dict(run.get("rows", {})) for run in runs],
+        "Seconds": [
+            {stage["name"]: round(float(stage["seconds"]), 1) for stage in run.get("stages", [])} for run in runs
+        ],
+        "Artifacts": [_artifacts(run.get("artifacts", {})) for run in runs],
+        "Made by": [_made_by(run) for run in runs],
     }
     names: list[str] = []
     for run in runs:
         name = str(run["name"])
-        while name in names:
+        while name in names:  # a column's name is its own, even if a run is named twice
             name += " "
         names.append(name)
     tables = {}
     for title, columns in sections.items():
-        keys = list(dict.fromkeys(key for column in columns for key in column))
         rows = []
-        for key in keys:
-            values = [_spelt(column.get(key)) for column in columns]
-            rows.append([key, *values, "yes" if len(set(values)) == 1 else "no"])
+        for key in dict.fromkeys(key for column in columns for key in column):
+            values = [column.get(key) for column in columns]
+            if title == "Params":
+                values = ["null" if value is None else str(value) for value in values]
+            rows.append([key, *values, "yes" if all(value == values[0] for value in values) else "no"])
         if rows:
             tables[title] = pd.DataFrame(rows, columns=["what", *names, "same"])
     return tables
 
 
 def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
-    """Print the tables; what is the same in all runs is dim."""
+    """Print the rows that differ, and how many don't."""
     for title, frame in tables.items():
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for column in frame.columns:
-            table.add_column(column, overflow="fold")
-        for row in frame.itertuples(index=False):
-            table.add_row(*row, style="dim" if row[-1] == "yes" else None)
+        differing = frame[frame["same"] == "no"].drop(columns="same")
+        if differing.empty:
+            console.print(f"[bold]{title}[/bold]: the same in all\n")
+            continue
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        for place, column in enumerate(differing.columns):
+            text = differing[column].map(lambda value: isinstance(value, str)).any()
+            table.add_column(column if place else "", justify="left" if text else "right", overflow="fold")
+        for row in differing.itertuples(index=False):
+            table.add_row(*(plots.spelt(value) for value in row))
+        same = len(frame) - len(differing)
+        table.caption = f"and {same} the same in all" if same else None
+        table.caption_justify = "left"
         console.print(table)
 
 
@@ -121,11 +134,35 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{key}"] = _short(value)
     return flat
 
 
-def _spelt(value: Any) -> str:
-    if value is None:
-        return "null"
-    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+def _metrics(headline: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline's errors, and the model's as a share of the average's: that one tells studies of other data apart too."""
+    named = {"mae": "model's error, shares a day", "mae_moving_average": "plain average's error, shares a day"}
+    found = {named[key]: headline[key] for key in named if key in headline}
+    if len(found) == len(named) and headline["mae_moving_average"]:
+        found["model's error / plain average's"] = headline["mae"] / headline["mae_moving_average"]
+    return found
+
+
+def _made_by(run: Mapping[str, Any]) -> dict[str, Any]:
+    started = str(run.get("started", ""))[:16].replace("T", " ")
+    return {"started (UTC)": started, **_flat({key: run.get(key) for key in ("code", "python", "archive")})}
+
+
+def _artifacts(digests: Mapping[str, str]) -> dict[str, str]:
+    """The digest of each artifact, shortened; of a dataset only its manifest's, which stands for its parts."""
+    found = {}
+    for path, digest in digests.items():
+        if path.endswith("/manifest.json"):
+            found[path.removeprefix(".").removesuffix("manifest.json")] = digest[:12]
+        elif not path.endswith(".parquet"):
+            found[path] = digest[:12]
+    return found
+
+
+def _short(value: Any) -> Any:
+    """A digest by its first digits, anything else as it is."""
+    return value[:12] if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else value

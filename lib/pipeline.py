@@ -292,8 +292,10 @@ def normalised(notebook: Any) -> Any:
 
 
 def _without_paths(value: Any) -> Any:
-    """``value`` with the repository's and the outputs' folders cut from its texts."""
+    """``value`` with the folders of the repository, the outputs and the archive cut from its texts."""
     if isinstance(value, str):
+        if archive_path := os.environ.get("STUDY_ARCHIVE"):
+            value = value.replace(archive_path, Path(archive_path).name)
         value = value.replace(f"{paths.outputs()}/", "outputs/").replace(f"{paths.ROOT}/", "")
         return value.replace(str(paths.ROOT), ".").replace(str(Path.home()), "~")
     if isinstance(value, dict):
@@ -444,7 +446,7 @@ def _peak_memory() -> Iterator[_Peak]:
     others = set(psutil.Process().children())
 
     def watch() -> None:
-        while not stop.wait(0.1):
+        while not stop.wait(0.2):  # a look takes milliseconds, more where many processes run
             peak.bytes = max(peak.bytes, _memory(_own_children(others)))
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -458,12 +460,14 @@ def _peak_memory() -> Iterator[_Peak]:
 
 
 def _own_children(others: set[psutil.Process]) -> list[psutil.Process]:
-    """The kernels and their workers: all that descends from this process but for ``others``."""
-    found = []
-    for child in psutil.Process().children():
-        if child not in others:
-            with contextlib.suppress(psutil.Error):
-                found += [*child.children(recursive=True), child]
+    """The kernels and their workers: all that descends from this process but for ``others`` and what descends from them."""
+    found, foreign = [], {other.pid for other in others}
+    for child in psutil.Process().children(recursive=True):  # a parent before its children
+        with contextlib.suppress(psutil.Error):
+            if child.pid in foreign or child.ppid() in foreign:
+                foreign.add(child.pid)
+            else:
+                found.append(child)
     return found
 
 

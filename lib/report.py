@@ -35,6 +35,15 @@ STAGES: dict[str, tuple[str, str]] = {
     "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
 }
 assert STAGES.keys() == params.STAGES.keys()
+# What each table of a comparison tells of the rows that differ.
+COMPARED = {
+    "Metrics": "On dates that the model has not seen",
+    "Params": "What was asked for differently",
+    "Rows": "Raw rows",
+    "Seconds": "How long each stage took when it last ran",
+    "Artifacts": "First digits of the SHA-256 of what differs",
+    "Made by": "What made them",
+}
 
 
 @dataclass(frozen=True)
@@ -222,21 +231,32 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
 
 
 def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
-    """The page that shows runs side by side: `lib.compare.comparison`'s tables, under their titles."""
+    """The page that shows runs side by side: of each of `lib.compare.comparison`'s tables what differs, the rest folded."""
     headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
-    body = f"<h1>{html.escape(' and '.join(names))}</h1>\n"
+    body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
+    studies = dict.fromkeys(name.partition("@")[0] for name in names)
+    links = ", ".join(f'<a href="{html.escape(study)}/index.html">{html.escape(study)}</a>' for study in studies)
+    body += f"<p>Of each study or run: what it gave, what it was asked for, what it took. The pages of: {links}.</p>\n"
     for heading, frame in zip(headings, tables.values(), strict=True):
         body += f'<h2 id="{heading.anchor}"><a href="#{heading.anchor}">{heading.text}</a></h2>\n'
-        body += boxed_tables(table_html(frame, f"{heading.text}, run by run"))
+        frame = frame.rename(columns={"what": ""})
+        differing, same = (frame[frame["same"] == kind].drop(columns="same") for kind in ("no", "yes"))
+        if len(differing):
+            body += boxed_tables(table_html(differing.set_index(""), COMPARED[heading.text], index=True))
+        if len(same):
+            number = f"{len(same)} more" if len(differing) else f"All {len(same)}" if len(same) > 1 else "It is"
+            body += f"<details><summary>{number}, the same in all</summary>\n"
+            body += boxed_tables(table_html(same.set_index(""), "The same in all", index=True))
+            body += "</details>\n"
     return _page(
-        study=", ".join(names),
+        study=", ".join(studies),
         stage=None,
         title="Comparison",
         home="",
         folder=None,
         contents=headings,
         body=Markup(body),
-        foot="Rows that say no differ between the runs.",
+        foot="Made from the last line of each study's history.jsonl, or from the line that was asked for.",
     )
 
 

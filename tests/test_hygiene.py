@@ -41,6 +41,10 @@ def test_notebook_is_stored_without_outputs(path):
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
+        # Nothing of whoever ran it last: times, Python's version, the editor's notes.
+        assert cell.metadata.keys() <= {"tags", "panel"}
+    assert notebook.metadata.keys() <= {"kernelspec", "language_info", "title"}
+    assert notebook.metadata.language_info == {"name": "python"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -87,7 +91,9 @@ def test_no_machine_path_or_registry_in_the_repository():
 def test_no_secret_in_the_repository():
     secret = re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|"
-        r"(?i:api[_-]?key|password|token)\s*[:=]\s*['\"][A-Za-z0-9+/_-]{20,}['\"]"
+        r"\bgithub_pat_\w{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bBearer [A-Za-z0-9._-]{20,}|"
+        r"://[^/\s:@{}$]+:[^/\s:@{}$]+@|"  # a password in an address
+        r"(?i:api[_-]?key|password|secret|token)['\"]?\s*[:=]\s*['\"][A-Za-z0-9+/_-]{20,}['\"]"
     )
     for name in tracked():
         try:
@@ -95,6 +101,13 @@ def test_no_secret_in_the_repository():
         except UnicodeDecodeError:
             continue
         assert not secret.search(text), name
+
+
+def test_no_data_in_the_repository():
+    for name in tracked():
+        path = paths.ROOT / name
+        assert path.suffix not in {".csv", ".parquet", ".zip", ".npz", ".skops", ".pkl", ".pickle", ".joblib"}, name
+        assert path.stat().st_size < 500_000, f"{name} has {path.stat().st_size:,} bytes"
 
 
 def test_notebooks_are_json_with_stable_cell_ids():
