@@ -1,10 +1,13 @@
-"""The server under load: ``python -m benchmarks.serving [STUDY]``, about three minutes. Needs wrk, on Linux.
+"""The server under load: ``python -m benchmarks.serving [STUDY] --to FILE``, about four minutes.
+
+Needs wrk and Chromium, on Linux, and a study that has been run.
 
 - *endpoint*: requests a second and latencies through one process on one core, beside the same prediction in a plain FastAPI
-  route, run in turn; and 100,000 different answers, whose sum is the model's.
+  route, run in turn; where the time goes; and 100,000 different answers, whose sum is the model's.
 - *beside*: the endpoint's latencies while ten dashboards open at once.
 - *dashboards*: twenty opened at once by visitors that speak the page's protocol, as their browsers run on machines of their own:
-  seconds until each has the number that it asked for, and each kernel's memory; then the time of one edit.
+  seconds until each has the number that it asked for, and each kernel's memory.
+- *screen*: one page in a real browser: until it is there, and from an edit to the number on the screen.
 - *sessions*: two hundred opened and closed; what is left of them.
 
 Times on a busy machine say little: read them beside the load, which is printed, and beside each other.
@@ -16,15 +19,15 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import timeit
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,13 @@ import numpy as np
 import psutil
 import websockets
 from numpy.typing import NDArray
+from playwright.sync_api import sync_playwright
+from rich.console import Console
 
+from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
+from lib.api import answer_query
+from lib.files import write_atomically
 from lib.inputs import INPUTS
 from lib.predictor import Predictor
 
@@ -191,9 +199,9 @@ async def open_many(url: str, count: int) -> tuple[list[Visitor], list[float]]:
 
 
 def memory(process: psutil.Process) -> dict[str, int]:
-    """Resident and proportional memory of a process, in MB."""
+    """A process's memory in MB: its own (USS), with its share of what others use too (PSS), and with all of that (RSS)."""
     full = process.memory_full_info()
-    return {"rss_mb": round(full.rss / 1e6), "pss_mb": round(getattr(full, "pss", full.rss) / 1e6)}
+    return {f"{name}_mb": round(getattr(full, name) / 1e6) for name in ("uss", "pss", "rss")}
 
 
 def kernels(dashboard: psutil.Process) -> list[psutil.Process]:
@@ -218,7 +226,18 @@ def endpoint(study: str) -> dict[str, Any]:
         predictor = Predictor.load(paths.StudyPaths(study).grid)
         answered = asyncio.run(ask_all(ours, volumes, prices))
         found["sums_equal"] = answered == int(predictor.predict(volumes, prices).sum())
+    found["microseconds"] = {
+        "load": _microseconds(lambda: Predictor.load(paths.StudyPaths(study).grid), 20),
+        "predict": _microseconds(lambda: predictor.predict(12345.0, 25.0), 20_000),
+        "answer": _microseconds(lambda: answer_query(predictor, QUERY.encode()), 20_000),
+        "request": round(1e6 / best[0], 1),
+    }
     return found
+
+
+def _microseconds(action: Any, times: int) -> float:
+    """The least mean of five series: other work on the machine only adds."""
+    return round(min(timeit.repeat(action, repeat=5, number=times)) / times * 1e6, 2)
 
 
 def beside(study: str) -> dict[str, Any]:
@@ -245,7 +264,7 @@ async def _open_and_close(url: str, count: int) -> list[float]:
 
 
 def dashboards(study: str) -> dict[str, Any]:
-    """Twenty opened at once, one opened alone, and an edit."""
+    """Twenty opened at once, and one opened alone."""
     with server("lib.dashboard_server", study) as (url, process):
 
         async def measure() -> dict[str, Any]:
@@ -253,11 +272,6 @@ def dashboards(study: str) -> dict[str, Any]:
             single = sorted([(await _open_and_close(url, 1))[0] for _ in range(5)])[2]
             visitors, seconds = await open_many(url, 20)
             held = [memory(kernel) for kernel in kernels(process)]
-            edits = []
-            for value in range(200):
-                started = time.perf_counter()
-                await visitors[0].type(str(10_000 + value))
-                edits.append((time.perf_counter() - started) * 1e3)
             for visitor in visitors:
                 await visitor.close()
             return {
@@ -265,15 +279,47 @@ def dashboards(study: str) -> dict[str, Any]:
                 "one_ready_s": round(single, 2),
                 "twenty_ready_s": round(max(seconds), 2),
                 "kernels": len(held),
-                "largest_kernel": {name: max(one[name] for one in held) for name in ("rss_mb", "pss_mb")},
+                "largest_kernel": {name: max(one[name] for one in held) for name in held[0]},
                 "server": memory(process),
-                "edit_ms": {
-                    "p50": round(float(np.quantile(edits, 0.5)), 1),
-                    "p99": round(float(np.quantile(edits, 0.99)), 1),
-                },
             }
 
         return asyncio.run(measure())
+
+
+# Types into the field as a person does, and resolves with the milliseconds until the frame that shows another prediction.
+EDIT = """([label, text]) => new Promise((resolve) => {
+  const field = [...document.querySelectorAll("label")].find((one) => one.textContent === label).parentElement
+    .querySelector("input");
+  const result = document.querySelector(".result");
+  const shown = () => result.querySelector("[data-prediction]")?.dataset.prediction;
+  const before = shown();
+  const started = performance.now();
+  new MutationObserver((_, observer) => {
+    if (shown() === undefined || shown() === before) return;
+    observer.disconnect();
+    requestAnimationFrame(() => resolve(performance.now() - started));
+  }).observe(result, { childList: true, subtree: true });
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+})"""
+
+
+def screen(study: str) -> dict[str, Any]:
+    """One page in a real browser: seconds until its first prediction, and milliseconds from an edit to the screen."""
+    with server("lib.dashboard_server", study) as (url, _), sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        page = browser.new_page()
+        opened = []
+        for _ in range(3):
+            started = time.perf_counter()
+            page.goto(url, timeout=120_000)
+            page.wait_for_selector("[data-prediction]", timeout=120_000)
+            opened.append(round(time.perf_counter() - started, 2))
+        edits = [page.evaluate(EDIT, [VOLUME, str(1_000_000 + 1_000 * number)]) for number in range(200)]
+        browser.close()
+    p50, p99 = (round(float(np.quantile(edits, share)), 1) for share in (0.5, 0.99))
+    return {"opened_s": opened, "edit_ms": {"p50": p50, "p99": p99}}
 
 
 def sessions(study: str, count: int = 200) -> dict[str, Any]:
@@ -303,27 +349,101 @@ def sessions(study: str, count: int = 200) -> dict[str, Any]:
         }
 
 
-PARTS = {"endpoint": endpoint, "beside": beside, "dashboards": dashboards, "sessions": sessions}
+PARTS = {"endpoint": endpoint, "beside": beside, "dashboards": dashboards, "screen": screen, "sessions": sessions}
+TOOLS = ("wrk", "taskset", "chromium")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description="The server under load.")
+def table(found: dict[str, Any]) -> list[list[str]]:
+    """The measurements as rows of text, a header first: what, how much, and what was promised.
+
+    Examples
+    --------
+    >>> table({"screen": {"opened_s": [2.1, 1.2, 1.3], "edit_ms": {"p50": 15.2, "p99": 31.0}}})[1:]
+    [['a page in a browser: first prediction', '2.1 s, then 1.2 s', ''], ['from an edit to the screen', \
+'15.2 ms; p99 31.0 ms', '50 ms']]
+    """
+    lines = [["what", "measured", "promised"]]
+    if part := found.get("endpoint"):
+        best = max(part["ours"], key=lambda run: run["requests_a_second"])
+        spent = part["microseconds"]
+        lines += [
+            ["/predict, one process on one core", f"{best['requests_a_second']:,.0f} requests/s", "5,000 or more"],
+            [f"its p99 at {CONNECTIONS} connections", f"{best['p99_ms']:,.1f} ms", "20 ms"],
+            ["beside a plain FastAPI route", f"{part['ratio']} times its requests/s", ""],
+            ["sum of 100,000 answers is the model's", "yes" if part["sums_equal"] else "no", "yes"],
+            ["of one request: the lookup", f"{spent['predict']:.2g} of {spent['request']:.3g} µs", ""],
+            ["reading its query", f"{spent['answer'] - spent['predict']:.2g} µs", ""],
+            ["loading the model", f"{spent['load'] / 1e3:.2g} ms", ""],
+        ]
+    if part := found.get("beside"):
+        p99 = f"{part['while_ten_open']['p99_ms']:,.1f} ms; alone {part['alone']['p99_ms']:,.1f} ms"
+        lines.append(["/predict's p99 while ten dashboards open", p99, "50 ms"])
+    if part := found.get("dashboards"):
+        held = part["largest_kernel"]
+        lines += [
+            ["twenty dashboards at once: the last has its number", f"{part['twenty_ready_s']:.1f} s", "12 s"],
+            ["one alone", f"{part['one_ready_s']:.1f} s; the server's first {part['first_ready_s']:.1f} s", ""],
+            [
+                "largest of twenty kernels",
+                f"{held['pss_mb']} MB PSS; {held['uss_mb']} USS; {held['rss_mb']} RSS",
+                "80 MB",
+            ],
+        ]
+    if part := found.get("screen"):
+        first, *later = part["opened_s"]
+        lines += [
+            ["a page in a browser: first prediction", f"{first:.1f} s, then {min(later):.1f} s", ""],
+            ["from an edit to the screen", f"{part['edit_ms']['p50']} ms; p99 {part['edit_ms']['p99']} ms", "50 ms"],
+        ]
+    if part := found.get("sessions"):
+        held, files = part["server_rss_mb"], part["open_files"]
+        grown = f"{held['after_10']}, {held['after_100']}, {held['after_all']} MB"
+        lines += [
+            [f"kernels left of {part['opened']} sessions", str(part["kernels_left"]), "none"],
+            ["the server after 10, 100, all of them", grown, "no growth"],
+            ["its open files after 10 and all", f"{files['after_10']}, {files['after_all']}", "no growth"],
+        ]
+    return lines
+
+
+def run(study: str, parts: Sequence[str], console: Console) -> dict[str, Any]:
+    """Measure ``parts``; what each found, by its name."""
+    found: dict[str, Any] = {}
+    for name in parts:
+        load = psutil.getloadavg()[0]
+        with console.status(name):
+            found[name] = {"load_before": round(load, 1), **PARTS[name](study)}
+        console.print(f"{name}: done, load before it {load:.1f}")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 1 when the endpoint's answers are not the model's, or a session is left."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part alone")
-    parser.add_argument("--output", type=Path, help="write the figures here too")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts alone")
+    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
     options = parser.parse_args(arguments)
-    for tool in ("wrk", "taskset"):
+    if not paths.StudyPaths(options.study).grid.exists():
+        parser.error(f"study {options.study} has no model yet; make one with: bash run_all.sh {options.study}")
+    for tool in TOOLS:
         if shutil.which(tool) is None:
-            parser.error(f"{tool} is not installed (Debian: apt-get install {tool})")
-    found: dict[str, Any] = {"cores": os.cpu_count()}
-    for name in options.only or PARTS:
-        load = os.getloadavg()[0]
-        found[name] = {"load_before": round(load, 1), **PARTS[name](options.study)}
-        print(json.dumps({name: found[name]}), flush=True)
-    if options.output:
-        options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return 0
+            parser.error(f"{tool} is not installed (Debian: apt-get install wrk chromium util-linux)")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    about = machine()
+    found = run(options.study, options.only, console)
+    title = f"study {options.study}, {about['cores']} cores"
+    lines = table(found)
+    print_table(console, title, lines)
+    if options.to:
+        loads = ", ".join(f"{part['load_before']}" for part in found.values())
+        text = f"{title}; load before each part {loads}\n\n{markdown(lines)}"
+        write_atomically(options.to.with_suffix(".md"), text)
+        write_atomically(
+            options.to.with_suffix(".json"), json.dumps({"machine": about, "parts": found}, indent=1) + "\n"
+        )
+    wrong = not found.get("endpoint", {}).get("sums_equal", True) or found.get("sessions", {}).get("kernels_left", 0)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

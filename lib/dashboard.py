@@ -29,11 +29,12 @@ from lib.symbols import RecentDays, Symbols
 log = logging.getLogger("market-study")
 
 SEPARATOR = " · "  # between a symbol and its name in the list
+# The reports' titles and questions: lib.report's, which a kernel that must stay small cannot import.
 TITLES = {
-    "01_ingest": ("Ingest", "Raw files become one table; what was set aside, and why"),
-    "02_features": ("Features", "The two inputs, computed for every symbol and day"),
-    "03_train": ("Train", "How the model was fitted"),
-    "04_evaluate": ("Evaluate", "How good it is, against simple rules, on days it has not seen"),
+    "01_ingest": ("Ingest", "Which raw rows are there, and which were set aside?"),
+    "02_features": ("Features", "What do the moving average and the rolling median look like?"),
+    "03_train": ("Train", "What did the model learn?"),
+    "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
 }
 # Of the evaluation's headline table: the column, its title here, its format.
 _HEADLINE = (
@@ -302,7 +303,7 @@ class Dashboard:
         if study.index.exists():
             entries.append(
                 '<li><a href="reports/" target="_blank" rel="noopener">All of the run</a>'
-                "<span>Its index: settings, versions, files</span></li>"
+                "<span>Which settings, versions and files?</span></li>"
             )
         listed = (
             f'<ul class="report-list">{"".join(entries)}</ul>' if entries else "<p>This study has no reports yet.</p>"

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 from lib import paths
 
@@ -52,8 +53,10 @@ def main(options: argparse.Namespace) -> int:
     int
         0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process ended by itself.
     """
-    study = paths.StudyPaths(options.study)
-    if not study.grid.exists():
+    name = options.study
+    if name.endswith((".yaml", ".yml")):  # what run_all.sh takes, a params file, is a study by its stem
+        name = Path(name).stem
+    if not paths.StudyPaths(name).grid.exists():
         if not options.run:
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
             _say(f"or do both at once: bash serve.sh {options.study} --run")
@@ -62,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
             return run
     api, dashboard = ("api", options.api_port), ("dashboard", options.dashboard_port)
     api_url = f"http://{_reachable(options.host)}:{options.api_port}"
-    common = [options.study, "--host", options.host, "--port"]
+    common = [name, "--host", options.host, "--port"]
     commands = {
         api: ["lib.api", *common, str(options.api_port)],
         dashboard: [
@@ -73,26 +76,26 @@ def main(options: argparse.Namespace) -> int:
             str(options.max_visitors),
         ],
     }
-    for name, port in (api, dashboard):
+    for server, port in (api, dashboard):
         if reason := _taken(options.host, port):
-            _say(f"port {port} of {options.host} cannot be had ({reason}); --{name}-port chooses another")
+            _say(f"port {port} of {options.host} cannot be had ({reason}); --{server}-port chooses another")
             return 1
     # Each in a session of its own: Ctrl-C reaches this process alone, which ends them in order.
     processes: dict[str, subprocess.Popen] = {}
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _stop)
     try:
-        for (name, _), command in commands.items():
+        for (server, _), command in commands.items():
             environment = {"SERVE_API_URL": api_url, **os.environ}
-            processes[name] = subprocess.Popen(
+            processes[server] = subprocess.Popen(
                 [sys.executable, "-m", *command], cwd=paths.ROOT, env=environment, start_new_session=True
             )
-        for name, port in (api, dashboard):
-            if not _wait_until_ready(processes, name, _reachable(options.host), port):
+        for server, port in (api, dashboard):
+            if not _wait_until_ready(processes, server, _reachable(options.host), port):
                 return 1
         dashboard_url = f"http://{_reachable(options.host)}:{options.dashboard_port}"
         print(
-            f"ready: study {options.study}\n"
+            f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
             f"  predict    {api_url}/predict?vol_moving_avg=12345&adj_close_rolling_med=25\n"

@@ -1,6 +1,7 @@
 """The dashboard as a visitor meets it: in a real browser, against the real server; and what a visitor must not be able to do.
 
-Screenshots land in the folder that SCREENSHOTS names, if it does.
+Screenshots land in the folder that SCREENSHOTS names, if it does. The picture of the README is one of them:
+``SCREENSHOTS=docs bash run_tests.sh tests/test_dashboard.py -k sample_study``
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import free_port, make_study, need, running, wait_for, write_grid
 
+from lib import dashboard, report
 from lib.predictor import Predictor
 from lib.symbols import Symbols
 
@@ -119,6 +121,11 @@ def shown(page: Page) -> int:
 
 def expect_shown(page: Page, prediction: int) -> None:
     expect(page.locator("[data-prediction]")).to_have_attribute("data-prediction", str(prediction), timeout=OPEN)
+
+
+def picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def choose(page: Page, name: str, content: bytes) -> None:
@@ -275,6 +282,10 @@ def test_reports_open(page, served):
     expect(popup.value.locator("h1")).to_have_text("The run")
 
 
+def test_reports_are_called_the_same_everywhere():
+    assert dashboard.TITLES == report.STAGES
+
+
 def test_says_what_the_model_is(page, served):
     page.get_by_role("tab", name="The model").click()
     panel = page.get_by_role("tabpanel", name="The model")
@@ -295,6 +306,32 @@ def test_a_new_model_is_taken_over_by_an_open_page(page, served):
     expect(page.locator(".about")).to_contain_text(new.information["digest"])
 
 
+def test_the_sample_study_is_served(browser, sample_study, tmp_path):
+    """A whole run's own model, symbols and reports, not the small study of the other tests."""
+    with (
+        running("lib.api", port=free_port(), log=tmp_path / "api") as api,
+        running("lib.dashboard_server", port=free_port(), log=tmp_path / "log", SERVE_API_URL=api) as url,
+    ):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        page.goto(url, timeout=OPEN)
+        page.wait_for_selector("[data-prediction]", timeout=OPEN)
+        page.get_by_label("Symbol").fill("IBM")
+        expect(page.locator(".card-chart h2")).to_have_text("IBM: its recent volume")
+        given = [page.get_by_label(name).input_value() for name in (VOLUME, PRICE)]
+        query = dict(zip(("vol_moving_avg", "adj_close_rolling_med"), given, strict=True))
+        expect_shown(page, httpx.get(f"{api}/predict", params=query).json())
+        picture(page, "dashboard")
+        page.get_by_role("tab", name="Reports").click()
+        panel = page.get_by_role("tabpanel", name="Reports")
+        expect(panel).to_contain_text(json.loads(sample_study.metrics.read_text())["verdict"])
+        expect(panel.get_by_role("row", name="Oracle")).to_be_visible()
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Evaluate").click()
+        expect(popup.value.locator("h1").first).to_contain_text("Evaluate")
+        context.close()
+
+
 # How it looks, and for whom
 
 
@@ -313,10 +350,7 @@ def test_is_accessible_and_fits(page, width, scheme):
             if violation["impact"] in ("serious", "critical"):
                 found.append((tab, violation["id"], [node["html"][:200] for node in violation["nodes"]]))
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(
-                path=Path(folder) / f"dashboard-{tab.split()[-1].lower()}-{width}-{scheme}.png", full_page=True
-            )
+        picture(page, f"dashboard-{tab.split()[-1].lower()}-{width}-{scheme}")
     assert found == []
 
 

@@ -87,6 +87,24 @@ def test_without_a_model_says_which_command_makes_one(outputs, ports):
     assert "bash serve.sh other --run" in said
 
 
+def test_a_run_that_fails_is_not_served(outputs, ports):
+    process = serve("no-such-study", "--run", *ports)
+    assert process.wait(60) == 2
+    assert "no such params file" in process.stdout.read()
+
+
+def test_a_params_file_names_its_study(outputs, ports):
+    process = serve("/anywhere/other.yaml", *ports)
+    assert process.wait(60) == 1
+    assert "bash run_all.sh /anywhere/other.yaml" in process.stdout.read()
+    make_study(outputs, "other")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # It has a model now: what is wrong is the port.
+        process = serve("/anywhere/other.yaml", f"--api-port={listener.getsockname()[1]}", ports[1])
+        assert process.wait(60) == 1
+    assert "--api-port chooses another" in process.stdout.read()
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_taken_port_is_said_so(outputs, ports, which):
     make_study(outputs)
