@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import growth, pipeline, prediction, usual
+from benchmarks import growth, pipeline, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.pipeline import OURS, Extent, Result, markdown
@@ -33,7 +33,7 @@ from lib.files import write_atomically
 RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
 README = paths.ROOT / "README.md"
 BEGIN, END = "<!-- results: made by python -m benchmarks -->\n", "<!-- end of results -->"
-USUAL_MOST = Fraction(1, 10)  # of the archive; all of it would take the usual solution an hour
+USUAL_MOST = Fraction(1, 10)  # of the archive: all of it would take the usual solution too long
 
 Found = Mapping[str, Any]  # what a part kept
 
@@ -45,107 +45,56 @@ class Part:
     Parameters
     ----------
     title : str
+    about : str
+        What a reader of its table should know first.
     command : callable
-        From the fraction of the archive to what follows ``python -m benchmarks.``; ``{to}`` stands for the file of
-        results without its suffix.
-    section : callable
-        From what was found to Markdown.
+        From the fraction of the archive to what follows ``python -m benchmarks.``. ``{to}`` stands for the file of results
+        without its suffix: the command writes a table to ``{to}.md`` and everything to ``{to}.json``.
     """
 
     title: str
+    about: str
     command: Callable[[Fraction], list[str]]
-    section: Callable[[Found], str]
-
-
-def pipeline_section(found: Found) -> str:
-    """All contestants' seconds, memory and ratios."""
-    return (
-        f"{_extent(found)}. Every contestant makes the same two datasets, prices and features, each stage as a process of its "
-        "own, one contestant after the other; then every value is compared with ours. Ours also checks each row, keeps what it "
-        "refuses, digests what it reads and writes, and can go on after a kill.\n\n"
-        + markdown(pipeline.table(read_results(found)))
-    )
-
-
-def usual_section(found: Found) -> str:
-    """Ours beside the usual solution."""
-    return (
-        f"{_extent(found)}. From CSV files to a saved model, beside pandas in a pool of processes, Spark's window functions with "
-        "`percentile_approx`, and a random forest of 25 trees on a tenth of the rows "
-        "([usual_peer.py](peers/usual_peer.py)). Our model is fitted on all rows.\n\n"
-        f"{_numbers(usual.table(usual.usages_of(found)))}\n{usual.summary(found)}\n"
-    )
-
-
-def growth_section(found: Found) -> str:
-    """The table of sizes and its figure."""
-    measured = growth.read(found)
-    alt = growth.figure(measured).get_label()
-    return f"Sizes are multiples of Kaggle's archive.\n\n{_numbers(growth.table(measured))}\n![{alt}](growth.png)\n"
-
-
-def training_section(found: Found) -> str:
-    """As benchmarks.training says it."""
-    return str(found["markdown"])
-
-
-def prediction_section(found: Found) -> str:
-    """The table of one row, and the sentence about many."""
-    return f"{_numbers(prediction.table(found))}\n{prediction.many(found)}\n"
-
-
-def serving_section(found: Found) -> str:
-    """The endpoint's and the dashboard's figures."""
-    lines = [["server", "requests/s", "p50 ms", "p99 ms", "errors"]]
-    if one := found.get("endpoint"):
-        for name, title in (("ours", "ours, one core"), ("plain_fastapi_route", "a plain FastAPI route, one core")):
-            lines.append(_load(title, max(one[name], key=lambda load: load["requests_a_second"])))
-    if one := found.get("beside"):
-        lines.append(_load("ours, beside an idle dashboard", one["alone"]))
-        lines.append(_load("ours, while ten dashboards open", one["while_ten_open"]))
-    text = "`GET /predict` under wrk, 8 connections, with the sample study's model; best of three.\n\n" + markdown(
-        lines
-    )
-    if one := found.get("dashboards"):
-        text += (
-            f"\nThe dashboard is usable, its first prediction shown, {one['one_ready_s']:.2f} s after it is asked for; of twenty "
-            f"asked for at once, the last after {one['twenty_ready_s']:.2f} s. An edit is answered in {one['edit_ms']['p50']:.1f} ms "
-            f"(p99 {one['edit_ms']['p99']:.1f} ms). A visitor's kernel holds at most {one['largest_kernel']['pss_mb']} MB of its own.\n"
-        )
-    if one := found.get("sessions"):
-        text += (
-            f"\nAfter {one['opened']} sessions, opened and closed, {one['kernels_left']} kernels are left, and the server holds "
-            f"{one['server_rss_mb']['after_all']} MB, where it held {one['server_rss_mb']['after_10']} MB after ten of them.\n"
-        )
-    return text
 
 
 PARTS = {
     "pipeline": Part(
         "Prices and features, beside other software",
+        "Every contestant makes the same two datasets, prices and features, each stage as a process of its own, one contestant "
+        "after the other; then every value is compared with ours. Ours also checks each row, keeps what it refuses, digests "
+        "what it reads and writes, and can go on after a kill.",
         lambda fraction: ["pipeline", "--fraction", str(fraction), "--to", "{to}"],
-        pipeline_section,
     ),
     "usual": Part(
         "From the archive to a model, beside the usual solution",
+        "The usual solution is pandas in a pool of processes, Spark's window functions with `percentile_approx`, and a random "
+        "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Our model is fitted on all rows.",
         lambda fraction: ["usual", "--fraction", str(min(fraction, USUAL_MOST)), "--to", "{to}"],
-        usual_section,
     ),
     "growth": Part(
         "Growth",
+        "Prices and features on archives of different sizes, as multiples of Kaggle's.\n\n"
+        "![Seconds and peak memory over the archive's rows; the table below has the figures](growth.png)",
         lambda fraction: [
             *("growth", "--to", "{to}", "--sizes"),
             *(str(Fraction(size) * fraction) for size in growth.SIZES),
         ],
-        growth_section,
     ),
     "training": Part(
         "Training",
+        "Features to a model.",
         lambda fraction: ["training", "--fraction", str(fraction), "--to", "{to}"],
-        training_section,
     ),
-    "prediction": Part("One prediction", lambda _: ["prediction", "--to", "{to}"], prediction_section),
-    "serving": Part("The server", lambda _: ["serving", "--output", "{to}.json"], serving_section),
+    "prediction": Part(
+        "One prediction",
+        "With the sample study's model.",
+        lambda _: ["prediction", "--to", "{to}"],
+    ),
+    "serving": Part(
+        "The server",
+        "With the sample study's model; how: [the server under load](../docs/server-under-load.md).",
+        lambda _: ["serving", "--to", "{to}"],
+    ),
 }
 
 
@@ -174,12 +123,15 @@ def measure(name: str, fraction: Fraction, keep: Path, again: bool, console: Con
         "machine": machine(),
         "code": provenance.code_digest()[:12],
     }
-    content = {"about": about, "found": json.loads(found.read_text(encoding="utf-8"))}
-    if (text := to.with_suffix(".md")).exists():
-        content["found"]["markdown"] = text.read_text(encoding="utf-8")
-        text.unlink()
+    text = to.with_suffix(".md")
+    content = {
+        "about": about,
+        "found": json.loads(found.read_text(encoding="utf-8")),
+        "text": text.read_text(encoding="utf-8"),
+    }
     write_atomically(file, json.dumps(content, indent=1) + "\n")
     found.unlink()
+    text.unlink()
     return True
 
 
@@ -194,7 +146,7 @@ def results(kept: Mapping[str, Found]) -> str:
     Parameters
     ----------
     kept : mapping of str to mapping
-        What each part kept, by the part's name: ``about`` and ``found``.
+        What each part kept, by the part's name: ``about``, ``found`` and ``text``.
 
     Returns
     -------
@@ -212,12 +164,10 @@ def results(kept: Mapping[str, Found]) -> str:
             lines += ["Not measured.\n"]
             continue
         about = kept[name]["about"]
-        lines += [part.section(kept[name]["found"])]
+        lines += [f"{part.about}\n", kept[name]["text"]]
         lines += [
             f"Measured on {about['date']}, code {about['code']}, load before it {about['load']}: "
-            f"`python -m benchmarks.{' '.join(about['command'])}`\n".replace(" --to {to}", "").replace(
-                " --output {to}.json", ""
-            )
+            f"`python -m benchmarks.{' '.join(about['command'])}`\n".replace(" --to {to}", "")
         ]
     machines = {json.dumps(one["about"]["machine"]): one["about"]["machine"] for one in kept.values()}
     lines += ["## Machine and versions\n"]
@@ -242,7 +192,7 @@ def summary(kept: Mapping[str, Found]) -> str:
     found = {name: one["found"] for name, one in kept.items()}
     if "pipeline" in found:
         all_results = {result.name: result for result in read_results(found["pipeline"])}
-        ours = all_results.pop(OURS)
+        ours, extent = all_results.pop(OURS), Extent(**found["pipeline"]["archive"])
         for name, other in all_results.items():
             ratios = [_ratio(ours, other)]
             if name in (pipeline.UNCHANGED, pipeline.CHANGED):
@@ -254,7 +204,7 @@ def summary(kept: Mapping[str, Found]) -> str:
                 lines.append([f"prices and features: {name}", *ratios[0]])
         facts.insert(
             0,
-            f"{_extent(found['pipeline'])} to prices and features in {ours.wall():.1f} s, at most {ours.memory / 1e9:.2f} GB "
+            f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most {ours.memory / 1e9:.2f} GB "
             "of memory.",
         )
     if "usual" in found:
@@ -274,22 +224,24 @@ def summary(kept: Mapping[str, Found]) -> str:
     if "prediction" in found:
         ours_one, *_, forest = found["prediction"]["one"].values()
         facts.append(f"One prediction takes {1e6 * ours_one:.1f} µs, {ours_one / forest:.2g} of a random forest's.")
-    if "serving" in found and "endpoint" in found["serving"]:
-        endpoint = found["serving"]["endpoint"]
+    served = found.get("serving", {}).get("parts", {})
+    if endpoint := served.get("endpoint"):
         best = max(endpoint["ours"], key=lambda load: load["requests_a_second"])
         facts.append(
             f"`/predict` answers {best['requests_a_second']:,.0f} requests a second on one core (p99 {best['p99_ms']:.1f} ms), "
             f"{endpoint['ratio']:.1f} times a plain FastAPI route."
         )
-    if "serving" in found and "dashboards" in found["serving"]:
-        facts.append(f"The dashboard is usable after {found['serving']['dashboards']['one_ready_s']:.2f} s.")
+    if dashboards := served.get("dashboards"):
+        facts.append(
+            f"The dashboard shows its first prediction after {dashboards['one_ready_s']:.1f} s, and to the last of twenty visitors at "
+            f"once after {dashboards['twenty_ready_s']:.1f} s."
+        )
     host = next(iter(kept.values()))["about"]["machine"] if kept else machine()
     where = f"{host['cores']} cores ({host['processor']}) with {host['memory'] / 2**30:.0f} GiB of memory"
+    table = markdown(lines).replace("| ---: | --- |", "| ---: | ---: |")  # its last column is numbers, too
     trial = _fraction(kept) != 1
     about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
-    return f"{about[0].upper()}{about[1:]}, on {where}:\n\n{_numbers(lines)}\n" + "".join(
-        f"- {fact}\n" for fact in facts
-    )
+    return f"{about[0].upper()}{about[1:]}, on {where}:\n\n{table}\n" + "".join(f"- {fact}\n" for fact in facts)
 
 
 def read_results(found: Found) -> list[Result]:
@@ -325,11 +277,6 @@ def into_readme(text: str, block: str) -> str:
     return f"{before}{BEGIN}{block}{END}{after}"
 
 
-def _numbers(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns but the first are numbers."""
-    return markdown(lines).replace("| ---: | --- |", "| ---: | ---: |")
-
-
 def _fraction(kept: Mapping[str, Found]) -> Fraction:
     command = kept["pipeline"]["about"]["command"] if "pipeline" in kept else ["", "--fraction", "1"]
     return Fraction(command[2])
@@ -338,21 +285,6 @@ def _fraction(kept: Mapping[str, Found]) -> Fraction:
 def _ratio(ours: Result, other: Result) -> list[str]:
     pairs = (ours.wall(), other.wall()), (ours.cpu(), other.cpu()), (ours.memory, other.memory)
     return [f"{mine / theirs:.2f}" for mine, theirs in pairs]
-
-
-def _load(title: str, load: Mapping[str, float]) -> list[str]:
-    return [
-        title,
-        f"{load['requests_a_second']:,.0f}",
-        f"{load['p50_ms']:.2f}",
-        f"{load['p99_ms']:.2f}",
-        f"{load['errors']:.0f}",
-    ]
-
-
-def _extent(found: Found) -> str:
-    extent = Extent(**found["archive"])
-    return f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV"
 
 
 def _machine(about: Mapping[str, Any]) -> str:

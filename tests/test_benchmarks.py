@@ -323,7 +323,7 @@ def test_medians_that_differ_from_the_usual_solutions_are_counted(tmp_path, feat
 @pytest.fixture
 def two_parts(monkeypatch):
     """One part that can be measured in a moment, and one that cannot."""
-    broken = everything.Part("Broken", lambda _: ["nothing"], str)
+    broken = everything.Part("Broken", "It is.", lambda _: ["nothing"])
     monkeypatch.setattr(everything, "PARTS", {"broken": broken, "prediction": everything.PARTS["prediction"]})
 
 
@@ -363,7 +363,7 @@ def kept_run() -> dict:
         for size, extent, wall in zip(("1", "2"), extents, (1, 2), strict=True)
     ]
     found = {"pipeline": {"archive": extents[0], "results": results}, "growth": {"sizes": sizes}}
-    return {name: {"about": about, "found": one} for name, one in found.items()}
+    return {name: {"about": about, "found": one, "text": f"the text of {name}\n"} for name, one in found.items()}
 
 
 def test_results_say_ratios_first():
@@ -374,7 +374,7 @@ def test_results_say_ratios_first():
     assert "| prices and features: PySpark | 0.25 | 0.25 | 0.50 |" in summary
     assert "- A run after which nothing has changed takes 0.10 of the first." in summary
     assert "- 2.0 times the rows take 2.0 times the time and 1.00 times the memory." in summary
-    assert text.index("| PySpark | 4.0 | 4.0 | 8.0 |") > text.index(summary)
+    assert text.index("the text of pipeline") > text.index(summary)
 
 
 def test_the_growth_is_a_figure_with_a_text():
