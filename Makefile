@@ -31,7 +31,7 @@ check: environment ## what must hold before a commit
 	.venv/bin/mypy
 	.venv/bin/nbstripout --keep-id --verify notebooks/*.ipynb
 
-docs: environment ## make the pages that come from the code
+docs: environment ## make the pages that come from the code, and from the sample study
 	.venv/bin/python -m docs.reference
 
 benchmark: environment ## measure everything: make benchmark FRACTION=1/50 is a quick try

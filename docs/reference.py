@@ -1,14 +1,17 @@
 """Write what the documentation takes from the code: docs/reference.md, and the rooms in docs/architecture.md.
 
-``python -m docs.reference``; tests/test_docs.py holds that it was run.
+``python -m docs.reference``; tests/test_docs.py holds that it was run. It also takes the README's table of predictors from the
+sample study, if that has been run.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +23,16 @@ from lib.files import write_atomically
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")
 ROOMS = "<!-- rooms: made by python -m docs.reference -->\n", "<!-- end of rooms -->"
+
+README = paths.ROOT / "README.md"
+PREDICTORS = "<!-- model: made by python -m docs.reference -->\n", "<!-- end of model -->"
+SPLITS = {
+    ("chronological", 0): "last fifth of the dates",
+    ("random", 0): "random fifth of the rows",
+    ("symbol", 0): "symbols held out",
+    ("chronological", 1): "last dates, features of the evening before",
+}
+SHOWN = ("moving average", "scaled average", "last value", "reference forest", "model", "oracle")
 
 # What a column holds, with its unit.
 COLUMNS = {
@@ -97,10 +110,24 @@ def rooms() -> str:
     return "\n".join(_table(("room", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
 
 
-def architecture(page: str) -> str:
-    """The text of architecture.md with the rooms in their place."""
-    before, _, rest = page.partition(ROOMS[0])
-    return before + ROOMS[0] + rooms() + ROOMS[1] + rest.partition(ROOMS[1])[2]
+def predictors(metrics: Mapping[str, Any]) -> str:
+    """The table of predictors, from what a study's metrics.json holds: errors as multiples of the moving average's."""
+    errors = {
+        (line["predictor"], line["split"], line["horizon"]): line["relative_mae"]
+        for line in [*metrics["headline"], *metrics["comparisons"]]
+    }
+    lines = [["predictor", *SPLITS.values()], ["---", *["---:"] * len(SPLITS)]]
+    for predictor in SHOWN:
+        stars = "**" if predictor == "model" else ""
+        cells = [predictor, *(f"{errors[predictor, *split]:.3f}" for split in SPLITS)]
+        lines.append([f"{stars}{cell}{stars}" for cell in cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def between(page: str, marks: tuple[str, str], text: str) -> str:
+    """``page`` with ``text`` between two of its lines."""
+    before, _, rest = page.partition(marks[0])
+    return before + marks[0] + text + marks[1] + rest.partition(marks[1])[2]
 
 
 def text() -> str:
@@ -185,4 +212,8 @@ def _columns(name: str, schema: pa.Schema) -> list[str]:
 
 if __name__ == "__main__":
     write_atomically(PAGE, text())
-    write_atomically(ARCHITECTURE, architecture(ARCHITECTURE.read_text(encoding="utf-8")))
+    write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), ROOMS, rooms()))
+    measured = paths.StudyPaths("sample").metrics
+    if measured.exists():
+        table = predictors(json.loads(measured.read_text(encoding="utf-8")))
+        write_atomically(README, between(README.read_text(encoding="utf-8"), PREDICTORS, table))

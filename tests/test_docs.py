@@ -251,7 +251,9 @@ def test_every_page_of_docs_is_in_its_index():
 def test_reference_is_made_from_the_code():
     assert reference.PAGE.read_text(encoding="utf-8") == reference.text(), "run: .venv/bin/python -m docs.reference"
     page = reference.ARCHITECTURE.read_text(encoding="utf-8")
-    assert page == reference.architecture(page), "run: .venv/bin/python -m docs.reference"
+    assert page == reference.between(page, reference.ROOMS, reference.rooms()), (
+        "run: .venv/bin/python -m docs.reference"
+    )
 
 
 def test_every_module_and_folder_is_a_room():
@@ -309,20 +311,14 @@ def test_results_of_the_readme_are_in_results_md():
 
 
 def test_model_table_of_the_readme_is_the_sample_study(sample_study):
-    metrics = json.loads(sample_study.metrics.read_text(encoding="utf-8"))
-    measured = {
-        (line["predictor"], line["split"], line["horizon"]): line["relative_mae"]
-        for line in [*metrics["headline"], *metrics["comparisons"]]
-    }
-    table = README.split("<!-- model: checked by tests/test_docs.py -->\n")[1].split("<!-- end of model -->")[0]
-    columns = [("chronological", 0), ("random", 0), ("symbol", 0), ("chronological", 1)]
-    rows = table.replace("*", "").splitlines()[2:]
-    assert len(rows) >= 6
-    for row in rows:
-        predictor, *cells = (cell.strip() for cell in row.strip("|").split("|"))
-        for column, cell in zip(columns, cells, strict=True):
-            # The last digits may depend on the processor's mathematics.
-            assert float(cell) == pytest.approx(measured[predictor, *column], abs=0.005), f"{predictor}, {column}"
+    table = README.split(reference.PREDICTORS[0])[1].split(reference.PREDICTORS[1])[0]
+    measured = reference.predictors(json.loads(sample_study.metrics.read_text(encoding="utf-8")))
+    number = re.compile(r"\d\.\d{3}")
+    assert number.sub("", table) == number.sub("", measured), "run: .venv/bin/python -m docs.reference"
+    # The last digits may depend on the processor's mathematics.
+    errors = [[float(found) for found in number.findall(text)] for text in (table, measured)]
+    assert len(errors[0]) == len(reference.SHOWN) * len(reference.SPLITS)
+    assert errors[0] == pytest.approx(errors[1], abs=0.005), "run: .venv/bin/python -m docs.reference"
 
 
 # Docstrings
