@@ -58,16 +58,20 @@ def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def recent_volume(
-    recent: RecentDays, prediction: int, interval: tuple[int, int], width: int = 520, height: int = 324
+    recent: RecentDays,
+    prediction: int | None,
+    interval: tuple[int, int] | None,
+    width: int = 520,
+    height: int = 324,
 ) -> str:
-    """A symbol's recent days with the prediction at their right.
+    """A symbol's recent days, with the prediction at their right if there is one.
 
     Parameters
     ----------
     recent : RecentDays
-    prediction : int
+    prediction : int or None
         Shares.
-    interval : (int, int)
+    interval : (int, int) or None
         Low and high, shares.
     width, height : int
         Size of the drawing's coordinates; the page scales it.
@@ -78,8 +82,7 @@ def recent_volume(
         An ``<svg>`` element with its own title and description.
     """
     left, right, top, bottom = 56, 100, 30, 34
-    shown = [float(value) for value in (*recent.volume, *interval, prediction) if value >= 0]
-    highest = max(*shown, 1.0) * 1.06
+    highest = max(*recent.volume.tolist(), *(interval or ()), prediction or 0, 1) * 1.06
     slot = (width - left - right) / len(recent.volume)  # a day's; the prediction stands apart, at the right
 
     def y(value: float) -> float:
@@ -103,25 +106,30 @@ def recent_volume(
         if math.isfinite(value)
     )
     parts.append(f'<polyline class="average" points="{points}"/>')
-    place, low, high = width - right / 2, y(interval[0]), y(interval[1])
-    parts.append(
-        f'<g class="prediction"><line x1="{place:.1f}" x2="{place:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
-        f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{low:.1f}" y2="{low:.1f}"/>'
-        f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{high:.1f}" y2="{high:.1f}"/>'
-        f'<circle cx="{place:.1f}" cy="{y(prediction):.1f}" r="5"/></g>'
-        f'<text class="tick" x="{place:.1f}" y="{height - 10}" text-anchor="middle">predicted</text>'
-    )
+    if prediction is not None and interval is not None:
+        place, low, high = width - right / 2, y(interval[0]), y(interval[1])
+        parts.append(
+            f'<g class="prediction"><line x1="{place:.1f}" x2="{place:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
+            f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{low:.1f}" y2="{low:.1f}"/>'
+            f'<line x1="{place - 5:.1f}" x2="{place + 5:.1f}" y1="{high:.1f}" y2="{high:.1f}"/>'
+            f'<circle cx="{place:.1f}" cy="{y(prediction):.1f}" r="5"/></g>'
+            f'<text class="tick" x="{place:.1f}" y="{height - 10}" text-anchor="middle">predicted</text>'
+        )
     days = [0, len(recent.dates) // 2, len(recent.dates) - 1] if len(recent.dates) > 6 else [0]
     for index, anchor in zip(days, ("start", "middle", "end"), strict=False):
         parts.append(
             f'<text class="tick" x="{x(index):.1f}" y="{height - 10}" text-anchor="{anchor}">{recent.dates[index]}</text>'
         )
-    title = f"{recent.symbol}: volume of the last {len(recent.dates)} trading days, and the prediction"
+    title = f"{recent.symbol}: volume of the last {len(recent.dates)} trading days"
     description = (
         f"Bars of daily volume to {recent.dates[-1]}, the latest {short(float(recent.volume[-1]))} shares; a line of its moving "
-        f"average, the latest {short(float(recent.vol_moving_avg[-1]))}; the prediction {short(prediction)}, with its interval "
-        f"from {short(interval[0])} to {short(interval[1])}."
+        f"average, the latest {short(float(recent.vol_moving_avg[-1]))}."
     )
+    if prediction is not None and interval is not None:
+        title += ", and the prediction"
+        description += (
+            f" The prediction is {short(prediction)}, its interval {short(interval[0])} to {short(interval[1])}."
+        )
     return _svg(width, height, title, description, parts)
 
 

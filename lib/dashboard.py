@@ -225,19 +225,19 @@ class Dashboard:
             try:
                 prediction = predictor.predict(*pair)
             except PredictionInputError as error:
-                problems[error.field] = str(error)
+                problems[error.field] = str(error).replace(error.field, _LABELS[error.field])
+        interval = None
         if problems:
             self.result.value = '<p class="none">No prediction: see the message beside the field.</p>'
-            self.call.value = self.chart.value = self.marker.value = ""
-            self.chart_card.layout.display = "none"
+            prediction, self.call.value, self.marker.value = None, "", ""
         else:
             interval = predictor.predict_interval(*pair)
             self.result.value = _result(prediction, interval, pair, predictor)
             self.marker.value = self._surface.marker(*pair)
             self.call.value = _call(pair, [self.fields[name].value.strip() for name in INPUTS])
-            if self._recent is not None:
-                self.chart.value = charts.recent_volume(self._recent, prediction, interval)
-            self.chart_card.layout.display = None if self._recent is not None else "none"
+        if self._recent is not None:
+            self.chart.value = charts.recent_volume(self._recent, prediction, interval)
+        (self.chart_card.add_class if self._recent is None else self.chart_card.remove_class)("absent")
         for name, field in self.fields.items():
             low, high = bounds[name]
             outside = name in values and not low <= values[name] <= high

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import tornado.web
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+from jupyter_events import EventLogger
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httputil import HTTPServerRequest
@@ -277,6 +278,7 @@ class DashboardServer(Voila):
     study = Unicode("sample", help="The study whose model predicts.")
     max_visitors = Integer(64, help="Kernels at once; further visitors are asked to wait.")
     access = AnyTrait(help="Who may use it.")
+    event_logger = AnyTrait(help="One for all kernels: each would make its own, and Python keeps loggers for ever.")
 
     def setup_template_dirs(self) -> None:
         """Put our template before Voilà's `lab`, which it extends."""
@@ -403,6 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
         study=options.study,
         max_visitors=options.max_visitors,
         access=access,
+        event_logger=EventLogger(),
         notebook_path=str(NOTEBOOK),
         config=configuration(options.host, options.port),
     )

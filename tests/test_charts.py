@@ -39,6 +39,12 @@ def test_recent_volume_is_whole(days, volume):
         )
 
 
+def test_recent_volume_without_a_prediction_shows_none():
+    both = [parsed(charts.recent_volume(recent(7), *given)) for given in ((1, (0, 2)), (None, None))]
+    assert [len(root.findall(f"{SVG}g")) for root in both] == [1, 0]
+    assert ["prediction" in root.get("aria-label") for root in both] == [True, False]
+
+
 @pytest.mark.parametrize("numbers", [(0, (0, 0), 0.0), (5, (1, 9), 7.0), (10**15, (0, 10**16), 1.0)])
 def test_interval_bar_is_in_order(numbers):
     prediction, interval, average = numbers

@@ -203,7 +203,8 @@ def test_wrong_text_leaves_no_stale_number(page, text):
     field.fill(text)
     expect(page.locator(".result")).to_contain_text("No prediction")
     expect(page.locator("[data-prediction]")).to_have_count(0)
-    expect(page.locator(".message .error")).to_be_visible()
+    expect(page.locator(".chart .prediction")).to_have_count(0)
+    expect(page.locator(".message .error")).to_contain_text("The moving average")
     expect(field).to_have_attribute("aria-invalid", "true")
     field.fill("12345")
     expect(page.locator("[data-prediction]")).to_be_visible()
@@ -436,6 +437,13 @@ def test_without_a_model_the_page_says_which_command_makes_one(open_page, served
     with without(served.study.grid):
         page = open_page(ready=False)
         expect(page.locator(".failure")).to_contain_text("bash run_all.sh sample", timeout=OPEN)
+
+
+def test_without_symbols_the_form_still_predicts(open_page, served):
+    with without(served.study.symbols):
+        page = open_page()
+        expect(page.locator(".card-chart")).to_be_hidden()
+        expect(page.locator("[data-prediction]")).to_be_visible()
 
 
 # What a visitor must not do
