@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 COLUMNS = ["Symbol", "Date", "Volume", *FEATURES]
 
 TRAIN_SAMPLE = 500_000  # training rows that training errors are measured on, at most
+SPREAD_SAMPLE = 2_000_000  # rows that the random splits with other seeds are made of, at most
 # The rows of a comparison, in the order that a reader meets them.
 AVERAGE, SCALED, BY_DECILE, LAST = "moving average", "scaled average", "median ratio by decile", "last value"
 MODEL, REFERENCE, ORACLE = "model", "reference forest", "oracle"
@@ -64,6 +65,21 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.volume)
+
+    def sample(self, most: int, seed: int) -> Rows:
+        """As many rows at random, in order; all of them where there are no more."""
+        if len(self) <= most:
+            return self
+        chosen = sampled_rows(len(self), most / len(self), seed)
+        return Rows(
+            self.symbols,
+            self.symbol[chosen],
+            self.date[chosen],
+            self.features[chosen],
+            self.volume[chosen],
+            self.previous_volume[chosen],
+            self.horizon,
+        )
 
 
 @dataclass(frozen=True)
@@ -384,8 +400,8 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting
     return model.fit(rows.features[test], rows.volume[test])
 
 
-def fitted_copy(estimator: TableRegressor, rows: Rows, train: Mask) -> TableRegressor:
-    """A copy of ``estimator``, fitted on the training rows, without intervals: comparing predictions needs none."""
+def fitted_copy(estimator: TableRegressor, rows: Rows, train: Mask | NDArray[np.intp]) -> TableRegressor:
+    """A copy of ``estimator``, fitted on the training rows (a mask, or places), without intervals: comparing needs none."""
     copy: TableRegressor = clone(estimator).set_params(interval_level=None)
     return copy.fit(rows.features[train], rows.volume[train], rows.date[train])
 
@@ -539,6 +555,7 @@ def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequ
     Parameters
     ----------
     rows : Rows
+        Of more than `SPREAD_SAMPLE`, so many at random stand for all.
     estimator : TableRegressor
         A copy is fitted for each seed.
     test_share : float
@@ -551,7 +568,7 @@ def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequ
         One line a seed: seed, mae (shares), relative_mae (a multiple of the moving average's) and relative_mae_scaled, that of
         the average's best multiple.
     """
-    lines = []
+    rows, lines = rows.sample(SPREAD_SAMPLE, seeds[0]), []
     for seed in seeds:
         split = random_split(rows, test_share, seed)
         simple, actual = baselines(rows, split.train), rows.volume[split.test]
@@ -576,7 +593,7 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
     rows : Rows
     split : Split
     estimator : TableRegressor
-        A copy is fitted for each part.
+        Fitted on all training rows; a copy of it is fitted for each smaller part.
     seed : int
         Of the choice of rows.
     points : int
@@ -587,24 +604,23 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
     -------
     pandas.DataFrame
         A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
-        average's on the same rows).
+        average's on the same rows; half a million of the rows fitted at most).
     """
     places, lines = np.flatnonzero(split.train), []
     average = rows.features[:, 0]
     for point in reversed(range(points)):
         if point and len(places) * 0.25**point < 100:
             continue
-        part = np.zeros(len(rows), dtype=bool)
-        part[places[sampled_rows(len(places), 0.25**point, seed)]] = True
-        model = fitted_copy(estimator, rows, part)
+        part = places[sampled_rows(len(places), 0.25**point, seed)] if point else places
+        model = fitted_copy(estimator, rows, part) if point else estimator
         relative = [
             _ratio(
                 np.abs(model.predict(rows.features[chosen]) - rows.volume[chosen]).mean(),
                 np.abs(average[chosen] - rows.volume[chosen]).mean(),
             )
-            for chosen in (split.test, part)
+            for chosen in (split.test, part[sampled_rows(len(part), min(1.0, TRAIN_SAMPLE / len(part)), seed)])
         ]
-        lines.append({"rows": int(part.sum()), "relative_mae": relative[0], "train_relative_mae": relative[1]})
+        lines.append({"rows": len(part), "relative_mae": relative[0], "train_relative_mae": relative[1]})
     return pd.DataFrame(lines)
 
 

@@ -39,7 +39,8 @@ SAMPLE = 1 << 19  # rows that the bins' edges are computed from
 # Edges of the ratio's histogram: days of no trade, then steps of 6 %, then all that is above 20 times the average.
 RATIO_EDGES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 119), [40.0]])
 RATIO_CENTRES = (RATIO_EDGES[1:] + RATIO_EDGES[:-1]) / 2
-INTERVAL_SMOOTHING = (0.2, 0.05)  # widths of a cell's neighbourhood, whose rows tell its interval
+INTERVAL_SMOOTHING = (0.05,)  # width of a cell's neighbourhood, whose rows tell its interval
+RECENT = 4  # times that a validation row counts in the interval: how widely volumes spread changes over the years
 
 
 class TableRegressor(RegressorMixin, BaseEstimator):
@@ -235,8 +236,9 @@ class RatioBoosting(TableRegressor):
             return self
 
         # Each day counts once in the interval's promise.
+        earlier, later = tables[0.0]
         smoother = Smoother(shape, INTERVAL_SMOOTHING)
-        nearby = np.stack([smoother(level) for level in (tables[0.0][0] + tables[0.0][1]).weights.T], axis=1)
+        nearby = np.stack([smoother(level) for level in (earlier.weights + RECENT * later.weights).T], axis=1)
         ends = [quantiles(nearby, (1 + side * self.interval_level) / 2).reshape(shape) for side in (-1, 1)]
         # In the first ratio bin are days of no trade: where the lower end falls there, they belong to the interval.
         self.lower_ = np.minimum(np.where(ends[0] < RATIO_EDGES[1], 0, ends[0]), self.point_)
