@@ -357,6 +357,16 @@ def test_the_learning_curve_ends_with_all_rows(compared: Any) -> None:
     assert evaluation.learning_curve(rows, split, fitted, 1, points=9)["rows"].min() >= 100
 
 
+def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
+    rows = study(400)
+    few = rows.sample(100, 1)
+    assert len(few) == 100
+    whole = {tuple(line) for line in np.column_stack([rows.symbol, rows.features, rows.volume]).tolist()}
+    assert all(tuple(line) in whole for line in np.column_stack([few.symbol, few.features, few.volume]).tolist())
+    assert (np.diff(few.symbol) >= 0).all()
+    assert rows.sample(len(rows), 1) is rows
+
+
 def test_the_spread_has_a_line_a_seed() -> None:
     rows = study(2000)
     table = evaluation.spread(rows, RatioBoosting(), 0.2, [1, 2, 3])
