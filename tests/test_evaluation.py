@@ -357,6 +357,17 @@ def test_the_learning_curve_ends_with_all_rows(compared: Any) -> None:
     assert evaluation.learning_curve(rows, split, fitted, 1, points=9)["rows"].min() >= 100
 
 
+def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
+    rows = study(400)
+    few = rows.sample(100, 1)
+    assert len(few) == 100
+    places = np.flatnonzero(np.isin(rows.volume * 1e3 + rows.features[:, 0], few.volume * 1e3 + few.features[:, 0]))
+    assert len(places) == 100
+    assert (few.features == rows.features[places]).all()
+    assert (few.symbol == rows.symbol[places]).all()
+    assert rows.sample(len(rows), 1) is rows
+
+
 def test_the_spread_has_a_line_a_seed() -> None:
     rows = study(2000)
     table = evaluation.spread(rows, RatioBoosting(), 0.2, [1, 2, 3])

@@ -265,6 +265,16 @@ def test_each_estimator_comes_from_its_params() -> None:
     assert (forest.n_estimators, forest.sample_share, forest.random_state) == (11, 0.5, 7)
 
 
+def test_the_benchmark_fits_both_and_finds_the_forest_worse(tmp_path: Path) -> None:
+    from benchmarks import training
+
+    assert training.main(["--rows", "20000", "--to", str(tmp_path / "found")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found["contestants"]) == {training.OURS, training.REFERENCE}
+    assert found["contestants"][training.OURS]["bytes"] < 1e6
+    assert training.REFERENCE in (tmp_path / "found.md").read_text()
+
+
 # --- artifacts ------------------------------------------------------------------------------------------
 
 
