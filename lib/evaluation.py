@@ -396,7 +396,14 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting
         It follows the rows closely, for as many iterations as lower the error of test rows set aside at random: so it learns
         what these dates have in common and not each row's chance.
     """
-    model = RatioBoosting(objective, min_iter=0, max_iter=80, smoothing=(0.1, 0.05, 0.025), interval_level=None)  # type: ignore[arg-type]
+    model = RatioBoosting(
+        objective,  # type: ignore[arg-type]
+        min_iter=0,
+        max_iter=80,
+        learning_rate=1.0,
+        smoothing=(0.05, 0.025, 0.0125),
+        interval_level=None,
+    )
     return model.fit(rows.features[test], rows.volume[test])
 
 
