@@ -393,12 +393,12 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting
     Returns
     -------
     RatioBoosting
-        It follows the rows closely, for as many iterations as lower the error of test rows set aside at random: so it learns
-        what these dates have in common and not each row's chance.
+        It follows the rows closely, for as many iterations (10 at least) as lower the error of test rows set aside at random: so
+        it learns what these dates have in common, and little of each row's chance.
     """
     model = RatioBoosting(
         objective,  # type: ignore[arg-type]
-        min_iter=0,
+        min_iter=10,
         max_iter=80,
         learning_rate=1.0,
         smoothing=(0.05, 0.025, 0.0125),
@@ -717,13 +717,15 @@ def coverage(rows: Rows, split: Split, estimator: TableRegressor) -> pd.DataFram
     return pd.DataFrame(lines)
 
 
-def verdict(table: pd.DataFrame) -> str:
+def verdict(table: pd.DataFrame, brief: bool = False) -> str:
     """What a comparison says, in plain words computed from its numbers.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `compare` makes it, for one split and horizon.
+    brief : bool
+        Leave out all predictors but the average and its best multiple.
 
     Returns
     -------
@@ -746,6 +748,8 @@ def verdict(table: pd.DataFrame) -> str:
         f"It {_beats(lines, AVERAGE)} the average, and it {_beats(lines, SCALED)} the average's best multiple"
         + f" ({_ratio(errors[SCALED], average):.4f}).",
     ]
+    if brief:
+        return " ".join(sentences)
     if REFERENCE in errors:
         sentences.append(
             f"It {_beats(lines, REFERENCE)} the reference forest ({_ratio(errors[REFERENCE], average):.4f})."
