@@ -393,12 +393,12 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting
     Returns
     -------
     RatioBoosting
-        It follows the rows closely, for as many iterations (10 at least) as lower the error of test rows set aside at random: so
+        It follows the rows closely, for as many iterations (one at least) as lower the error of test rows set aside at random: so
         it learns what these dates have in common, and little of each row's chance.
     """
     model = RatioBoosting(
         objective,  # type: ignore[arg-type]
-        min_iter=10,
+        min_iter=1,
         max_iter=80,
         learning_rate=1.0,
         smoothing=(0.05, 0.025, 0.0125),
