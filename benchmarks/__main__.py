@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import growth, pipeline, usual
+from benchmarks import growth, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.pipeline import OURS, Extent, Result, markdown
@@ -335,8 +335,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, default=paths.outputs() / ".benchmarks", help="what is kept of each part")
     options = parser.parse_args(arguments)
     console = Console()
-    if "serving" in options.only and not shutil.which("wrk"):
-        parser.error("wrk is not installed (Debian: apt-get install wrk); --only can leave out serving")
+    for tool in serving.TOOLS if "serving" in options.only else ():
+        if not shutil.which(tool):
+            parser.error(f"{tool} is not installed (Debian: {serving.INSTALL}); --only can leave out serving")
     options.keep.mkdir(parents=True, exist_ok=True)
     _need_sample(options.only, console)
     succeeded = [measure(name, options.fraction, options.keep, options.again, console) for name in options.only]

@@ -351,6 +351,7 @@ def sessions(study: str, count: int = 200) -> dict[str, Any]:
 
 PARTS = {"endpoint": endpoint, "beside": beside, "dashboards": dashboards, "screen": screen, "sessions": sessions}
 TOOLS = ("wrk", "taskset", "chromium")
+INSTALL = "apt-get install wrk chromium util-linux"
 
 
 def table(found: dict[str, Any]) -> list[list[str]]:
@@ -428,7 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"study {options.study} has no model yet; make one with: bash run_all.sh {options.study}")
     for tool in TOOLS:
         if shutil.which(tool) is None:
-            parser.error(f"{tool} is not installed (Debian: apt-get install wrk chromium util-linux)")
+            parser.error(f"{tool} is not installed (Debian: {INSTALL})")
     console = Console(width=None if sys.stdout.isatty() else 120)
     about = machine()
     found = run(options.study, options.only, console)

@@ -83,7 +83,21 @@ class Prediction(BaseModel):
 
 
 class RequestError(Exception):
-    """A request that is refused: an HTTP status and the problem."""
+    """A request that is refused: an HTTP status and the problem.
+
+    Parameters
+    ----------
+    kind : str
+        A short name of what is wrong, such as ``missing``.
+    place : list of str or int
+        Where: ``query`` or ``body``, then the parameter, or the pair and its input.
+    message : str
+        What is wrong, in full.
+    found : object, optional
+        What was there; the answer repeats its first `MAX_SHOWN` characters.
+    status : int
+        The HTTP status.
+    """
 
     def __init__(
         self, kind: str, place: list[str | int], message: str, found: object = None, status: int = 422
@@ -147,7 +161,24 @@ def _number(name: str, text: str) -> float:
 
 
 def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> list[dict[str, Any]]:
-    """Predictions with intervals and range flags, one `Prediction` as a dict for each pair of inputs."""
+    """Predictions with intervals and range flags.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    volumes, prices : ndarray of float64, shape (n,)
+        vol_moving_avg, in shares a day, and adj_close_rolling_med, in dollars.
+
+    Returns
+    -------
+    list of dict
+        A `Prediction` for each pair.
+
+    Raises
+    ------
+    PredictionInputError
+        An input is not finite, or outside what `Predictor.predict` takes.
+    """
     low, high = predictor.predict_interval(volumes, prices)
     information = predictor.information
     return [
@@ -239,7 +270,17 @@ class Metrics:
         self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
+        """Count one answered request.
+
+        Parameters
+        ----------
+        method, path : str
+            Of the request; ``other`` for one that this server does not know.
+        status : int
+            The HTTP status of the answer.
+        seconds : float
+            Time to answer.
+        """
         self.requests.labels(method, path, str(status)).inc()
         self.seconds.labels(path).observe(seconds)
 

@@ -88,7 +88,13 @@ class Archive:
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[PriceFile], bytes]]:
-        """Give a function that reads one price file whole; it raises OSError for one that can't be read."""
+        """Give a function that reads price files.
+
+        Yields
+        ------
+        callable
+            From a `PriceFile` to its bytes; it raises OSError for one that can't be read.
+        """
         with open_members(self.location) as read:
             yield lambda file: read(self.base + file.name)
 
@@ -124,7 +130,22 @@ def open_archive(source: str, study: paths.StudyPaths) -> Archive:
 
 
 def list_archive(location: Path) -> Archive:
-    """List the archive at ``location``, a folder or a ``.zip``; raises `ArchiveError` as `open_archive` does."""
+    """List an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        A folder or a ``.zip``.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    ArchiveError
+        As `open_archive` does.
+    """
     members = _members(location)
     for name in members:
         try:
@@ -232,7 +253,23 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
 
 @contextmanager
 def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
-    """Give a function from a member's name to its bytes; whatever keeps a member from being read is an OSError."""
+    """Give a function that reads the members of a folder or zip.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        A folder or a ``.zip``.
+
+    Yields
+    ------
+    callable
+        From a member's POSIX name to its bytes; whatever keeps a member from being read is an OSError.
+
+    Raises
+    ------
+    ArchiveError
+        The zip cannot be opened.
+    """
     if location.is_dir():
         yield lambda name: (location / name).read_bytes()
         return
@@ -248,10 +285,20 @@ def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
 
 
 def write_sample(folder: Path) -> Path:
-    """Lay the sample out as an archive in ``folder``, unless it is there, and return ``folder``.
+    """Lay the sample out as an archive, unless it is there.
 
     The prices are real: those of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 that the package bokeh-sampledata
     ships (from Quandl's WIKI prices, public domain). GOOG is Google before the split of 2014.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to.
+
+    Returns
+    -------
+    pathlib.Path
+        The same folder.
     """
     from bokeh_sampledata import stocks
 
@@ -331,7 +378,17 @@ def _base(price_files: Iterable[str]) -> str:
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:
-    """The digest of an archive's content from each price file's name and SHA-256, in any order.
+    """The digest of an archive's content.
+
+    Parameters
+    ----------
+    entries : iterable of (str, str)
+        Each price file's name and SHA-256, in any order.
+
+    Returns
+    -------
+    str
+        64 hex digits.
 
     Examples
     --------
@@ -343,7 +400,17 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
 
 
 def fingerprint(archive: Archive) -> str:
-    """A digest of the archive's bytes, to tell whether anything in it has changed: of the zip, or of all its files."""
+    """A digest of an archive's bytes, to tell whether anything in it has changed.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    str
+        64 hex digits: the zip's SHA-256, or one over the SHA-256 of the metadata and of every price file.
+    """
     if archive.location.is_file():
         return files.sha256(archive.location)
     names = [archive.base + METADATA, *(archive.base + file.name for file in archive.files)]

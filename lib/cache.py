@@ -98,12 +98,37 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
 
 
 def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what ``stage`` made, its executed notebook among it, by path within the study's folder."""
+    """Digest what a stage made, its executed notebook among it.
+
+    Parameters
+    ----------
+    stage : str
+        A key of `OUTPUTS`.
+    study : StudyPaths
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file, by its path within the study's folder.
+    """
     return digests([*(getattr(study, name) for name in OUTPUTS[stage]), study.notebook(stage)], study)
 
 
 def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
-    """Digest each file of what was made, by its path within the study's folder; what is not there is left out."""
+    """Digest what was made; what is not there is left out.
+
+    Parameters
+    ----------
+    made : iterable of pathlib.Path
+        Files, folders or datasets.
+    study : StudyPaths
+        The study whose folder holds them.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file, by its path within the study's folder.
+    """
     return {
         path.relative_to(study.folder).as_posix(): files.sha256(path)
         for whole in made
@@ -112,12 +137,35 @@ def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
 
 
 def page_ingredients(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Everything that decides the HTML page of ``stage``: its executed notebook, and what makes pages."""
+    """Everything that decides a stage's HTML page: its executed notebook, and what makes pages.
+
+    Parameters
+    ----------
+    stage : str
+        It has been run.
+    study : StudyPaths
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256, by name.
+    """
     return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage))}
 
 
 def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that decides the index page but for the times of the run: its record, and what makes pages."""
+    """Everything that decides the index page but for the times of the run: its record, and what makes pages.
+
+    Parameters
+    ----------
+    record : mapping
+        What ``run.json`` holds.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256, by name.
+    """
     lasting = {key: value for key, value in record.items() if key not in ("started", "finished", "stages")}
     digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
     return {**_page_makers(), "record of the run": digest}
@@ -194,7 +242,14 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Keep the record of a finished stage."""
+    """Keep the record of a finished stage.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``StudyPaths(study).stage_record(stage)``.
+    record : Record
+    """
     files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
 
@@ -205,7 +260,20 @@ def notebook_code(notebook: Path) -> str:
 
 
 def imported_modules(code: str, lib: Path) -> list[Path]:
-    """The modules of ``lib`` that ``code`` imports, and those that they import, and so on, in order of their names."""
+    """The modules of ``lib`` that some code imports, and those that they import, and so on.
+
+    Parameters
+    ----------
+    code : str
+        Python.
+    lib : pathlib.Path
+        The folder of the package ``lib``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        In order of their names.
+    """
     found: set[Path] = set()
     waiting = [path for name in _imports(code) if (path := _module_path(name, lib))]
     while waiting:

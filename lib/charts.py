@@ -42,7 +42,19 @@ def short(value: float) -> str:
 
 
 def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About ``count`` round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten.
+    """About ``count`` round numbers in a range: multiples of 1, 2 or 5 times a power of ten.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends of the range, in the axis' unit.
+    count : int
+        How many steps to aim at.
+
+    Returns
+    -------
+    list of float
+        Ascending; ``low`` alone where ``high`` is not above it.
 
     Examples
     --------
@@ -245,7 +257,20 @@ class Surface:
         return self._TOP + (self._HEIGHT - self._TOP - self._BOTTOM) * (1 - _share(value, self._y))
 
     def marker(self, vol_moving_avg: float, adj_close_rolling_med: float) -> str:
-        """The layer that shows where a pair of inputs is; at the edge for inputs outside the training range."""
+        """The layer that shows where a pair of inputs is.
+
+        Parameters
+        ----------
+        vol_moving_avg : float
+            Shares a day.
+        adj_close_rolling_med : float
+            Dollars.
+
+        Returns
+        -------
+        str
+            SVG, to lie on `picture`; inputs outside the training range are marked at its edge.
+        """
         x, y = self._place_x(vol_moving_avg), self._place_y(adj_close_rolling_med)
         right, low = self._WIDTH - self._RIGHT, self._HEIGHT - self._BOTTOM
         label_x, anchor = (x - 14, "end") if x > self._WIDTH / 2 else (x + 14, "start")

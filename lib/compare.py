@@ -103,7 +103,15 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
 
 
 def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
-    """Print the rows that differ, and how many don't."""
+    """Print the rows that differ, and how many don't.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        As `comparison` gives them.
+    console : rich.console.Console
+        Where to print.
+    """
     for title, frame in tables.items():
         differing = frame[frame["same"] == "no"].drop(columns="same")
         if differing.empty:
@@ -122,7 +130,20 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
 
 
 def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
-    """Write the tables as a page beside the studies, and return its path."""
+    """Write the tables as a page beside the studies.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        As `comparison` gives them.
+    names : list of str
+        The runs that they compare: ``STUDY`` or ``STUDY@N``.
+
+    Returns
+    -------
+    pathlib.Path
+        The page, `lib.paths.comparison_page`.
+    """
     page = paths.comparison_page(names)
     files.write_atomically(page, report.comparison_html(tables, names))
     return page

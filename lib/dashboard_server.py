@@ -111,14 +111,34 @@ class SignIn(tornado.web.RequestHandler):
 
 
 class GuardedApplication(tornado.web.Application):
-    """Tornado's application behind one gate, so that no handler, of Voilà's or ours, can be forgotten."""
+    """Tornado's application behind one gate, so that no handler, of Voilà's or ours, can be forgotten.
+
+    Parameters
+    ----------
+    access : Access
+        What a visitor has to show.
+    **settings
+        Of Tornado's application.
+    """
 
     def __init__(self, access: Access, **settings: Any) -> None:
         super().__init__(**settings)
         self._access = access
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        """Choose the handler: another site gets `Refused`, who has not shown the token `SignIn`."""
+        """Choose the handler: another site gets `Refused`, who has not shown the token `SignIn`.
+
+        Parameters
+        ----------
+        request : tornado.httputil.HTTPServerRequest
+        **kwargs
+            As Tornado passes them; handed on.
+
+        Returns
+        -------
+        tornado.httputil.HTTPMessageDelegate
+            What takes the request.
+        """
         if not same_origin(request):
             return self.get_handler_delegate(request, Refused)
         headers = request.headers
@@ -154,7 +174,15 @@ class Page(TornadoVoilaHandler):
                 return
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what is wrong in a plain page, without a traceback."""
+        """Say what is wrong in a plain page, without a traceback.
+
+        Parameters
+        ----------
+        status_code : int
+            The HTTP status.
+        **kwargs
+            As Tornado passes them; the exception in them is not shown.
+        """
         texts = {404: "There is no such page.", 503: "Too many visitors at once. Try again in a minute."}
         self.set_status(status_code)
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -242,7 +270,20 @@ class Kernels(AsyncMappingKernelManager):
     """Jupyter's manager of kernels; all of them work in the repository, as the run's kernels do."""
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
-        """The working folder of every kernel."""
+        """The working folder of every kernel.
+
+        Parameters
+        ----------
+        path : str
+            Of the notebook; it makes no difference.
+        **kwargs
+            As Jupyter passes them; not used.
+
+        Returns
+        -------
+        str
+            The repository's folder.
+        """
         return str(paths.ROOT)
 
 
@@ -342,7 +383,19 @@ def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def configuration(host: str, port: int) -> Config:
-    """The settings of Voilà and of what it stands on."""
+    """The settings of Voilà and of what it stands on.
+
+    Parameters
+    ----------
+    host : str
+        The address to listen on.
+    port : int
+        The port to listen on; no other is tried.
+
+    Returns
+    -------
+    traitlets.config.Config
+    """
     config = Config()
     config.Voila.ip = host
     config.Voila.port = port

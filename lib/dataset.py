@@ -49,7 +49,19 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class PartFile:
-    """One file of a dataset: ``file`` is its path from the dataset's folder."""
+    """One file of a dataset.
+
+    Parameters
+    ----------
+    file : str
+        Its path from the dataset's folder.
+    key : str
+        Digest of what it was made of.
+    sha256 : str
+        Of its bytes.
+    rows : int
+    bytes : int
+    """
 
     file: str
     key: str
@@ -78,7 +90,17 @@ class PartTask:
 
 @dataclass(frozen=True)
 class PartResult:
-    """A finished part: its file in each folder, and whether an earlier run had made it."""
+    """A finished part.
+
+    Parameters
+    ----------
+    key : str
+        Digest of what it was made of.
+    files : dict of str to PartFile
+        Its file in each folder, by the folder's name.
+    reused : bool
+        Whether an earlier run had made it.
+    """
 
     key: str
     files: Mapping[str, PartFile]
@@ -87,7 +109,14 @@ class PartResult:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A committed dataset. Only the files that its manifest lists are read, and each is checked against its digest."""
+    """A committed dataset. Only the files that its manifest lists are read, and each is checked against its digest.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    parts : tuple of PartFile
+        In symbol order.
+    """
 
     folder: Path
     parts: tuple[PartFile, ...]
@@ -108,12 +137,43 @@ class Dataset:
         return [self.folder / part.file for part in self.parts]
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a part, in symbol order; raises `DatasetError` for a part that has changed since it was written."""
+        """Read part by part.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            By default all.
+
+        Yields
+        ------
+        pyarrow.Table
+            One a part, in symbol order.
+
+        Raises
+        ------
+        DatasetError
+            A part has changed since it was written.
+        """
         for part in self.parts:
             yield read_part(self.folder / part.file, part.sha256, columns)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The whole dataset as one table; at full scale, name the columns that are needed."""
+        """Read the whole dataset as one table; at full scale, name the columns that are needed.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            By default all.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        DatasetError
+            A part has changed since it was written.
+        """
         return pa.concat_tables(self.tables(columns))
 
 
@@ -150,7 +210,28 @@ def open_dataset(folder: Path) -> Dataset:
 def read_part(
     path: Path, sha256: str, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()
 ) -> pa.Table:
-    """Read one part, once its bytes are found to be those that were written; ``dictionaries``: columns to keep encoded."""
+    """Read one part, once its bytes are found to be those that were written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The part's file.
+    sha256 : str
+        What the manifest says its bytes have.
+    columns : sequence of str, optional
+        By default all.
+    dictionaries : sequence of str
+        Columns of strings to keep dictionary-encoded.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    DatasetError
+        The file cannot be read, or its bytes have another digest.
+    """
     try:
         with pa.OSFile(str(path)) as file:
             content = file.read_buffer()
@@ -204,7 +285,20 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
 
 
 def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
-    """A digest of the code and the parameters that decide a part's bytes, pyarrow's version among them."""
+    """A digest of the code and the parameters that decide a part's bytes, pyarrow's version among them.
+
+    Parameters
+    ----------
+    modules : sequence of pathlib.Path
+        The modules whose source counts.
+    parameters : dict of str to object
+        What JSON can hold, by name.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
     digest = hashlib.sha256(f"{_FORMAT}\n{pa.__version__}\n{json.dumps(parameters, sort_keys=True)}\n".encode())
     for module in modules:
         digest.update(module.read_bytes())
@@ -256,7 +350,17 @@ def build(
 
 
 def make_part(task: PartTask) -> PartResult:
-    """Make one part, or find that it is there. It may run anywhere and any number of times: the bytes are the same."""
+    """Make one part, or find that it is there.
+
+    Parameters
+    ----------
+    task : PartTask
+        It may be run anywhere and any number of times: the bytes are the same.
+
+    Returns
+    -------
+    PartResult
+    """
     key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
     folders = {name: Path(folder) for name, folder in task.folders.items()}
     known = {name: part for name, folder in folders.items() if (part := _known(folder, key))}

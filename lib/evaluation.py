@@ -67,7 +67,19 @@ class Rows:
         return len(self.volume)
 
     def sample(self, most: int, seed: int) -> Rows:
-        """As many rows at random, in order; all of them where there are no more."""
+        """Some rows at random.
+
+        Parameters
+        ----------
+        most : int
+            How many; where there are no more, all are given.
+        seed : int
+
+        Returns
+        -------
+        Rows
+            In the order they had.
+        """
         if len(self) <= most:
             return self
         chosen = sampled_rows(len(self), most / len(self), seed)
@@ -168,7 +180,23 @@ def chronological_split(rows: Rows, test_share: float) -> Split:
 
 
 def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
-    """The chronological split whose test begins on ``first_test_date``; raises ValueError where one side is empty."""
+    """The chronological split whose test begins on a date.
+
+    Parameters
+    ----------
+    rows : Rows
+    first_test_date : datetime64[D]
+        Rows of earlier dates are the training rows.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ValueError
+        One side would be empty.
+    """
     test = rows.date >= first_test_date
     if test.all() or not test.any():
         raise ValueError(
@@ -303,7 +331,29 @@ def best_scale(average: Floats, volume: Floats, objective: str = "absolute") -> 
 
 
 def weighted_medians(values: Floats, weights: Floats, groups: NDArray[np.int64], count: int) -> Floats:
-    """The weighted median of each group's values, which are not negative; NaN for a group without any."""
+    """The weighted median of each group's values.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        Not negative.
+    weights : ndarray of float64, shape (n,)
+        Not negative.
+    groups : ndarray of int64, shape (n,)
+        The group of each value, 0 to ``count`` - 1.
+    count : int
+        How many groups there are.
+
+    Returns
+    -------
+    ndarray of float64, shape (count,)
+        The least value that, with those below it, has half of its group's weight; NaN for a group without weight.
+
+    Examples
+    --------
+    >>> weighted_medians(np.array([1.0, 2.0, 5.0]), np.array([1.0, 1.0, 4.0]), np.array([0, 0, 0]), 2)
+    array([ 5., nan])
+    """
     # Which of 4,096 bins holds a group's median? Only that bin's values are sorted: at full scale, a fiftieth of the time.
     bins = 4096
     places = groups * bins + np.minimum(values * (bins / 16), bins - 1).astype(np.int64)
@@ -322,7 +372,19 @@ def weighted_medians(values: Floats, weights: Floats, groups: NDArray[np.int64],
 
 
 def deciles(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """The nine edges between the tenths of ``values``, and the tenth (0 to 9) of each."""
+    """Cut values into tenths.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    edges : ndarray of float64, shape (9,)
+        Between the tenths.
+    tenths : ndarray of int64, shape (n,)
+        The tenth of each value, 0 to 9.
+    """
     edges = np.quantile(values, np.arange(1, 10) / 10)
     return edges, np.searchsorted(edges, values, side="right")
 
@@ -408,7 +470,20 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> RatioBoosting
 
 
 def fitted_copy(estimator: TableRegressor, rows: Rows, train: Mask | NDArray[np.intp]) -> TableRegressor:
-    """A copy of ``estimator``, fitted on the training rows (a mask, or places), without intervals: comparing needs none."""
+    """A fitted copy of an estimator, without intervals: comparing needs none.
+
+    Parameters
+    ----------
+    estimator : TableRegressor
+        It stays as it is.
+    rows : Rows
+    train : ndarray of bool, shape (n,), or ndarray of int, shape (m,)
+        The rows to fit on: a mask, or their places.
+
+    Returns
+    -------
+    TableRegressor
+    """
     copy: TableRegressor = clone(estimator).set_params(interval_level=None)
     return copy.fit(rows.features[train], rows.volume[train], rows.date[train])
 

@@ -55,7 +55,18 @@ def add_features(table: pa.Table, window: int = 30, min_periods: int | None = No
 
 
 def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """The row at which each symbol starts, int64, ascending, from the column of symbols in order."""
+    """The row at which each symbol starts.
+
+    Parameters
+    ----------
+    symbols : pyarrow.ChunkedArray of string, length n
+        The column of symbols, in order; it may be dictionary-encoded.
+
+    Returns
+    -------
+    ndarray of int64, shape (symbols,)
+        Ascending.
+    """
     symbols = symbols.combine_chunks() if isinstance(symbols, pa.ChunkedArray) else symbols
     if isinstance(symbols, pa.ChunkedArray):  # what pyarrow leaves of a column of several dictionaries
         symbols = pa.concat_arrays([chunk.dictionary_decode() for chunk in symbols.chunks])

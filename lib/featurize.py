@@ -15,7 +15,18 @@ from lib.engine import Engine
 
 @dataclass
 class FeaturesPart:
-    """One part of prices, to the same part of features."""
+    """One part of prices, to the same part of features.
+
+    Parameters
+    ----------
+    path : str
+        The part of prices.
+    sha256 : str
+        What its bytes have.
+    window : int
+    min_periods : int or None
+        See `lib.features.add_features`.
+    """
 
     path: str
     sha256: str

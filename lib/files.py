@@ -59,7 +59,20 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Make ``content`` the whole of the file ``path``; text is written as UTF-8 with ``\\n`` line ends."""
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to make or to replace; its folder is made too.
+    content : str, bytes or memoryview
+        All of it; text is written as UTF-8 with ``\\n`` line ends.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the folder cannot be written; ``path`` is what it was.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 

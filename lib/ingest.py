@@ -24,7 +24,13 @@ class QuarantineError(RuntimeError):
 
 @dataclass(frozen=True)
 class Ingested:
-    """What `ingest` made."""
+    """What `ingest` made.
+
+    Parameters
+    ----------
+    prices, quarantine, files : Dataset
+        The rows kept, the rows set aside, and an account of each file: see `lib.prices.Parsed`.
+    """
 
     prices: Dataset
     quarantine: Dataset

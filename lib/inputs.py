@@ -13,7 +13,15 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class InputError(ValueError):
-    """Text that is not a number an input can be: ``kind`` is a short name of what is wrong, ``str()`` says it in full."""
+    """Text that is not a number an input can be; ``str()`` says it in full.
+
+    Parameters
+    ----------
+    kind : str
+        A short name of what is wrong.
+    message : str
+        What is wrong and what is allowed.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -128,7 +128,20 @@ class ForkProvisioner(LocalProvisioner):
     """Jupyter's local provisioner, with the fork server in the place of a new interpreter."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel; the same contract as the class above it."""
+        """Fork a kernel; the same contract as the class above it.
+
+        Parameters
+        ----------
+        cmd : list of str
+            The command that would start the kernel in a new interpreter.
+        **kwargs
+            As Jupyter passes them: ``env``, the kernel's environment, and perhaps ``cwd``, its working folder.
+
+        Returns
+        -------
+        dict
+            How to connect to the kernel.
+        """
         self.cwd = str(kwargs.get("cwd") or paths.ROOT)
         self.pid = await _server.fork(cmd, self.cwd, kwargs["env"])
         self.pgid = None

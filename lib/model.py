@@ -429,11 +429,29 @@ class Loss:
         raise NotImplementedError
 
     def descent(self, ratios: Floats) -> Floats:
-        """Minus the gradient, a cell: where to go."""
+        """Minus the gradient: where to go.
+
+        Parameters
+        ----------
+        ratios : ndarray of float64, shape (cells,)
+
+        Returns
+        -------
+        ndarray of float64, shape (cells,)
+        """
         raise NotImplementedError
 
     def mean(self, ratios: Floats) -> float:
-        """The mean loss a row."""
+        """The mean loss a row.
+
+        Parameters
+        ----------
+        ratios : ndarray of float64, shape (cells,)
+
+        Returns
+        -------
+        float
+        """
         raise NotImplementedError
 
 
@@ -581,7 +599,27 @@ def quantiles(weights: Floats, quantile: float) -> Floats:
 
 
 def validation_rows(rows: int, dates: NDArray[np.datetime64] | None, share: float, seed: int) -> NDArray[np.bool_]:
-    """Mark the rows that choose the iteration: those of the last dates, or without dates a random share."""
+    """Mark the rows that choose the iteration: those of the last dates, or without dates a random share.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows there are.
+    dates : ndarray of datetime64[D], shape (rows,), or None
+    share : float
+        Of the distinct dates, or of the rows; 0 marks none.
+    seed : int
+        Used without dates.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows,)
+
+    Examples
+    --------
+    >>> validation_rows(5, np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]"), share=0.4, seed=0).tolist()
+    [False, False, False, True, True]
+    """
     if dates is None:
         return np.random.default_rng(seed).random(rows) < share
     days = distinct_days(dates)
@@ -589,13 +627,43 @@ def validation_rows(rows: int, dates: NDArray[np.datetime64] | None, share: floa
 
 
 def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """The different days, in order; counting is twenty times faster than sorting 22 M rows."""
+    """The different days; counting is twenty times faster than sorting 22 M rows.
+
+    Parameters
+    ----------
+    dates : ndarray of datetime64[D], shape (n,)
+        At least one.
+
+    Returns
+    -------
+    ndarray of datetime64[D], shape (days,)
+        Ascending.
+    """
     first = dates.min()
     return first + np.flatnonzero(np.bincount((dates - first).astype(np.int64)))
 
 
 def sampled_rows(rows: int, share: float, seed: int) -> NDArray[np.intp]:
-    """A random share of the row numbers, at least one, in order."""
+    """A random share of the row numbers.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows there are.
+    share : float
+        Of the rows.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (sampled,)
+        At least one of the numbers 0 to ``rows`` - 1, ascending.
+
+    Examples
+    --------
+    >>> len(sampled_rows(10, share=0.3, seed=42))
+    3
+    """
     count = min(rows, max(1, round(rows * share)))
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 

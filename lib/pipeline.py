@@ -31,7 +31,15 @@ LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine wi
 
 
 class StudyError(RuntimeError):
-    """A run that cannot start or go on; ``code`` is the command's exit code."""
+    """A run that cannot start or go on.
+
+    Parameters
+    ----------
+    message : str
+        What the user reads: what is wrong, and what to do.
+    code : int
+        The command's exit code: `FAILED`, `REFUSED` or `LOCKED`.
+    """
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -68,7 +76,20 @@ class Options:
 
 @dataclass
 class StageRun:
-    """One stage of a run, as `run.json` tells of it."""
+    """One stage of a run, as `run.json` tells of it.
+
+    Parameters
+    ----------
+    name : str
+        A key of `lib.params.STAGES`.
+    status : {"run", "unchanged", "not asked for"}
+    seconds, peak_memory_bytes : float, int
+        Of its last run.
+    reasons : list of str
+        Why it was run.
+    key : str
+        One digest of all that decides what it makes.
+    """
 
     name: str
     status: str

@@ -110,7 +110,20 @@ def new_figure(title: str, xlabel: str, ylabel: str, height: float = 3.7) -> tup
 
 
 def described(figure: Figure, alt: str) -> Figure:
-    """Give ``figure`` its alt text and return it."""
+    """Give a figure its alt text.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        It is changed in place.
+    alt : str
+        What it shows, in words.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same figure.
+    """
     figure.set_label(alt)
     return figure
 
@@ -178,6 +191,18 @@ NUMBER = ' class="number"'
 
 def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     """The HTML of `show_table`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    caption : str
+    index : bool
+        Show the index as row headings.
+
+    Returns
+    -------
+    str
+        A ``<table>``.
 
     Examples
     --------

@@ -118,9 +118,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What `parse` returns: tables of `SCHEMA`, `QUARANTINE_SCHEMA` and `FILES_SCHEMA`.
+    """What `parse` returns.
 
-    In ``prices`` the two string columns are dictionary-encoded; Parquet stores them as plain strings all the same.
+    Parameters
+    ----------
+    prices : pyarrow.Table
+        Of `SCHEMA`: the rows kept. Its two string columns are dictionary-encoded; Parquet stores them as plain strings all
+        the same.
+    quarantine : pyarrow.Table
+        Of `QUARANTINE_SCHEMA`: the rows set aside.
+    files : pyarrow.Table
+        Of `FILES_SCHEMA`: an account of each file.
     """
 
     prices: pa.Table

@@ -87,7 +87,17 @@ def run_record(
 
 
 def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
-    """Digest, bytes and, for Parquet, rows of each artifact, by its path within the study's folder."""
+    """The digests of what a study made.
+
+    Parameters
+    ----------
+    study : StudyPaths
+
+    Returns
+    -------
+    dict of str to dict
+        ``sha256``, ``bytes`` and, for Parquet, ``rows`` of each artifact, by its path within the study's folder.
+    """
     rows: dict[str, int] = {}
     for folder in (study.prices, study.quarantine, study.files, study.features):
         manifest = paths.dataset_manifest(folder)

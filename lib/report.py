@@ -48,7 +48,17 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a page: its plain text, its level from 1, and the anchor that links lead to."""
+    """A heading of a page.
+
+    Parameters
+    ----------
+    text : str
+        Plain, without markup.
+    level : int
+        From 1.
+    anchor : str
+        Where links lead to.
+    """
 
     text: str
     level: int
@@ -96,6 +106,20 @@ def write_report(notebook: Path, page: Path, study: str) -> None:
 
 def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
     """The page of `write_report` as text.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        Executed.
+    stage : str
+        Which stage it is, such as ``01_ingest``.
+    study : str
+        The study's name.
+
+    Returns
+    -------
+    str
+        HTML.
 
     Examples
     --------
@@ -175,7 +199,20 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
 
 
 def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The page of `write_index` as text."""
+    """The page of `write_index` as text.
+
+    Parameters
+    ----------
+    study : str
+        The study's name.
+    record, metrics : mapping
+        As for `write_index`.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
     stages = []
@@ -231,7 +268,20 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
 
 
 def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
-    """The page that shows runs side by side: of each of `lib.compare.comparison`'s tables what differs, the rest folded."""
+    """The page that shows runs side by side: of each table what differs, the rest folded.
+
+    Parameters
+    ----------
+    tables : dict of str to pandas.DataFrame
+        As `lib.compare.comparison` gives them.
+    names : sequence of str
+        The runs: ``STUDY`` or ``STUDY@N``.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
     body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
     studies = dict.fromkeys(name.partition("@")[0] for name in names)

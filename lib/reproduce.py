@@ -62,7 +62,18 @@ class Comparison:
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float = 0.0) -> Comparison:
-    """Compare two mappings by name; two floats count as the same within a relative ``tolerance``.
+    """Compare two mappings by name.
+
+    Parameters
+    ----------
+    first, second : mapping of str to object
+        Digests, or results.
+    tolerance : float
+        The relative difference within which two floats count as the same.
+
+    Returns
+    -------
+    Comparison
 
     Examples
     --------
@@ -132,7 +143,25 @@ def _digests(name: str) -> dict[str, str]:
 
 
 def compare_with_lock(name: str, params: Params) -> Comparison | None:
-    """Compare a finished study with what is expected of it; None when nothing is, or its params are others."""
+    """Compare a finished study with what is expected of it.
+
+    Parameters
+    ----------
+    name : str
+        The study's name.
+    params : Params
+        What it was run with.
+
+    Returns
+    -------
+    Comparison or None
+        None when nothing is expected of it, or of other params.
+
+    Raises
+    ------
+    lib.pipeline.StudyError
+        The study is not finished.
+    """
     try:
         expected = json.loads(paths.results_lock(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -143,7 +172,25 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
 
 
 def write_lock(name: str, params: Params) -> Path:
-    """Make the results of a finished study those that are expected of it, and return the file that holds them."""
+    """Make the results of a finished study those that are expected of it.
+
+    Parameters
+    ----------
+    name : str
+        The study's name.
+    params : Params
+        What it was run with.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that holds them, `lib.paths.results_lock`.
+
+    Raises
+    ------
+    lib.pipeline.StudyError
+        The study is not finished.
+    """
     content = {
         "about": f"What the study {name} is expected to give; renewed by: python -m lib lock {name}",
         "tolerance": TOLERANCE,
@@ -155,7 +202,17 @@ def write_lock(name: str, params: Params) -> Path:
 
 
 def results(name: str) -> dict[str, Any]:
-    """What a finished study gave: rows and digest of each dataset, and the headline metrics of each predictor.
+    """What a finished study gave.
+
+    Parameters
+    ----------
+    name : str
+        The study's name.
+
+    Returns
+    -------
+    dict
+        ``data``: rows and digest of each dataset; ``metrics``: the headline metrics of each predictor.
 
     Raises
     ------

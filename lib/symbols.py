@@ -113,7 +113,21 @@ class Symbols:
         self._places = {symbol: place for place, symbol in enumerate(self.names)}
 
     def recent(self, symbol: str) -> RecentDays:
-        """The recent days of ``symbol``; raises KeyError for a symbol that the study doesn't have."""
+        """The recent days of a symbol.
+
+        Parameters
+        ----------
+        symbol : str
+
+        Returns
+        -------
+        RecentDays
+
+        Raises
+        ------
+        KeyError
+            The study doesn't have the symbol.
+        """
         place = self._places[symbol]
         with np.load(self._path) as stored:
             end = stored["end"]

@@ -324,39 +324,75 @@ def test_model_table_of_the_readme_is_the_sample_study(sample_study):
 # Docstrings
 
 
+def public_classes() -> list[tuple[str, ast.ClassDef]]:
+    """Public classes of lib, with their modules."""
+    return [
+        (path.stem, node)
+        for path in sorted(paths.LIB.glob("*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
 def public_functions() -> list[tuple[str, ast.FunctionDef]]:
     """Public functions of lib, and public methods of its public classes, with their modules."""
+    owners = [(path.stem, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(paths.LIB.glob("*.py"))]
     found = []
-    for path in sorted(paths.LIB.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        owners = [(tree, None), *((node, node) for node in tree.body if isinstance(node, ast.ClassDef))]
-        for owner, owning_class in owners:
-            if owning_class is not None and owning_class.name.startswith("_"):
+    for module, owner in [*owners, *public_classes()]:
+        for node in owner.body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
                 continue
-            for node in owner.body:
-                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
-                    continue
-                # A method without a docstring of its own may have its base class's.
-                if ast.get_docstring(node) or owning_class is None or not owning_class.bases:
-                    found.append((path.stem, node))
+            # A method without a docstring of its own may have its base class's.
+            if ast.get_docstring(node) or not getattr(owner, "bases", []):
+                found.append((module, node))
     return found
+
+
+def parameters(function: ast.FunctionDef) -> list[str]:
+    """The names of a function's parameters, but for a method's own object."""
+    given = function.args
+    rest = [argument for argument in (given.vararg, given.kwarg) if argument]
+    names = [argument.arg for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def fields(owner: ast.ClassDef) -> list[str]:
+    """What a class is made from: the parameters of its ``__init__``, or a dataclass's public fields."""
+    for node in owner.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return parameters(node)
+    if not any("dataclass" in ast.unparse(decorator) for decorator in owner.decorator_list):
+        return []
+    names = [node.target.id for node in owner.body if isinstance(node, ast.AnnAssign)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def check_docstring(name: str, text: str | None, given: list[str], returns: bool) -> None:
+    """Two parameters or more are named, and what is returned is told unless a summary says all."""
+    assert text, f"{name} has no docstring"
+    assert re.match(r"[^\n]+[.:?)](\n\n|$)|[^\n]+[.:]$", text), f"{name}: the first line is a summary"
+    sections = dict(re.findall(r"^(\w+)\n-+\n((?:.*\n?)*?)(?=^\w+\n-+\n|\Z)", text, re.MULTILINE))
+    assert len(given) < 2 or "Parameters" in sections, f"{name} has no section Parameters"
+    if "Parameters" in sections:
+        for parameter in given:
+            assert re.search(rf"^(?:\w+, )*\*{{0,2}}{parameter}\b", sections["Parameters"], re.MULTILINE), (
+                f"{name}: {parameter} is not among its Parameters"
+            )
+    if returns and (len(given) > 1 or sections.keys() & {"Parameters", "Raises"}):
+        assert sections.keys() & {"Returns", "Yields"}, f"{name} has no section Returns"
 
 
 @pytest.mark.parametrize(
     ("module", "function"), [pytest.param(*one, id=f"{one[0]}.{one[1].name}") for one in public_functions()]
 )
 def test_docstring_is_numpydoc(module, function):
-    text = ast.get_docstring(function)
-    assert text, f"{module}.{function.name} has no docstring"
-    assert re.match(r"[^\n]+[.:?)](\n\n|$)|[^\n]+[.:]$", text), f"{module}.{function.name}: the first line is a summary"
-    sections = dict(re.findall(r"^(\w+)\n-+\n((?:.*\n?)*?)(?=^\w+\n-+\n|\Z)", text, re.MULTILINE))
-    if not sections:
-        return  # all is said in the summary
-    arguments = function.args
-    names = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
-    names = [name for name in names if name not in ("self", "cls")]
-    if "Parameters" in sections:
-        for name in names:
-            assert re.search(rf"^(?:\w+, )*{name}\b", sections["Parameters"], re.MULTILINE), (
-                f"{module}.{function.name}: {name}"
-            )
+    attribute = any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
+    returns = not attribute and function.returns is not None and ast.unparse(function.returns) not in ("None", "bool")
+    check_docstring(f"{module}.{function.name}", ast.get_docstring(function), parameters(function), returns)
+
+
+@pytest.mark.parametrize(
+    ("module", "owner"), [pytest.param(*one, id=f"{one[0]}.{one[1].name}") for one in public_classes()]
+)
+def test_docstring_of_class_is_numpydoc(module, owner):
+    check_docstring(f"{module}.{owner.name}", ast.get_docstring(owner), fields(owner), returns=False)
