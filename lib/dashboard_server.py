@@ -369,8 +369,9 @@ class DashboardServer(Voila):
         self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
         settings = self.init_settings()
         settings["websocket_max_message_size"] = MAX_UPLOAD
-        # Milliseconds. Jupyter's own is longer than its interval, and Tornado says so on every terminal.
-        settings["ws_ping_timeout"] = 30_000
+        # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is
+        # still there; Tornado wants a timeout no longer than the interval.
+        settings["ws_ping_interval"] = settings["ws_ping_timeout"] = 60_000
         self.app = GuardedApplication(self.access, **settings)
         self.app.add_handlers(".*$", self.init_handlers())
         self.listen()
