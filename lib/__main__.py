@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, _interrupted)
     if options.command == "run":
         return _run(options)
     if options.command == "compare":
@@ -173,11 +176,22 @@ def _params_path(named: str, caller: Path) -> Path:
     return paths.params_file(named)
 
 
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    _forget_coroutines()
+    raise KeyboardInterrupt
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     # As an exception, so that kernels, workers and the lock are let go on the way out; a second signal must not stop that.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _forget_coroutines()
     print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
     raise SystemExit(128 + number)
+
+
+def _forget_coroutines() -> None:
+    # A signal may come between the making of nbclient's coroutine and its start; that is no news to who sent it.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
 
 
 if __name__ == "__main__":

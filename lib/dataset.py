@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib import files, paths, progress
+from lib import files, parquet_splice, paths, progress
 from lib.engine import Engine
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
@@ -37,13 +37,29 @@ class DatasetError(RuntimeError):
     """A dataset that is not there, or is not what its manifest says."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A table that is to be written beside the columns of a part that is there; those are copied as they are.
+
+    Parameters
+    ----------
+    content : memoryview of bytes
+        The part, as `read_content` returns it.
+    table : pyarrow.Table
+        As many rows, in the same order.
+    """
+
+    content: memoryview
+    table: pa.Table
+
+
 class Work(Protocol):
     """What makes one part: an object that can be pickled, sent to a worker, and run there, more than once if need be."""
 
     def read(self) -> str:
         """Read the part's input, and return a digest of it."""
 
-    def tables(self) -> Mapping[str, pa.Table]:
+    def tables(self) -> Mapping[str, pa.Table | Beside]:
         """Compute the part's table for each folder of the dataset; called after `read`."""
 
 
@@ -207,9 +223,7 @@ def open_dataset(folder: Path) -> Dataset:
         raise DatasetError(f"{place}: damaged ({error}); run the stage that makes it again") from None
 
 
-def read_part(
-    path: Path, sha256: str, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()
-) -> pa.Table:
+def read_part(path: Path, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one part, once its bytes are found to be those that were written.
 
     Parameters
@@ -220,8 +234,6 @@ def read_part(
         What the manifest says its bytes have.
     columns : sequence of str, optional
         By default all.
-    dictionaries : sequence of str
-        Columns of strings to keep dictionary-encoded.
 
     Returns
     -------
@@ -232,19 +244,56 @@ def read_part(
     DatasetError
         The file cannot be read, or its bytes have another digest.
     """
+    return decode(read_content(path, sha256), columns)
+
+
+def decode(content: memoryview, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
+    """The table that a part's bytes hold.
+
+    Parameters
+    ----------
+    content : memoryview of bytes
+        As `read_content` returns it.
+    columns : sequence of str, optional
+        By default all.
+    dictionaries : sequence of str
+        Columns of strings to keep dictionary-encoded.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), read_dictionary=list(dictionaries))
+    return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+def read_content(path: Path, sha256: str) -> memoryview:
+    """The bytes of one part, once they are found to be those that were written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The part's file.
+    sha256 : str
+        What the manifest says its bytes have.
+
+    Returns
+    -------
+    memoryview of bytes
+
+    Raises
+    ------
+    DatasetError
+        The file cannot be read, or its bytes have another digest.
+    """
     try:
         with pa.OSFile(str(path)) as file:
-            content = file.read_buffer()
+            content = memoryview(file.read_buffer())
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
-    return pq.read_table(
-        pa.BufferReader(content),
-        columns=None if columns is None else list(columns),
-        read_dictionary=list(dictionaries),
-        use_threads=False,
-    )
+    return content
 
 
 def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
@@ -423,7 +472,22 @@ def _known(folder: Path, key: str) -> PartFile | None:
     return next((part for part in found if _intact(folder, part)), None)
 
 
-def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
+def _write(folder: Path, key: str, made: pa.Table | Beside) -> PartFile:
+    table = made.table if isinstance(made, Beside) else made
+    content = memoryview(_encode(table))
+    pieces = parquet_splice.add_columns(made.content, content) if isinstance(made, Beside) else [content]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    sha256 = digest.hexdigest()
+    state = paths.dataset_state(folder)
+    finished = f"finished-{key}-{sha256}-{table.num_rows}"
+    with files.replacing(state / finished) as temporary, temporary.open("wb") as file:
+        file.writelines(pieces)
+    return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, sum(map(len, pieces)))
+
+
+def _encode(table: pa.Table) -> pa.Buffer:
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
     integers = [field.name for field in table.schema if field.name not in {*floats, *texts}]
@@ -436,19 +500,14 @@ def _write(folder: Path, key: str, table: pa.Table) -> PartFile:
         compression_level=1,
         use_dictionary=texts,
         use_byte_stream_split=floats,
-        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED") or None,
         row_group_size=1 << 20,
         # Readers skip row groups by symbol and date; the statistics of the other columns would double the time.
         write_statistics=[name for name in ("Symbol", "Date") if name in table.schema.names],
         store_schema=False,
         write_page_checksum=True,
     )
-    buffer = content.getvalue()
-    sha256 = hashlib.sha256(buffer).hexdigest()
-    state = paths.dataset_state(folder)
-    finished = f"finished-{key}-{sha256}-{table.num_rows}"
-    files.write_atomically(state / finished, memoryview(buffer))
-    return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, buffer.size)
+    return content.getvalue()
 
 
 def _finished(folder: Path, key: str = "*") -> list[PartFile]:

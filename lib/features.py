@@ -17,16 +17,18 @@ from lib import prices
 
 VOL_MOVING_AVG = "vol_moving_avg"
 ADJ_CLOSE_ROLLING_MED = "adj_close_rolling_med"
+INPUTS = ("Symbol", "Adj Close", "Volume")  # the columns of prices that they are made of
 SCHEMA = pa.schema([*prices.SCHEMA, (VOL_MOVING_AVG, pa.float64()), (ADJ_CLOSE_ROLLING_MED, pa.float64())])
 
 
-def add_features(table: pa.Table, window: int = 30, min_periods: int | None = None) -> pa.Table:
-    """Add the two features to a table of prices.
+def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None = None) -> pa.Table:
+    """Compute the two features of each row of prices.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Of `lib.prices.SCHEMA` (Symbol may be dictionary-encoded), sorted by Symbol and Date, symbols whole.
+        Of `INPUTS` at least, typed as in `lib.prices.SCHEMA` (Symbol may be dictionary-encoded), sorted by Symbol and
+        Date, symbols whole.
     window : int
         Rows (trading days) of a window.
     min_periods : int or None
@@ -35,13 +37,13 @@ def add_features(table: pa.Table, window: int = 30, min_periods: int | None = No
     Returns
     -------
     pyarrow.Table
-        The table with ``vol_moving_avg`` (shares) and ``adj_close_rolling_med`` (dollars) appended: float64, null
-        where a window holds fewer than ``min_periods`` rows.
+        Row by row, ``vol_moving_avg`` (shares) and ``adj_close_rolling_med`` (dollars): float64, null where a window
+        holds fewer than ``min_periods`` rows.
 
     Examples
     --------
     >>> table = pa.table({"Symbol": ["A"] * 3, "Adj Close": [1.0, 5.0, 2.0], "Volume": [10, 20, 40]})
-    >>> add_features(table, window=2).select(["vol_moving_avg", "adj_close_rolling_med"]).to_pydict()
+    >>> rolling_features(table, window=2).to_pydict()
     {'vol_moving_avg': [None, 15.0, 30.0], 'adj_close_rolling_med': [None, 3.0, 3.5]}
     """
     starts = symbol_starts(table["Symbol"])
@@ -49,8 +51,8 @@ def add_features(table: pa.Table, window: int = 30, min_periods: int | None = No
     average = moving_average(table["Volume"].to_numpy(), starts, window)
     median = rolling_median(table["Adj Close"].to_numpy(), starts, window)
     missing = position < (window if min_periods is None else min_periods) - 1
-    return table.append_column(VOL_MOVING_AVG, pa.array(average, mask=missing)).append_column(
-        ADJ_CLOSE_ROLLING_MED, pa.array(median, mask=missing)
+    return pa.table(
+        {VOL_MOVING_AVG: pa.array(average, mask=missing), ADJ_CLOSE_ROLLING_MED: pa.array(median, mask=missing)}
     )
 
 

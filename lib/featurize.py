@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from lib import dataset, features, paths
 from lib.dataset import Dataset
 from lib.engine import Engine
@@ -25,7 +23,7 @@ class FeaturesPart:
         What its bytes have.
     window : int
     min_periods : int or None
-        See `lib.features.add_features`.
+        See `lib.features.rolling_features`.
     """
 
     path: str
@@ -37,10 +35,12 @@ class FeaturesPart:
         """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
         return self.sha256
 
-    def tables(self) -> Mapping[str, pa.Table]:
-        """Read the part and add the features."""
-        table = dataset.read_part(Path(self.path), self.sha256, dictionaries=("Symbol", "Security Name"))
-        return {"features": features.add_features(table, self.window, self.min_periods)}
+    def tables(self) -> Mapping[str, dataset.Beside]:
+        """Read the columns that the features are made of; all of them are copied as they are."""
+        content = dataset.read_content(Path(self.path), self.sha256)
+        table = dataset.decode(content, features.INPUTS, dictionaries=("Symbol",))
+        made = features.rolling_features(table, self.window, self.min_periods)
+        return {"features": dataset.Beside(content, made)}
 
 
 def build_features(
@@ -52,7 +52,7 @@ def build_features(
     ----------
     study : StudyPaths
     window, min_periods : int
-        See `lib.features.add_features`.
+        See `lib.features.rolling_features`.
     engine : Engine, optional
 
     Returns
@@ -71,7 +71,8 @@ def build_features(
         for path, part in zip(source.paths, source.parts, strict=True)
     ]
     parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
-    code = dataset.code_digest([paths.LIB / "features.py", paths.LIB / "dataset.py"], parameters)
+    modules = [paths.LIB / name for name in ("features.py", "dataset.py", "parquet_splice.py")]
+    code = dataset.code_digest(modules, parameters)
     sizes = [part.rows for part in source.parts]
     results = dataset.build("features", works, sizes, "rows", folders, code, engine or Engine())
     return dataset.commit(results, folders)["features"]

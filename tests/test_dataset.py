@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows, write_archive
 
-from lib import archive, dataset, features, files, ingest, paths
+from lib import archive, dataset, features, files, ingest, paths, prices
 from lib.dataset import DatasetError, cut, open_dataset
 from lib.engine import Engine
 from lib.featurize import build_features
@@ -395,6 +395,19 @@ def test_a_damaged_part_is_never_read_as_right_and_made_again(outputs, make_arch
         )
         assert listing() == seen
         open_dataset(folder_of(name)).read()
+
+
+def test_features_keep_every_column_of_prices_as_it_was_written(outputs, make_archive):
+    run(make_archive(FILES))
+    source, made = open_dataset(STUDY.prices), open_dataset(STUDY.features)
+    table = made.read()
+    assert table.schema == features.SCHEMA
+    assert table.select(prices.SCHEMA.names) == source.read()
+    for before, after in zip(source.paths, made.paths, strict=True):
+        pages = pq.read_metadata(before).row_group(0)
+        chunk = pages.column(pages.num_columns - 1)
+        start, length = chunk.data_page_offset, chunk.total_compressed_size
+        assert length and before.read_bytes()[start : start + length] in after.read_bytes()
 
 
 def test_features_are_not_made_of_damaged_prices(outputs, make_archive):

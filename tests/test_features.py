@@ -60,7 +60,7 @@ def cases(draw, largest_volume=None):
 @settings(max_examples=400, deadline=None)
 def test_features_are_those_of_pandas(case):
     table, window, min_periods = case
-    found = features.add_features(table, window, min_periods)
+    found = features.rolling_features(table, window, min_periods)
     mean, median = by_pandas(table, window, min_periods)
     assert_same_bits(found[features.VOL_MOVING_AVG], mean)
     assert_same_bits(found[features.ADJ_CLOSE_ROLLING_MED], median)
@@ -71,7 +71,7 @@ def test_features_are_those_of_pandas(case):
 def test_the_average_of_huge_volumes_is_exact_but_for_rounding(case):
     table, window, _ = case
     symbols, volumes = table["Symbol"].to_pylist(), table["Volume"].to_pylist()
-    found = features.add_features(table, window, min_periods=1)[features.VOL_MOVING_AVG].to_pylist()
+    found = features.rolling_features(table, window, min_periods=1)[features.VOL_MOVING_AVG].to_pylist()
     for row, value in enumerate(found):
         first = max(symbols.index(symbols[row]), row - window + 1)
         exact = Fraction(sum(volumes[first : row + 1]), row + 1 - first)
@@ -86,7 +86,7 @@ def test_long_series_of_many_symbols():
         for n in lengths
     ]
     table = table_of(series)
-    found = features.add_features(table)
+    found = features.rolling_features(table)
     mean, median = by_pandas(table, 30, None)
     assert_same_bits(found[features.VOL_MOVING_AVG], mean)
     assert_same_bits(found[features.ADJ_CLOSE_ROLLING_MED], median)
@@ -98,7 +98,7 @@ def test_long_series_of_many_symbols():
 )
 def test_rows_before_the_window_is_full_have_no_value(min_periods, nulls):
     table = table_of([[(1, 1.0)] * 40, [(2, 2.0)] * 10])
-    found = features.add_features(table, 30, min_periods)
+    found = features.rolling_features(table, 30, min_periods)
     assert [found[name].null_count for name in (features.VOL_MOVING_AVG, features.ADJ_CLOSE_ROLLING_MED)] == [nulls] * 2
     # A null, not NaN: readers tell the two apart.
     assert not np.isnan(found[features.VOL_MOVING_AVG].drop_null().to_numpy()).any()
@@ -106,28 +106,20 @@ def test_rows_before_the_window_is_full_have_no_value(min_periods, nulls):
 
 def test_a_window_does_not_reach_into_the_symbol_before():
     table = table_of([[(1000, 1000.0)] * 30, [(2, 2.0)] * 30])
-    found = features.add_features(table, 30, 1).slice(30)
+    found = features.rolling_features(table, 30, 1).slice(30)
     assert set(found[features.VOL_MOVING_AVG].to_pylist()) == {2.0}
     assert set(found[features.ADJ_CLOSE_ROLLING_MED].to_pylist()) == {2.0}
 
 
 def test_the_median_of_an_even_window_is_the_mean_of_the_middle_two():
     table = table_of([[(1, 1.0), (1, 10.0), (1, 2.0), (1, 100.0)]])
-    assert features.add_features(table, 4)[features.ADJ_CLOSE_ROLLING_MED].to_pylist()[-1] == 6.0
-
-
-def test_every_column_of_prices_is_kept():
-    row = {"Symbol": "A", "Security Name": None, "Volume": 3}
-    table = pa.Table.from_pylist([{**row, **dict.fromkeys(prices.COLUMNS[1:6], 1.5)}], schema=prices.SCHEMA)
-    found = features.add_features(table, 1)
-    assert found.schema == features.SCHEMA
-    assert found.select(prices.SCHEMA.names) == table
+    assert features.rolling_features(table, 4)[features.ADJ_CLOSE_ROLLING_MED].to_pylist()[-1] == 6.0
 
 
 @pytest.mark.parametrize("window", [1, 30])
 def test_no_rows(window):
-    found = features.add_features(prices.SCHEMA.empty_table(), window)
-    assert found.schema == features.SCHEMA
+    found = features.rolling_features(prices.SCHEMA.empty_table(), window)
+    assert found.schema.names == [features.VOL_MOVING_AVG, features.ADJ_CLOSE_ROLLING_MED]
     assert found.num_rows == 0
 
 
