@@ -2,8 +2,8 @@
 
 A Parquet file is its column chunks, one a column and row group, and a footer that says where each is. So two files with
 the same row groups are joined by copying chunks and writing one footer for both, at the speed of a copy; the bytes are
-those that pyarrow would write of the joined table. parquet-java does the same in `ParquetRewriter <https://github.com/apache/parquet-java>`_; pyarrow has nothing like it yet
-(`apache/arrow#47628 <https://github.com/apache/arrow/issues/47628>`_).
+those that pyarrow would write of the joined table. parquet-java does the same in `ParquetRewriter
+<https://github.com/apache/parquet-java>`_; pyarrow has nothing like it yet (`apache/arrow#47628 <https://github.com/apache/arrow/issues/47628>`_).
 
 The footer is written in Thrift's `compact protocol
 <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>`_, which says of each field its number
