@@ -119,7 +119,7 @@ def predictors(metrics: Mapping[str, Any]) -> str:
     lines = [["predictor", *SPLITS.values()], ["---", *["---:"] * len(SPLITS)]]
     for predictor in SHOWN:
         stars = "**" if predictor == "model" else ""
-        cells = [predictor, *(f"{errors[predictor, *split]:.3f}" for split in SPLITS)]
+        cells = [predictor, *(f"{errors[predictor, *split]:.4f}" for split in SPLITS)]
         lines.append([f"{stars}{cell}{stars}" for cell in cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

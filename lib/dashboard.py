@@ -24,18 +24,12 @@ from lib.batch import EXAMPLE, MAX_BYTES, MAX_ROWS, RESULTS, Batch, BatchError, 
 from lib.current_model import CurrentModel, NoModelError
 from lib.inputs import INPUTS, InputError, number
 from lib.predictor import PredictionInputError
+from lib.stages import TITLES
 from lib.symbols import RecentDays, Symbols
 
 log = logging.getLogger("market-study")
 
 SEPARATOR = " · "  # between a symbol and its name in the list
-# The reports' titles and questions: lib.report's, which a kernel that must stay small cannot import.
-TITLES = {
-    "01_ingest": ("Ingest", "Which raw rows are there, and which were set aside?"),
-    "02_features": ("Features", "What do the moving average and the rolling median look like?"),
-    "03_train": ("Train", "What did the model learn?"),
-    "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
-}
 # Of the evaluation's headline table: the column, its title here, its format.
 _HEADLINE = (
     ("mae", "Mean absolute error, shares", ",.0f"),

@@ -13,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from lib.inputs import INPUTS
 from lib.model import Floats, Forest, RatioBoosting, TableRegressor, distinct_days, sampled_rows
-from lib.predictor import FEATURES
 
 Mask = NDArray[np.bool_]
-COLUMNS = ["Symbol", "Date", "Volume", *FEATURES]
+COLUMNS = ["Symbol", "Date", "Volume", *INPUTS]
 
 TRAIN_SAMPLE = 500_000  # training rows that training errors are measured on, at most
 SPREAD_SAMPLE = 2_000_000  # rows that the random splits with other seeds are made of, at most
@@ -139,7 +139,7 @@ def load_rows(features: Features, horizon: int) -> Rows:
         names = table["Symbol"].combine_chunks().dictionary_encode()
         symbol = names.indices.to_numpy().astype(np.int32)
         volume = table["Volume"].to_numpy().astype(np.float64)
-        inputs = np.column_stack([table[name].to_numpy() for name in FEATURES])
+        inputs = np.column_stack([table[name].to_numpy() for name in INPUTS])
         first = np.concatenate([[True], symbol[1:] != symbol[:-1]])  # of its symbol
         before = np.where(first, np.nan, np.roll(volume, 1))
         for _ in range(horizon):
@@ -723,7 +723,7 @@ def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str)
         A line a tenth: low and high (of the feature), rows, mae (shares), relative_mae and scaled_relative_mae (the model's and the best
         multiple's, as multiples of the moving average's on these rows), error_share (of the model's whole error).
     """
-    values = rows.features[split.test, FEATURES.index(feature)]
+    values = rows.features[split.test, INPUTS.index(feature)]
     average, actual = rows.features[split.test, 0], rows.volume[split.test]
     scale = best_scale(rows.features[split.train, 0], rows.volume[split.train])
     losses = {

@@ -25,8 +25,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lib.files import write_atomically
+from lib.inputs import INPUTS
 from lib.paths import StudyPaths
-from lib.predictor import FEATURES
 
 Floats = NDArray[np.float64]
 TRUSTED_TYPES = [
@@ -815,7 +815,7 @@ def describe(
         "train_rows": len(X),
         "test_first_date": test_first_date,
         "features_digest": features_digest,
-        "range": {name: [float(X[:, column].min()), float(X[:, column].max())] for column, name in enumerate(FEATURES)},
+        "range": {name: [float(X[:, column].min()), float(X[:, column].max())] for column, name in enumerate(INPUTS)},
         "interval_level": estimator.get_params()["interval_level"],
         "metrics": metrics,
     }
@@ -834,7 +834,7 @@ def model_card(information: Mapping[str, Any]) -> str:
     str
     """
     measured = information["metrics"]
-    (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in FEATURES)
+    (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in INPUTS)
     when = {
         0: "of the same day: vol_moving_avg contains the Volume that is predicted, one part in its window",
         1: "of the trading day before: both are known before the day begins",

@@ -237,7 +237,8 @@ def _spelt_column(values: Sequence[Any]) -> list[str]:
     sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
     if len(sizes) < 2 or max(sizes) > 1000 * min(sizes):
         return [spelt(value) for value in values]
-    decimals = max(0, 3 - math.floor(math.log10(max(sizes))))
+    size = min(sizes) if max(sizes) < 10 * min(sizes) else max(sizes)
+    decimals = max(0, 3 - math.floor(math.log10(size)))
     return [
         f"{value:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else spelt(value)
         for value in values

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FEATURES = ("vol_moving_avg", "adj_close_rolling_med")
+from lib.inputs import INPUTS
+
 # No exchange trades this many shares of one symbol in a day; above it, an integer prediction would lose its last digits.
 LARGEST_VOLUME = 1e15
 
@@ -190,15 +191,15 @@ class Predictor:
         -------
         bool or ndarray of bool, shape (n,)
         """
-        (low_volume, high_volume), (low_price, high_price) = (self.information["range"][name] for name in FEATURES)
+        (low_volume, high_volume), (low_price, high_price) = (self.information["range"][name] for name in INPUTS)
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
-            volume, price = _number(FEATURES[0], vol_moving_avg), _number(FEATURES[1], adj_close_rolling_med)
+            volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
             return low_volume <= volume <= high_volume and low_price <= price <= high_price
         volumes, prices = _pair(vol_moving_avg, adj_close_rolling_med)
         return (low_volume <= volumes) & (volumes <= high_volume) & (low_price <= prices) & (prices <= high_price)
 
     def _cell(self, vol_moving_avg: Any, adj_close_rolling_med: Any) -> tuple[float, int, int]:
-        volume, price = _number(FEATURES[0], vol_moving_avg), _number(FEATURES[1], adj_close_rolling_med)
+        volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
         return volume, bisect_right(self._volume_edges, volume), bisect_right(self._price_edges, price)
 
     def _cells(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[NDArray[np.float64], Any]:
@@ -234,13 +235,11 @@ def _number(field: str, value: Any) -> float:
 def _pair(
     vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    volumes, prices = _numbers(FEATURES[0], vol_moving_avg), _numbers(FEATURES[1], adj_close_rolling_med)
+    volumes, prices = _numbers(INPUTS[0], vol_moving_avg), _numbers(INPUTS[1], adj_close_rolling_med)
     try:
         volumes, prices = np.broadcast_arrays(volumes, prices)
     except ValueError:
-        raise PredictionInputError(
-            FEATURES[1], f"found {prices.size} values for {volumes.size} of {FEATURES[0]}"
-        ) from None
+        raise PredictionInputError(INPUTS[1], f"found {prices.size} values for {volumes.size} of {INPUTS[0]}") from None
     return volumes, prices
 
 

@@ -25,16 +25,10 @@ from traitlets.config import Config
 
 from lib import dataset, files, params, paths
 from lib.plots import share_text, spelt, table_html
+from lib.stages import TITLES
 
 TEMPLATE = "report"
-# What each stage's report is called, and what it answers.
-STAGES: dict[str, tuple[str, str]] = {
-    "01_ingest": ("Ingest", "Which raw rows are there, and which were set aside?"),
-    "02_features": ("Features", "What do the moving average and the rolling median look like?"),
-    "03_train": ("Train", "What did the model learn?"),
-    "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
-}
-assert STAGES.keys() == params.STAGES.keys()
+assert TITLES.keys() == params.STAGES.keys()
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
@@ -131,7 +125,7 @@ def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
     renderer = _Renderer()
     body = _cells_html(notebook, renderer)
     titles = [heading.text for heading in renderer.headings if heading.level == 1]
-    title = titles[0] if titles else STAGES.get(stage, (stage,))[0]
+    title = titles[0] if titles else TITLES.get(stage, (stage,))[0]
     if not titles:
         body = f"<h1>{html.escape(title)}</h1>\n{body}"
     name = html.escape(stage)
@@ -216,7 +210,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
     stages = []
-    for name, (label, about) in STAGES.items():
+    for name, (label, about) in TITLES.items():
         run = _mapping(runs.get(name))
         report, notebook = study_paths.report(name), study_paths.notebook(name)
         seconds, memory = run.get("seconds"), run.get("peak_memory_bytes")
@@ -420,7 +414,7 @@ def _page(*, folder: str | None, **values: Any) -> str:
     """A page from page.html.j2; ``folder`` leads from it to the reports, if it is of one study."""
     navigation = [
         {"stage": stage, "label": label, "href": f"{folder}{stage}.html"}
-        for stage, (label, _) in STAGES.items()
+        for stage, (label, _) in TITLES.items()
         if folder is not None
     ]
     return _environment().get_template("page.html.j2").render(navigation=navigation, **values)

@@ -30,18 +30,6 @@ def make_archive(tmp_path):
     return make
 
 
-@pytest.fixture
-def lacking():
-    """Skip a test for the lack of a tool; fail it in continuous integration, which has them all."""
-
-    def lack(reason):
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-    return lack
-
-
 @pytest.fixture(scope="session")
 def sample_outputs(tmp_path_factory, worker_id):
     """An outputs folder with the sample study, run once for all workers of the suite; not to be changed."""

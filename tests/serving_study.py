@@ -17,7 +17,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from lib import paths, symbols
 from lib.files import write_atomically
@@ -146,12 +145,3 @@ def wait_for(condition, seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"did not become true within {seconds} s"
         time.sleep(0.1)
-
-
-def need(tool: str, found: object) -> None:
-    """Skip a test that lacks a tool; under CI lacking it is a failure."""
-    if not found:
-        message = f"{tool} is not installed (Debian: apt-get install {tool})"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)

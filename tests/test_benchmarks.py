@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import shutil
 import sys
 import zipfile
@@ -21,18 +20,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from tools import need
 
 from benchmarks import __main__ as everything
 from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, usual
 
 SMALL = Fraction(1, 250)
-
-
-def needs(tool: str, there: bool) -> None:
-    """Skip the test without the tool, except where every tool has to be there."""
-    if not there and os.environ.get("CI") != "true":
-        pytest.skip(f"{tool} is missing")
-    assert there, f"{tool} is missing"
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +271,7 @@ def contest(small_archive: Path, tmp_path: Path, *names: str) -> dict[str, pipel
 
 @pytest.mark.parametrize("package", ["Polars", "DuckDB"])
 def test_peers_agree_on_every_value(small_archive, tmp_path, package):
-    needs(package, importlib.util.find_spec(package.lower()) is not None)
+    need(package, importlib.util.find_spec(package.lower()) is not None)
     for name, result in contest(small_archive, tmp_path, package, f"{package} tuned").items():
         for stage, found in result.agreements.items():
             # DuckDB's tuned prices are sorted by the next stage.
@@ -287,7 +280,7 @@ def test_peers_agree_on_every_value(small_archive, tmp_path, package):
 
 
 def test_spark_agrees_on_every_value_it_reads(small_archive, tmp_path):
-    needs("java", shutil.which("java") is not None)
+    need("java", shutil.which("java") is not None)
     result = contest(small_archive, tmp_path, "PySpark")["PySpark"]
     for found in result.agreements.values():
         assert found.same and not found.extra, str(found)
@@ -295,7 +288,7 @@ def test_spark_agrees_on_every_value_it_reads(small_archive, tmp_path):
 
 
 def test_the_pipeline_writes_its_table(small_archive, tmp_path, monkeypatch, capsys):
-    needs("polars", importlib.util.find_spec("polars") is not None)
+    need("polars", importlib.util.find_spec("polars") is not None)
     monkeypatch.setattr(
         sys, "argv", ["pipeline", "--archive", str(small_archive), "--only", "Polars", "--to", str(tmp_path / "found")]
     )

@@ -24,7 +24,8 @@ import pytest
 import websockets
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
-from serving_study import free_port, make_study, need, running, wait_for, write_grid
+from serving_study import free_port, make_study, running, wait_for, write_grid
+from tools import need
 
 from lib import dashboard, report
 from lib.predictor import Predictor

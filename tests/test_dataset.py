@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows, write_archive
+from tools import lacking
 
 from lib import archive, dataset, features, files, ingest, paths, prices
 from lib.dataset import DatasetError, cut, open_dataset
@@ -217,31 +218,31 @@ def test_a_dataset_can_be_read_in_pieces(outputs, make_archive):
 # Every reader.
 
 
-def read_by_pandas(folder, lacking):
+def read_by_pandas(folder):
     return pa.Table.from_pandas(pd.read_parquet(folder), features.SCHEMA, preserve_index=False)
 
 
-def read_by_pyarrow(folder, lacking):
+def read_by_pyarrow(folder):
     return pq.read_table(folder)
 
 
-def read_by_pyarrow_dataset(folder, lacking):
+def read_by_pyarrow_dataset(folder):
     return pyarrow.dataset.dataset(folder).to_table()
 
 
-def read_by_polars(folder, lacking):
-    return polars(lacking).read_parquet(folder).to_arrow()
+def read_by_polars(folder):
+    return polars().read_parquet(folder).to_arrow()
 
 
-def scan_by_polars(folder, lacking):
-    return polars(lacking).scan_parquet(folder).collect().to_arrow()
+def scan_by_polars(folder):
+    return polars().scan_parquet(folder).collect().to_arrow()
 
 
-def scan_by_polars_glob(folder, lacking):
-    return polars(lacking).scan_parquet(folder / "*.parquet").collect().to_arrow()
+def scan_by_polars_glob(folder):
+    return polars().scan_parquet(folder / "*.parquet").collect().to_arrow()
 
 
-def read_by_duckdb(folder, lacking):
+def read_by_duckdb(folder):
     try:
         import duckdb
     except ImportError:
@@ -250,7 +251,7 @@ def read_by_duckdb(folder, lacking):
     return pa.Table.from_pylist([dict(zip(features.SCHEMA.names, row, strict=True)) for row in rows], features.SCHEMA)
 
 
-def polars(lacking):
+def polars():
     try:
         import polars
     except ImportError:
@@ -295,7 +296,7 @@ def half_committed(outputs, make_archive, monkeypatch):
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
-def test_every_reader_sees_the_dataset_and_no_leftovers(outputs, make_archive, monkeypatch, lacking, read):
+def test_every_reader_sees_the_dataset_and_no_leftovers(outputs, make_archive, monkeypatch, read):
     before = run(make_archive(FILES))
     expected = open_dataset(STUDY.features).read()
     # A run that was killed before it committed: finished parts, and half a temporary file.
@@ -305,23 +306,23 @@ def test_every_reader_sees_the_dataset_and_no_leftovers(outputs, make_archive, m
     assert len(list(state.glob("finished-*"))) >= 4
     (state / "_finished-x.tmp").write_bytes(b"PAR1 half")
     assert digests() == before
-    found = read(STUDY.features, lacking)
+    found = read(STUDY.features)
     assert found.column_names == features.SCHEMA.names
     found = found.cast(features.SCHEMA).sort_by([("Symbol", "ascending"), ("Date", "ascending")])
     assert found.combine_chunks().equals(expected.combine_chunks())
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
-def test_no_reader_takes_half_a_commit_for_the_dataset(half_committed, lacking, read):
+def test_no_reader_takes_half_a_commit_for_the_dataset(half_committed, read):
     before, changed = half_committed
     assert len(list(STUDY.features.glob("part-*.parquet"))) > len(open_dataset(STUDY.features).parts)
     with pytest.raises(Exception, match=r"(?i)parquet|magic") as caught:
-        read(STUDY.features, lacking)
+        read(STUDY.features)
     assert not isinstance(caught.value, AssertionError)
     assert open_dataset(STUDY.features).digest == before
     assert open_dataset(STUDY.features).read().num_rows > 0
     run(changed)
-    assert read(STUDY.features, lacking).num_rows == 50 * len(FILES)
+    assert read(STUDY.features).num_rows == 50 * len(FILES)
 
 
 def test_leftovers_are_swept_by_the_next_run(half_committed):
@@ -456,7 +457,7 @@ def test_no_dataset(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path, lacking):
+def small_disk(tmp_path):
     """A file system of 8 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()

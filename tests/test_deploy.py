@@ -14,8 +14,9 @@ import psutil
 import pytest
 import yaml
 from playwright.sync_api import expect, sync_playwright
-from serving_study import free_port, make_study, need, running, wait_for
+from serving_study import free_port, make_study, running, wait_for
 from test_dashboard import CHROMIUM, OPEN, OPTIONS, VOLUME
+from tools import need
 
 from lib import paths
 from lib.predictor import Predictor

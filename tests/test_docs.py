@@ -24,8 +24,9 @@ from pathlib import Path
 import httpx
 import nbformat
 import pytest
-from serving_study import free_port, need
+from serving_study import free_port
 from test_hygiene import tracked
+from tools import lacking, need
 
 from benchmarks import __main__ as benchmarks
 from docs import reference
@@ -152,7 +153,7 @@ def notebook(text: str) -> nbformat.NotebookNode:
 
 
 @pytest.fixture
-def reader(tmp_path, sample_outputs, lacking):
+def reader(tmp_path, sample_outputs):
     """A reader in a copy of the repository, in which the sample study has been run."""
     if not (Path(sys.prefix) / "stamp").exists():
         lacking("this Python is not the .venv that run_all.sh makes")
@@ -217,7 +218,7 @@ def test_commands_are_there(page):
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
 
 
-def test_make_has_what_contributing_says(lacking):
+def test_make_has_what_contributing_says():
     if shutil.which("make") is None:
         lacking("make is not installed")
     named = re.findall(r"`make (\w+)", (paths.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import time
 import nbformat
 import pytest
 from short_study import Place, Run, write_notebooks
+from tools import lacking
 
 from lib import files, paths
 
@@ -38,7 +39,7 @@ def place(reference, tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path, lacking):
+def small_disk(tmp_path):
     """A file system of 8 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()

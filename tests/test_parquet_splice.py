@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools import lacking
 
 from lib import parquet_splice
 from lib.parquet_splice import SpliceError, add_columns
@@ -94,7 +95,7 @@ def test_the_bytes_are_those_that_pyarrow_writes_of_the_joined_table(first, seco
     assert b"".join(both) == bytes(written(joined, **options))
 
 
-def test_other_readers_see_both(tmp_path, lacking):
+def test_other_readers_see_both(tmp_path):
     try:
         import duckdb
         import polars as pl
