@@ -225,7 +225,9 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     # Row numbers of the table's rows; None: all rows, in order.
     kept = None
     if rows.bad:
-        kept = np.setdiff1d(np.arange(rows.count), np.fromiter(rows.bad, np.int64, len(rows.bad)), assume_unique=True)
+        is_kept = np.ones(rows.count, dtype=bool)
+        is_kept[np.fromiter(rows.bad, np.int64, len(rows.bad))] = False
+        kept = np.flatnonzero(is_kept)
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
     file_of_kept = file_of_row if kept is None else file_of_row[kept]
@@ -308,6 +310,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     return date, opening, high, low, close, adjusted, int(exact)
 
 
+_FEW = 100  # bad rows of a block
 _ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in COLUMNS])
 _READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 20)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
@@ -387,7 +390,7 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
     if (least := pc.min(volume).as_py()) is not None and least < 0:
         doubts.append(pc.less(volume, 0))
     try:
-        whole = volume.cast(pa.int64())
+        table = table.set_column(6, "Volume", volume.cast(pa.int64()))
     except pa.ArrowInvalid:
         doubts.append(pc.not_equal(pc.floor(volume), volume))
     places: list[int] = []
@@ -396,9 +399,16 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
         for doubt in doubts[1:]:
             bad = pc.or_(bad, pc.fill_null(doubt, True))
         places = np.flatnonzero(bad.to_numpy()).tolist()
-        table = table.filter(pc.invert(bad))
-        whole = table["Volume"].cast(pa.int64())
-    return table.set_column(6, "Volume", whole), places
+        table = _without_rows(table, bad, places)
+    return table.set_column(6, "Volume", table["Volume"].cast(pa.int64())), places
+
+
+def _without_rows(table: pa.Table, bad: pa.ChunkedArray, places: list[int]) -> pa.Table:
+    """Leave out the bad rows, at ``places``. A few cost no copy: what stands between them is kept as it is."""
+    if len(places) > _FEW:
+        return table.filter(pc.invert(bad))
+    starts, ends = [0, *(place + 1 for place in places)], [*places, table.num_rows]
+    return pa.concat_tables(table.slice(start, end - start) for start, end in zip(starts, ends, strict=True))
 
 
 def _refusal(line: bytes) -> str:

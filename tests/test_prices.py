@@ -475,3 +475,14 @@ def test_mutated_files_are_read_alone_as_beside_neighbours_and_every_row_is_acco
 
 def test_there_are_enough_mutated_files():
     assert FUZZ_RUNS * FUZZ_BATCHES * BATCH >= 10_000
+
+
+@pytest.mark.parametrize("every", [2, 3, 50])
+def test_many_bad_rows_and_few_are_left_out_alike(every):
+    rows = price_rows("A", 400)
+    bad = list(range(0, 400, every))  # the first among them, and with every=3 the last
+    assert (len(bad) > prices._FEW) == (every < 50)
+    raw = [f"{row.split(',')[0]},,,,,," if number in bad else row for number, row in enumerate(rows)]
+    found = parse_rows(*raw)
+    assert found.prices == parse_rows(*(row for number, row in enumerate(rows) if number not in bad)).prices
+    assert found.quarantine["line"].to_pylist() == [number + 2 for number in bad]
