@@ -27,7 +27,6 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import free_port, make_study, running, wait_for, write_grid
 from tools import need
 
-from lib import dashboard, report
 from lib.predictor import Predictor
 from lib.symbols import Symbols
 
@@ -283,10 +282,6 @@ def test_reports_open(page, served):
     with page.expect_popup() as popup:
         page.get_by_role("link", name="All of the run").click()
     expect(popup.value.locator("h1")).to_have_text("The run")
-
-
-def test_reports_are_called_the_same_everywhere():
-    assert dashboard.TITLES == report.STAGES
 
 
 def test_says_what_the_model_is(page, served):
