@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lib import files, paths
 
@@ -195,7 +195,7 @@ def symbol_of(name: str) -> str:
     >>> symbol_of("stocks/LGF.B.csv"), symbol_of("stocks/_PRN.csv"), symbol_of("stocks/AGM-A.csv")
     ('LGF.B', 'PRN', 'AGM-A')
     """
-    stem = PurePosixPath(name).name[: -len(".csv")]
+    stem = name.rpartition("/")[2][: -len(".csv")]
     return stem[1:] if _RESERVED.fullmatch(stem) else stem
 
 
@@ -347,9 +347,11 @@ def _members(location: Path) -> dict[str, int]:
     if location.is_dir():
         found = {}
         for folder, _, names in os.walk(location, followlinks=True):
+            base = "" if Path(folder) == location else Path(folder).relative_to(location).as_posix() + "/"
             for name in names:
-                path = Path(folder) / name
-                found[path.relative_to(location).as_posix()] = path.stat().st_size if path.exists() else 0
+                path = os.path.join(folder, name)
+                # A link to nowhere is listed too, and refused when it is read.
+                found[base + name] = os.stat(path).st_size if os.path.exists(path) else 0
         return found
     if not location.exists():
         raise ArchiveError(f"{location}: no such folder or .zip; archive.source is sample, kaggle, or the path of one")
@@ -365,16 +367,15 @@ def _open_zip(location: Path) -> zipfile.ZipFile:
 
 
 def _is_price_file(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.parent.name in FOLDERS and path.suffix.lower() == ".csv" and path.stem != "" and not hidden
+    *above, file = name.split("/")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in (*above, file))
+    return bool(above) and above[-1] in FOLDERS and file.lower().endswith(".csv") and not hidden
 
 
 def _base(price_files: Iterable[str]) -> str:
     """The shortest folder above a ``stocks`` or ``etfs``: an archive may be wrapped in a folder of its own."""
-    parents = {PurePosixPath(name).parent.parent.as_posix() for name in price_files}
-    base = min(parents, key=lambda parent: (parent.count("/") + (parent != "."), parent))
-    return "" if base == "." else f"{base}/"
+    bases = {name[: name.rindex("/", 0, name.rindex("/")) + 1] if name.count("/") > 1 else "" for name in price_files}
+    return min(bases, key=lambda base: (base.count("/"), base))
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -312,7 +313,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
 
 _FEW = 100  # bad rows of a block
 _ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in COLUMNS])
-_READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 20)
+_READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 22)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
 # Volume is read as a float64 because pandas writes 123.0 wherever a file has one null row; empty fields become nulls.
 _CONVERT = pa.csv.ConvertOptions(
@@ -395,9 +396,8 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
         doubts.append(pc.not_equal(pc.floor(volume), volume))
     places: list[int] = []
     if doubts:
-        bad = pc.fill_null(doubts[0], True)
-        for doubt in doubts[1:]:
-            bad = pc.or_(bad, pc.fill_null(doubt, True))
+        # A doubt is null only where a null is doubted too. (`fill_null` imports pandas: a sixth of a second in each worker.)
+        bad = functools.reduce(pc.or_kleene, doubts)
         places = np.flatnonzero(bad.to_numpy()).tolist()
         table = _without_rows(table, bad, places)
     return table.set_column(6, "Volume", table["Volume"].cast(pa.int64())), places
