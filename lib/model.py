@@ -40,7 +40,9 @@ SAMPLE = 1 << 19  # rows that the bins' edges are computed from
 RATIO_EDGES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 119), [40.0]])
 RATIO_CENTRES = (RATIO_EDGES[1:] + RATIO_EDGES[:-1]) / 2
 INTERVAL_SMOOTHING = (0.05,)  # width of a cell's neighbourhood, whose rows tell its interval
-RECENT = 4  # times that a validation row counts in the interval: how widely volumes spread changes over the years
+RECENT = (
+    3  # times that a row of the last dates counts in the interval: how widely volumes spread changes over the years
+)
 
 
 class TableRegressor(RegressorMixin, BaseEstimator):
@@ -136,10 +138,11 @@ class RatioBoosting(TableRegressor):
     """Gradient boosting of the ratio Volume / vol_moving_avg over a table of both inputs.
 
     Boosting starts at the best single ratio, which makes the model the best multiple of the moving average. An iteration
-    computes each cell's gradient, smooths it over the neighbouring cells, and takes a step. Smoothing, where boosting
-    usually grows a tree, and stopping after a few steps keep the model from learning single symbols by heart: a few
-    large symbols hold most of the error, and their cells are almost their names. Trees, a narrow smoother or many steps
-    do worse than the best single ratio on later dates; so the number of steps is chosen on validation rows within narrow limits.
+    computes each cell's gradient, smooths it over the neighbouring cells, and takes a step. A few large symbols hold most
+    of the error, and their cells are almost their names; what is learned there by heart does worse than the best single
+    ratio on later dates. So three things hold the steps back: smoothing, where boosting usually grows a tree; few iterations,
+    as many as later dates ask for; and shrinkage. For that the training dates are cut into blocks, each block asks for a
+    step of its own, and where the blocks do not agree the step is small.
 
     Parameters
     ----------
@@ -149,25 +152,29 @@ class RatioBoosting(TableRegressor):
         Bins of vol_moving_avg and of adj_close_rolling_med, at most.
     min_iter, max_iter : int
         Boosting iterations that the validation rows choose among. The squared error may choose none at all: see `SquaredLoss`.
+        Less than 3 blocks leave no choice: ``max_iter``.
     learning_rate : float
         Share of the full step that an iteration takes.
     smoothing : sequence of float
         Standard deviations of the Gaussians that smooth a step, as shares of an input's bins: a step is their mean.
-    validation_share : float
-        Share of the dates, the last ones, that choose the iteration (of the rows, at random, when `fit` gets no dates).
-        0: ``max_iter`` iterations.
+    blocks : int
+        Blocks of as many dates each (of random rows, when `fit` gets no dates). Each but the first two chooses the iteration
+        of a model that is fitted on those before it; their mean error decides.
+    shrinkage : float
+        A step is multiplied by m² / (m² + ``shrinkage`` v), where m is the mean of the blocks' steps and v the variance of that mean:
+        3 halves a step that is 1.7 standard errors large. 0: the blocks are one.
     interval_level : float or None
         Probability that the interval holds Volume. None: no interval is fitted, which takes a third of the time.
     random_state : int
-        Seed of the choice of validation rows; not used when `fit` gets dates.
+        Seed of the blocks; not used when `fit` gets dates.
 
     Attributes
     ----------
     n_iter_ : int
         Boosting iterations of the prediction.
     history_ : list of dict
-        One entry a boosting iteration: iteration, train and validation (mean error of the rows of the earlier and of the
-        validation dates, in shares, or in squared shares for ``objective="squared"``).
+        One entry a boosting iteration: iteration, train and validation (mean error of the rows fitted and of those of the block after
+        them, in shares, or in squared shares for ``objective="squared"``).
 
     Examples
     --------
@@ -184,11 +191,12 @@ class RatioBoosting(TableRegressor):
         self,
         objective: Literal["absolute", "squared"] = "absolute",
         max_bins: tuple[int, int] = (64, 48),
-        min_iter: int = 2,
-        max_iter: int = 4,
+        min_iter: int = 1,
+        max_iter: int = 12,
         learning_rate: float = 0.5,
         smoothing: Sequence[float] = (0.5, 0.3, 0.2, 0.1, 0.05),
-        validation_share: float = 0.2,
+        blocks: int = 4,
+        shrinkage: float = 3.0,
         interval_level: float | None = 0.8,
         random_state: int = 42,
     ) -> None:
@@ -198,7 +206,8 @@ class RatioBoosting(TableRegressor):
         self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.smoothing = smoothing
-        self.validation_share = validation_share
+        self.blocks = blocks
+        self.shrinkage = shrinkage
         self.interval_level = interval_level
         self.random_state = random_state
 
@@ -223,12 +232,12 @@ class RatioBoosting(TableRegressor):
             raise ValueError(f"objective is {self.objective!r}; allowed: 'absolute' or 'squared'")
         X, y = self._check_training(X, y)
         self._fit_bins(X, self.max_bins, 0.25)
-        validation = validation_rows(len(X), dates, self.validation_share, self.random_state)
+        block_of_row = blocks_of_dates(len(X), dates, self.blocks, self.random_state)
         # |Volume - average * ratio| is average * |Volume / average - ratio|: a row's error in shares is that of its ratio, times
         # its average. Errors are judged so, and the start is the best ratio so. But steps taken so would follow the few
         # largest symbols alone; where each row counts a root of its average, they are better on later dates, by that very judgement.
         fitting, judging = (0.25, 1.0) if self.objective == "absolute" else (1.0, 2.0)
-        tables = self._histograms(X, y, validation, (fitting, judging, 0.0))
+        tables = self._histograms(X, y, block_of_row, (fitting, judging, 0.0))
         shape = tables[judging][0].shape
         ratios, self.n_iter_, self.history_ = self._boost(tables[fitting], tables[judging])
         self.point_ = ratios.reshape(shape)
@@ -236,57 +245,76 @@ class RatioBoosting(TableRegressor):
             return self
 
         # Each day counts once in the interval's promise.
-        earlier, later = tables[0.0]
+        *earlier, later = (table.weights for table in tables[0.0])
         smoother = Smoother(shape, INTERVAL_SMOOTHING)
-        nearby = np.stack([smoother(level) for level in (earlier.weights + RECENT * later.weights).T], axis=1)
-        ends = [quantiles(nearby, (1 + side * self.interval_level) / 2).reshape(shape) for side in (-1, 1)]
-        # In the first ratio bin are days of no trade: where the lower end falls there, they belong to the interval.
-        self.lower_ = np.minimum(np.where(ends[0] < RATIO_EDGES[1], 0, ends[0]), self.point_)
-        self.upper_ = np.maximum(ends[1], self.point_)
+        nearby = np.stack([smoother(level) for level in (sum(earlier, RECENT * later)).T], axis=1)
+        lower = quantiles(nearby, (1 - self.interval_level) / 2)
+        # In the first ratio bin are days of no trade. Where the lower end falls there, they belong to the interval, and all that
+        # it leaves out lies above it.
+        reaches_zero = lower < RATIO_EDGES[1]
+        upper = quantiles(nearby, np.where(reaches_zero, self.interval_level, (1 + self.interval_level) / 2))
+        self.lower_ = np.minimum(np.where(reaches_zero, 0, lower).reshape(shape), self.point_)
+        self.upper_ = np.maximum(upper.reshape(shape), self.point_)
         return self
 
     def _histograms(
-        self, X: Floats, y: Floats, validation: NDArray[np.bool_], powers: Sequence[float]
-    ) -> dict[float, tuple[Histogram, Histogram]]:
-        """By power: the histograms of the other rows and of the validation rows, each counting its average to that power."""
+        self, X: Floats, y: Floats, block_of_row: NDArray[np.intp], powers: Sequence[float]
+    ) -> dict[float, list[Histogram]]:
+        """By power: a histogram of each block's rows, each counting its average to that power."""
         shape = (len(self.volume_edges_) + 1, len(self.price_edges_) + 1)
-        counts = {power: np.zeros((2, shape[0] * shape[1], len(RATIO_CENTRES))) for power in powers}
-        rows = np.zeros(2, dtype=np.int64)
+        counts = {power: np.zeros((self.blocks, shape[0] * shape[1], len(RATIO_CENTRES))) for power in powers}
+        rows = np.zeros(self.blocks, dtype=np.int64)
         for start in range(0, len(X), CHUNK):
             part = slice(start, start + CHUNK)
             usable = X[part, 0] > 0
-            inputs, held = X[part][usable], validation[part][usable].astype(np.intp)
+            inputs, block = X[part][usable], block_of_row[part][usable]
             ratios = np.maximum(y[part][usable], 0) / inputs[:, 0]
             levels = np.minimum(np.searchsorted(RATIO_EDGES, ratios, side="right") - 1, len(RATIO_CENTRES) - 1)
             volume_bins, price_bins = self._cells(inputs)
-            places = ((held * shape[0] + volume_bins) * shape[1] + price_bins) * len(RATIO_CENTRES) + levels
-            rows += np.bincount(held, minlength=2)
+            places = ((block * shape[0] + volume_bins) * shape[1] + price_bins) * len(RATIO_CENTRES) + levels
+            rows += np.bincount(block, minlength=self.blocks)
             for power, count in counts.items():
                 count += np.bincount(places, _power(inputs[:, 0], power), count.size).reshape(count.shape)
         return {
-            power: (Histogram(shape, c[0], int(rows[0])), Histogram(shape, c[1], int(rows[1])))
-            for power, c in counts.items()
+            power: [Histogram(shape, weights, int(number)) for weights, number in zip(count, rows, strict=True)]
+            for power, count in counts.items()
         }
 
     def _boost(
-        self, fitting: tuple[Histogram, Histogram], judging: tuple[Histogram, Histogram]
+        self, fitting: Sequence[Histogram], judging: Sequence[Histogram]
     ) -> tuple[Floats, int, list[dict[str, float]]]:
-        """Boost all rows, as often as the validation rows ask for: ratios, iterations, history."""
+        """Boost all rows, as often as the validation blocks ask for: ratios, iterations, history."""
         loss: Callable[[Histogram], Loss] = AbsoluteLoss if self.objective == "absolute" else SquaredLoss
         smoother = Smoother(fitting[0].shape, self.smoothing)
+
+        def steps(blocks: int, iterations: int) -> Iterator[Floats]:
+            tables = fitting[:blocks] if self.shrinkage else [merged(fitting[:blocks])]
+            start = loss(merged(judging[:blocks])).start()
+            return boost(list(map(loss, tables)), smoother, start, self.learning_rate, iterations, self.shrinkage)
+
+        errors = np.zeros(
+            (2, self.max_iter + 1)
+        )  # of the rows fitted and of the block after them, over all validation blocks
+        rows = np.zeros(2)
+        for block in range(2, self.blocks):
+            pair = merged(judging[:block]), judging[block]
+            if all(table.rows for table in pair):
+                judges = [loss(table) for table in pair]
+                means = np.array([[judge.mean(ratios) for ratios in steps(block, self.max_iter)] for judge in judges])
+                rows += (counts := np.array([table.rows for table in pair]))
+                errors += counts[:, np.newaxis] * means
         iterations, history = self.max_iter, []
-        if fitting[0].rows and fitting[1].rows:
-            train, held = loss(judging[0]), loss(judging[1])
-            steps = boost(loss(fitting[0]), smoother, train.start(), self.learning_rate, self.max_iter)
+        if rows.all():
+            train, validation = errors / rows[:, np.newaxis]
             history = [
-                {"iteration": step, "train": train.mean(ratios), "validation": held.mean(ratios)}
-                for step, ratios in enumerate(steps)
+                {"iteration": step, "train": float(train[step]), "validation": float(validation[step])}
+                for step in range(self.max_iter + 1)
             ]
-            best = min(history[min(self.min_iter, self.max_iter) :], key=lambda entry: entry["validation"])
-            leaves = best["validation"] < history[0]["validation"] * (1 - train.margin)
-            iterations = int(best["iteration"]) if leaves else 0
-        whole, start = loss(fitting[0] + fitting[1]), loss(judging[0] + judging[1]).start()
-        *_, ratios = boost(whole, smoother, start, self.learning_rate, iterations)
+            least = min(self.min_iter, self.max_iter)
+            iterations = least + int(np.argmin(validation[least:]))
+            if validation[iterations] >= validation[0] * (1 - loss(fitting[0]).margin):
+                iterations = 0
+        *_, ratios = steps(self.blocks, iterations)
         return ratios, iterations, history
 
 
@@ -406,8 +434,21 @@ class Histogram:
     weights: Floats
     rows: int
 
-    def __add__(self, other: Histogram) -> Histogram:
-        return Histogram(self.shape, self.weights + other.weights, self.rows + other.rows)
+
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """One histogram of all rows.
+
+    Parameters
+    ----------
+    histograms : sequence of Histogram
+        Of the same cells; at least one.
+
+    Returns
+    -------
+    Histogram
+    """
+    weights = sum((other.weights for other in histograms[1:]), histograms[0].weights)
+    return Histogram(histograms[0].shape, weights, sum(histogram.rows for histogram in histograms))
 
 
 class Loss:
@@ -547,13 +588,20 @@ class Smoother:
         return total.ravel() / len(self._kernels)
 
 
-def boost(loss: Loss, smoother: Smoother, start: float, learning_rate: float, iterations: int) -> Iterator[Floats]:
+def boost(
+    losses: Sequence[Loss],
+    smoother: Smoother,
+    start: float,
+    learning_rate: float,
+    iterations: int,
+    shrinkage: float = 0.0,
+) -> Iterator[Floats]:
     """Boost: yield the ratio of each cell at the start and after each iteration.
 
     Parameters
     ----------
-    loss : Loss
-        What to make small.
+    losses : sequence of Loss
+        What to make small the sum of: one a block of rows.
     smoother : Smoother
         The base learner: Friedman's gradient boosting (2001), with a smoother instead of a tree, as in Bühlmann and Yu (2003).
     start : float
@@ -562,29 +610,42 @@ def boost(loss: Loss, smoother: Smoother, start: float, learning_rate: float, it
         Share of the full step that an iteration takes.
     iterations : int
         How many.
+    shrinkage : float
+        How much a step is held back where the blocks do not agree, after James and Stein (1961): see `RatioBoosting`.
 
     Yields
     ------
     ndarray of float64, shape (cells,)
         Never negative.
     """
+    tiny = np.finfo(float).tiny
     ratios = np.full(smoother.shape[0] * smoother.shape[1], start)
+    curvatures = np.array([smoother(loss.curvature) for loss in losses])
+    total = curvatures.sum(axis=0)
+    shares = curvatures / (total + tiny)
+    # As many blocks of equal weight would tell as much (Kish's effective size); of one alone, the variance is not known.
+    others = np.maximum(1 / (np.square(shares).sum(axis=0) + tiny) - 1, 0.25)
     # Cells that hold less than half an average cell's weight take smaller steps: few rows say little.
-    curvature = smoother(loss.curvature) + 0.5 * loss.curvature.mean() + np.finfo(float).tiny
+    damped = total + 0.5 * np.sum([loss.curvature for loss in losses], axis=0).mean() + tiny
     yield ratios
     for _ in range(iterations):
-        ratios = np.maximum(ratios + learning_rate * smoother(loss.descent(ratios)) / curvature, 0)
+        gradients = np.array([smoother(loss.descent(ratios)) for loss in losses])
+        steps = gradients / (curvatures + tiny)
+        mean = (shares * steps).sum(axis=0)
+        variance = (shares * np.square(steps - mean)).sum(axis=0) / others
+        kept = np.square(mean) / (np.square(mean) + shrinkage * variance + tiny)
+        ratios = np.maximum(ratios + learning_rate * kept * gradients.sum(axis=0) / damped, 0)
         yield ratios
 
 
-def quantiles(weights: Floats, quantile: float) -> Floats:
+def quantiles(weights: Floats, quantile: float | Floats) -> Floats:
     """The quantile of each cell's ratios.
 
     Parameters
     ----------
     weights : ndarray of float64, shape (cells, ratio bins)
         By `RATIO_EDGES`; within a ratio bin, weight is taken as evenly spread.
-    quantile : float
+    quantile : float, or ndarray of float64, shape (cells,)
 
     Returns
     -------
@@ -598,32 +659,33 @@ def quantiles(weights: Floats, quantile: float) -> Floats:
     return np.where(below[:, -1] > 0, RATIO_EDGES[levels] + np.clip(inside, 0, 1) * np.diff(RATIO_EDGES)[levels], 1.0)
 
 
-def validation_rows(rows: int, dates: NDArray[np.datetime64] | None, share: float, seed: int) -> NDArray[np.bool_]:
-    """Mark the rows that choose the iteration: those of the last dates, or without dates a random share.
+def blocks_of_dates(rows: int, dates: NDArray[np.datetime64] | None, count: int, seed: int) -> NDArray[np.intp]:
+    """Cut rows into blocks of as many dates each, or without dates into random ones.
 
     Parameters
     ----------
     rows : int
         How many rows there are.
     dates : ndarray of datetime64[D], shape (rows,), or None
-    share : float
-        Of the distinct dates, or of the rows; 0 marks none.
+    count : int
+        Blocks; with fewer dates some are empty.
     seed : int
         Used without dates.
 
     Returns
     -------
-    ndarray of bool, shape (rows,)
+    ndarray of int, shape (rows,)
+        The block of each row, 0 to ``count`` - 1; a later date is in no earlier block.
 
     Examples
     --------
-    >>> validation_rows(5, np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]"), share=0.4, seed=0).tolist()
-    [False, False, False, True, True]
+    >>> blocks_of_dates(5, np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]"), count=2, seed=0).tolist()
+    [0, 0, 1, 1, 1]
     """
     if dates is None:
-        return np.random.default_rng(seed).random(rows) < share
+        return np.random.default_rng(seed).integers(0, count, rows)
     days = distinct_days(dates)
-    return np.asarray(dates) >= days[int(len(days) * (1 - share))] if share else np.zeros(rows, dtype=bool)
+    return np.searchsorted(days[[len(days) * block // count for block in range(1, count)]], dates, side="right")
 
 
 def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

@@ -22,7 +22,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lib import model
-from lib.model import AbsoluteLoss, Forest, Histogram, RatioBoosting, Smoother, SquaredLoss
+from lib.evaluation import best_scale
+from lib.model import RATIO_CENTRES, AbsoluteLoss, Forest, Histogram, Loss, RatioBoosting, Smoother, SquaredLoss
 from lib.paths import StudyPaths
 from lib.predictor import Predictor
 
@@ -122,7 +123,7 @@ def test_boosting_lowers_the_loss_and_never_goes_below_zero() -> None:
     random = np.random.default_rng(3)
     rows = Histogram((8, 6), random.uniform(0, 1, (48, len(model.RATIO_CENTRES))) ** 8, 100)
     loss = AbsoluteLoss(rows)
-    steps = list(model.boost(loss, Smoother((8, 6), (0.1,)), 0.3, 0.5, 40))
+    steps = list(model.boost([loss], Smoother((8, 6), (0.1,)), 0.3, 0.5, 40))
     assert set(steps[0]) == {0.3}
     losses = [loss.mean(ratios) for ratios in steps]
     assert len(steps) == 41
@@ -151,23 +152,63 @@ def test_where_the_inputs_tell_nothing_it_stays_near_the_best_single_ratio() -> 
     assert fitted.point_ == pytest.approx(np.full(fitted.point_.shape, np.exp(-0.2)), rel=0.1)
 
 
-def test_the_last_dates_choose_the_iteration() -> None:
+def test_what_the_blocks_do_not_agree_on_is_held_back() -> None:
+    def table(seed: int, around: float) -> Loss:
+        ratios = np.random.default_rng(seed).normal(around, 0.05, (48, 1))
+        return AbsoluteLoss(Histogram((8, 6), np.exp(-(((RATIO_CENTRES - ratios) / 0.2) ** 2)), 100))
+
+    def moved(losses: list[Loss], shrinkage: float) -> float:
+        *_, last = model.boost(losses, Smoother((8, 6), (0.1,)), 1.0, 0.5, 1, shrinkage)
+        return float(np.abs(last - 1.0).mean())
+
+    agreeing = [table(seed, 0.8) for seed in range(4)]
+    differing = [table(seed, around) for seed, around in enumerate((0.5, 1.3, 0.6, 0.9))]
+    assert moved(agreeing, 3.0) > 0.95 * moved(agreeing, 0.0)
+    assert moved(differing, 3.0) < 0.5 * moved(differing, 0.0)
+
+
+def test_an_effect_of_one_block_only_is_learned_less() -> None:
+    X, _, dates = study_rows(20_000)
+    low = X[:, 0] < np.median(X[:, 0])
+    always, once = X[:, 0].copy(), X[:, 0].copy()
+    first = model.blocks_of_dates(len(X), dates, 4, 0) == 0
+    always[low] *= 0.8
+    once[low & first] *= 0.2  # the same on average
+    learned = [
+        np.ptp(RatioBoosting(max_iter=4, min_iter=4, interval_level=None).fit(X, y, dates).point_)
+        for y in (always, once)
+    ]
+    assert learned[1] < 0.5 * learned[0]
+
+
+def test_later_blocks_choose_the_iteration() -> None:
     X, y, dates = study_rows()
     fitted = RatioBoosting().fit(X, y, dates)
     losses = [entry["validation"] for entry in fitted.history_]
     assert losses[fitted.n_iter_] == min(losses[fitted.min_iter :])
     assert [entry["iteration"] for entry in fitted.history_] == list(range(fitted.max_iter + 1))
-    # Other volumes on the validation dates give another choice; the same ones on other dates do not matter to it.
+    # Iteration 0 is the best multiple of the average on the blocks before, judged on the block after: by hand.
+    block, errors = model.blocks_of_dates(len(X), dates, fitted.blocks, 0), []
+    for held in (2, 3):
+        scale = best_scale(X[block < held, 0], y[block < held])
+        errors += np.abs(y - scale * X[:, 0])[block == held].tolist()
+    assert losses[0] == pytest.approx(np.mean(errors), rel=0.005)
+    assert RatioBoosting(blocks=2).fit(X, y, dates).history_ == []
+
+
+def test_blocks_are_of_as_many_dates_each_and_in_order() -> None:
+    _, _, dates = study_rows()
+    block = model.blocks_of_dates(len(dates), dates, 4, 0)
     days = np.unique(dates)
-    held = dates >= days[int(len(days) * 0.8)]
-    assert (model.validation_rows(len(X), dates, 0.2, 0) == held).all()
+    assert [len(np.unique(dates[block == number])) for number in range(4)] == pytest.approx([len(days) / 4] * 4, abs=1)
+    assert all(dates[block == number].max() < dates[block == number + 1].min() for number in range(3))
+    assert set(model.blocks_of_dates(3, dates[:1].repeat(3), 4, 0)) == {3}
 
 
-def test_no_dates_means_random_validation_rows_of_the_seed() -> None:
-    assert model.validation_rows(10_000, None, 0.2, 1).mean() == pytest.approx(0.2, abs=0.02)
-    assert (model.validation_rows(100, None, 0.2, 1) == model.validation_rows(100, None, 0.2, 1)).all()
-    assert (model.validation_rows(100, None, 0.2, 1) != model.validation_rows(100, None, 0.2, 2)).any()
-    assert not model.validation_rows(100, None, 0.0, 1).any()
+def test_no_dates_means_random_blocks_of_the_seed() -> None:
+    assert np.bincount(model.blocks_of_dates(10_000, None, 4, 1)) == pytest.approx([2500] * 4, abs=200)
+    assert (model.blocks_of_dates(100, None, 4, 1) == model.blocks_of_dates(100, None, 4, 1)).all()
+    assert (model.blocks_of_dates(100, None, 4, 1) != model.blocks_of_dates(100, None, 4, 2)).any()
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=50))
@@ -197,9 +238,10 @@ def test_the_interval_holds_as_many_rows_as_it_says(level: float) -> None:
 
 def test_days_without_trade_are_within_an_interval_that_reaches_them() -> None:
     X, y, dates = study_rows(5000)
-    y[np.random.default_rng(0).random(5000) < 0.3] = 0
-    low, _ = RatioBoosting().fit(X, y, dates).predict_interval(X)
+    y[np.random.default_rng(99).random(5000) < 0.3] = 0
+    low, high = RatioBoosting().fit(X, y, dates).predict_interval(X)
     assert (low[y == 0] == 0).mean() > 0.95
+    assert ((low <= y) & (y <= high)).mean() == pytest.approx(0.8, abs=0.03)
 
 
 def test_odd_rows_are_taken() -> None:
