@@ -64,7 +64,7 @@ PARTS = {
         "Every contestant makes the same two datasets, prices and features, each stage as a process of its own, one contestant "
         "after the other; then every value is compared with ours. Ours also checks each row, keeps what it refuses, digests "
         "what it reads and writes, and can go on after a kill.",
-        lambda fraction: ["pipeline", "--fraction", str(fraction), "--to", "{to}"],
+        lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "3", "--to", "{to}"],
     ),
     "usual": Part(
         "From the archive to a model, beside the usual solution",

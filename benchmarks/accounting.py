@@ -129,25 +129,32 @@ class _Seen:
     """What was seen so far: peaks, and each process's own CPU seconds when it was last looked at."""
 
     memory: int = 0
+    resident: int = 0
     processes: int = 0
     cpu: dict[psutil.Process, float] = field(default_factory=dict)
 
 
 def _watch(seen: _Seen, done: threading.Event) -> None:
-    this = psutil.Process()
-    pause = 0.0
+    this, pause = psutil.Process(), 0.0
     while not done.wait(pause):
-        start = time.thread_time()
-        held, count = 0, 0
+        pause = INTERVAL
+        running, resident = [], 0
         for process in this.children(recursive=True):
             with suppress(psutil.Error, OSError):
                 times = process.cpu_times()
                 seen.cpu[process] = times.user + times.system
-                held += _memory(process)
-                count += 1
-        seen.memory, seen.processes = max(seen.memory, held), max(seen.processes, count)
-        # Adding up the pages of a large process takes milliseconds in which it cannot map memory: look less often then.
-        pause = max(INTERVAL, 20 * (time.thread_time() - start))
+                resident += process.memory_info().rss
+                running.append(process)
+        seen.processes = max(seen.processes, len(running))
+        # To add up the pages of a large process takes milliseconds in which it cannot map memory. So they are added up only
+        # when the resident sets, which cost nothing to read, are larger than they were at any look before.
+        if resident > 1.01 * seen.resident:
+            seen.resident = resident
+            held = 0
+            for process in running:
+                with suppress(psutil.Error, OSError):
+                    held += _memory(process)
+            seen.memory = max(seen.memory, held)
 
 
 def _memory(process: psutil.Process) -> int:

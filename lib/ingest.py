@@ -61,15 +61,16 @@ class IngestPart:
     def read(self) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
         location = Path(self.location)
+        folder = location.is_dir()
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         # A zip only claims its members' sizes; damaged, it may claim gigabytes.
-        buffer = _buffer(sum(file.size for file in self.files) + 1 if location.is_dir() else 1 << 20)
+        buffer = _buffer(sum(file.size for file in self.files) + 1 if folder else 1 << 20)
         self._ends, self._sources = [], []
         end = 0
         with open_members(location) as read:
             for file in self.files:
                 name = self.base + file.name
-                found = _read_regular(location, name, file.size, buffer, end) or _read_any(read, name)
+                found = (folder and _read_regular(self.location, name, file.size, buffer, end)) or _read_any(read, name)
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
                     if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
@@ -180,18 +181,18 @@ class _Found:
     length: int = 0
 
 
-def _read_regular(location: Path, name: str, size: int, buffer: bytearray, start: int) -> _Found | None:
+def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: int) -> _Found | None:
     """Read a file's rows straight into ``buffer`` at ``start``; None for a file that is not as Kaggle writes them.
 
     The header is read apart, so that the rows of one file stand right behind those of the file before.
     """
     header = bytearray(len(prices.HEADER))
     length = size - len(header)
-    if length <= 0 or not location.is_dir():
+    if length <= 0:
         return None
     end = start + length
     try:
-        descriptor = os.open(location / name, os.O_RDONLY)
+        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY)
         try:
             with memoryview(buffer) as view:
                 # One byte more than is expected would show a file that grew.

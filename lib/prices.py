@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -221,34 +222,31 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     starts = [0, *ends[:-1]]
     per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
     rows = _parse_files(joined, starts, ends, per_file)
-    file_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), per_file)
     table = pa.concat_tables(rows.tables) if rows.tables else _ROW_SCHEMA.empty_table()
-    # Row numbers of the table's rows; None: all rows, in order.
-    kept = None
-    if rows.bad:
-        is_kept = np.ones(rows.count, dtype=bool)
-        is_kept[np.fromiter(rows.bad, np.int64, len(rows.bad))] = False
-        kept = np.flatnonzero(is_kept)
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
-    file_of_kept = file_of_row if kept is None else file_of_row[kept]
-    symbols, symbol_of_file = _codes([source.symbol for source in sources])
+    bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))
+    kept: npt.NDArray[np.int64] = per_file - _count(raw.file_of(bad_rows), len(sources))
+    file_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), kept)
     dates = table["Date"].cast(pa.int32()).to_numpy()
-    backwards = np.flatnonzero(dates[1:] < dates[:-1])
-    backwards = backwards[file_of_kept[backwards] == file_of_kept[backwards + 1]]
-    out_of_order = _count(file_of_kept[backwards], len(sources))
-    order, repeated = _order(dates, symbol_of_file[file_of_kept])
-    for position in repeated:
-        row = int(position if kept is None else kept[position])
-        bad[row] = f"repeated date: {datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)}"
-    if order is not None:
-        table, file_of_kept, dates = table.take(pa.array(order)), file_of_kept[order], dates[order]
+    symbols, symbol_of_file = _codes([source.symbol for source in sources])
+
+    back = np.flatnonzero(dates[1:] <= dates[:-1])  # from the last row of a symbol to the first of the next, too
+    before, after = file_of_row[back], file_of_row[back + 1]
+    out_of_order = _count(before[(before == after) & (dates[back + 1] < dates[back])], len(sources))
+    if (symbol_of_file[before] == symbol_of_file[after]).any():
+        order, repeated = _order(dates, symbol_of_file[file_of_row])
+        for position in repeated:
+            # Its number among all rows: as many bad ones stand before it as have no more kept rows before them.
+            row = position + int(np.searchsorted(bad_rows - np.arange(len(bad_rows)), position, side="right"))
+            bad[row] = f"repeated date: {datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)}"
+        table, file_of_row, dates = table.take(pa.array(order)), file_of_row[order], dates[order]
 
     quarantine = _quarantine(sources, bad, raw)
     return Parsed(
-        prices=_prices(sources, table, file_of_kept, symbols, symbol_of_file),
+        prices=_prices(sources, table, file_of_row, symbols, symbol_of_file),
         quarantine=quarantine,
-        files=_files(sources, table, file_of_kept, dates, per_file, out_of_order),
+        files=_files(sources, table, file_of_row, dates, per_file, out_of_order),
     )
 
 
@@ -420,11 +418,8 @@ def _refusal(line: bytes) -> str:
 
 def _order(
     dates: npt.NDArray[np.int32], symbol_of_row: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64] | None, list[int]]:
-    """The rows by symbol and date, each date once (the first that was read), and the rows left out; None: all, as they are."""
-    backwards = np.flatnonzero(dates[1:] <= dates[:-1])
-    if not (symbol_of_row[backwards] == symbol_of_row[backwards + 1]).any():
-        return None, []
+) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """The rows by symbol and date, each date once (the first that was read), and the rows left out."""
     order = np.lexsort((dates, symbol_of_row))  # stable: the first row read of a date stays first
     repeated = np.zeros(len(order), dtype=bool)
     repeated[1:] = (np.diff(dates[order]) == 0) & (np.diff(symbol_of_row[order]) == 0)
@@ -442,9 +437,13 @@ class _RawRows:
         self._per_file = per_file
         self._line_ends: dict[int, npt.NDArray[np.int64]] = {}
 
+    def file_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The file of each row."""
+        return np.searchsorted(self._first_row, rows, side="right") - 1
+
     def place(self, row: int) -> tuple[int, int]:
         """The file of a row, and the row's number within it, from 0."""
-        file = int(np.searchsorted(self._first_row, row, side="right")) - 1
+        file = int(self.file_of(np.array([row]))[0])
         return file, row - int(self._first_row[file])
 
     def line(self, row: int) -> bytes:
@@ -545,7 +544,7 @@ def _codes(values: Sequence[str | None]) -> tuple[list[str | None], npt.NDArray[
     return list(places), codes
 
 
-def _count(file_of_row: npt.NDArray[np.int32], files: int) -> npt.NDArray[np.int64]:
+def _count(file_of_row: npt.NDArray[np.integer[Any]], files: int) -> npt.NDArray[np.int64]:
     return np.bincount(file_of_row, minlength=files).astype(np.int64)
 
 
