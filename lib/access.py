@@ -64,7 +64,9 @@ class Access:
         if not self.required:
             return True
         kind, _, token = authorization.partition(" ")
-        if kind.lower() == "bearer" and self.is_token(token.strip()):
+        # Headers reach Python as Latin-1, whatever their bytes mean.
+        sent = token.strip().encode("latin-1", "replace")
+        if kind.lower() == "bearer" and hmac.compare_digest(sent, self._token):
             return True
         wanted = f"{COOKIE}={self.cookie}".encode()
         return any(hmac.compare_digest(cookie.strip().encode(), wanted) for cookie in cookies.split(";"))

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Annotated, Any
@@ -39,6 +39,7 @@ from lib.inputs import INPUTS, InputError, number
 from lib.predictor import PredictionInputError, Predictor
 
 MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
+MODEL_DIGEST = "x-model-digest"  # the header that names the model that answered
 MAX_PAIRS = 10_000  # pairs in one POST
 MAX_BODY = 1_000_000  # bytes of one POST
 RELOAD_SECONDS = 1.0  # between two looks at the model's file
@@ -401,8 +402,9 @@ def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
                 raise RequestError(
                     "too_large", ["body"], f"the body is over {MAX_BODY} bytes; send fewer pairs", status=413
                 )
-        answer = await asyncio.to_thread(answer_pairs, current.predictor, bytes(body), detail)
-        return Response(answer, media_type=_JSON)
+        predictor = current.predictor
+        answer = await asyncio.to_thread(answer_pairs, predictor, bytes(body), detail)
+        return Response(answer, headers={MODEL_DIGEST: predictor.information["digest"]}, media_type=_JSON)
 
     @app.get("/health", summary="The process answers")
     async def health() -> dict[str, str]:
@@ -460,7 +462,7 @@ class Service:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers()]
+                message["headers"] = [*message["headers"], *self._headers(message["headers"])]
             await send(message)
 
         method, path = scope["method"], scope["path"]
@@ -470,7 +472,7 @@ class Service:
                     send_with_headers, 401, b'{"detail":"this server asks for a token: Authorization: Bearer ..."}'
                 )
             elif path == "/predict" and method == "GET":
-                await _respond(send_with_headers, *self._predict(scope["query_string"]))
+                await self._predict(scope["query_string"], send_with_headers)
             else:
                 await self.app(scope, receive, send_with_headers)
         finally:
@@ -480,27 +482,35 @@ class Service:
                 method if method in ("GET", "POST", "HEAD") else "other", known, status, perf_counter() - started
             )
 
-    def _predict(self, query: bytes) -> tuple[int, bytes]:
+    async def _predict(self, query: bytes, send: Send) -> None:
+        digest = ""
         try:
-            return 200, answer_query(self.current.predictor, query)
+            # Once: a new model may be loaded at any moment, and the header names the one that answered.
+            predictor = self.current.predictor
+            digest = predictor.information["digest"]
+            status, body = 200, answer_query(predictor, query)
         except RequestError as error:
-            return error.status, _refusal(error)
+            status, body = error.status, _refusal(error)
         except NoModelError as error:
-            return 503, json.dumps({"detail": str(error)}).encode()
+            status, body = 503, json.dumps({"detail": str(error)}).encode()
+        await _respond(send, status, body, digest)
 
     def _allowed(self, scope: Scope) -> bool:
         sent = {name: value.decode("latin-1") for name, value in scope["headers"]}
         return self.access.allows(sent.get(b"authorization", ""), sent.get(b"cookie", ""))
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def _headers(self, sent: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-content-type-options", b"nosniff")]
-        with suppress(NoModelError):
-            headers.append((b"x-model-digest", self.current.predictor.information["digest"].encode()))
+        if all(name != MODEL_DIGEST.encode() for name, _ in sent):
+            with suppress(NoModelError):
+                headers.append((MODEL_DIGEST.encode(), self.current.predictor.information["digest"].encode()))
         return headers
 
 
-async def _respond(send: Send, status: int, body: bytes) -> None:
+async def _respond(send: Send, status: int, body: bytes, digest: str = "") -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if digest:
+        headers.append((MODEL_DIGEST.encode(), digest.encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     elif status == 503:

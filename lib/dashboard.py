@@ -83,7 +83,6 @@ class Dashboard:
         self._symbols = Symbols(paths.StudyPaths(study).symbols)
         self._recent: RecentDays | None = None
         self._filling = False
-        self._upload: Batch | None = None
         self.failure = _html("failure")
         self._make_form()
         self._make_batch()
@@ -432,8 +431,13 @@ def _call(pair: tuple[float, float], texts: list[str]) -> str:
     address = os.environ.get("SERVE_API_URL", "").rstrip("/")
     if not address:
         return ""
+    # The host that the visitor's browser asked, where the server listens on any.
+    address = address.replace("{host}", os.environ.get("SERVER_NAME") or "127.0.0.1")
     url = f"{address}/predict?{urlencode(dict(zip(INPUTS, texts, strict=True)))}"
-    return f'<p class="hint">The same from a program:</p><pre tabindex="0"><code>curl "{escape(url)}"</code></pre>'
+    token = '-H "Authorization: Bearer TOKEN" ' if os.environ.get("SERVE_ASKS_TOKEN") else ""
+    return (
+        f'<p class="hint">The same from a program:</p><pre tabindex="0"><code>curl {token}"{escape(url)}"</code></pre>'
+    )
 
 
 def _batch(batch: Batch, name: str) -> str:

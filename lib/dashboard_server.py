@@ -106,7 +106,8 @@ class SignIn(tornado.web.RequestHandler):
             return
         secure = "; Secure" if self.request.headers.get("X-Forwarded-Proto") == "https" else ""
         self.set_header("Set-Cookie", f"{COOKIE}={self.access.cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
-        self.set_header("Location", self.request.uri or "/")
+        # A second slash would make it another server's address.
+        self.set_header("Location", "/" + (self.request.uri or "").lstrip("/\\"))
         self.set_status(303)
 
 
@@ -162,8 +163,6 @@ class Page(TornadoVoilaHandler):
         """Render the page; any other path is no page of ours."""
         if path:
             raise tornado.web.HTTPError(404)
-        if len(self.kernel_manager) >= self.settings["voila"].max_visitors:
-            raise tornado.web.HTTPError(503)
         started = monotonic()
         async for html in self.get_generator():
             self.write(html)
@@ -201,12 +200,7 @@ class Channel(VoilaKernelWebsocketHandler):
     def on_close(self) -> None:
         """End the session soon after its last page is gone, also when no good-bye came."""
         super().on_close()
-        IOLoop.current().call_later(LEFT_SECONDS, self._end_if_left)
-
-    async def _end_if_left(self) -> None:
-        manager = self.kernel_manager
-        if self.kernel_id in manager and not manager._kernel_connections.get(self.kernel_id):
-            await manager.shutdown_kernel(self.kernel_id, now=True)
+        IOLoop.current().call_later(LEFT_SECONDS, self.kernel_manager.end_if_left, self.kernel_id)
 
 
 class EndSession(VoilaShutdownKernelHandler):
@@ -267,7 +261,54 @@ class FrontEnd(MultiStaticFileHandler):
 
 
 class Kernels(AsyncMappingKernelManager):
-    """Jupyter's manager of kernels; all of them work in the repository, as the run's kernels do."""
+    """Jupyter's manager of kernels: no more than there is room for, and none for a page that nobody looks at.
+
+    All of them work in the repository, as the run's kernels do.
+    """
+
+    max_visitors = Integer(64, config=True, help="Kernels at once.")
+    _starting = 0
+
+    async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]  # as the asynchronous class above it
+        """Start a visitor's kernel.
+
+        Parameters
+        ----------
+        **kwargs
+            As Jupyter passes them; handed on.
+
+        Returns
+        -------
+        str
+            Its id.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+            There are as many visitors as there may be.
+        """
+        # Those that are about to be counted count too, or a crowd that comes at once would pass.
+        if len(self) + self._starting >= self.max_visitors:
+            raise tornado.web.HTTPError(503)
+        self._starting += 1
+        try:
+            kernel_id: str = await super().start_kernel(**kwargs)
+        finally:
+            self._starting -= 1
+        # A program that only fetched the page, or a tab that was closed while it opened, never connects.
+        IOLoop.current().call_later(OPEN_SECONDS, self.end_if_left, kernel_id)
+        return kernel_id
+
+    async def end_if_left(self, kernel_id: str) -> None:
+        """End a kernel to which no page is connected.
+
+        Parameters
+        ----------
+        kernel_id : str
+            It may have ended already.
+        """
+        if kernel_id in self and not self._kernel_connections.get(kernel_id):
+            await self.shutdown_kernel(kernel_id, now=True)
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
         """The working folder of every kernel.
@@ -317,7 +358,6 @@ class DashboardServer(Voila):
 
     name = "voila"
     study = Unicode("sample", help="The study whose model predicts.")
-    max_visitors = Integer(64, help="Kernels at once; further visitors are asked to wait.")
     access = AnyTrait(help="Who may use it.")
     event_logger = AnyTrait(help="One for all kernels: each would make its own, and Python keeps loggers for ever.")
 
@@ -383,7 +423,7 @@ def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
     return {**page_config, "fullStaticUrl": versioned, "study": os.environ["STUDY"]}
 
 
-def configuration(host: str, port: int) -> Config:
+def configuration(host: str, port: int, max_visitors: int) -> Config:
     """The settings of Voilà and of what it stands on.
 
     Parameters
@@ -392,6 +432,8 @@ def configuration(host: str, port: int) -> Config:
         The address to listen on.
     port : int
         The port to listen on; no other is tried.
+    max_visitors : int
+        Kernels at once; further visitors are asked to wait.
 
     Returns
     -------
@@ -418,6 +460,7 @@ def configuration(host: str, port: int) -> Config:
     config.VoilaExporter.exclude_markdown = True  # the notebook's prose is for its readers, the page is the widgets
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_cell_tags = ["notebook-only"]
+    config.Kernels.max_visitors = max_visitors
     config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
     config.MappingKernelManager.cull_interval = 60
     config.MappingKernelManager.cull_connected = True
@@ -449,6 +492,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.pop("SERVE_TOKEN", None)
     os.environ.update(
         STUDY=options.study,
+        SERVE_ASKS_TOKEN="1" if access.required else "",
         PYTHONPATH=str(paths.ROOT),
         JUPYTER_WIDGETS_ECHO="0",  # half the messages of an edit
         OPENBLAS_NUM_THREADS="1",  # a lookup needs no threads, and each costs memory
@@ -457,11 +501,10 @@ def main(arguments: list[str] | None = None) -> int:
     notebook_renderer.VoilaExporter = Exporter  # Voilà has no setting for it
     server = DashboardServer(
         study=options.study,
-        max_visitors=options.max_visitors,
         access=access,
         event_logger=EventLogger(),
         notebook_path=str(NOTEBOOK),
-        config=configuration(options.host, options.port),
+        config=configuration(options.host, options.port, options.max_visitors),
     )
     server.initialize([])
     server.start()

@@ -118,6 +118,8 @@ class ForkServer:
             answer = await self._process.stdout.readline()
         if not answer:
             raise RuntimeError("the kernels' fork server ended; the next page starts another")
+        if int(answer) < 0:
+            raise RuntimeError("no room for another kernel: memory, or the number of processes, is at its limit")
         return int(answer)
 
 
@@ -191,7 +193,10 @@ def main() -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no memory, or no more processes: this visitor must wait, the others stay
+            pid = -1
         if pid == 0:
             _become_kernel(request)
             os._exit(0)

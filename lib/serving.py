@@ -65,6 +65,8 @@ def main(options: argparse.Namespace) -> int:
             return run
     api, dashboard = ("api", options.api_port), ("dashboard", options.dashboard_port)
     api_url = f"http://{_reachable(options.host)}:{options.api_port}"
+    # What the dashboard tells a visitor to ask: a server that listens on every address is reached by the visitor's own name for it.
+    told = f"http://{{host}}:{options.api_port}" if options.host in ("0.0.0.0", "::") else api_url
     common = [name, "--host", options.host, "--port"]
     commands = {
         api: ["lib.api", *common, str(options.api_port)],
@@ -86,7 +88,7 @@ def main(options: argparse.Namespace) -> int:
         signal.signal(signum, _stop)
     try:
         for (server, _), command in commands.items():
-            environment = {"SERVE_API_URL": api_url, **os.environ}
+            environment = {"SERVE_API_URL": told, **os.environ}
             processes[server] = subprocess.Popen(
                 [sys.executable, "-m", *command], cwd=paths.ROOT, env=environment, start_new_session=True
             )

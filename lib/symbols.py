@@ -7,9 +7,10 @@ symbol to one NumPy archive (11 MB for 8,000 symbols), whose arrays are read onl
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,8 @@ def write_recent_days(tables: Iterable, path: Path) -> int:
             if np.isnan(values[1][end - 1]) or np.isnan(values[2][end - 1]):
                 continue
             recent = slice(max(start, end - DAYS), end)
-            names.append((symbol[start], column["Security Name"][start].as_py() or ""))
+            # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
+            names.append((symbol[start], " ".join((column["Security Name"][start].as_py() or "").split())))
             days.append((date[recent], *(value[recent] for value in values)))
     counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
     columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
@@ -108,9 +110,7 @@ class Symbols:
         self.names: dict[str, str] = {}
         if path.exists():
             with np.load(path) as stored:
-                text = stored["symbols"].tobytes().decode()
-            self.names = dict(line.split("\t") for line in text.split("\n") if line)
-        self._places = {symbol: place for place, symbol in enumerate(self.names)}
+                self.names = _names(stored)
 
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
@@ -126,17 +126,24 @@ class Symbols:
         Raises
         ------
         KeyError
-            The study doesn't have the symbol.
+            The study doesn't have the symbol, or has it no longer.
         """
-        place = self._places[symbol]
         with np.load(self._path) as stored:
+            names = _names(stored)  # as they are now: a run may have replaced the file since this object was made
+            place = {name: number for number, name in enumerate(names)}[symbol]
             end = stored["end"]
             days = slice(int(end[place - 1]) if place else 0, int(end[place]))
             return RecentDays(
                 symbol,
-                self.names[symbol],
+                names[symbol],
                 stored["date"][days],
                 stored["volume"][days],
                 stored["vol_moving_avg"][days],
                 stored["adj_close_rolling_med"][days],
             )
+
+
+def _names(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Security names by symbol, in the order of their days."""
+    lines = stored["symbols"].tobytes().decode().split("\n")
+    return dict(line.split("\t") for line in lines if line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -21,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_study import free_port, make_study, running, wait_for, write_grid
 
-from lib import paths
+from lib import api, paths
 from lib.access import Access
 from lib.api import MAX_BODY, MAX_PAIRS, Service
 from lib.predictor import Predictor
@@ -230,6 +231,35 @@ def test_is_closed_without_the_token(study):
     assert ask(f"/predict?{GOOD}", headers={"authorization": "Bearer correct horse"}).status_code == 200
     cookie = f"other=1; market-study-access={Access('correct horse').cookie}"
     assert ask(f"/predict?{GOOD}", headers={"cookie": cookie}).status_code == 200
+
+
+def test_takes_a_token_of_any_letters(study):
+    token = "ein längerer Text"
+    ask = Client(Service("sample", Access(token)))
+    assert ask(f"/predict?{GOOD}", headers={"authorization": f"Bearer {token}".encode()}).status_code == 200
+    assert ask(f"/predict?{GOOD}", headers={"authorization": "Bearer ein langerer Text"}).status_code == 401
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["GET", "POST"])
+def test_the_header_names_the_model_that_answered(ask, predictor, many, monkeypatch):
+    """Also when another model is loaded between the answer and its header."""
+    digest, current = predictor.information["digest"], ask.service.current
+    old = current.predictor
+
+    def answer_and_swap(answer):
+        def swapped(used, *rest):
+            assert used is old
+            answered = answer(used, *rest)
+            current._predictor = SimpleNamespace(information={"digest": "another"})
+            return answered
+
+        return swapped
+
+    name = "answer_pairs" if many else "answer_query"
+    monkeypatch.setattr(api, name, answer_and_swap(getattr(api, name)))
+    answer = ask("/predict", "POST", json=[[12345, 25]]) if many else ask(f"/predict?{GOOD}")
+    assert answer.status_code == 200
+    assert answer.headers.get_list("x-model-digest") == [digest]
 
 
 def test_counts_requests_without_letting_names_pile_up(ask):

@@ -592,7 +592,10 @@ def full_server(tmp_path_factory):
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         make_study(folder / "outputs")
         with running("lib.dashboard_server", "--max-visitors", "1", port=free_port(), log=folder / "log") as url:
-            assert httpx.get(url, timeout=60).status_code == 200
+            # A crowd that comes at once: one gets in.
+            with ThreadPoolExecutor(4) as crowd:
+                answers = list(crowd.map(lambda _: httpx.get(url, timeout=60).status_code, range(4)))
+            assert sorted(answers) == [200, 503, 503, 503]
             yield url
 
 
@@ -634,6 +637,9 @@ def test_without_the_token_there_is_only_the_sign_in(browser, tmp_path, monkeypa
             assert answer.status_code == 401, path
             assert "asks for its token" in answer.text
         assert httpx.get(f"{url}/health", headers={"Authorization": f"Bearer {token}"}).json()["visitors"] == 0
+        # Who signed in stays on this server, whatever address was asked for.
+        answer = httpx.post(f"{url}//another.example/", data={"token": token})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/another.example/")
         page = browser.new_page()
         page.goto(url)
         page.get_by_label("Token").fill("wrong")
@@ -647,6 +653,7 @@ def test_without_the_token_there_is_only_the_sign_in(browser, tmp_path, monkeypa
         page.get_by_label(VOLUME).fill("12345")
         page.get_by_label(PRICE).fill("25")
         expect(page.locator(".call code")).to_contain_text("adj_close_rolling_med=25")
+        expect(page.locator(".call code")).to_contain_text('curl -H "Authorization: Bearer TOKEN"')
         # The same browser may ask the endpoint too.
         answer = page.request.get(f"{api}/predict?vol_moving_avg=12345&adj_close_rolling_med=25")
         assert int(answer.text()) == shown(page)

@@ -40,6 +40,24 @@ def test_leaves_out_symbols_without_features(tmp_path):
         symbols.recent("A")
 
 
+def test_a_run_that_adds_and_drops_symbols_shifts_nobodys_days(tmp_path):
+    write_recent_days([features({"B": None, "C": None, "D": "Old"})], tmp_path / "file")
+    symbols = Symbols(tmp_path / "file")
+    table = features({"A": None, "B": None, "D": "New"})
+    write_recent_days([table], tmp_path / "file")
+    recent = symbols.recent("D")
+    rows = table.filter(pa.compute.equal(table["Symbol"], "D"))
+    np.testing.assert_array_equal(recent.volume, rows["Volume"].to_numpy()[-DAYS:])
+    assert recent.security_name == "New"
+    with pytest.raises(KeyError):
+        symbols.recent("C")
+
+
+def test_a_name_with_tabs_and_newlines_stays_one_name(tmp_path):
+    write_recent_days([features({"A": "Acme\tInc.\n Class A", "B": "Bee"})], tmp_path / "file")
+    assert Symbols(tmp_path / "file").names == {"A": "Acme Inc. Class A", "B": "Bee"}
+
+
 def test_no_symbols_are_no_error(tmp_path):
     assert write_recent_days([], tmp_path / "file") == 0
     assert Symbols(tmp_path / "file").names == {}
