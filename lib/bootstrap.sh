@@ -39,16 +39,24 @@ bootstrap_install() {
     MPLCONFIGDIR=.venv/matplotlib .venv/bin/python -c 'import matplotlib.font_manager' # makes the list of fonts, once
 }
 
-bootstrap_stamp() { cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum; }
+bootstrap_stamp() {
+    cat requirements.lock lib/installer.txt lib/bootstrap.sh | { sha256sum 2>/dev/null || shasum -a 256; }
+}
+
+# Also whether its Python is still there, and still the one that the packages were installed for.
+bootstrap_done() {
+    [ "$(cat .venv/stamp 2>/dev/null)" = "$1" ] &&
+        .venv/bin/python -c 'import importlib.util as i, sys; sys.exit(not i.find_spec("numpy"))' 2>/dev/null
+}
 
 bootstrap() {
     local stamp
     stamp=$(bootstrap_stamp)
-    [ "$(cat .venv/stamp 2>/dev/null)" = "$stamp" ] && return
+    bootstrap_done "$stamp" && return
     # Two starts at once: the second waits here, and finds the work done.
     exec 9>.bootstrap.lock
     if command -v flock >/dev/null 2>&1; then flock 9; fi
-    if [ "$(cat .venv/stamp 2>/dev/null)" != "$stamp" ]; then
+    if ! bootstrap_done "$stamp"; then
         bootstrap_install
         printf '%s\n' "$stamp" >.venv/stamp.new && mv .venv/stamp.new .venv/stamp
     fi

@@ -130,14 +130,23 @@ def test_a_finished_environment_is_left_alone(tmp_path):
     ).stdout
     (clone / ".venv").mkdir()
     (clone / ".venv" / "stamp").write_text(stamp)
-    done = subprocess.run(
-        ["/bin/bash", "-c", ". lib/bootstrap.sh"],
-        cwd=clone,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-    )
+    (clone / ".venv" / "bin").mkdir()
+    python = clone / ".venv" / "bin" / "python"
+    python.symlink_to(sys.executable)
+
+    def again() -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": tools(tmp_path / f"bin-{python.exists()}", python3="exit 1")}
+        # Its packages are this environment's: a link to a Python alone would not find them.
+        environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = ["/bin/bash", "-c", ". lib/bootstrap.sh"]
+        return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+
+    done = again()
     assert (done.returncode, done.stderr) == (0, "")
+    # The Python that it was made with is gone: it is made anew, or here would be.
+    python.unlink()
+    python.symlink_to(tmp_path / "gone")
+    assert again().returncode == 2
 
 
 @pytest.mark.parametrize(
