@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -15,18 +16,21 @@ from lib import paths, serving
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
-command, or outputs cannot be written; 3 another run holds the study; 130 interrupted (Ctrl-C); 143 terminated"""
+command, or outputs cannot be written; 3 another run holds the study; 130 interrupted (Ctrl-C); 143 terminated; 129 its terminal was closed"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(words)
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal was closed; nohup ignores that
+        signal.signal(signal.SIGHUP, _terminated)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
         signal.signal(signal.SIGINT, _interrupted)
     if options.command == "run":
-        return _run(options)
+        return _run(options, words[1:])
     if options.command == "compare":
         return _compare(options.runs)
     if options.command == "lock":
@@ -95,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, words: list[str]) -> int:
     from lib import pipeline
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
@@ -106,6 +110,8 @@ def _run(options: argparse.Namespace) -> int:
             force=options.force,
             explain=options.explain,
             wait=options.wait,
+            # --force would not go on, but begin again.
+            command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),
         )
         # Every params file is checked before the first study starts.
         studies = []
@@ -183,7 +189,8 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     # As an exception, so that kernels, workers and the lock are let go on the way out; a second signal must not stop that.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
     _forget_coroutines()
     print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
     raise SystemExit(128 + number)

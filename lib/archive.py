@@ -120,12 +120,14 @@ def open_archive(source: str, study: paths.StudyPaths) -> Archive:
     ArchiveError
         No such folder or file, no price files in it, or no metadata.
     """
-    if source == "sample":
+    if place := os.environ.get("STUDY_ARCHIVE"):  # first: a folder may be called kaggle
+        location = Path(place)
+    elif source == "sample":
         location = write_sample(study.archive)
     elif source == "kaggle":
         location = _kaggle()
     else:
-        location = paths.ROOT / Path(os.environ.get("STUDY_ARCHIVE") or source).expanduser()
+        location = paths.ROOT / Path(source).expanduser()
     return list_archive(location)
 
 
@@ -274,10 +276,11 @@ def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
         yield lambda name: (location / name).read_bytes()
         return
     with _open_zip(location) as archive:
+        members = {_plain(member.filename): member for member in archive.infolist()}
 
         def read(name: str) -> bytes:
             try:
-                return archive.read(name)
+                return archive.read(members[name])
             except Exception as error:  # zipfile passes on what zlib, bz2, lzma, struct and the codecs raise
                 raise OSError(f"zip member cannot be read: {error}") from error
 
@@ -332,7 +335,14 @@ def _kaggle() -> Path:
             return location
     try:
         import kagglehub
+        from kagglehub import cache, handle
 
+        # What was downloaded once is used, whatever Kaggle has by now, and without a network.
+        newest = handle.parse_dataset_handle(KAGGLE_DATASET)
+        versions = Path(cache.get_cached_path(newest), "versions")
+        for version in sorted((int(path.name) for path in versions.glob("*") if path.name.isdigit()), reverse=True):
+            if found := cache.Cache().load_from_cache(newest.with_version(version)):
+                return Path(found)
         return Path(kagglehub.dataset_download(KAGGLE_DATASET))
     except Exception as error:  # kagglehub raises whatever its HTTP client does
         raise ArchiveError(
@@ -346,7 +356,7 @@ def _members(location: Path) -> dict[str, int]:
     """Every file of a folder or zip, by POSIX name, with its size in bytes."""
     if location.is_dir():
         found = {}
-        for folder, _, names in os.walk(location, followlinks=True):
+        for folder, _, names in os.walk(location, onerror=_unreadable, followlinks=True):
             base = "" if Path(folder) == location else Path(folder).relative_to(location).as_posix() + "/"
             for name in names:
                 path = os.path.join(folder, name)
@@ -356,7 +366,16 @@ def _members(location: Path) -> dict[str, int]:
     if not location.exists():
         raise ArchiveError(f"{location}: no such folder or .zip; archive.source is sample, kaggle, or the path of one")
     with _open_zip(location) as archive:
-        return {member.filename: member.file_size for member in archive.infolist() if not member.is_dir()}
+        return {_plain(member.filename): member.file_size for member in archive.infolist() if not member.is_dir()}
+
+
+def _unreadable(error: OSError) -> None:
+    raise ArchiveError(f"{error.filename}: the folder cannot be read ({error.strerror}); may you read it?") from None
+
+
+def _plain(member: str) -> str:
+    """A zip member's name as other archives have it: Windows' own zips have backslashes, some start with ``./``."""
+    return member.replace("\\", "/").removeprefix("./")
 
 
 def _open_zip(location: Path) -> zipfile.ZipFile:
@@ -410,14 +429,15 @@ def fingerprint(archive: Archive) -> str:
     Returns
     -------
     str
-        64 hex digits: the zip's SHA-256, or one over the SHA-256 of the metadata and of every price file.
+        64 hex digits: the zip's SHA-256, or one over the SHA-256 of the metadata and of every price file, and the names of the
+        other files, which the report counts.
     """
     if archive.location.is_file():
         return files.sha256(archive.location)
     names = [archive.base + METADATA, *(archive.base + file.name for file in archive.files)]
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to the other threads
         digests = pool.map(lambda name: _digest_or_error(archive.location / name), names)
-        return digest(zip(names, digests, strict=True))
+        return digest([*zip(names, digests, strict=True), *((name, "not read") for name in archive.ignored)])
 
 
 def _digest_or_error(path: Path) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 from lib import files, paths
 from lib.params import STAGES, Params, stage_parameters
 
-# Who computes does not change what is computed.
-_NO_INGREDIENT = {"study", *(key for key in Params().compute.model_dump())}
+COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+_NO_INGREDIENT = {"study", *COMPUTE}
 
 # What a stage reads and makes, by the names of `lib.paths.StudyPaths`.
 INPUTS: dict[str, tuple[str, ...]] = {

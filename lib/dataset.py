@@ -334,7 +334,7 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
 
 
 def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
-    """A digest of the code and the parameters that decide a part's bytes, pyarrow's version among them.
+    """A digest of the code and the parameters that decide a part's bytes, the lock of the packages among them.
 
     Parameters
     ----------
@@ -348,7 +348,9 @@ def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
     str
         64 hex digits.
     """
-    digest = hashlib.sha256(f"{_FORMAT}\n{pa.__version__}\n{json.dumps(parameters, sort_keys=True)}\n".encode())
+    digest = hashlib.sha256(
+        f"{_FORMAT}\n{files.sha256(paths.LOCK)}\n{json.dumps(parameters, sort_keys=True)}\n".encode()
+    )
     for module in modules:
         digest.update(module.read_bytes())
     return digest.hexdigest()

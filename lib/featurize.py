@@ -71,7 +71,7 @@ def build_features(
         for path, part in zip(source.paths, source.parts, strict=True)
     ]
     parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
-    modules = [paths.LIB / name for name in ("features.py", "dataset.py", "parquet_splice.py")]
+    modules = [paths.LIB / name for name in ("featurize.py", "features.py", "dataset.py", "parquet_splice.py")]
     code = dataset.code_digest(modules, parameters)
     sizes = [part.rows for part in source.parts]
     results = dataset.build("features", works, sizes, "rows", folders, code, engine or Engine())

@@ -17,6 +17,8 @@ from lib.archive import Archive, PriceFile, open_members
 from lib.dataset import Dataset, PartResult
 from lib.engine import Engine
 
+UNREADABLE = "unreadable file"  # how the reason begins
+
 
 class QuarantineError(RuntimeError):
     """More rows were quarantined than ``ingest.max_quarantined_share`` allows."""
@@ -124,7 +126,7 @@ def ingest(
         IngestPart(str(archive.location), archive.base, [file for symbol in part for file in by_symbol[symbol]])
         for part in dataset.cut(sorted(by_symbol))
     ]
-    code = dataset.code_digest([paths.LIB / "prices.py", paths.LIB / "dataset.py"], {})
+    code = dataset.code_digest([paths.LIB / name for name in ("ingest.py", "prices.py", "dataset.py")], {})
     sizes = [sum(file.size for file in work.files) for work in works]
     results = dataset.build("ingest", works, sizes, "B", folders, code, engine or Engine())
     _check_quarantine(results, study, max_quarantined_share)
@@ -139,6 +141,14 @@ def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, mo
     )
     read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
     share = (read - kept) / read if read else 0.0
+    # Of a file that cannot be read nobody knows how many rows it has. One or a few are set aside; most are a broken disk or download.
+    unreadable = accounts.filter(pc.starts_with(accounts["refused"], UNREADABLE))
+    if 2 * unreadable.num_rows > accounts.num_rows:
+        first = unreadable.slice(0, 1).to_pylist()[0]
+        raise QuarantineError(
+            f"{unreadable.num_rows:,} of {accounts.num_rows:,} price files cannot be read, {first['file']} the first of them "
+            f"({first['refused']}). Download or copy the archive again, or make the files readable"
+        )
     if share <= most and kept:
         return
     worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
@@ -215,5 +225,5 @@ def _read_any(read: Callable[[str], bytes], name: str) -> _Found:
     try:
         content = read(name)
     except OSError as error:
-        return _Found(prices.Body(b"", refused=f"unreadable file: {error.strerror or error}"), "", 0)
+        return _Found(prices.Body(b"", refused=f"{UNREADABLE}: {error.strerror or error}"), "", 0)
     return _Found(prices.split_body(content), hashlib.sha256(content).hexdigest(), len(content))

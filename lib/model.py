@@ -141,7 +141,7 @@ class RatioBoosting(TableRegressor):
     computes each cell's gradient, smooths it over the neighbouring cells, and takes a step. A few large symbols hold most
     of the error, and their cells are almost their names; what is learned there by heart does worse than the best single
     ratio on later dates. So three things hold the steps back: smoothing, where boosting usually grows a tree; few iterations,
-    as many as later dates ask for; and shrinkage. For that the training dates are cut into blocks, each block asks for a
+    how many is chosen on later dates; and shrinkage. For that the training dates are cut into blocks, each block asks for a
     step of its own, and where the blocks do not agree the step is small.
 
     Parameters
@@ -249,7 +249,7 @@ class RatioBoosting(TableRegressor):
         smoother = Smoother(shape, INTERVAL_SMOOTHING)
         nearby = np.stack([smoother(level) for level in (sum(earlier, RECENT * later)).T], axis=1)
         lower = quantiles(nearby, (1 - self.interval_level) / 2)
-        # In the first ratio bin are days of no trade. Where the lower end falls there, they belong to the interval, and all that
+        # In the first ratio bin are days of next to no trade. Where the lower end falls there, they belong to the interval, and all that
         # it leaves out lies above it.
         reaches_zero = lower < RATIO_EDGES[1]
         upper = quantiles(nearby, np.where(reaches_zero, self.interval_level, (1 + self.interval_level) / 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class StudyPaths:
 
     @property
     def training_log(self) -> Path:
-        """The loss of each boosting iteration, one JSON object a line."""
+        """The loss at each boosting iteration of the trial fits that chose their number, one JSON object a line."""
         return self.model / "training.jsonl"
 
     @property
@@ -201,4 +202,7 @@ def stage_notebook(stage: str) -> Path:
 
 def comparison_page(names: list[str]) -> Path:
     """The page that compares the studies or runs called ``names``."""
-    return outputs() / f"compare-{'-'.join(name.replace('@', '.') for name in names)}.html"
+    joined = "-".join(name.replace("@", ".") for name in names)
+    if len(joined) > 150:  # a file's name may have 255 bytes
+        joined = f"{joined[:100]}-{hashlib.sha256(joined.encode()).hexdigest()[:12]}"
+    return outputs() / f"compare-{joined}.html"

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -64,6 +65,8 @@ class Options:
         Wait for another run of the study instead of giving up.
     scratch : bool
         Its outputs will be gone: don't tell anybody to open them.
+    command : str
+        What the user typed to start this run, and would type to go on.
     """
 
     start: str | None = None
@@ -72,6 +75,7 @@ class Options:
     explain: bool = False
     wait: bool = False
     scratch: bool = False
+    command: str = "bash run_all.sh"
 
 
 @dataclass
@@ -122,7 +126,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _locked(study, options.wait, console), _kernel_environment(), _disk_errors_told(study):
+    with _disk_errors_told(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, caller)
         try:
@@ -141,11 +145,12 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             except StudyError as error:
                 failure = error
             except OSError as error:
-                failure = _failure(stage, study, _told(error))
+                failure = _failure(stage, study, _told(error), options)
             if failure:
                 break
         try:
-            _write_records(study, params, raw, runs, started, failure)
+            told = str(failure).replace(options.command, "the same command") if failure else ""
+            _write_records(study, params, raw, runs, started, told)
         except OSError:
             if not failure:
                 raise
@@ -162,12 +167,12 @@ def _write_records(
     raw: archive.Archive,
     runs: list[StageRun],
     started: datetime.datetime,
-    failure: StudyError | None,
+    failure: str,
 ) -> None:
     """Write the record of the run, its line in the history, and the index page, unless that would only change its times."""
     record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
     if failure:
-        record["failure"] = _without_paths(str(failure))
+        record["failure"] = _without_paths(failure)
     files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
     told = study.history.read_text(encoding="utf-8") if study.history.exists() else ""
     files.write_atomically(study.history, told + json.dumps(provenance.history_line(record)) + "\n")
@@ -221,7 +226,7 @@ def _run_stage(
     begin = time.monotonic()
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
         try:
-            _execute(stage, params, study, peak)
+            _execute(stage, params, study, peak, options)
         finally:  # of a failed stage the page shows the traceback
             _refresh_page(stage, study)
     seconds = round(time.monotonic() - begin, 2)
@@ -231,12 +236,14 @@ def _run_stage(
     return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
 
 
-def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -> None:
+def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, options: Options) -> None:
     """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
+    from zmq import ZMQError
 
     target = study.notebook(stage)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -260,14 +267,16 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak) -
         why = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
         if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
             why += f"\n  {_held(peak)}: {LESS_MEMORY}"
-        raise _failure(stage, study, why) from None
+        raise _failure(stage, study, why, options) from None
     except CellTimeoutError:
         limit = params.run.stage_timeout
         why = f"a cell took longer than run.stage_timeout, {limit} s; allow more with -p run.stage_timeout"
-        raise _failure(stage, study, why) from None
+        raise _failure(stage, study, why, options) from None
     except DeadKernelError:
         why = f"its kernel died; {_held(peak)}. The likely cause is memory: {LESS_MEMORY}"
-        raise _failure(stage, study, why) from None
+        raise _failure(stage, study, why, options) from None
+    except (NoSuchKernel, RuntimeError, ZMQError) as error:
+        raise _failure(stage, study, f"its kernel did not start: {error}", options) from None
     finally:
         with contextlib.suppress(OSError, ValueError):  # there is none, or the disk is full and it is no whole JSON
             _keep(running, target)
@@ -307,32 +316,49 @@ def normalised(notebook: Any) -> Any:
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell["id"] = "injected-parameters"
+            # Who computed, and on how many cores, makes no difference to anything else here.
+            lines = cell.source.splitlines(keepends=True)
+            cell.source = "".join(line for line in lines if line.partition(" = ")[0] not in cache.COMPUTE)
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(output) for output in cell.outputs]
     return notebook
 
 
 def _without_paths(value: Any) -> Any:
-    """``value`` with the folders of the repository, the outputs and the archive cut from its texts."""
+    """``value`` with the folders of the repository, the outputs and the archive cut from its texts, but not from its pictures."""
     if isinstance(value, str):
-        if archive_path := os.environ.get("STUDY_ARCHIVE"):
-            value = value.replace(archive_path, Path(archive_path).name)
-        value = value.replace(f"{paths.outputs()}/", "outputs/").replace(f"{paths.ROOT}/", "")
-        return value.replace(str(paths.ROOT), ".").replace(str(Path.home()), "~")
+        for path, short in _shortened_paths():
+            # A whole path: neither the end of a longer one, nor the beginning of another name.
+            behind = "" if path.endswith("/") else r"(?![\w-]|\.\w)"
+            value = short.join(re.split(rf"(?<![\w.-]){re.escape(path)}{behind}", value))
+        return value
     if isinstance(value, dict):
         for key in value:
-            value[key] = _without_paths(value[key])
+            if not str(key).startswith("image/"):
+                value[key] = _without_paths(value[key])
         return value
     return [_without_paths(item) for item in value] if isinstance(value, list) else value
 
 
-def _failure(stage: str, study: paths.StudyPaths, what: str) -> StudyError:
+def _shortened_paths() -> Iterator[tuple[str, str]]:
+    """Folders of this machine, and what an artifact calls them."""
+    if archive_path := os.environ.get("STUDY_ARCHIVE"):
+        yield archive_path, Path(archive_path).name
+    yield f"{paths.outputs()}/", "outputs/"
+    yield f"{paths.ROOT}/", ""
+    yield str(paths.ROOT), "."
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        if len(Path.home().parts) > 1:  # and not the root, as some containers have it
+            yield str(Path.home()), "~"
+
+
+def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options) -> StudyError:
     kept = [name for name in STAGES if list(STAGES).index(name) < list(STAGES).index(stage)]
     return StudyError(
         f"{stage} failed: {what}\n"
         f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
-        f"  to go on, once it is mended: bash run_all.sh {study.name}",
+        f"  to go on, once it is mended: {options.command}",
         FAILED,
     )
 
@@ -351,14 +377,14 @@ def _refresh_page(stage: str, study: paths.StudyPaths) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors_told(study: paths.StudyPaths) -> Iterator[None]:
+def _disk_errors_told(study: paths.StudyPaths, options: Options) -> Iterator[None]:
     """Tell of a full disk and the like in a sentence, as of all else that a user can mend."""
     try:
         yield
     except OSError as error:
         raise StudyError(
             f"{study.name}: {_told(error)}\n"
-            f"  finished stages and parts are kept; to go on, once it is mended: bash run_all.sh {study.name}",
+            f"  finished stages and parts are kept; to go on, once it is mended: {options.command}",
             FAILED,
         ) from None
 
@@ -381,7 +407,9 @@ if sys.platform == "linux":
 def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="study-") as private:
+    # A socket's path may have 107 bytes.
+    short = "/tmp" if len(tempfile.gettempdir()) > 60 else None
+    with tempfile.TemporaryDirectory(prefix="study-", dir=short) as private:
         profile = Path(private, "profile_default")
         profile.mkdir()
         (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
@@ -399,7 +427,8 @@ def _kernel_environment() -> Iterator[None]:
         )
         # A kernel's own progress bars go to the user's terminal, if there is one.
         if sys.stderr.isatty():
-            os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
+            with contextlib.suppress(OSError):  # a terminal of another mount namespace has no name here
+                os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
         try:
             yield
         finally:

@@ -334,8 +334,8 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
     kept = files.dropna(subset=["first_date", "last_date"])
     if kept.empty:
         return _nothing(title, "No file gave a single row.")
-    first = pd.to_datetime(kept["first_date"]).dt.year.to_numpy()
-    last = pd.to_datetime(kept["last_date"]).dt.year.to_numpy()
+    # By its text: pandas' timestamps end in 2262, Python's dates in 9999.
+    first, last = (np.array([int(str(day)[:4]) for day in kept[name]]) for name in ("first_date", "last_date"))
     folder = kept["file"].str.split("/").str[0].to_numpy()
     years = np.arange(first.min(), last.max() + 1)
     names = {"stocks": "Stocks", "etfs": "ETFs"}
@@ -509,7 +509,7 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     "Lines: AAPL's volume, 2000-01-03 to 2000-01-05, 1 to 6 shares, and its 2-day moving average, 1.5 to 4 shares."
     """
     figure, axes = new_figure(f"{symbol}: volume and its {window}-day average", "", "shares a day")
-    dates = pd.to_datetime(rows["Date"])
+    dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.plot(dates, rows["Volume"], color=SKY, linewidth=0.9, label="volume of the day")
     axes.plot(dates, rows["vol_moving_avg"], color=INK, label=f"{window}-day moving average")
     axes.set_ylim(0, None)
@@ -543,7 +543,7 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     matplotlib.figure.Figure
     """
     figure, axes = new_figure(f"{symbol}: adjusted close and its {window}-day median", "", "dollars")
-    dates = pd.to_datetime(rows["Date"])
+    dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.plot(dates, rows["Adj Close"], color=SKY, linewidth=1.2, label="adjusted close")
     axes.plot(dates, rows["adj_close_rolling_med"], color=INK, label=f"{window}-day rolling median")
     axes.margins(x=0, y=0.12)
@@ -908,7 +908,7 @@ def predicted_against_actual(counts: npt.NDArray[np.int64]) -> Figure:
     --------
     >>> predicted_against_actual(count_predictions([1e6, 1e6], [1e6, 3e6])).get_label()
     'Density of 2 days by predicted and actual volume, both logarithmic, with the line where they are equal: on 50% of \
-the days the actual volume is within a factor of 1.6 of the predicted.'
+the days the actual volume is within a factor of about 1.6 of the predicted.'
     """
     title = "Actual volume against predicted"
     total = int(counts.sum())
@@ -939,7 +939,7 @@ the days the actual volume is within a factor of 1.6 of the predicted.'
     return described(
         figure,
         f"Density of {total:,} days by predicted and actual volume, both logarithmic, with the line where they are equal: "
-        f"on {share_text(near)} of the days the actual volume is within a factor of 1.6 of the predicted.",
+        f"on {share_text(near)} of the days the actual volume is within a factor of about 1.6 of the predicted.",
     )
 
 
@@ -964,7 +964,7 @@ def errors_by_tenth(table: pd.DataFrame, quantity: str) -> Figure:
     >>> table = pd.DataFrame([[1, 9, 0.9, 0.95, 0.25], [10, 99, 1.1, 1.0, 0.75]], columns=columns)
     >>> errors_by_tenth(table, "price (dollars)").get_label()
     "By tenths of price (dollars): the model's error from 0.900 to 1.100 times the moving average's, below it in 1 of 2; \
-the tenth from 10 to 99 holds most of the error, 75%."
+the tenth from 10 to 99 holds the largest part of the error, 75%."
     """
     title = f"Error by {quantity.partition(' (')[0]}"
     if table.empty:
@@ -997,7 +997,7 @@ the tenth from 10 to 99 holds most of the error, 75%."
         figure,
         f"By tenths of {quantity}: the model's error from {table['relative_mae'].min():.3f} to "
         f"{table['relative_mae'].max():.3f} times the moving average's, below it in {better} of {len(table)}; the tenth from "
-        f"{engineering(float(largest['low']))} to {engineering(float(largest['high']))} holds most of the error, "
+        f"{engineering(float(largest['low']))} to {engineering(float(largest['high']))} holds the largest part of the error, "
         f"{share_text(float(largest['error_share']))}.",
     )
 

@@ -182,9 +182,13 @@ def _java_version(params: Params) -> str | None:
     if params.compute.engine != "spark":
         return None
     from lib import spark
+    from lib.engine import EngineError
 
-    java = Path(spark.java_home()) / "bin" / "java"
-    told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+    try:
+        java = Path(spark.java_home()) / "bin" / "java"
+        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+    except (EngineError, OSError):  # the stage that needed it has failed and said so
+        return None
     # JAVA_TOOL_OPTIONS and the like print lines of their own first.
     return next((line for line in told.splitlines() if " version " in line), None)
 

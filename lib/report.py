@@ -367,7 +367,9 @@ _WIDEST = 0.2  # a bar this far from the plain average fills its side: the refer
 def _predictors(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The model and what it is measured against, best first, each with its distance from the plain average."""
     found = []
-    for row in sorted(metrics.get("headline") or (), key=lambda row: row["relative_mae"]):
+    # An average of one day is never wrong, and no multiple of its error is a number.
+    judged = [row for row in metrics.get("headline") or () if row["relative_mae"] is not None]
+    for row in sorted(judged, key=lambda row: row["relative_mae"]):
         distance = row["relative_mae"] - 1
         found.append(
             {

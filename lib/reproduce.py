@@ -2,8 +2,8 @@
 
 What differs between two runs of the same is kept out of the artifacts when they are written, so that executed notebooks
 and pages are compared by their bytes as datasets and models are. `lib.pipeline.normalised` takes from an executed
-notebook: papermill's and Jupyter's times and durations, the id that papermill draws for the cell of parameters, Python's
-version, and the folders of this machine. Pages are made from that. The kernels run with their own HOME for settings, in
+notebook: papermill's and Jupyter's times and durations, the id that papermill draws for the cell of parameters, the engine and
+its workers, Python's version, and the folders of this machine. Pages are made from that. The kernels run with their own HOME for settings, in
 UTC, in the locale C.UTF-8 and with one seed of string hashes, whoever starts them from wherever. Only the record of the
 run itself, ``run.json``, ``history.jsonl`` and the index page that shows it, holds times.
 
@@ -13,15 +13,19 @@ the metrics of its model within `TOLERANCE`. ``python -m lib lock STUDY`` writes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from lib import files, paths, provenance
 from lib.params import Params
@@ -122,11 +126,13 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
     run_study(name, params, options, caller)
     first = _digests(name)
     before = os.environ.get("STUDY_OUTPUTS")
-    with tempfile.TemporaryDirectory(prefix=f".reproduce-{name}-", dir=paths.outputs()) as scratch:
+    _remove_left_behind()
+    folder = tempfile.TemporaryDirectory(prefix=f".reproduce-{name}-", dir=paths.outputs())
+    with folder as scratch, FileLock(Path(scratch, ".lock")):
         os.environ["STUDY_OUTPUTS"] = scratch
         try:
             print(f"{name}: once more, from nothing, in a scratch folder", file=sys.stderr)
-            run_study(name, params, Options(force=True, scratch=True), caller)
+            run_study(name, params, Options(force=True, scratch=True, command=options.command), caller)
             return compare(first, _digests(name))
         except StudyError as error:
             raise StudyError(f"the second run, in a scratch folder: {error}", error.code) from None
@@ -135,6 +141,13 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
                 del os.environ["STUDY_OUTPUTS"]
             else:
                 os.environ["STUDY_OUTPUTS"] = before
+
+
+def _remove_left_behind() -> None:
+    """Remove the scratch folders of runs that were killed: nobody holds their locks."""
+    for lock in paths.outputs().glob(".reproduce-*/.lock"):
+        with contextlib.suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _digests(name: str) -> dict[str, str]:

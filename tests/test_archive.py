@@ -243,6 +243,50 @@ def test_kaggles_archive_is_downloaded(make_archive, monkeypatch, tmp_path):
     assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
+def test_what_was_downloaded_once_needs_no_network(make_archive, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: pytest.fail("it was downloaded"))
+    kept = "cache/datasets/jacksoncrow/stock-market-dataset"
+    for version in (2, 10, 11):
+        make_archive({f"stocks/V{version}.csv": ROWS}, name=f"{kept}/versions/{version}")
+    for version in (2, 10):  # the download of 11 was broken off
+        (tmp_path / kept / f"{version}.complete").touch()
+    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/V10.csv": "V10 Inc."}
+
+
+def test_a_folder_may_be_called_as_a_source_is(make_archive, monkeypatch):
+    place = make_archive({"stocks/A.csv": ROWS}, name="kaggle")
+    monkeypatch.setenv("STUDY_ARCHIVE", str(place))  # as the pipeline does; the notebook gets the name
+    assert archive.open_archive("kaggle", STUDY).location == place
+
+
+def test_a_zip_made_by_windows_is_read(tmp_path):
+    place = tmp_path / "archive.zip"
+    with zipfile.ZipFile(place, "w") as made:
+        made.writestr("stocks\\A.csv", price_csv("A", ROWS))
+        made.writestr("./etfs/B.csv", price_csv("B", ROWS))
+        made.writestr("symbols_valid_meta.csv", metadata_csv([("A", "A Inc.", "A")]))
+    found = archive.open_archive(str(place), STUDY)
+    assert names(found) == {"stocks/A.csv": "A Inc.", "etfs/B.csv": None}
+    with found.reader() as read:
+        assert [read(file) for file in found.files] == [price_csv(symbol, ROWS).encode() for symbol in "AB"]
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(make_archive, monkeypatch):
+    place = make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS})
+    scan = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("stocks"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(ArchiveError, match=r"stocks: the folder cannot be read \(Permission denied\)"):
+        archive.open_archive(str(place), STUDY)
+
+
 def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
     def fail(name):
         raise ConnectionError("no route to host")
@@ -287,3 +331,5 @@ def test_the_fingerprint_of_a_folder_does_not_depend_on_where_it_is(make_archive
     places = [make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, name=name) for name in ("one", "two")]
     one, two = (archive.fingerprint(archive.list_archive(place)) for place in places)
     assert one == two
+    (places[0] / "stocks" / "README.txt").write_text("counted in the report, and not read")
+    assert archive.fingerprint(archive.list_archive(places[0])) != two

@@ -44,6 +44,13 @@ def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
+def test_the_page_of_many_studies_has_a_name_that_a_file_may_have(outputs):
+    names = [f"a-study-features.window-{window}-train.objective-squared" for window in range(9)]
+    page = paths.comparison_page(names)
+    assert len(page.name) < 150
+    assert page != paths.comparison_page([*names[:-1], "another"])
+
+
 def test_several_studies_and_a_grid_are_run_and_compared(tmp_path):
     root = checkout(tmp_path)
     (root / "params" / "other.yaml").write_text("archive:\n  source: archive\ntrain:\n  seed: 7\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from tools import lacking
 from lib import files, paths
 
 SHARES = 4  # the random moments are shared among as many tests, for two workers of the suite to run
-GOES_ON = "to go on, once it is mended: bash run_all.sh short"
+GOES_ON = "to go on, once it is mended: bash run_all.sh {params} -p compute.workers 1"
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,8 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, f
     ended, told = Run(place, "-p", "features.window", "20", *arguments, memory=memory).end()
     assert ended == 1
     assert "error: 02_features failed: " in told
-    for message in [*messages, "kept: 01_ingest", GOES_ON, "01_ingest    unchanged"]:
+    goes_on = f"{GOES_ON.format(params=place.params)} -p features.window 20"
+    for message in [*messages, "kept: 01_ingest", goes_on, "01_ingest    unchanged"]:
         assert message in told, told
     assert "[3/4]" not in told
     assert "Traceback" not in told
@@ -171,7 +172,7 @@ def test_a_full_disk(reference, small_disk):
         ended, told = Run(place).end()
         assert ended == 1, told
         assert "No space left on device" in told
-        assert "to go on, once it is mended: bash run_all.sh short" in told
+        assert GOES_ON.format(params=place.params) in told
         assert "Traceback" not in told
         assert place.left_behind() == []
         failures.append(told)

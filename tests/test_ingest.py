@@ -260,6 +260,17 @@ def test_too_many_bad_rows_stop_the_run_and_keep_the_dataset(run, make_archive):
     assert kept.num_rows == 194
 
 
+def test_an_archive_most_of_which_cannot_be_read(outputs, make_archive):
+    place = make_archive({f"stocks/{symbol}.csv": 40 for symbol in "ABCDE"})
+    found = archive.list_archive(place)
+    for symbol in "AB":
+        (place / "stocks" / f"{symbol}.csv").unlink()
+    assert ingest.ingest(found, paths.StudyPaths("s")).prices.rows == 120  # a few are set aside
+    (place / "stocks" / "C.csv").unlink()
+    with pytest.raises(QuarantineError, match=r"3 of 5 price files cannot be read, stocks/A\.csv the first of them"):
+        ingest.ingest(found, paths.StudyPaths("s"))
+
+
 def test_an_archive_of_which_nothing_can_be_kept(run):
     with pytest.raises(QuarantineError, match="no price is left: 1 raw rows were read") as caught:
         run({"stocks/A.csv": "Date\n1\n", "stocks/B.csv": ""}, share=1.0)

@@ -15,7 +15,7 @@ import nbformat
 import pyarrow.parquet as pq
 import pytest
 
-from lib import paths
+from lib import paths, pipeline
 from lib.params import STAGES, Params
 
 
@@ -36,6 +36,30 @@ def study(sample_outputs, tmp_path, monkeypatch):
     shutil.copytree(sample_outputs, tmp_path / "outputs")
     monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
     return paths.StudyPaths("sample")
+
+
+def test_paths_are_cut_from_texts_and_from_nothing_else(monkeypatch):
+    monkeypatch.setenv("STUDY_OUTPUTS", "/app/out")
+    monkeypatch.setenv("STUDY_ARCHIVE", "/data/raw.zip")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(paths, "ROOT", Path("/app"))
+    picture = {"image/png": "aGVs/app/bG8=", "text/plain": ["in /app/lib", "/app", "/myapp/app2 /application /app.old"]}
+    assert pipeline._without_paths(picture) == {
+        "image/png": "aGVs/app/bG8=",
+        "text/plain": ["in lib", ".", "/myapp/app2 /application /app.old"],
+    }
+    assert pipeline._without_paths("/data/raw.zip: /app/out/s/x, /home/me/y") == "raw.zip: outputs/s/x, ~/y"
+    monkeypatch.setenv("HOME", "/")  # as some containers have it
+    assert pipeline._without_paths("<td>1/2</td>") == "<td>1/2</td>"
+
+
+def test_an_executed_notebook_does_not_tell_who_computed():
+    cell = nbformat.v4.new_code_cell(
+        'study = "s"\nengine = "spark"\nworkers = 1\nspark_master = "local[4]"\nwindow = 30\n',
+        metadata={"tags": ["injected-parameters"]},
+    )
+    found = pipeline.normalised(nbformat.v4.new_notebook(cells=[cell]))
+    assert found.cells[0].source == 'study = "s"\nwindow = 30\n'
 
 
 def test_sample_leaves_every_artifact(sample_study):

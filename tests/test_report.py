@@ -246,6 +246,14 @@ def test_index_has_the_headline_numbers(study):
     assert "It beats 0.9 of the average &amp; &lt;all&gt;. </p>\n<p>Why? Luck.</p>" in html
 
 
+def test_index_of_a_study_whose_average_is_never_wrong(study):
+    """A window of one day: the average is the Volume, and nothing is a multiple of its error."""
+    headline = [{**row, "relative_mae": None} for row in METRICS["headline"]]
+    html = report.index_html("sample", RECORD, {**METRICS, "mae_moving_average": 0.0, "headline": headline})
+    assert "490,123" in html
+    assert '<tr class="better"' not in html
+
+
 def test_index_ranks_the_predictors(study):
     table = re.search(r'<table class="predictors">.*?</table>', report.index_html("sample", RECORD, METRICS), re.DOTALL)
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table[0])[1:]

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from filelock import FileLock
 from short_study import checkout, command, write_notebooks
 
 from lib import __main__ as command_line
@@ -33,6 +34,15 @@ def test_the_sample_study_elsewhere_gives_the_same_bytes(sample_study, tmp_path)
     made = json.loads((root / "outputs" / "sample" / "run.json").read_text(encoding="utf-8"))["artifacts"]
     assert made == provenance.artifact_record(sample_study)
     assert len(made) >= 20
+
+
+def test_scratch_folders_of_killed_runs_are_removed(outputs):
+    for name in ("killed", "running"):
+        (outputs / f".reproduce-{name}-x" / name).mkdir(parents=True)
+    (outputs / ".reproduce-killed-x" / ".lock").touch()
+    with FileLock(outputs / ".reproduce-running-x" / ".lock"):
+        reproduce._remove_left_behind()
+        assert [path.name for path in outputs.iterdir()] == [".reproduce-running-x"]
 
 
 def test_reproduce_compares_every_artifact(tmp_path):
