@@ -7,10 +7,12 @@ mend beside its reason.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +45,7 @@ TEMPLATE = paths.TEMPLATES / "dashboard"
 IDLE_SECONDS = 600  # a session without use ends
 OPEN_SECONDS = 60  # a page that takes longer has failed
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
+_M_ARENA_MAX = -8  # of malloc.h
 MAX_UPLOAD = 12 * 2**20  # bytes of one websocket message: the 10 MiB that the page allows, and its envelope
 # Files of a study that visitors may read.
 REPORTS = [r"index\.html", r"reports/[\w-]+\.html", r"notebooks/[\w-]+\.ipynb"]
@@ -487,6 +490,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.dashboard_server", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     options = parser.parse_args(arguments)
+    with suppress(AttributeError, OSError):  # of the GNU C library alone
+        # One heap for all threads: what a session leaves in one thread's heap no other thread uses again.
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     access = Access.from_environment()
     # The kernels inherit this process's environment, less the token and plus what the notebook reads.
     os.environ.pop("SERVE_TOKEN", None)
