@@ -76,7 +76,7 @@ class IngestPart:
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
                     if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
-                        filled, buffer = buffer, _buffer(end + end // 4)
+                        filled, buffer = buffer, _buffer(2 * end)
                         buffer[:start] = memoryview(filled)[:start]
                     buffer[start:end] = found.body.text
                 else:

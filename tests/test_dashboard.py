@@ -308,7 +308,10 @@ def test_the_sample_study_is_served(browser, sample_study, tmp_path):
     """A whole run's own model, symbols and reports, not the small study of the other tests."""
     with (
         running("lib.api", port=free_port(), log=tmp_path / "api") as api,
-        running("lib.dashboard_server", port=free_port(), log=tmp_path / "log", SERVE_API_URL=api) as url,
+        # In the picture stands the address that a reader would use.
+        running(
+            "lib.dashboard_server", port=free_port(), log=tmp_path / "log", SERVE_API_URL="http://127.0.0.1:8000"
+        ) as url,
     ):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
