@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter, ScalarFormatter
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
@@ -810,7 +810,7 @@ def learned_surface(ratios: npt.NDArray[np.float64], counts: npt.NDArray[np.int6
     --------
     >>> counts = count_feature_pairs([1e6, 2e6], [25, 30])
     >>> learned_surface(np.full(7000, 0.9), counts).get_label()
-    'Map of the predicted volume / moving average over both features: from 0.90 to 0.90 where there are training rows. \
+    'Map of the predicted volume / moving average over both features: from 0.900 to 0.900 where there are training rows. \
 Lines enclose 50% and 90% of them.'
     """
     title = "Predicted volume / moving average"
@@ -830,11 +830,12 @@ Lines enclose 50% and 90% of them.'
     centres = [np.sqrt(edges[1:] * edges[:-1]) for edges in (MEDIAN_EDGES, AVERAGE_EDGES)]
     for width, color in ((3.2, "white"), (1.4, INK)):  # a dark line on a light one is seen on any colour
         axes.contour(*centres, smooth, levels=levels, colors=color, linewidths=width)
-    bar = figure.colorbar(mesh, ax=axes, label="predicted volume / moving average", pad=0.02, format="{x:.2f}")
+    bar = figure.colorbar(mesh, ax=axes, label="predicted volume / moving average", pad=0.02)
+    bar.ax.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))  # as many decimals as its ticks need
     bar.outline.set_visible(False)
     return described(
         figure,
-        f"Map of the predicted volume / moving average over both features: from {low:.2f} to {high:.2f} where there are "
+        f"Map of the predicted volume / moving average over both features: from {low:.3f} to {high:.3f} where there are "
         "training rows. Lines enclose 50% and 90% of them.",
     )
 
