@@ -16,7 +16,8 @@ from lib import paths, serving
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
-command, or outputs cannot be written; 3 another run holds the study; 130 interrupted (Ctrl-C); 143 terminated; 129 its terminal was closed"""
+command, or outputs cannot be written; 3 another run holds the study; 129 the terminal was closed;
+130 interrupted (Ctrl-C); 143 terminated"""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -40,9 +40,8 @@ SAMPLE = 1 << 19  # rows that the bins' edges are computed from
 RATIO_EDGES = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 119), [40.0]])
 RATIO_CENTRES = (RATIO_EDGES[1:] + RATIO_EDGES[:-1]) / 2
 INTERVAL_SMOOTHING = (0.05,)  # width of a cell's neighbourhood, whose rows tell its interval
-RECENT = (
-    3  # times that a row of the last dates counts in the interval: how widely volumes spread changes over the years
-)
+# Times that a row of the last dates counts in the interval: how widely volumes spread changes over the years.
+RECENT = 3
 
 
 class TableRegressor(RegressorMixin, BaseEstimator):
@@ -247,7 +246,7 @@ class RatioBoosting(TableRegressor):
         # Each day counts once in the interval's promise.
         *earlier, later = (table.weights for table in tables[0.0])
         smoother = Smoother(shape, INTERVAL_SMOOTHING)
-        nearby = np.stack([smoother(level) for level in (sum(earlier, RECENT * later)).T], axis=1)
+        nearby = np.stack([smoother(level) for level in sum(earlier, RECENT * later).T], axis=1)
         lower = quantiles(nearby, (1 - self.interval_level) / 2)
         # In the first ratio bin are days of next to no trade. Where the lower end falls there, they belong to the interval, and all that
         # it leaves out lies above it.
@@ -292,17 +291,15 @@ class RatioBoosting(TableRegressor):
             start = loss(merged(judging[:blocks])).start()
             return boost(list(map(loss, tables)), smoother, start, self.learning_rate, iterations, self.shrinkage)
 
-        errors = np.zeros(
-            (2, self.max_iter + 1)
-        )  # of the rows fitted and of the block after them, over all validation blocks
-        rows = np.zeros(2)
+        # Of the rows fitted and of the block after them, over all validation blocks.
+        errors, rows = np.zeros((2, self.max_iter + 1)), np.zeros(2)
         for block in range(2, self.blocks):
             pair = merged(judging[:block]), judging[block]
             if all(table.rows for table in pair):
                 judges = [loss(table) for table in pair]
-                means = np.array([[judge.mean(ratios) for ratios in steps(block, self.max_iter)] for judge in judges])
+                means = np.array([[judge.mean(ratios) for judge in judges] for ratios in steps(block, self.max_iter)])
                 rows += (counts := np.array([table.rows for table in pair]))
-                errors += counts[:, np.newaxis] * means
+                errors += (counts * means).T
         iterations, history = self.max_iter, []
         if rows.all():
             train, validation = errors / rows[:, np.newaxis]
