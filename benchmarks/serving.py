@@ -42,6 +42,7 @@ from rich.console import Console
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
 from lib.api import answer_query
+from lib.dashboard_server import LEFT_SECONDS, TIDY_SECONDS
 from lib.files import write_atomically
 from lib.inputs import INPUTS
 from lib.predictor import Predictor
@@ -323,29 +324,23 @@ def screen(study: str) -> dict[str, Any]:
 
 
 def sessions(study: str, count: int = 200) -> dict[str, Any]:
-    """Open and close ``count`` sessions, ten at a time; what the server holds before and after."""
+    """Open and close ``count`` sessions, ten at a time; what the server holds after the first ten, half of them, and all."""
+    held: list[int] = []
+    files: list[int] = []
     with server("lib.dashboard_server", study) as (url, process):
-        asyncio.run(_open_and_close(url, 10))
-        time.sleep(5)
-        after: list[int] = []
-        files: list[int] = []
-        for _ in range(count // 10):
-            asyncio.run(_open_and_close(url, 10))
-            time.sleep(0.5)
-            after.append(memory(process)["rss_mb"])
+        for tens in (1, count // 20 - 1, count // 20):
+            for _ in range(tens):
+                asyncio.run(_open_and_close(url, 10))
+                time.sleep(0.5)
+            time.sleep(LEFT_SECONDS + TIDY_SECONDS + 1)  # until the last of them have ended
+            held.append(memory(process)["rss_mb"])
             files.append(process.num_fds())
-        time.sleep(6)
-        fork_server = process.children()[0]
         return {
             "opened": count,
             "kernels_left": len(kernels(process)),
-            "server_rss_mb": {
-                "after_10": after[0],
-                "after_100": after[len(after) // 2 - 1],
-                "after_all": memory(process)["rss_mb"],
-            },
-            "open_files": {"after_10": files[0], "after_all": process.num_fds()},
-            "fork_server": memory(fork_server),
+            "server_rss_mb": {"after_10": held[0], "after_100": held[1], "after_all": held[2]},
+            "open_files": {"after_10": files[0], "after_all": files[2]},
+            "fork_server": memory(process.children()[0]),
         }
 
 
