@@ -54,7 +54,7 @@ COLUMNS = {
     "symbol": "the ticker",
     "security_name": "from the metadata",
     "bytes": "size of the raw file",
-    "sha256": "digest of the raw file",
+    "blake3": "digest of the raw file, as `b3sum` gives it",
     "rows_read": "lines with data; always rows_kept + rows_quarantined",
     "rows_kept": "rows in prices",
     "rows_quarantined": "rows in quarantine",

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from blake3 import blake3
+
 from lib import files, paths
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
@@ -359,9 +361,10 @@ def _members(location: Path) -> dict[str, int]:
         for folder, _, names in os.walk(location, onerror=_unreadable, followlinks=True):
             base = "" if Path(folder) == location else Path(folder).relative_to(location).as_posix() + "/"
             for name in names:
-                path = os.path.join(folder, name)
-                # A link to nowhere is listed too, and refused when it is read.
-                found[base + name] = os.stat(path).st_size if os.path.exists(path) else 0
+                try:
+                    found[base + name] = os.stat(f"{folder}/{name}").st_size
+                except OSError:  # a link to nowhere is listed too, and refused when it is read
+                    found[base + name] = 0
         return found
     if not location.exists():
         raise ArchiveError(f"{location}: no such folder or .zip; archive.source is sample, kaggle, or the path of one")
@@ -403,7 +406,7 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
     Parameters
     ----------
     entries : iterable of (str, str)
-        Each price file's name and SHA-256, in any order.
+        Each price file's name and digest, in any order.
 
     Returns
     -------
@@ -415,7 +418,7 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
     >>> digest([("stocks/B.csv", "2"), ("stocks/A.csv", "1")]) == digest([("stocks/A.csv", "1"), ("stocks/B.csv", "2")])
     True
     """
-    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(entries))
+    lines = "".join(f"{found}  {name}\n" for name, found in sorted(entries))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -429,11 +432,11 @@ def fingerprint(archive: Archive) -> str:
     Returns
     -------
     str
-        64 hex digits: the zip's SHA-256, or one over the SHA-256 of the metadata and of every price file, and the names of the
+        64 hex digits: the zip's BLAKE3, or a digest over those of the metadata and of every price file, and the names of the
         other files, which the report counts.
     """
     if archive.location.is_file():
-        return files.sha256(archive.location)
+        return _file_digest(archive.location)
     names = [archive.base + METADATA, *(archive.base + file.name for file in archive.files)]
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to the other threads
         digests = pool.map(lambda name: _digest_or_error(archive.location / name), names)
@@ -442,6 +445,15 @@ def fingerprint(archive: Archive) -> str:
 
 def _digest_or_error(path: Path) -> str:
     try:
-        return files.sha256(path)
+        return _file_digest(path)
     except OSError as error:
         return f"unreadable: {error.strerror}"
+
+
+def _file_digest(path: Path) -> str:
+    # Raw data is digested in every run, to find what has changed: BLAKE3 takes a quarter of SHA-256's time.
+    found = blake3()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

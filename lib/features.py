@@ -47,10 +47,10 @@ def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None 
     {'vol_moving_avg': [None, 15.0, 30.0], 'adj_close_rolling_med': [None, 3.0, 3.5]}
     """
     starts = symbol_starts(table["Symbol"])
-    position = _positions(starts, table.num_rows)
     average = moving_average(table["Volume"].to_numpy(), starts, window)
     median = rolling_median(table["Adj Close"].to_numpy(), starts, window)
-    missing = position < (window if min_periods is None else min_periods) - 1
+    missing = np.zeros(table.num_rows, dtype=bool)
+    missing[_heads(starts, table.num_rows, (window if min_periods is None else min_periods) - 1)[0]] = True
     return pa.table(
         {VOL_MOVING_AVG: pa.array(average, mask=missing), ADJ_CLOSE_ROLLING_MED: pa.array(median, mask=missing)}
     )
@@ -104,16 +104,14 @@ def moving_average(
     >>> moving_average(np.array([3, 5, 100]), np.array([0, 2]), 2).tolist()
     [3.0, 4.0, 100.0]
     """
-    rows = len(volume)
-    if rows == 0:
-        return np.zeros(0)
-    count = np.minimum(_positions(starts, rows) + 1, window)
     limit = np.iinfo(np.int64).max // window
-    if volume.max() > limit or volume.min() < -limit:
+    if len(volume) and (volume.max() > limit or volume.min() < -limit):
         # A sum might not fit 64 bits: add the halves apart.
-        high, low = _window_sums(volume >> 32, count), _window_sums(volume & 0xFFFFFFFF, count)
+        high, count = _window_sums(volume >> 32, starts, window)
+        low, _ = _window_sums(volume & 0xFFFFFFFF, starts, window)
         return (high.astype(np.float64) * 2.0**32 + low) / count
-    return _window_sums(volume, count) / count
+    sums, count = _window_sums(volume, starts, window)
+    return sums / count
 
 
 def rolling_median(
@@ -149,12 +147,26 @@ def rolling_median(
     return median
 
 
-def _positions(starts: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
-    """Each row's place within its symbol, from 0."""
-    return np.arange(rows) - np.repeat(starts, np.diff([*starts, rows]))
+def _heads(
+    starts: npt.NDArray[np.int64], rows: int, length: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first ``length`` rows of each symbol, or all that it has, and each one's place within its symbol, from 0."""
+    place = np.arange(length)
+    row = starts[:, None] + place
+    within = row < np.append(starts[1:], rows)[: len(starts), None]
+    return row[within], np.broadcast_to(place, row.shape)[within]
 
 
-def _window_sums(values: npt.NDArray[np.int64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(values)])
-    last = np.arange(1, len(total))
-    return total[last] - total[last - count]
+def _window_sums(
+    values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], window: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The sum of each row's window, and how many rows the window holds."""
+    total = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=total[1:])
+    sums = total[1:].copy()
+    sums[window - 1 :] = total[window:] - total[:-window]
+    count = np.full(len(values), window)
+    row, place = _heads(starts, len(values), window - 1)
+    sums[row] = total[row + 1] - total[row - place]
+    count[row] = place + 1
+    return sums, count

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from lib import dataset, paths, prices
 from lib.archive import Archive, PriceFile, open_members
@@ -83,10 +84,10 @@ class IngestPart:
                     end += found.length
                 self._ends.append(end)
                 self._sources.append(
-                    prices.Source(file.name, file.symbol, file.security_name, found.sha256, found.size, found.body)
+                    prices.Source(file.name, file.symbol, file.security_name, found.blake3, found.size, found.body)
                 )
         self._joined = memoryview(buffer)[:end]
-        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.sha256}\t{s.body.refused}\n" for s in self._sources)
+        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def tables(self) -> Mapping[str, pa.Table]:
@@ -186,7 +187,7 @@ class _Found:
     """A file that was read: its rows stand in the body's text or, ``length`` bytes of them, in the buffer already."""
 
     body: prices.Body
-    sha256: str
+    blake3: str
     size: int
     length: int = 0
 
@@ -208,8 +209,7 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
                 # One byte more than is expected would show a file that grew.
                 if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != prices.HEADER:
                     return None
-                digest = hashlib.sha256(header)
-                digest.update(view[start:end])
+                digest = blake3(header).update(view[start:end])
         finally:
             os.close(descriptor)
     except OSError:
@@ -226,4 +226,4 @@ def _read_any(read: Callable[[str], bytes], name: str) -> _Found:
         content = read(name)
     except OSError as error:
         return _Found(prices.Body(b"", refused=f"{UNREADABLE}: {error.strerror or error}"), "", 0)
-    return _Found(prices.split_body(content), hashlib.sha256(content).hexdigest(), len(content))
+    return _Found(prices.split_body(content), blake3(content).hexdigest(), len(content))

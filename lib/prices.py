@@ -26,13 +26,14 @@ import pyarrow.csv
 COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 
+# Only a security name may be missing. That the other columns have no nulls saves every reader and writer their marks.
 SCHEMA = pa.schema(
     [
-        ("Symbol", pa.string()),
-        ("Security Name", pa.string()),
-        ("Date", pa.date32()),
-        *((name, pa.float64()) for name in COLUMNS[1:6]),
-        ("Volume", pa.int64()),
+        pa.field("Symbol", pa.string(), nullable=False),
+        pa.field("Security Name", pa.string()),
+        pa.field("Date", pa.date32(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in COLUMNS[1:6]),
+        pa.field("Volume", pa.int64(), nullable=False),
     ]
 )
 QUARANTINE_SCHEMA = pa.schema(
@@ -44,7 +45,7 @@ FILES_SCHEMA = pa.schema(
         ("symbol", pa.string()),
         ("security_name", pa.string()),
         ("bytes", pa.int64()),
-        ("sha256", pa.string()),
+        ("blake3", pa.string()),
         ("rows_read", pa.int64()),
         ("rows_kept", pa.int64()),
         ("rows_quarantined", pa.int64()),
@@ -102,7 +103,7 @@ class Source:
         Its name in the archive, such as ``stocks/AAPL.csv``.
     symbol : str
     security_name : str or None
-    sha256 : str
+    blake3 : str
         Of the whole file.
     size : int
         Bytes of the whole file.
@@ -113,7 +114,7 @@ class Source:
     file: str
     symbol: str
     security_name: str | None
-    sha256: str
+    blake3: str
     size: int
     body: Body
 
@@ -231,27 +232,31 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
     bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))
-    kept: npt.NDArray[np.int64] = per_file - _count(raw.file_of(bad_rows), len(sources))
-    file_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), kept)
+    kept = per_file - _count(raw.file_of(bad_rows), len(sources))
     dates = table["Date"].cast(pa.int32()).to_numpy()
     symbols, symbol_of_file = _codes([source.symbol for source in sources])
 
     back = np.flatnonzero(dates[1:] <= dates[:-1])  # from the last row of a symbol to the first of the next, too
-    before, after = file_of_row[back], file_of_row[back + 1]
+    before, after = _file_of(kept, back), _file_of(kept, back + 1)
     out_of_order = _count(before[(before == after) & (dates[back + 1] < dates[back])], len(sources))
+    order = None
     if (symbol_of_file[before] == symbol_of_file[after]).any():
-        order, repeated = _order(dates, symbol_of_file[file_of_row])
-        for position in repeated:
+        order, repeated = _order(dates, np.repeat(symbol_of_file, kept))
+        for position in repeated.tolist():
             # Its number among all rows: as many bad ones stand before it as have no more kept rows before them.
             row = position + int(np.searchsorted(bad_rows - np.arange(len(bad_rows)), position, side="right"))
             bad[row] = f"repeated date: {datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)}"
-        table, file_of_row, dates = table.take(pa.array(order)), file_of_row[order], dates[order]
+        first = np.ones(len(dates), dtype=bool)
+        first[repeated] = False
+        order = (np.cumsum(first) - 1)[order]
+        kept -= _count(_file_of(kept, repeated), len(sources))
+        table, dates = table.filter(pa.array(first)), dates[first]
 
-    quarantine = _quarantine(sources, bad, raw)
+    table_of_prices = _prices(sources, table, kept, symbols, symbol_of_file)
     return Parsed(
-        prices=_prices(sources, table, file_of_row, symbols, symbol_of_file),
-        quarantine=quarantine,
-        files=_files(sources, table, file_of_row, dates, per_file, out_of_order),
+        prices=table_of_prices if order is None else table_of_prices.take(pa.array(order)),
+        quarantine=_quarantine(sources, bad, raw),
+        files=_files(sources, table, kept, dates, per_file, out_of_order),
     )
 
 
@@ -315,7 +320,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
 
 
 _FEW = 100  # bad rows of a block
-_ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+_ROW_SCHEMA = pa.schema([SCHEMA.field(name).with_nullable(True) for name in COLUMNS])
 _READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 22)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
 # Volume is read as a float64 because pandas writes 123.0 wherever a file has one null row; empty fields become nulls.
@@ -330,11 +335,15 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
         table = pa.csv.read_csv(pa.BufferReader(pa.py_buffer(block)), _READ, _PARSE, _CONVERT)
     except pa.ArrowInvalid:
         return None
-    largest = pc.max(table["Volume"]).as_py()
-    if largest is not None and largest >= _EXACT:
+    if _extreme(np.fmax, table["Volume"]) >= _EXACT:
         return None
-    earliest = pc.min(table["Date"].cast(pa.int32())).as_py()
-    return None if earliest is not None and earliest < _FIRST_DATE else table
+    return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < _FIRST_DATE else table
+
+
+def _extreme(of: np.ufunc, column: pa.ChunkedArray) -> float:
+    """The largest or least number of a column; 0 where it has none. In a twentieth of the time that Arrow takes."""
+    found = [of.reduce(chunk.to_numpy(zero_copy_only=False)) for chunk in column.chunks if len(chunk)]
+    return float(of.reduce(found, initial=0))
 
 
 def _parse_files(
@@ -391,7 +400,7 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
         total = pc.sum(column).as_py()
         if total is not None and not math.isfinite(total):
             doubts.append(pc.invert(pc.is_finite(column)))
-    if (least := pc.min(volume).as_py()) is not None and least < 0:
+    if _extreme(np.fmin, volume) < 0:
         doubts.append(pc.less(volume, 0))
     try:
         table = table.set_column(6, "Volume", volume.cast(pa.int64()))
@@ -423,12 +432,12 @@ def _refusal(line: bytes) -> str:
 
 def _order(
     dates: npt.NDArray[np.int32], symbol_of_row: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int64], list[int]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows by symbol and date, each date once (the first that was read), and the rows left out."""
     order = np.lexsort((dates, symbol_of_row))  # stable: the first row read of a date stays first
     repeated = np.zeros(len(order), dtype=bool)
     repeated[1:] = (np.diff(dates[order]) == 0) & (np.diff(symbol_of_row[order]) == 0)
-    return order[~repeated], order[repeated].tolist()
+    return order[~repeated], order[repeated]
 
 
 class _RawRows:
@@ -464,19 +473,25 @@ class _RawRows:
 def _prices(
     sources: Sequence[Source],
     table: pa.Table,
-    file_of_row: npt.NDArray[np.int32],
+    kept: npt.NDArray[np.int64],
     symbols: list[str | None],
     symbol_of_file: npt.NDArray[np.int32],
 ) -> pa.Table:
+    """The rows kept, still in the order of the files, with each one's symbol and security name."""
     names, name_of_file = _codes([source.security_name for source in sources])
-    name_of_row = name_of_file[file_of_row]
-    unnamed = name_of_row == names.index(None) if None in names else None
-    symbol = pa.DictionaryArray.from_arrays(pa.array(symbol_of_file[file_of_row]), pa.array(symbols, pa.string()))
+    name_of_row = np.repeat(name_of_file, kept)
     # A null is a missing index: as a dictionary entry it would not survive Parquet.
-    security = pa.DictionaryArray.from_arrays(
-        pa.array(name_of_row, mask=unnamed), pa.array(["" if name is None else name for name in names], pa.string())
-    )
-    return table.add_column(0, "Security Name", security).add_column(0, "Symbol", symbol)
+    unnamed = name_of_row == names.index(None) if None in names else None
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array(np.repeat(symbol_of_file, kept)), pa.array(symbols, pa.string())),
+        pa.DictionaryArray.from_arrays(
+            pa.array(name_of_row, mask=unnamed),
+            pa.array(["" if name is None else name for name in names], pa.string()),
+        ),
+        *table.columns,
+    ]
+    fields = [field.with_type(column.type) for field, column in zip(SCHEMA, columns, strict=True)]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def _quarantine(sources: Sequence[Source], bad: dict[int, str], raw: _RawRows) -> pa.Table:
@@ -503,31 +518,29 @@ def _quarantine(sources: Sequence[Source], bad: dict[int, str], raw: _RawRows) -
 def _files(
     sources: Sequence[Source],
     table: pa.Table,
-    file_of_row: npt.NDArray[np.int32],
+    kept: npt.NDArray[np.int64],
     dates: npt.NDArray[np.int32],
     per_file: npt.NDArray[np.int64],
     out_of_order: npt.NDArray[np.int64],
 ) -> pa.Table:
     count = len(sources)
-    kept = _count(file_of_row, count)
     read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
-    # Within a file the rows are in order of their dates: the first and the last are at its ends.
-    by_file = np.argsort(file_of_row, kind="stable")
-    end_of_file = np.cumsum(kept)
+    ends = np.cumsum(kept)
     with_rows = np.flatnonzero(kept)
+    starts = (ends - kept)[with_rows]
     first, last = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
-    first[with_rows] = dates[by_file[(end_of_file - kept)[with_rows]]]
-    last[with_rows] = dates[by_file[end_of_file[with_rows] - 1]]
+    first[with_rows], last[with_rows] = np.minimum.reduceat(dates, starts), np.maximum.reduceat(dates, starts)
 
     def odd(mask: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        return _count(file_of_row[mask.to_numpy()], count)
+        rows = pc.indices_nonzero(mask).to_numpy()
+        return np.diff(np.searchsorted(rows, ends.astype(rows.dtype)), prepend=0)
 
     columns = [
         [source.file for source in sources],
         [source.symbol for source in sources],
         [source.security_name for source in sources],
         [source.size for source in sources],
-        [source.sha256 for source in sources],
+        [source.blake3 for source in sources],
         read,
         kept,
         read - kept,
@@ -547,6 +560,11 @@ def _codes(values: Sequence[str | None]) -> tuple[list[str | None], npt.NDArray[
     places: dict[str | None, int] = {}
     codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
     return list(places), codes
+
+
+def _file_of(kept: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The file of each of some rows of a table that holds ``kept`` rows of each file."""
+    return np.searchsorted(np.cumsum(kept), rows, side="right")
 
 
 def _count(file_of_row: npt.NDArray[np.integer[Any]], files: int) -> npt.NDArray[np.int64]:

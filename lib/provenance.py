@@ -135,9 +135,9 @@ def _counted(study: paths.StudyPaths) -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = []
     with contextlib.suppress(DatasetError):  # of a run that failed before there was any
-        rows = open_dataset(study.files).read(["file", "sha256", *_ROWS.values()]).to_pylist()
+        rows = open_dataset(study.files).read(["file", "blake3", *_ROWS.values()]).to_pylist()
     return {
-        "digest": archive.digest((row["file"], row["sha256"]) for row in rows),
+        "digest": archive.digest((row["file"], row["blake3"]) for row in rows),
         "rows": {name: sum(row[column] for row in rows) for name, column in _ROWS.items()},
     }
 

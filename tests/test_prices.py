@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import hashlib
 import math
 import random
 import re
@@ -14,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 import pyarrow as pa
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows
@@ -109,8 +109,8 @@ def shown(line: bytes) -> str:
 
 def parse_alone(content: bytes, symbol: str = "A", security_name: str | None = "A Inc.") -> Parsed:
     body = prices.split_body(content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    source = Source(f"stocks/{symbol}.csv", symbol, security_name, sha256, len(content), body)
+    digest = blake3(content).hexdigest()
+    source = Source(f"stocks/{symbol}.csv", symbol, security_name, digest, len(content), body)
     return prices.parse([source], memoryview(body.text), [len(body.text)])
 
 
@@ -202,6 +202,16 @@ def test_a_bad_row_costs_only_itself(row, reason):
     assert (record["file"], record["line"]) == ("stocks/A.csv", 3)
     assert record["raw"] == (shown(row) if isinstance(row, bytes) else row)
     assert [date.day for date in parsed.prices["Date"].to_pylist()] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "row", [GOOD.replace("2020", "0000"), GOOD.replace(",100", ",-100"), GOOD.replace(",100", ",9223372036854775808")]
+)
+def test_a_null_row_hides_no_bad_one(row):
+    assert row != GOOD
+    found = reasons(parse_rows(GOOD, row, "2020-01-03,,,,,,", ",,,,,,"))
+    assert len(found) == 3
+    assert not found[0].startswith("null value")
 
 
 def test_dates_out_of_order_are_sorted_and_counted():
