@@ -395,9 +395,11 @@ def _told(error: OSError) -> str:
 
 _KERNEL_CONFIG = """\
 # A kernel's own log is nothing to a reader: what fails is told by the exception.
+import ctypes, logging, signal, sys
 get_config().IPKernelApp.log_level = 50
+# Nor that of its sockets, which complain when a run that failed closes them in the middle of an answer.
+logging.getLogger("tornado").setLevel(50)
 # When a run is killed outright, Linux ends its kernels at once; elsewhere they notice within a second.
-import ctypes, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 """
