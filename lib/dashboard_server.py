@@ -80,7 +80,17 @@ def same_origin(request: HTTPServerRequest) -> bool:
 
 
 def call_later(seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call ``function`` later, outside the request that asks for it: its context would keep all that the request held until then."""
+    """Call a function later, outside the request that asks for it: its context would keep all that the request held until then.
+
+    Parameters
+    ----------
+    seconds : float
+        From now.
+    function : callable
+        It may be asynchronous.
+    *arguments
+        Its arguments.
+    """
     Context().run(IOLoop.current().call_later, seconds, function, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's server, which counts on SIGUSR1 what it holds of its visitors, for tests/test_dashboard.py.
+"""The dashboard's server, which counts on SIGUSR1 what it holds of its visitors, for tests/test_sessions.py.
 
 ``python -m tests.counted_dashboard FILE --port PORT`` writes the counts to FILE, as JSON.
 """

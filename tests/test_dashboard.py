@@ -13,12 +13,8 @@ import io
 import json
 import os
 import shutil
-import signal
-import time
 import uuid
-import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,8 +27,6 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import free_port, make_study, running, wait_for, write_grid
 from tools import need
 
-from benchmarks.serving import open_many
-from lib.dashboard_server import TIDY_SECONDS, call_later
 from lib.predictor import Predictor
 from lib.symbols import Symbols
 
@@ -621,53 +615,6 @@ def test_kernels_end_with_their_server(full_server):
     fork_server = kernel.parent()
     fork_server.parent().kill()
     wait_for(lambda: not fork_server.is_running() and not kernel.is_running())
-
-
-def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):
-    """Neither a kernel, nor an object that a timer or a circle of references keeps."""
-    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
-    make_study(tmp_path / "outputs")
-    held = tmp_path / "held.json"
-    port = free_port()
-    with running("tests.counted_dashboard", str(held), port=port, log=tmp_path / "log") as url:
-        [server] = [one for one in psutil.process_iter(["cmdline"]) if str(held) in (one.info["cmdline"] or [])]
-
-        async def open_and_close() -> int:
-            visitors, _ = await open_many(url, 4)
-            at_once = len(server.children(recursive=True))
-            for visitor in visitors:
-                await visitor.close()
-            return at_once
-
-        for _ in range(2):
-            assert asyncio.run(open_and_close()) >= 5  # four kernels and the process whose forks they are
-        wait_for(lambda: httpx.get(f"{url}/health").json()["visitors"] == 0)
-        time.sleep(TIDY_SECONDS + 1)  # less than any timer that might hold a session
-        server.send_signal(signal.SIGUSR1)
-        wait_for(held.exists)
-        found = json.loads(held.read_text())
-        assert found["HTTPServerRequest"] <= 1, found  # the signal may come while one is answered
-        assert {found[name] for name in ("KernelManager", "ZMQStream", "Channel", "Connection")} == {0}, found
-        assert len(server.children(recursive=True)) == 1
-
-
-def test_a_timer_keeps_nothing_of_the_request_that_asked_for_it():
-    variable = ContextVar("variable")
-
-    async def request():
-        thing = {0}  # a set: of what can be referred to weakly, the plainest
-        variable.set(thing)
-        call_later(60, print)
-        return weakref.ref(thing)
-
-    async def server():
-        task = asyncio.create_task(request())
-        thing = await task
-        del task
-        await asyncio.sleep(0.01)
-        return thing()
-
-    assert asyncio.run(server()) is None
 
 
 def test_without_the_token_there_is_only_the_sign_in(browser, tmp_path, monkeypatch):
