@@ -237,7 +237,7 @@ class Channel(VoilaKernelWebsocketHandler):
     """The widgets' line to their kernel."""
 
     async def prepare(self) -> None:
-        """Prepare as Jupyter does."""
+        """Prepare as Jupyter does, without leaving the handler to the line's timers."""
         await super().prepare()
         _forget_handler()
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from typing import TypeVar
@@ -76,6 +75,8 @@ def available_cores() -> int:
 
 
 def _start_worker() -> None:
+    # Read when NumPy is imported, so before that. No worker needs linear algebra, whose threads would spin for a tenth of a second.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _end_with_parent()
     _spare_pandas()
 
@@ -110,29 +111,13 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Keep NumPy's linear algebra, which no worker needs, from starting threads that spin for a tenth of a second."""
-    name = "OPENBLAS_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
 def _map_processes(
     workers: int, function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[tuple[int, Result]]:
     # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        with _single_threaded_children():
-            places = {pool.submit(function, task): place for place, task in enumerate(tasks)}
+        places = {pool.submit(function, task): place for place, task in enumerate(tasks)}
         try:
             for future in as_completed(places):
                 yield places[future], future.result()
