@@ -90,7 +90,7 @@ def figure(measured: Sequence[Measured]) -> Figure:
     below.plot(rows, memory, "o-", color=plots.ORANGE)
     below.set(xlabel="rows of the archive, in millions", ylabel="peak memory, GB")
     for axes in (above, below):
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.dataLim.ymax)  # no point on the upper edge, which would cut it
     above.set_xlim(left=0)
     return plots.described(
         shown,
