@@ -114,9 +114,7 @@ def test_visitors_stay_with_their_dashboard(site):
             page.get_by_label(VOLUME).fill(str(10_000 + number))
             price = float(page.get_by_label("Median adjusted close, dollars").input_value())
             prediction = predictor.predict(10_000.0 + number, price)
-            expect(page.locator("[data-prediction]")).to_have_attribute(
-                "data-prediction", str(prediction), timeout=OPEN
-            )
+            expect(page.locator("[data-prediction]")).to_have_attribute("data-prediction", str(prediction))
             assert page.locator("#ended").is_hidden()
         assert sum(visitors(url) for url in site.servers["lib.dashboard_server"]) == 4
         browser.close()
