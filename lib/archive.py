@@ -233,7 +233,9 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        columns, rows = reader.fieldnames or ["nothing"], list(reader)
+        columns = reader.fieldnames or ["nothing"]
+        # Only what is needed of each row: a list of the rows as they are would hold a dictionary a symbol.
+        rows = [(row.get("Symbol"), row.get("NASDAQ Symbol"), row.get("Security Name")) for row in reader]
     except csv.Error as error:
         raise ArchiveError(f"{place}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
     missing = {"Symbol", "Security Name"} - set(columns)
@@ -244,9 +246,8 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     by_nasdaq: dict[str, str] = {}
     by_symbol: dict[str, str] = {}
     listed = []
-    for row in rows:
-        symbol, nasdaq = (row["Symbol"] or "").strip(), (row.get("NASDAQ Symbol") or "").strip()
-        name = row["Security Name"] or ""
+    for symbol, nasdaq, name in rows:
+        symbol, nasdaq, name = (symbol or "").strip(), (nasdaq or "").strip(), name or ""
         if symbol or nasdaq:
             listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
         if name.strip():  # kept as it is spelt, spaces and all

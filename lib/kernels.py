@@ -5,7 +5,7 @@ imports them once; each visitor's kernel is a fork of it: its own process and it
 copy of their memory. `ForkProvisioner` is Jupyter's way to say how a kernel process is made.
 
 The fork server reads one JSON line a kernel on its standard input and answers with one line, the process id. It ends when its
-standard input does, and its kernels end with it.
+standard input does, and its kernels end with it. Then it also sweeps their connection files, which a killed server cannot.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -191,8 +193,10 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
+    folders = set()
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        folders.add(Path(request["arguments"][request["arguments"].index("-f") + 1]).parent)
         try:
             pid = os.fork()
         except OSError:  # no memory, or no more processes: this visitor must wait, the others stay
@@ -201,6 +205,8 @@ def main() -> int:
             _become_kernel(request)
             os._exit(0)
         print(pid, flush=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

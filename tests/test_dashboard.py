@@ -613,9 +613,12 @@ def test_kernels_end_with_their_server(full_server):
     """Also when it is killed and can end nothing itself. The last test of this server."""
     [pid] = kernels(full_server)
     kernel = psutil.Process(pid)
+    [connections] = {Path(socket.laddr).parent for socket in kernel.net_connections("unix") if socket.laddr}
+    assert connections.name.startswith("dashboard_") and list(connections.glob("*.json"))
     fork_server = kernel.parent()
     fork_server.parent().kill()
     wait_for(lambda: not fork_server.is_running() and not kernel.is_running())
+    wait_for(lambda: not connections.exists())
 
 
 def test_without_the_token_there_is_only_the_sign_in(browser, tmp_path, monkeypatch):
