@@ -492,7 +492,7 @@ class DashboardServer(Voila):
 
     def start(self) -> None:
         """Serve until told to stop. As Voilà's own, with the gate."""
-        self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
+        self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=paths.sockets())
         settings = self.init_settings()
         settings["websocket_max_message_size"] = MAX_UPLOAD
         # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is

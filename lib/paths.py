@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def outputs() -> Path:
     True
     """
     return Path(os.environ.get("STUDY_OUTPUTS") or ROOT / "outputs").resolve()
+
+
+def sockets() -> Path:
+    """Where temporary folders that hold kernels' sockets go: the system's folder for such, or /tmp where its name is too long.
+
+    A socket's path may have 107 bytes on Linux and 103 on macOS, and a dashboard kernel's has 70 below this folder.
+    """
+    folder = tempfile.gettempdir()
+    return Path(folder if len(os.fsencode(folder)) <= 30 else "/tmp")
 
 
 def java_wrapper() -> Path:

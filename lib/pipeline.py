@@ -409,9 +409,7 @@ if sys.platform == "linux":
 def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
-    # A socket's path may have 107 bytes.
-    short = "/tmp" if len(tempfile.gettempdir()) > 60 else None
-    with tempfile.TemporaryDirectory(prefix="study-", dir=short) as private:
+    with tempfile.TemporaryDirectory(prefix="study-", dir=paths.sockets()) as private:
         profile = Path(private, "profile_default")
         profile.mkdir()
         (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")

@@ -590,12 +590,16 @@ def test_the_address_chooses_no_template(served):
 
 @pytest.fixture(scope="module")
 def full_server(tmp_path_factory):
-    """A dashboard that takes one visitor, and has one: its URL."""
+    """A dashboard that takes one visitor, and has one: its URL. Its folder for temporary files has too long a name for sockets."""
     folder = tmp_path_factory.mktemp("full")
+    temporary = folder / ("long" * 20)
+    temporary.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         make_study(folder / "outputs")
-        with running("lib.dashboard_server", "--max-visitors", "1", port=free_port(), log=folder / "log") as url:
+        with running(
+            "lib.dashboard_server", "--max-visitors", "1", port=free_port(), log=folder / "log", TMPDIR=str(temporary)
+        ) as url:
             # A crowd that comes at once: one gets in.
             with ThreadPoolExecutor(4) as crowd:
                 answers = list(crowd.map(lambda _: httpx.get(url, timeout=60).status_code, range(4)))
