@@ -492,7 +492,8 @@ class DashboardServer(Voila):
 
     def start(self) -> None:
         """Serve until told to stop. As Voilà's own, with the gate."""
-        self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=paths.sockets())
+        self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
+        kernels.use_forked_kernels(self.connection_dir)
         settings = self.init_settings()
         settings["websocket_max_message_size"] = MAX_UPLOAD
         # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is
@@ -556,6 +557,7 @@ def configuration(host: str, port: int, max_visitors: int) -> Config:
     config.MappingKernelManager.buffer_offline_messages = False
     # Files in a folder of ours and not ports that any process of this machine may try.
     config.KernelManager.transport = "ipc"
+    config.Voila.connection_dir_root = str(paths.sockets())
     # A kernel that died is not started again: its page's widgets would talk to a stranger. The page is told instead.
     config.KernelRestarter.restart_limit = 0
     config.KernelRestarter.time_to_dead = 1.0
@@ -588,7 +590,6 @@ def main(arguments: list[str] | None = None) -> int:
         JUPYTER_WIDGETS_ECHO="0",  # half the messages of an edit
         OPENBLAS_NUM_THREADS="1",  # a lookup needs no threads, and each costs memory
     )
-    kernels.use_forked_kernels()
     notebook_renderer.VoilaExporter = Exporter  # Voilà has no setting for it
     server = DashboardServer(
         study=options.study,

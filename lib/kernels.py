@@ -5,7 +5,8 @@ imports them once; each visitor's kernel is a fork of it: its own process and it
 copy of their memory. `ForkProvisioner` is Jupyter's way to say how a kernel process is made.
 
 The fork server reads one JSON line a kernel on its standard input and answers with one line, the process id. It ends when its
-standard input does, and its kernels end with it. Then it also sweeps their connection files, which a killed server cannot.
+standard input does, and its kernels end with it. Then it also sweeps the folder of their connection files, which a killed
+server cannot.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -85,7 +85,15 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The process whose forks are kernels; started with the first kernel, and again should it have died."""
+    """The process whose forks are kernels; started with the first kernel, and again should it have died.
+
+    Attributes
+    ----------
+    connections : str
+        The folder of the kernels' connection files, which is swept at the end; of this server alone.
+    """
+
+    connections: str
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -111,7 +119,10 @@ class ForkServer:
         async with self._turn:
             if self._process is None or self._process.returncode is not None:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "lib.kernels", cwd=paths.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                    *(sys.executable, "-m", "lib.kernels", self.connections),
+                    cwd=paths.ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                 )
             assert self._process.stdin is not None and self._process.stdout is not None
             request = {"arguments": command[command.index("ipykernel_launcher") + 1 :], "cwd": cwd, "env": env}
@@ -153,10 +164,17 @@ class ForkProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-def use_forked_kernels() -> None:
-    """Make `ForkProvisioner` the way kernels start in this process, where the system can."""
+def use_forked_kernels(connections: str) -> None:
+    """Make `ForkProvisioner` the way kernels start in this process, where the system can.
+
+    Parameters
+    ----------
+    connections : str
+        The folder of their connection files, which this process has made for them; it does not outlive this process.
+    """
     if not SUPPORTED:
         return
+    _server.connections = connections
     factory = KernelProvisionerFactory.instance()
     factory.provisioners[PROVISIONER] = EntryPoint(
         PROVISIONER, f"{__name__}:{ForkProvisioner.__name__}", KernelProvisionerFactory.GROUP_NAME
@@ -182,8 +200,8 @@ def _become_kernel(request: dict[str, Any]) -> None:
     kernelapp.launch_new_instance([*request["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}", *LEAN])
 
 
-def main() -> int:
-    """Be the fork server until standard input ends."""
+def main(connections: str) -> int:
+    """Be the fork server until standard input ends; then remove the folder ``connections``."""
     for module in PRELOADED:
         importlib.import_module(module)
     # ipywidgets does so when it is imported inside a kernel, and this is not one yet: without it the page's question for the
@@ -193,10 +211,8 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
-    folders = set()
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        folders.add(Path(request["arguments"][request["arguments"].index("-f") + 1]).parent)
         try:
             pid = os.fork()
         except OSError:  # no memory, or no more processes: this visitor must wait, the others stay
@@ -205,10 +221,9 @@ def main() -> int:
             _become_kernel(request)
             os._exit(0)
         print(pid, flush=True)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(connections, ignore_errors=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

@@ -120,7 +120,7 @@ def running(module: str, *arguments: str, port: int, log: Path, **environment: s
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _answers(url) or process.poll() is not None)
+        wait_for(lambda: _answers(url) or process.poll() is not None, 90)
         assert process.poll() is None, log.read_text()
         yield url
     finally:
@@ -139,7 +139,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def wait_for(condition, seconds: float = 90.0) -> None:
+def wait_for(condition, seconds: float = 30.0) -> None:
     """Wait until ``condition()`` is true; fails the test when it does not become so."""
     deadline = time.monotonic() + seconds
     while not condition():
