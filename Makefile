@@ -20,22 +20,17 @@ test: ## every check and every test
 one: ## one test: make one TEST=tests/test_prices.py
 	bash run_tests.sh $(TEST)
 
-format: environment ## format code and notebooks
-	.venv/bin/ruff format .
-	.venv/bin/ruff check --fix .
-	.venv/bin/nbstripout --keep-id notebooks/*.ipynb
+format: ## format code and notebooks
+	bash lib/checks.sh --fix
 
-check: environment ## what must hold before a commit
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
-	.venv/bin/nbstripout --keep-id --verify notebooks/*.ipynb
+check: ## what must hold before a commit
+	bash lib/checks.sh
 
 docs: environment ## make the pages that come from the code, and from the sample study
-	.venv/bin/python -m docs.reference
+	$${STUDY_VENV:-.venv}/bin/python -m docs.reference
 
 benchmark: environment ## measure everything: make benchmark FRACTION=1/50 is a quick try
-	.venv/bin/python -m benchmarks --fraction $(FRACTION)
+	$${STUDY_VENV:-.venv}/bin/python -m benchmarks --fraction $(FRACTION)
 
 serve: ## serve the sample study, and run it first if it has not been
 	bash serve.sh sample --run

@@ -4,4 +4,4 @@ set -euo pipefail
 export STUDY_CALLER=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . lib/bootstrap.sh
-exec .venv/bin/python -m lib run "$@"
+exec "$STUDY_VENV/bin/python" -m lib run "$@"

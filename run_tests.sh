@@ -5,10 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . lib/bootstrap.sh
 unset STUDY_OUTPUTS STUDY_ARCHIVE STUDY_TERMINAL STUDY_CALLER
 if [ $# -eq 0 ]; then
-    .venv/bin/ruff format --check --quiet . || { echo "run_tests: some files are not formatted: .venv/bin/ruff format ." >&2; exit 1; }
-    .venv/bin/ruff check --quiet .
-    .venv/bin/mypy
-    .venv/bin/nbstripout --keep-id --verify notebooks/*.ipynb
+    bash lib/checks.sh
     set -- -n 2 --dist loadgroup
 fi
-exec .venv/bin/python -m pytest "$@"
+exec "$STUDY_VENV/bin/python" -m pytest "$@"

@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . lib/bootstrap.sh
-exec .venv/bin/python -m lib serve "$@"
+exec "$STUDY_VENV/bin/python" -m lib serve "$@"

@@ -74,7 +74,8 @@ DATASETS = {
 }
 VARIABLES = {
     "PYTHON": "the interpreter that `.venv` is made with",
-    "STUDY_OUTPUTS": "another place for `outputs/`",
+    "STUDY_VENV": "another folder for the environment, `.venv`",
+    "STUDY_OUTPUTS": "another folder for `outputs/`",
     "SERVE_TOKEN": "asks visitors and programs for this token",
     "SERVE_API_URL": "the endpoint's address as the dashboard shows it to visitors, behind a proxy",
     "JAVA_HOME": "the Java that Spark runs on, 17 or newer",
@@ -91,6 +92,7 @@ PLACES = {
     "notebooks/": "The stages and the dashboard, stored without outputs.",
     "params/": "One commented YAML file a study.",
     "lib/bootstrap.sh": "Makes `.venv` from the lock, or does nothing when it is that already.",
+    "lib/checks.sh": "Format, lint, types, and notebooks without outputs: what must hold before a commit.",
     "lib/lock.sh": "Compiles `pyproject.toml` into `requirements.lock`.",
     "lib/templates/": "The pages of reports, dashboard and API.",
     "benchmarks/": "A synthetic archive of Kaggle's shape, and this project beside its peers.",

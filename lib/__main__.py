@@ -22,9 +22,8 @@ command, or outputs cannot be written; 3 another run holds the study; 129 the te
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = _parser()
     words = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(words)
+    options = _parsed(words)
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal was closed; nohup ignores that
         signal.signal(signal.SIGHUP, _terminated)
@@ -39,7 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
     return serving.main(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The command line's options; a wrong one ends the program with the usage of the command that was typed."""
+    parser, commands = _parsers()
+    # argparse takes two words for -p; people write one, `-p features.window=20`, as often.
+    split: list[str] = []
+    for word in words:
+        assignment = split[-1:] == ["-p"] and "=" in word
+        split += word.split("=", 1) if assignment else [word]
+    options, unknown = parser.parse_known_args(split)
+    if unknown:
+        commands[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the whole command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="python -m lib", description="Run, and serve, studies of daily market data.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
@@ -63,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("KEY", "VALUE"),
-        help="set a param for this run, such as: -p features.window 20; several values, 10,20,30, make one study each",
+        help="set a param for this run, such as: -p features.window 20 (or features.window=20); several values, "
+        "10,20,30, make one study each",
     )
     run.add_argument("--from", dest="start", metavar="STAGE", help="run from this stage on, such as 03_train")
     run.add_argument("--only", metavar="STAGE", help="run this stage alone")
@@ -97,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
             description="Serve a study: the dashboard, the reports and GET /predict. Ctrl-C stops all.",
         )
     )
-    return parser
+    return parser, commands.choices
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:

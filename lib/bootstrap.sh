@@ -1,7 +1,11 @@
-# Make .venv from requirements.lock, or do nothing when it is already that. Sourced, from the repository's root,
-# by run_all.sh, run_tests.sh and serve.sh. Afterwards `.venv/bin/python` has every package of the lock.
+# Make the environment from requirements.lock, or do nothing when it is already that. Sourced, from the repository's root,
+# by run_all.sh, run_tests.sh and serve.sh. Afterwards `"$STUDY_VENV/bin/python"` has every package of the lock, and finds
+# `lib` from any folder: in JupyterLab, VS Code, papermill, nbconvert and Voilà too.
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter; the first of 3.11 to 3.14 that is found is taken otherwise.
+# STUDY_VENV=/path/to/folder puts the environment elsewhere; it is .venv otherwise.
+
+export STUDY_VENV="${STUDY_VENV:-.venv}"
 
 bootstrap_fail() { echo "bootstrap: $*" >&2; exit 2; }
 
@@ -22,31 +26,36 @@ bootstrap_install() {
     python=$(bootstrap_python) || exit 2
     "$python" -c 'import venv, ensurepip' 2>/dev/null ||
         bootstrap_fail "$python has no venv module: install it (Debian: apt-get install python3-venv)"
-    echo "bootstrap: installing the locked packages into .venv (once; a few minutes on a slow line)" >&2
-    "$python" -m venv --clear .venv || bootstrap_fail "$python could not make .venv"
+    echo "bootstrap: installing the locked packages into $STUDY_VENV (once; a few minutes on a slow line)" >&2
+    "$python" -m venv --clear "$STUDY_VENV" || bootstrap_fail "$python could not make $STUDY_VENV"
     # Compiled at install: the first import of everything is two to three times quicker.
     unset PYTHONDONTWRITEBYTECODE
-    .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r lib/installer.txt ||
+    "$STUDY_VENV/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r lib/installer.txt ||
         bootstrap_fail "pip could not install lib/installer.txt: is a package index reachable?"
     # uv reads neither pip's settings nor, unless told, the system's certificates.
     if ! env UV_SYSTEM_CERTS=1 UV_COMPILE_BYTECODE=1 ${PIP_INDEX_URL:+UV_DEFAULT_INDEX="$PIP_INDEX_URL"} \
-        .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes \
+        "$STUDY_VENV/bin/uv" pip install --quiet --python "$STUDY_VENV/bin/python" --require-hashes \
         --build-constraints lib/installer.txt -r requirements.lock; then
         echo "bootstrap: uv could not install requirements.lock; trying pip" >&2
-        .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-build-isolation -r requirements.lock ||
+        "$STUDY_VENV/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-build-isolation -r requirements.lock ||
             bootstrap_fail "neither uv nor pip could install requirements.lock: see the messages above"
     fi
-    MPLCONFIGDIR=.venv/matplotlib .venv/bin/python -c 'import matplotlib.font_manager' # makes the list of fonts, once
+    # Python reads a .pth file at every start, and puts the folders in it on its path.
+    pwd >"$("$STUDY_VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/market_study.pth"
+    MPLCONFIGDIR="$STUDY_VENV/matplotlib" "$STUDY_VENV/bin/python" -c 'import matplotlib.font_manager' # makes the list of fonts, once
 }
 
+# What the environment was made from, and the folder that it finds `lib` in.
 bootstrap_stamp() {
     cat requirements.lock lib/installer.txt lib/bootstrap.sh | { sha256sum 2>/dev/null || shasum -a 256; }
+    # An environment that is a link belongs to another checkout; this one's scripts run in their own folder, which comes first.
+    if [ -L "$STUDY_VENV" ]; then sed -n 2p "$STUDY_VENV/stamp"; else pwd; fi
 }
 
 # Also whether its Python is still there, and still the one that the packages were installed for.
 bootstrap_done() {
-    [ "$(cat .venv/stamp 2>/dev/null)" = "$1" ] &&
-        .venv/bin/python -c 'import importlib.util as i, sys; sys.exit(not i.find_spec("numpy"))' 2>/dev/null
+    [ "$(cat "$STUDY_VENV/stamp" 2>/dev/null)" = "$1" ] &&
+        "$STUDY_VENV/bin/python" -c 'import importlib.util as i, sys; sys.exit(not i.find_spec("numpy"))' 2>/dev/null
 }
 
 bootstrap() {
@@ -54,11 +63,13 @@ bootstrap() {
     stamp=$(bootstrap_stamp)
     bootstrap_done "$stamp" && return
     # Two starts at once: the second waits here, and finds the work done.
-    exec 9>.bootstrap.lock
+    mkdir -p "$(dirname "$STUDY_VENV")" 2>/dev/null || true
+    { exec 9>"$STUDY_VENV.lock"; } 2>/dev/null ||
+        bootstrap_fail "cannot write $STUDY_VENV.lock; make the folder writable, or set STUDY_VENV (the packages, 2 GB) and STUDY_OUTPUTS (the results) to folders that are, such as: STUDY_VENV=~/market-study/venv STUDY_OUTPUTS=~/market-study/outputs bash run_all.sh"
     if command -v flock >/dev/null 2>&1; then flock 9; fi
     if ! bootstrap_done "$stamp"; then
         bootstrap_install
-        printf '%s\n' "$stamp" >.venv/stamp.new && mv .venv/stamp.new .venv/stamp
+        printf '%s\n' "$stamp" >"$STUDY_VENV/stamp.new" && mv "$STUDY_VENV/stamp.new" "$STUDY_VENV/stamp"
     fi
     exec 9>&-
 }

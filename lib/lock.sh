@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . lib/bootstrap.sh
 compile() {
-    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
+    "$STUDY_VENV/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
 }
 compile lib/installer.in --output-file lib/installer.txt
 compile --extra test --extra benchmark pyproject.toml --output-file requirements.lock

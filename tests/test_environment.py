@@ -76,7 +76,7 @@ def test_this_python_is_supported():
 
 
 def bootstrap(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    (folder / "lib").mkdir(parents=True)
+    (folder / "lib").mkdir(parents=True, exist_ok=True)
     for name in ("lib/bootstrap.sh", "lib/installer.txt", "requirements.lock"):
         shutil.copy(paths.ROOT / name, folder / name)
     return subprocess.run(
@@ -92,7 +92,7 @@ def bootstrap(folder: Path, **environment: str) -> subprocess.CompletedProcess[s
 def tools(folder: Path, **python_scripts: str) -> str:
     """A PATH with the few tools that the bootstrap needs, and the Pythons given as scripts."""
     folder.mkdir()
-    for tool in ("cat", "sha256sum", "flock", "mv", "env"):
+    for tool in ("cat", "sha256sum", "flock", "mv", "env", "mkdir", "dirname", "sed"):
         found = shutil.which(tool)
         assert found
         (folder / tool).symlink_to(found)
@@ -129,7 +129,7 @@ def test_a_finished_environment_is_left_alone(tmp_path):
         text=True,
     ).stdout
     (clone / ".venv").mkdir()
-    (clone / ".venv" / "stamp").write_text(stamp)
+    (clone / ".venv" / "stamp").write_text(f"{stamp}{clone}\n")
     (clone / ".venv" / "bin").mkdir()
     python = clone / ".venv" / "bin" / "python"
     python.symlink_to(sys.executable)
@@ -149,8 +149,17 @@ def test_a_finished_environment_is_left_alone(tmp_path):
     assert again().returncode == 2
 
 
+def test_a_clone_that_cannot_be_written_says_what_to_set(tmp_path):
+    # A folder in the lock's place: root may write anywhere, so that permissions would not do here.
+    (tmp_path / "clone" / ".venv.lock").mkdir(parents=True)
+    done = bootstrap(tmp_path / "clone", PATH=tools(tmp_path / "bin", python3="exit 1"))
+    assert done.returncode == 2
+    assert "set STUDY_VENV (the packages, 2 GB) and STUDY_OUTPUTS (the results) to folders that are" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
-    "script", ["run_all.sh", "run_tests.sh", "serve.sh", "lib/bootstrap.sh", "lib/lock.sh", ".ci/run"]
+    "script", ["run_all.sh", "run_tests.sh", "serve.sh", "lib/bootstrap.sh", "lib/checks.sh", "lib/lock.sh", ".ci/run"]
 )
 def test_shell_scripts_parse(script):
     subprocess.run(["bash", "-n", paths.ROOT / script], check=True)
