@@ -134,8 +134,7 @@ def between(page: str, marks: tuple[str, str], text: str) -> str:
 
 def text() -> str:
     """The page."""
-    parser = command_line._parser()
-    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    _, commands = command_line.parsers()
     return "\n".join(
         [
             "# Reference",

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """The command line's options; a wrong one ends the program with the usage of the command that was typed."""
-    parser, commands = _parsers()
+    parser, commands = parsers()
     # argparse takes two words for -p; people write one, `-p features.window=20`, as often.
     split: list[str] = []
     for word in words:
@@ -52,7 +52,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of the whole command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="python -m lib", description="Run, and serve, studies of daily market data.")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -172,5 +172,5 @@ def test_a_notebook_gets_every_key_of_its_sections():
 
 
 def test_the_command_line_takes_an_override_as_two_words():
-    options = command_line._parser().parse_args(["run", "-p", "features.window", "20", "-p", "train.seed", "7"])
+    options = command_line._parsed(["run", "-p", "features.window", "20", "-p", "train.seed", "7"])
     assert options.overrides == [["features.window", "20"], ["train.seed", "7"]]
