@@ -182,7 +182,7 @@ def _java_version(params: Params) -> str | None:
     if params.compute.engine != "spark":
         return None
     from lib import spark
-    from lib.engine import EngineError
+    from lib.local_processes import EngineError
 
     try:
         java = Path(spark.java_home()) / "bin" / "java"
@@ -194,6 +194,6 @@ def _java_version(params: Params) -> str | None:
 
 
 def _cores() -> int:
-    from lib.engine import available_cores
+    from lib.local_processes import available_cores
 
     return available_cores()

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lib import files, paths
-from lib.engine import EngineError
+from lib.local_processes import EngineError
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

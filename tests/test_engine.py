@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from lib import paths
-from lib.engine import Engine, EngineError, available_cores
+from lib.engine import Engine
+from lib.local_processes import EngineError, available_cores
 
 
 def square(number: int) -> int:

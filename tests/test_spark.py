@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from lib import archive, dataset, featurize, files, ingest, paths, prices, spark
-from lib.engine import Engine, EngineError
+from lib.engine import Engine
+from lib.local_processes import EngineError
 
 # One process for the whole module (pytest --dist loadgroup), so that one cluster is started.
 pytestmark = pytest.mark.xdist_group("spark")

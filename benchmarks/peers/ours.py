@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from lib.archive import list_archive
-from lib.engine import Engine, available_cores
+from lib.engine import Engine
+from lib.local_processes import available_cores
 from lib.paths import StudyPaths
 
 

@@ -1,0 +1,70 @@
+"""Map one function over tasks with worker processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class EngineError(RuntimeError):
+    """The engine could not run, or one of its workers died."""
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_tasks(workers: int, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    """Run ``function`` on every task, in ``workers`` processes.
+
+    Yields
+    ------
+    (int, result)
+        Each task's index and its result, as they are ready, in any order.
+
+    Raises
+    ------
+    EngineError
+        A worker was killed. What ``function`` raises is raised as it is.
+    """
+    # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+        indices = {pool.submit(function, task): index for index, task in enumerate(tasks)}
+        try:
+            for future in as_completed(indices):
+                yield indices[future], future.result()
+        except BrokenProcessPool:
+            raise EngineError(
+                "a worker process was killed, most often because memory ran out: run again with fewer workers "
+                "(-p compute.workers 1); finished parts are kept"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # Read when NumPy is imported, so before that. No worker needs linear algebra, whose threads would spin for a tenth of a second.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Make a worker end when the run is killed: it would wait for its next task forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
