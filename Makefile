@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run test one format check docs benchmark serve lock environment
 FRACTION ?= 1
+GROUPS =
 TEST ?= tests
 
 help: ## list these commands
@@ -29,6 +30,7 @@ check: ## what must hold before a commit
 docs: environment ## make the pages that come from the code, and from the sample study
 	$${STUDY_VENV:-.venv}/bin/python -m docs.reference
 
+benchmark: GROUPS = test benchmark
 benchmark: environment ## measure everything: make benchmark FRACTION=1/50 is a quick try
 	$${STUDY_VENV:-.venv}/bin/python -m benchmarks --fraction $(FRACTION)
 
@@ -39,4 +41,4 @@ lock: ## compile pyproject.toml into requirements.lock
 	bash lib/lock.sh
 
 environment:
-	@bash -c '. lib/bootstrap.sh'
+	@bash -c 'BOOTSTRAP_GROUPS="$(GROUPS)"; . lib/bootstrap.sh'

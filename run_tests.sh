@@ -2,6 +2,7 @@
 # Run every check and every test: bash run_tests.sh [what pytest takes, such as: tests/test_prices.py -k header]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+BOOTSTRAP_GROUPS="test ${CI:+benchmark}"
 . lib/bootstrap.sh
 unset STUDY_OUTPUTS STUDY_ARCHIVE STUDY_TERMINAL STUDY_CALLER
 if [ $# -eq 0 ]; then

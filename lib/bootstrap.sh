@@ -2,6 +2,7 @@
 # by run_all.sh, run_tests.sh and serve.sh. Afterwards `"$STUDY_VENV/bin/python"` has every package of the lock, and finds
 # `lib` from any folder: in JupyterLab, VS Code, papermill, nbconvert and Voilà too.
 #
+# BOOTSTRAP_GROUPS, set by the script that sources this, names the groups of the lock that it needs beside `run`: test, benchmark.
 # PYTHON=/path/to/python3.12 chooses the interpreter; the first of 3.11 to 3.14 that is found is taken otherwise.
 # STUDY_VENV=/path/to/folder puts the environment elsewhere; it is .venv otherwise.
 
@@ -32,22 +33,33 @@ bootstrap_install() {
     unset PYTHONDONTWRITEBYTECODE
     "$STUDY_VENV/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r lib/installer.txt ||
         bootstrap_fail "pip could not install lib/installer.txt: is a package index reachable?"
-    # uv reads neither pip's settings nor, unless told, the system's certificates.
-    if ! env UV_SYSTEM_CERTS=1 UV_COMPILE_BYTECODE=1 ${PIP_INDEX_URL:+UV_DEFAULT_INDEX="$PIP_INDEX_URL"} \
-        "$STUDY_VENV/bin/uv" pip install --quiet --python "$STUDY_VENV/bin/python" --require-hashes \
-        --build-constraints lib/installer.txt -r requirements.lock; then
-        echo "bootstrap: uv could not install requirements.lock; trying pip" >&2
-        "$STUDY_VENV/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-build-isolation -r requirements.lock ||
-            bootstrap_fail "neither uv nor pip could install requirements.lock: see the messages above"
-    fi
+    bootstrap_group run
     # Python reads a .pth file at every start, and puts the folders in it on its path.
     pwd >"$("$STUDY_VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/market_study.pth"
     MPLCONFIGDIR="$STUDY_VENV/matplotlib" "$STUDY_VENV/bin/python" -c 'import matplotlib.font_manager' # makes the list of fonts, once
 }
 
+# Install one group of the lock. It is complete, so that no dependency need be looked for.
+bootstrap_group() {
+    local locked="$STUDY_VENV/$1.txt"
+    bootstrap_locked "$1" >"$locked"
+    # uv reads neither pip's settings nor, unless told, the system's certificates.
+    if ! env UV_SYSTEM_CERTS=1 UV_COMPILE_BYTECODE=1 ${PIP_INDEX_URL:+UV_DEFAULT_INDEX="$PIP_INDEX_URL"} \
+        "$STUDY_VENV/bin/uv" pip install --quiet --python "$STUDY_VENV/bin/python" --no-deps --require-hashes \
+        --build-constraints lib/installer.txt -r "$locked"; then
+        echo "bootstrap: uv could not install $locked; trying pip" >&2
+        "$STUDY_VENV/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes \
+            --no-build-isolation -r "$locked" || bootstrap_fail "neither uv nor pip could install $locked: see the messages above"
+    fi
+}
+
+bootstrap_locked() { sed -n "/^# group: $1\$/,/^# group: /p" requirements.lock; }
+
+bootstrap_digest() { sha256sum 2>/dev/null || shasum -a 256; }
+
 # What the environment was made from, and the folder that it finds `lib` in.
 bootstrap_stamp() {
-    cat requirements.lock lib/installer.txt lib/bootstrap.sh | { sha256sum 2>/dev/null || shasum -a 256; }
+    { bootstrap_locked run; cat lib/installer.txt lib/bootstrap.sh; } | bootstrap_digest
     # An environment that is a link belongs to another checkout; this one's scripts run in their own folder, which comes first.
     if [ -L "$STUDY_VENV" ]; then sed -n 2p "$STUDY_VENV/stamp"; else pwd; fi
 }
@@ -58,10 +70,18 @@ bootstrap_done() {
         "$STUDY_VENV/bin/python" -c 'import importlib.util as i, sys; sys.exit(not i.find_spec("numpy"))' 2>/dev/null
 }
 
+# The groups that this start needs and that are not installed, or not as the lock has them now.
+bootstrap_missing() {
+    local group
+    for group in ${BOOTSTRAP_GROUPS:-}; do
+        [ "$(cat "$STUDY_VENV/stamp.$group" 2>/dev/null)" = "$(bootstrap_locked "$group" | bootstrap_digest)" ] || echo "$group"
+    done
+}
+
 bootstrap() {
-    local stamp
+    local stamp group
     stamp=$(bootstrap_stamp)
-    bootstrap_done "$stamp" && return
+    bootstrap_done "$stamp" && [ -z "$(bootstrap_missing)" ] && return
     # Two starts at once: the second waits here, and finds the work done.
     mkdir -p "$(dirname "$STUDY_VENV")" 2>/dev/null || true
     { exec 9>"$STUDY_VENV.lock"; } 2>/dev/null ||
@@ -71,6 +91,11 @@ bootstrap() {
         bootstrap_install
         printf '%s\n' "$stamp" >"$STUDY_VENV/stamp.new" && mv "$STUDY_VENV/stamp.new" "$STUDY_VENV/stamp"
     fi
+    for group in $(bootstrap_missing); do
+        echo "bootstrap: adding what $group needs" >&2
+        bootstrap_group "$group"
+        bootstrap_locked "$group" | bootstrap_digest >"$STUDY_VENV/stamp.$group"
+    done
     exec 9>&-
 }
 

@@ -3,6 +3,7 @@
 # `bash lib/checks.sh --fix` formats code and notebooks instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+BOOTSTRAP_GROUPS=test
 . lib/bootstrap.sh
 bin="$STUDY_VENV/bin"
 # Beside the outputs: what JupyterLab, VS Code and papermill write into a notebook that they save.

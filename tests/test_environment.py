@@ -24,10 +24,13 @@ PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (paths.ROOT / "requirements.lock").read_text()
 
 
-def locked() -> dict[str, str]:
-    """Version by name of what the lock installs on this machine."""
+def locked(*groups: str) -> dict[str, str]:
+    """Version by name of what the lock's groups, or all of them, install on this machine."""
     found = {}
-    for name, version, marker in re.findall(r"^([\w.-]+)==(\S+)(?: ; (.+?))?\s*\\?$", LOCK, re.MULTILINE):
+    sections = dict(re.findall(r"^# group: (\w+)\n(.*?)(?=^# group: |\Z)", LOCK, re.MULTILINE | re.DOTALL))
+    assert list(sections) == ["run", "test", "benchmark"]
+    text = "".join(sections[group] for group in groups or sections)
+    for name, version, marker in re.findall(r"^([\w.-]+)==(\S+)(?: ; (.+?))?\s*\\?$", text, re.MULTILINE):
         if not marker or Marker(marker.rstrip("\\ ")).evaluate():
             found[canonicalize_name(name)] = version
     return found
@@ -50,16 +53,27 @@ def test_lock_satisfies_every_direct_dependency():
 
 
 def test_what_is_installed_is_what_the_lock_says():
-    assert len(locked()) > 100
-    for name, version in locked().items():
+    added = [group for group in ("test", "benchmark") if (Path(sys.prefix) / f"stamp.{group}").exists()]
+    assert len(locked("run")) > 100
+    for name, version in locked("run", *added).items():
         assert importlib.metadata.version(name) == version, name
+
+
+def test_each_package_is_in_the_group_that_names_it():
+    given = {"run": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    for group, texts in given.items():
+        needed = [wanted for wanted in map(Requirement, texts) if not wanted.marker or wanted.marker.evaluate()]
+        # What tests name may be in `run` already, for some package there needs it.
+        held = locked("run") | locked(group)
+        assert {canonicalize_name(wanted.name) for wanted in needed} <= held.keys(), group
+    assert not {"polars", "duckdb", "pytest", "ruff", "mypy"} & locked("run").keys()
 
 
 def test_lock_is_hashed_and_names_no_registry():
     assert "://" not in LOCK
     assert LOCK.count("==") > 100
     for entry in re.split(r"\n(?=\S)", LOCK.strip()):
-        assert "--hash=sha256:" in entry or entry.startswith("#"), entry
+        assert "--hash=sha256:" in entry or re.sub("^# .*\n?", "", entry) == "", entry
 
 
 def test_conda_environment_takes_the_same_wheels():
@@ -122,7 +136,7 @@ def test_a_finished_environment_is_left_alone(tmp_path):
     clone = tmp_path / "clone"
     bootstrap(clone, PATH=tools(tmp_path / "bin", python3="exit 1"))
     stamp = subprocess.run(
-        "cat requirements.lock lib/installer.txt lib/bootstrap.sh | sha256sum",
+        "{ sed -n '/^# group: run$/,/^# group: /p' requirements.lock; cat lib/installer.txt lib/bootstrap.sh; } | sha256sum",
         shell=True,
         cwd=clone,
         capture_output=True,
