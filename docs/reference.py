@@ -91,6 +91,7 @@ PLACES = {
     "run_tests.sh": "Format, lint, types, and every test.",
     "notebooks/": "The stages and the dashboard, stored without outputs.",
     "params/": "One commented YAML file a study.",
+    "outputs/": "One folder a study; git ignores what is in it.",
     "lib/bootstrap.sh": "Makes `.venv` from the lock, or does nothing when it is that already.",
     "lib/checks.sh": "Format, lint, types, and notebooks without outputs: what must hold before a commit.",
     "lib/lock.sh": "Compiles `pyproject.toml` into `requirements.lock`.",

@@ -1,0 +1,113 @@
+"""A study's datasets as pandas frames, for whoever goes on from there: ``studies.features("sample")``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.dataset import Dataset, DatasetError, open_dataset
+from lib.paths import StudyPaths
+
+Day = str | datetime.date
+
+
+def prices(
+    study: str = "sample",
+    columns: Sequence[str] | None = None,
+    symbols: Sequence[str] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+) -> pd.DataFrame:
+    """Every row of the raw files that can be used, sorted by Symbol and Date; for the arguments see `features`."""
+    return _read(study, StudyPaths(study).prices, columns, symbols, start, end)
+
+
+def features(
+    study: str = "sample",
+    columns: Sequence[str] | None = None,
+    symbols: Sequence[str] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+) -> pd.DataFrame:
+    """The prices and the two features, sorted by Symbol and Date.
+
+    Read part by part: of a large study, only what is asked for is ever in memory.
+
+    Parameters
+    ----------
+    study : str
+        The name of a study that has been run.
+    columns : sequence of str, optional
+        All, unless named.
+    symbols : sequence of str, optional
+        All, unless named. A symbol that the study lacks is an error.
+    start, end : str or datetime.date, optional
+        The first and the last day, both included, such as ``"2012-01-31"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Date is ``datetime64[ms]``, so that ``frame["Date"] >= "2012-01-31"`` is a comparison of days.
+
+    Raises
+    ------
+    KeyError
+        There is no such column or symbol.
+    lib.dataset.DatasetError
+        The study has not been run, or its files were changed since.
+    """
+    return _read(study, StudyPaths(study).features, columns, symbols, start, end)
+
+
+def _read(
+    study: str,
+    folder: Path,
+    columns: Sequence[str] | None,
+    symbols: Sequence[str] | None,
+    start: Day | None,
+    end: Day | None,
+) -> pd.DataFrame:
+    try:
+        dataset = open_dataset(folder)
+    except DatasetError as error:
+        if StudyPaths(study).folder.exists():
+            raise
+        raise DatasetError(
+            f"there is no study {study!r} in {StudyPaths(study).folder.parent}; make it with: bash run_all.sh {study}"
+        ) from error
+    table = _selected(dataset, columns, symbols, start, end)
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False)
+    return frame
+
+
+def _selected(
+    dataset: Dataset, columns: Sequence[str] | None, symbols: Sequence[str] | None, start: Day | None, end: Day | None
+) -> pa.Table:
+    wanted = None if columns is None else list(columns)
+    needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
+    missing = set(symbols or ())
+    found = []
+    for table in dataset.tables(needed):
+        unknown = set(wanted or ()) - set(table.column_names)
+        if unknown:
+            raise KeyError(f"no column {min(unknown)!r}; there are {', '.join(table.column_names)}")
+        if symbols is not None:
+            table = table.filter(pc.is_in(table["Symbol"], pa.array(symbols, pa.string())))
+            missing -= set(pc.unique(table["Symbol"]).to_pylist())
+        if start is not None:
+            table = table.filter(pc.greater_equal(table["Date"], _day(start)))
+        if end is not None:
+            table = table.filter(pc.less_equal(table["Date"], _day(end)))
+        found.append(table if wanted is None else table.select(wanted))
+    if missing:
+        raise KeyError(f"no symbol {min(missing)!r} in {dataset.folder}")
+    return pa.concat_tables(found)
+
+
+def _day(day: Day) -> pa.Scalar:
+    return pa.scalar(datetime.date.fromisoformat(day) if isinstance(day, str) else day, pa.date32())

@@ -1,0 +1,45 @@
+"""A study's datasets as frames: what pandas reads of the whole, cut to what was asked for."""
+
+from __future__ import annotations
+
+import datetime
+
+import pandas as pd
+import pytest
+
+from lib import studies
+from lib.dataset import DatasetError
+
+
+@pytest.fixture
+def whole(sample_study) -> pd.DataFrame:
+    frame = pd.read_parquet(sample_study.features)
+    return frame.assign(Date=pd.to_datetime(frame["Date"]))
+
+
+def test_all_of_it_is_what_pandas_reads(whole):
+    frame = studies.features("sample")
+    assert str(frame["Date"].dtype).startswith("datetime64")
+    pd.testing.assert_frame_equal(frame.astype(object), whole.astype(object))
+    assert list(studies.prices("sample").columns) == list(frame.columns[:9])
+
+
+def test_columns_symbols_and_days(whole):
+    columns = ["Date", "vol_moving_avg"]
+    frame = studies.features("sample", columns, ["IBM", "FB"], "2012-05-01", datetime.date(2012, 12, 31))
+    chosen = whole[whole["Symbol"].isin(["IBM", "FB"]) & whole["Date"].between("2012-05-01", "2012-12-31")]
+    assert 200 < len(frame) < 400
+    pd.testing.assert_frame_equal(frame.astype(object), chosen[columns].reset_index(drop=True).astype(object))
+    # The first and the last day are among them, and a plain comparison works.
+    ibm = studies.features("sample", symbols=["IBM"], start="2012-05-01", end="2012-05-01")
+    assert ibm["Date"].tolist() == [pd.Timestamp("2012-05-01")]
+    assert (frame["Date"] >= "2012-05-01").all()
+
+
+def test_what_is_not_there_is_named(sample_study):
+    with pytest.raises(KeyError, match="no symbol 'IBMM'"):
+        studies.features("sample", symbols=["IBM", "IBMM"])
+    with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, "):
+        studies.prices("sample", ["Close "])
+    with pytest.raises(DatasetError, match=r"there is no study 'sampel' in .*; make it with: bash run_all.sh sampel"):
+        studies.features("sampel")
