@@ -23,7 +23,8 @@ from raw_archives import write_archive
 
 from lib import __main__ as command_line
 from lib import paths, provenance
-from lib.params import STAGES, Params, stage_parameters
+from lib.params import Params, stage_parameters
+from lib.stages import STAGES
 
 CELLS = {
     "01_ingest": [
@@ -35,7 +36,7 @@ CELLS = {
         "from lib.featurize import build_features\nfrom lib.paths import StudyPaths",
         "from lib.symbols import COLUMNS, write_recent_days",
         "made = build_features(StudyPaths(study), window, min_periods)",
-        "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols)",
+        "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
     ],
     "03_train": [
         "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",

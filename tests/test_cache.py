@@ -7,8 +7,9 @@ import json
 import pytest
 from short_study import checkout, command
 
-from lib import cache, paths
-from lib.params import STAGES, Params
+from lib import cache, paths, stage_records
+from lib.params import Params
+from lib.stages import STAGES
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_params_that_say_who_computes_do_not_count(outputs):
     spark = Params.model_validate({"compute": {"engine": "spark", "workers": 3}})
     assert cache.ingredients("01_ingest", spark, study, "d") == one
     other = Params.model_validate({"ingest": {"max_quarantined_share": 0.5}})
-    changed = cache.reasons_to_run(cache.ingredients("01_ingest", other, study, "d"), cache.Record(one, {}), {})
+    changed = cache.reasons_to_run(cache.ingredients("01_ingest", other, study, "d"), stage_records.Record(one, {}), {})
     assert changed == ["params ingest.max_quarantined_share: 0.01 -> 0.5"]
 
 
@@ -78,7 +79,7 @@ def test_input_artifacts_count(outputs):
     study = paths.StudyPaths("s")
     study.prices.mkdir(parents=True)
     (study.prices / "part.parquet").write_bytes(b"1")
-    before = cache.Record(cache.ingredients("02_features", Params(), study, ""), {})
+    before = stage_records.Record(cache.ingredients("02_features", Params(), study, ""), {})
     (study.prices / "part.parquet").write_bytes(b"2")
     now = cache.ingredients("02_features", Params(), study, "")
     assert cache.reasons_to_run(now, before, {}) == ["input prices/part.parquet changed"]
@@ -94,16 +95,16 @@ def test_input_artifacts_count(outputs):
     ],
 )
 def test_outputs_are_checked(artifacts, reason):
-    assert cache.reasons_to_run({"x": "1"}, cache.Record({"x": "1"}, {"a": "1"}), artifacts) == reason
+    assert cache.reasons_to_run({"x": "1"}, stage_records.Record({"x": "1"}, {"a": "1"}), artifacts) == reason
 
 
 def test_a_damaged_record_counts_as_none(tmp_path):
     path = tmp_path / "01_ingest.json"
-    record = cache.Record({"x": "1"}, {"a": "1"})
-    cache.write_record(path, record)
-    assert cache.read_record(path) == record
+    record = stage_records.Record({"x": "1"}, {"a": "1"})
+    stage_records.write_record(path, record)
+    assert stage_records.read_record(path) == record
     path.write_text(path.read_text()[:20])
-    assert cache.read_record(path) is None
+    assert stage_records.read_record(path) is None
     assert cache.reasons_to_run({"x": "1"}, None, {}) == ["it has not run yet"]
 
 

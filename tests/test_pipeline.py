@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib import paths, pipeline
-from lib.params import STAGES, Params
+from lib.params import Params
+from lib.stages import STAGES
 
 
 def run(outputs: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

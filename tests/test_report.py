@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib import dataset, paths, plots, report
+from lib import dataset, figures_ingest, figures_style, figures_tables, paths, report
 from lib.engine import Engine
 
 ALT = 'Bars: 3 rows & "some" <more>'
@@ -35,14 +35,16 @@ def code_cell(source: str, *outputs: nbformat.NotebookNode) -> nbformat.Notebook
 
 
 def figure_output() -> nbformat.NotebookNode:
-    picture = plots.png(plots.quarantine_by_reason({"null value": 3}, 1000))
+    picture = figures_style.png(figures_ingest.quarantine_by_reason({"null value": 3}, 1000))
     data = {"image/png": base64.b64encode(picture).decode(), "text/plain": "<Image>"}
     return new_output("display_data", data=data, metadata={"image/png": {"alt": ALT, "width": 640}})
 
 
 def table_output() -> nbformat.NotebookNode:
     frame = pd.DataFrame({f"a column with a long name {number}": [1_000_000 + number] for number in range(12)})
-    return new_output("display_data", data={"text/html": plots.table_html(frame, "A wide table"), "text/plain": "..."})
+    return new_output(
+        "display_data", data={"text/html": figures_tables.table_html(frame, "A wide table"), "text/plain": "..."}
+    )
 
 
 @pytest.fixture(scope="module")
