@@ -404,6 +404,7 @@ if sys.platform == "linux":
 
 
 _PRIVATE = "study-"  # how the name of a run's folder of sockets begins
+_PROFILE = "profile_default/ipython_kernel_config.py"
 
 
 def _remove_private_folders() -> None:
@@ -412,9 +413,9 @@ def _remove_private_folders() -> None:
         with contextlib.suppress(OSError, Timeout):
             status = folder.lstat()
             # Others may put anything into a shared folder, such as a link to this user's files. The profile is written under the
-            # lock: a folder without one belongs to a run that is starting.
+            # lock: where either is missing, a run is starting, or it is no run's folder.
             own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-            if own and (folder / "profile_default" / "ipython_kernel_config.py").is_file():
+            if own and all((folder / name).is_file() for name in (_PROFILE, ".lock")):
                 with FileLock(folder / ".lock").acquire(timeout=0):
                     shutil.rmtree(folder)
 
@@ -426,9 +427,7 @@ def _kernel_environment() -> Iterator[None]:
     _remove_private_folders()
     folder = tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=paths.sockets())
     with folder as private, FileLock(Path(private, ".lock")):
-        profile = Path(private, "profile_default")
-        profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
+        files.write_atomically(Path(private, _PROFILE), _KERNEL_CONFIG)
         os.environ.update(
             # This environment's kernel, and not one that the user has installed under the same name.
             JUPYTER_PREFER_ENV_PATH="1",

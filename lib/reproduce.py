@@ -1,7 +1,7 @@
 """Run a study again in a scratch folder, nothing cached, and compare every artifact by its bytes.
 
 What differs between two runs of the same is kept out of the artifacts when they are written, so that executed notebooks
-and pages are compared by their bytes as datasets and models are. `lib.pipeline.normalised` takes from an executed
+and pages are compared by their bytes as datasets and models are. `lib.notebook.normalised` takes from an executed
 notebook: papermill's and Jupyter's times and durations, the id that papermill draws for the cell of parameters, the engine and
 its workers, Python's version, and the folders of this machine. Pages are made from that. The kernels run with their own HOME for settings, in
 UTC, in the locale C.UTF-8 and with one seed of string hashes, whoever starts them from wherever. Only the record of the

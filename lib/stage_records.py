@@ -152,7 +152,7 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
             if (path := name.removeprefix("input ")) != name and not digest.same(path, value)
         ]
         reasons += _other_params(stage, records, last)
-        reasons += [f"{name} is out of date" for name in before(stage) if name in found]
+        reasons = reasons or [f"{name} is out of date" for name in before(stage) if name in found]
         if reasons:
             found[stage] = list(dict.fromkeys(reasons))
     return found
@@ -192,12 +192,13 @@ def _other_params(stage: str, records: Mapping[str, Record | None], last: Mappin
             if isinstance(values, Mapping)
             for key, value in values.items()
         }
-    return [
-        f"{key} was {value} here and is {theirs[key]} in {name}"
-        for name, theirs in others.items()
-        for key, value in _params(record.ingredients).items()
-        if theirs.get(key, value) != value
-    ]
+    reasons = {}
+    for name, theirs in others.items():
+        for key, value in _params(record.ingredients).items():
+            if theirs.get(key, value) != value:
+                was, other = value.strip('"'), theirs[key].strip('"')
+                reasons.setdefault(key, f"{key} was {was} here and is {other} in {name}")
+    return list(reasons.values())
 
 
 def _params(ingredients: Mapping[str, str]) -> dict[str, str]:
