@@ -346,7 +346,7 @@ def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options) -
         f"{stage} failed: {what}\n"
         f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
-        f"  to go on, once it is mended: {options.command}",
+        f"  to go on, once it is fixed: {options.command}",
         FAILED,
     )
 
@@ -382,7 +382,7 @@ def _disk_errors_told(study: paths.StudyPaths, options: Options) -> Iterator[Non
     except OSError as error:
         raise StudyError(
             f"{study.name}: {_told(error)}\n"
-            f"  finished stages and parts are kept; to go on, once it is mended: {options.command}",
+            f"  finished stages and parts are kept; to go on, once it is fixed: {options.command}",
             FAILED,
         ) from None
 

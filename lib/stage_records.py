@@ -192,7 +192,7 @@ def _other_params(stage: str, records: Mapping[str, Record | None], last: Mappin
             if isinstance(values, Mapping)
             for key, value in values.items()
         }
-    reasons = {}
+    reasons: dict[str, str] = {}
     for name, theirs in others.items():
         for key, value in _params(record.ingredients).items():
             if theirs.get(key, value) != value:

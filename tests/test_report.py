@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from lib import dataset, figures_ingest, figures_style, figures_tables, paths, report
 from lib.engine import Engine
+from lib.stages import STAGES
 
 ALT = 'Bars: 3 rows & "some" <more>'
 CELLS = [
@@ -153,7 +154,7 @@ def test_navigation_leads_to_every_report_and_the_index(page):
     navigation = re.search(r'<nav aria-label="Reports">.*?</nav>', page, re.DOTALL)
     assert navigation
     links = re.findall(r'href="([^"]+)"', navigation[0])
-    assert links == ["../index.html", "01_ingest.html", "02_features.html", "03_train.html", "04_evaluate.html"]
+    assert links == ["../index.html", *(f"{stage}.html" for stage in STAGES)]
     assert re.findall(r'href="([^"]+)" aria-current="page"', page) == ["01_ingest.html"]
     assert 'href="../notebooks/01_ingest.ipynb"' in page
 

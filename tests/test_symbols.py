@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from serving_study import features
 
-from lib.symbols import DAYS, Symbols, write_recent_days
+from lib.symbols import DAYS, Symbols, mismatch, write_recent_days
 
 NAMES = {"A": "Agilent", "NAN": None, "ON": "ON Semiconductor", "TRUE": "TrueCar"}
 
@@ -62,6 +62,26 @@ def test_no_symbols_are_no_error(tmp_path):
     assert write_recent_days([], tmp_path / "file", 30) == 0
     assert Symbols(tmp_path / "file").names == {}
     assert Symbols(tmp_path / "missing").names == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "trained", "said"),
+    [
+        ((30, None), {"window": 30, "min_periods": 30}, ""),
+        ((30, None), {"window": 30}, ""),
+        ((20, None), {"window": 30, "min_periods": 30}, "are over 20 trading days and the model was trained on 30:"),
+        ((30, 1), {"window": 30, "min_periods": 30}, "are over 30 trading days, 1 of them at least, and the model"),
+    ],
+)
+def test_another_window_than_the_models_is_refused(tmp_path, made, trained, said):
+    write_recent_days([features(NAMES)], tmp_path / "file", *made)
+    found = Symbols(tmp_path / "file")
+    refused = mismatch(found, trained, "mine")
+    assert said in refused
+    assert bool(refused) == bool(said)
+    if refused:
+        assert refused.endswith("bash run_all.sh mine")
+        assert f"up to {found.last_date}," in refused
 
 
 def test_same_rows_same_bytes(tmp_path):
