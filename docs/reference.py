@@ -199,7 +199,7 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
             continue
         path: Path = getattr(study, name)
         if path != study.folder and not path.name.startswith("."):
-            parent = next((maker for other, maker in makers.items() if getattr(study, other) in path.parents), "")
+            parent = next((maker for other, maker in makers.items() if study.artifact(other) in path.parents), "")
             relative = path.relative_to(study.folder).as_posix() + ("" if path.suffix else "/")
             yield f"`{relative}`", makers.get(name, parent) or "the run", (member.__doc__ or "").strip()
     for name, stage in makers.items():  # those that no module but the stage's own reads
