@@ -159,7 +159,16 @@ def show(figure: Figure) -> None:
 
 
 def nothing(title: str, message: str) -> Figure:
-    """What a figure of nothing looks like: words, not empty axes."""
+    """What a figure of nothing looks like: words, not empty axes.
+
+    Parameters
+    ----------
+    title, message : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     lines = textwrap.wrap(message, 60)
     figure, axes = new_figure(title, "", "", height=0.7 + 0.2 * len(lines))
     axes.set_axis_off()

@@ -61,6 +61,10 @@ def without_paths(value: Any) -> Any:
     ----------
     value : str, dict or list, or any other, which stays as it is
         A dict or a list may hold more of them; a dict is changed in place.
+
+    Returns
+    -------
+    The same kind of value.
     """
     if isinstance(value, str):
         return _without_paths(value)

@@ -316,7 +316,14 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
 
 
 def mark(page: Path, note: str) -> None:
-    """Say ``note`` at the head of a page that `write_report` or `write_index` has made, if it is there."""
+    """Say something at the head of a page that `write_report` or `write_index` has made, if it is there.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+    note : str
+        It replaces what is said there; empty: nothing is said.
+    """
     with suppress(OSError, UnicodeDecodeError):
         text = page.read_text(encoding="utf-8")
         head, begin, rest = text.partition(STATUS[0])

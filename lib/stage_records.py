@@ -208,6 +208,19 @@ def _params(ingredients: Mapping[str, str]) -> dict[str, str]:
 def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
     """What is said beside a result that is out of date; empty when there are no reasons.
 
+    Parameters
+    ----------
+    study : str
+        The study's name.
+    reasons : iterable of str
+        As `out_of_date` gives them.
+    last : mapping
+        What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> note("sample", ["model has been made again since"], {})

@@ -167,6 +167,10 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
         The model's, as `lib.model.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
     study : str
         Whose they are.
+
+    Returns
+    -------
+    str
     """
     theirs = information.get("window"), information.get("min_periods")
     if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):

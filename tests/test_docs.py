@@ -150,7 +150,8 @@ def notebook(text: str) -> nbformat.NotebookNode:
             made = nbformat.v4.new_code_cell(source.strip(), metadata={"tags": kind.split()})
         cells.append({**made, "id": f"cell-{number}"})
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.from_dict({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
 @pytest.fixture

@@ -321,7 +321,32 @@ def test_index_shows_a_failure_first_and_no_number_of_an_earlier_run(study):
     assert html.index("03_train failed: &lt;memory&gt;") < html.index("Symbols</dt>") < html.index("Reports</a></h2>")
     assert "It beats" not in html
     assert "490,123" not in html
-    assert html.count("not finished by the last run") == 2
+    assert html.count("not finished by the last run") == len(STAGES) - len(RECORD["stages"])
+
+
+def test_pages_say_what_is_out_of_date(study):
+    stale = {"04_evaluate": ["model has been made again since"]}
+    record = RECORD | {"out_of_date": stale, "bring_up_to_date": "bash run_all.sh sample -p train.model forest"}
+    page = report.index_html("sample", record, METRICS)
+    plain = report.index_html("sample", RECORD, METRICS)
+    assert "ut of date" not in plain
+    body = page[page.index("<main") :]
+    assert (
+        "Out of date: 04_evaluate (model has been made again since). To bring it up to date: bash run_all.sh sample -p"
+        in body
+    )
+    for beside in (
+        "<strong>Out of date:</strong> It",
+        "held-out dates (out of date)",
+        "<small>out of date; shares a day",
+    ):
+        assert beside in body
+    assert body.count("<strong>Out of date</strong>: model has been made again since") == 1
+    report.write_index("sample", RECORD, METRICS)
+    report.mark(study.index, "Out of date: <x>")
+    assert '<p class="out-of-date" role="note">Out of date: &lt;x&gt;</p>' in study.index.read_text()
+    report.mark(study.index, "")
+    assert study.index.read_text() == plain
 
 
 def browser_program() -> str:
