@@ -27,7 +27,7 @@ from benchmarks import growth, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.pipeline import OURS, Extent, Result, markdown
-from lib import paths, plots, provenance
+from lib import figures_style, paths, provenance
 from lib.files import write_atomically
 
 RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
@@ -343,7 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     succeeded = [measure(name, options.fraction, options.keep, options.again, console) for name in options.only]
     kept = {name: one for name in PARTS if (one := _read(options.keep / f"{name}.json")) is not None}
     if "growth" in kept:
-        png = plots.png(growth.figure(growth.read(kept["growth"]["found"])))
+        png = figures_style.png(growth.figure(growth.read(kept["growth"]["found"])))
         write_atomically(options.results.with_name("growth.png"), png)
     write_atomically(options.results, results(kept))
     if options.results == RESULTS:

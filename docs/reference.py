@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import cache, params, paths, prices
+from lib import params, paths, prices
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
+from lib.stages import STAGES
 
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")
@@ -194,15 +195,18 @@ def _command(parser: argparse.ArgumentParser) -> list[str]:
 
 def _outputs() -> Iterable[tuple[str, str, str]]:
     study = paths.StudyPaths("STUDY")
-    makers = {name: stage for stage, names in cache.OUTPUTS.items() for name in names}
+    makers = {name: stage for stage, row in STAGES.items() for name in row.makes}
     for name, member in vars(paths.StudyPaths).items():
         if not isinstance(member, property):
             continue
         path: Path = getattr(study, name)
         if path != study.folder and not path.name.startswith("."):
-            parent = next((maker for other, maker in makers.items() if getattr(study, other) in path.parents), "")
+            parent = next((maker for other, maker in makers.items() if study.artifact(other) in path.parents), "")
             relative = path.relative_to(study.folder).as_posix() + ("" if path.suffix else "/")
             yield f"`{relative}`", makers.get(name, parent) or "the run", (member.__doc__ or "").strip()
+    for name, stage in makers.items():  # those that no module but the stage's own reads
+        if not isinstance(vars(paths.StudyPaths).get(name), property):
+            yield f"`{name}`", stage, STAGES[stage].question
 
 
 def _columns(name: str, schema: pa.Schema) -> list[str]:

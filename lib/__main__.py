@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shlex
 import signal
@@ -119,13 +120,15 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     from lib import pipeline
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
+    given = [("-p", key, value) for key, value in options.overrides]
     try:
         chosen = pipeline.Options(
-            start=pipeline.stage_name(options.start) if options.start else None,
-            only=pipeline.stage_name(options.only) if options.only else None,
+            start=pipeline.stage_name(options.start) if options.start is not None else None,
+            only=pipeline.stage_name(options.only) if options.only is not None else None,
             force=options.force,
             explain=options.explain,
             wait=options.wait,
+            update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given)]),
             # --force would not go on, but begin again.
             command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),
         )
@@ -173,7 +176,7 @@ def _compare(runs: list[str]) -> int:
     except compare.CompareError as error:
         print(f"error: {error}", file=sys.stderr)
         return pipeline.REFUSED
-    compare.show(tables, Console(highlight=False))
+    compare.show(tables, Console(highlight=False, markup=False, emoji=False))
     print(f"Open {compare.write_page(tables, runs)}")
     return 0
 
@@ -192,9 +195,12 @@ def _lock(name: str) -> int:
 def _params_path(named: str, caller: Path) -> Path:
     """The params file that a word of the command line means: a study's name, or a path."""
     if named.endswith((".yaml", ".yml")) or "/" in named:
-        given = Path(named).expanduser()
-        candidates = [caller / given, paths.ROOT / given]
-        return next((path for path in candidates if path.exists()), given)
+        try:
+            given = Path(named).expanduser()
+            candidates = [caller / given, paths.ROOT / given]
+            return next((path for path in candidates if path.exists()), given)
+        except (OSError, RuntimeError) as error:  # a name too long, or a user without a home
+            raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
     return paths.params_file(named)
 
 

@@ -11,56 +11,17 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lib import files, paths
-from lib.params import STAGES, Params, stage_parameters
+from lib.params import Params, stage_parameters
+from lib.stage_records import Record, artifact_files
+from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
 _NO_INGREDIENT = {"study", *COMPUTE}
-
-# What a stage reads and makes, by the names of `lib.paths.StudyPaths`.
-INPUTS: dict[str, tuple[str, ...]] = {
-    "01_ingest": (),  # and the raw archive
-    "02_features": ("prices", "files"),
-    "03_train": ("features",),
-    "04_evaluate": ("features", "model"),
-}
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "01_ingest": ("prices", "quarantine", "files"),
-    "02_features": ("features", "symbols"),
-    "03_train": ("model",),
-    "04_evaluate": ("metrics",),
-}
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a stage was made of, and what it made: SHA-256 digests, or parameters' values, by name.
-
-    Parameters
-    ----------
-    ingredients : dict of str to str
-    artifacts : dict of str to str
-        By path within the study's folder.
-    seconds : float
-        How long it took.
-    peak_memory_bytes : int
-        What its kernel and workers held together at most.
-    """
-
-    ingredients: Mapping[str, str]
-    artifacts: Mapping[str, str]
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
-
-    @property
-    def key(self) -> str:
-        """One digest of all ingredients."""
-        return hashlib.sha256(json.dumps(dict(self.ingredients), sort_keys=True).encode()).hexdigest()
 
 
 def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str) -> dict[str, str]:
@@ -69,7 +30,7 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
     Parameters
     ----------
     stage : str
-        A key of `lib.params.STAGES`; the stages before it have been run.
+        A key of `lib.stages.STAGES`; the stages before it have been run.
     params : Params
     study : StudyPaths
     archive_digest : str
@@ -86,71 +47,36 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
         found[f"lib/{module.relative_to(paths.LIB).as_posix()}"] = files.sha256(module)
     for key, value in stage_parameters(params, stage, study.name).items():
         if key not in _NO_INGREDIENT:
-            section = next(section for section in STAGES[stage] if key in type(getattr(params, section)).model_fields)
+            section = next(
+                section for section in STAGES[stage].params if key in type(getattr(params, section)).model_fields
+            )
             found[f"params {section}.{key}"] = json.dumps(value)
     found["requirements.lock"] = files.sha256(paths.LOCK)
-    if stage == "01_ingest":
+    if not STAGES[stage].reads:
         found["raw archive"] = archive_digest
-    for name in INPUTS[stage]:
-        for path in artifact_files(getattr(study, name)):
+    for name in STAGES[stage].reads:
+        for path in artifact_files(study.artifact(name)):
             found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
     return found
 
 
-def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what a stage made, its executed notebook among it.
-
-    Parameters
-    ----------
-    stage : str
-        A key of `OUTPUTS`.
-    study : StudyPaths
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
-    """
-    return digests([*(getattr(study, name) for name in OUTPUTS[stage]), study.notebook(stage)], study)
-
-
-def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what was made; what is not there is left out.
-
-    Parameters
-    ----------
-    made : iterable of pathlib.Path
-        Files, folders or datasets.
-    study : StudyPaths
-        The study whose folder holds them.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
-    """
-    return {
-        path.relative_to(study.folder).as_posix(): files.sha256(path)
-        for whole in made
-        for path in artifact_files(whole)
-    }
-
-
-def page_ingredients(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Everything that decides a stage's HTML page: its executed notebook, and what makes pages.
+def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str, str]:
+    """Everything that decides a stage's HTML page: its executed notebook, its note, and what makes pages.
 
     Parameters
     ----------
     stage : str
         It has been run.
     study : StudyPaths
+    note : str
+        See `lib.stage_records.note`.
 
     Returns
     -------
     dict of str to str
         SHA-256, by name.
     """
-    return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage))}
+    return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage)), "note": note}
 
 
 def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
@@ -178,12 +104,6 @@ def _page_makers() -> dict[str, str]:
         paths.LOCK,
     ]
     return {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}
-
-
-def artifact_files(artifact: Path) -> list[Path]:
-    """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there."""
-    found = artifact.rglob("*") if artifact.is_dir() else [artifact]
-    return [path for path in (*sorted(found), paths.dataset_manifest(artifact)) if path.is_file()]
 
 
 def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now: Mapping[str, str]) -> list[str]:
@@ -230,27 +150,6 @@ def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now:
             reasons.append(f"output {path} was changed")
     reasons += [f"output {path} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())]
     return reasons
-
-
-def read_record(path: Path) -> Record | None:
-    """The record that `write_record` wrote; None when there is none, or it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**content)
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def write_record(path: Path, record: Record) -> None:
-    """Keep the record of a finished stage.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``StudyPaths(study).stage_record(stage)``.
-    record : Record
-    """
-    files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
 
 def notebook_code(notebook: Path) -> str:

@@ -13,7 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lib import files, paths, plots, report
+from lib import figures_tables, files, paths, report, stage_records
+
+OUT_OF_DATE = "out of date"
 
 
 class CompareError(ValueError):
@@ -39,19 +41,32 @@ def read_run(text: str) -> dict[str, Any]:
         No such study, or no such run of it.
     """
     name, _, number = text.partition("@")
-    history = paths.StudyPaths(name).history
-    if not history.exists():
+    study = paths.StudyPaths(name)
+    history = study.history
+    try:
+        run_before = "/" not in name and history.is_file()
+    except OSError:  # a name too long for a file
+        run_before = False
+    if not run_before:
         known = sorted(path.parent.name for path in paths.outputs().glob(f"*/{history.name}"))
         raise CompareError(f"{name}: this study has not run; those that have: {', '.join(known) or 'none'}")
-    lines = history.read_text(encoding="utf-8").splitlines()
+    lines = history.read_bytes().splitlines()
+    place = int(number or -1) if re.fullmatch(r"(-?[0-9]{1,9})?", number) else 0
+    if not 1 <= abs(place) <= len(lines):
+        raise CompareError(f"{text}: {number!r} is no run of {name}; allowed: 1 to {len(lines)}, or -1 for the last")
+    place = place if place > 0 else len(lines) + 1 + place
     try:
-        place = int(number or -1)
-        line = lines[place - 1 if place > 0 else place] if place else lines[len(lines)]
-    except (ValueError, IndexError):
+        run = json.loads(lines[place - 1])
+        if not {"started", "params", "artifacts"} <= run.keys():
+            raise ValueError("keys are missing")
+        comparison([{**run, "name": text}])
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise CompareError(
-            f"{text}: {number!r} is no run of {name}; allowed: 1 to {len(lines)}, or -1 for the last"
+            f"{history}, line {place}: damaged, no record of a run; remove the line, or run the study again"
         ) from None
-    return {**json.loads(line), "name": text}
+    if place == len(lines):  # what is there now is this run's, or newer: without a record of a killed run, or by hand
+        run["out_of_date"] = stage_records.notes(study)
+    return {**run, "name": text}
 
 
 def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
@@ -83,6 +98,9 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
         "Artifacts": [_artifacts(run.get("artifacts", {})) for run in runs],
         "Made by": [_made_by(run) for run in runs],
     }
+    if any(run.get("out_of_date") for run in runs):
+        told = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
     names: list[str] = []
     for run in runs:
         name = str(run["name"])
@@ -96,7 +114,10 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
             values = [column.get(key) for column in columns]
             if title == "Params":
                 values = ["null" if value is None else str(value) for value in values]
-            rows.append([key, *values, "yes" if all(value == values[0] for value in values) else "no"])
+            same = key != OUT_OF_DATE and all(
+                value == values[0] for value in values
+            )  # what is out of date is always shown
+            rows.append([key, *values, "yes" if same else "no"])
         if rows:
             tables[title] = pd.DataFrame(rows, columns=["what", *names, "same"])
     return tables
@@ -115,14 +136,14 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
     for title, frame in tables.items():
         differing = frame[frame["same"] == "no"].drop(columns="same")
         if differing.empty:
-            console.print(f"[bold]{title}[/bold]: the same in all\n")
+            console.print(f"{title}: the same in all\n")
             continue
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for place, column in enumerate(differing.columns):
             text = differing[column].map(lambda value: isinstance(value, str)).any()
             table.add_column(column if place else "", justify="left" if text else "right", overflow="fold")
         for row in differing.itertuples(index=False):
-            table.add_row(*(plots.spelt(value) for value in row))
+            table.add_row(*(figures_tables.spelt(value) for value in row))
         same = len(frame) - len(differing)
         table.caption = f"and {same} the same in all" if same else None
         table.caption_justify = "left"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -19,13 +18,13 @@ from urllib.parse import parse_qs, urlencode
 
 import ipywidgets as widgets
 
-from lib import charts, paths
+from lib import charts, files, paths, stage_records
 from lib.batch import EXAMPLE, MAX_BYTES, MAX_ROWS, RESULTS, Batch, BatchError, predict_file
 from lib.current_model import CurrentModel, NoModelError
 from lib.inputs import INPUTS, InputError, number
 from lib.predictor import PredictionInputError
-from lib.stages import TITLES
-from lib.symbols import RecentDays, Symbols
+from lib.stages import STAGES, maker
+from lib.symbols import RecentDays, Symbols, mismatch
 
 log = logging.getLogger("market-study")
 
@@ -138,6 +137,7 @@ class Dashboard:
         self._show_reports()
         self._show_about()
         self._draw_surface()
+        self._check_symbols()
         wanted = query.get("symbol", "")
         if not self._pick(wanted) and not any(name in query for name in INPUTS):
             self._pick(next(iter(self._symbols.names), ""))
@@ -156,7 +156,7 @@ class Dashboard:
         if not text or self._pick(text):
             self.symbol_message.value = self._said_of_symbol() if text else ""
             self._predict()
-        else:
+        elif not self.symbol.disabled:
             self.symbol_message.value = (
                 '<p class="hint">No such symbol in this study yet: go on typing, or pick one.</p>'
             )
@@ -170,7 +170,7 @@ class Dashboard:
         """Fill the form with the latest row of the symbol that ``text`` names; says whether there is one."""
         symbol = text.partition(SEPARATOR)[0].strip()
         symbol = symbol if symbol in self._symbols.names else symbol.upper()
-        if symbol not in self._symbols.names:
+        if symbol not in self._symbols.names or self._check_symbols():
             return False
         self._recent = recent = self._symbols.recent(symbol)
         self._fill({INPUTS[0]: _plain(recent.vol_moving_avg[-1]), INPUTS[1]: _plain(recent.adj_close_rolling_med[-1])})
@@ -183,6 +183,17 @@ class Dashboard:
         legend = "".join(f"<span><span class='key key-{key}'></span>{text}</span>" for key, text in keys)
         self.chart_heading.value = f"<h2>{escape(symbol)}: its recent volume</h2><p class='legend'>{legend}</p>"
         return True
+
+    def _check_symbols(self) -> bool:
+        """Close the picker, and say why, when what it would fill in is not what the model was trained on; says whether it is closed."""
+        self._symbols = Symbols(paths.StudyPaths(self._study).symbols)  # a run may have replaced the file
+        why = mismatch(self._symbols, self._model.predictor.information, self._study)
+        if why or self.symbol.disabled:
+            self.symbol_message.value = _notice(why)
+        if why:
+            self._recent = None
+        self.symbol.disabled = bool(why)
+        return self.symbol.disabled
 
     def _said_of_symbol(self) -> str:
         recent = self._recent
@@ -201,9 +212,13 @@ class Dashboard:
 
     def _predict(self) -> None:
         """Show what the form's two texts predict, or what is wrong with them."""
-        if self._model.refresh():
+        replaced = self._model.refresh()
+        if replaced:
+            self._show_reports()
             self._show_about()
             self._draw_surface()
+        if replaced or self.symbol.disabled:
+            self._check_symbols()
         predictor = self._model.predictor
         bounds = predictor.information["range"]
         values: dict[str, float] = {}
@@ -286,12 +301,14 @@ class Dashboard:
 
     def _show_reports(self) -> None:
         study = paths.StudyPaths(self._study)
+        stale = stage_records.notes(study)
         entries = []
         for report in sorted(study.reports.glob("*.html")):
-            title, description = TITLES.get(report.stem, (report.stem.replace("_", " ").capitalize(), ""))
+            row = STAGES.get(report.stem)
+            title, description = (row.title, row.question) if row else (report.stem.replace("_", " ").capitalize(), "")
             entries.append(
                 f'<li><a href="reports/reports/{escape(report.name)}" target="_blank" rel="noopener">{escape(title)}</a>'
-                f"<span>{escape(description)}</span></li>"
+                f"<span>{escape(description)}</span>{_notice(stale.get(report.stem, ''))}</li>"
             )
         if study.index.exists():
             entries.append(
@@ -302,11 +319,13 @@ class Dashboard:
             f'<ul class="report-list">{"".join(entries)}</ul>' if entries else "<p>This study has no reports yet.</p>"
         )
         self.reports.value = (
-            f'<div class="card"><h2>What study {escape(self._study)} found</h2>{_found(study.metrics)}</div>'
+            f'<div class="card"><h2>What study {escape(self._study)} found</h2>'
+            f"{_notice(stale.get(maker('metrics'), ''))}{_found(study.metrics)}</div>"
             f'<div class="card"><h2>Its reports</h2>{listed}</div>'
         )
 
     def _show_about(self) -> None:
+        note = stage_records.notes(paths.StudyPaths(self._study)).get(maker("model"), "")
         information = self._model.predictor.information
         metrics = information.get("metrics") or {}
         tiles = ""
@@ -339,7 +358,7 @@ class Dashboard:
         }
         table = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items())
         self.about.value = (
-            f'<div class="card"><h2>How good it is</h2>{tiles or "<p>Not measured yet.</p>"}</div>'
+            f'<div class="card"><h2>How good it is</h2>{_notice(note)}{tiles or "<p>Not measured yet.</p>"}</div>'
             f'<div class="card"><h2>What it is</h2><dl class="facts">{table}</dl></div>'
         )
 
@@ -347,10 +366,13 @@ class Dashboard:
 def _found(metrics: Path) -> str:
     """The evaluation's own words about the model, and its headline table, from ``metrics.json``."""
     try:
-        found = json.loads(metrics.read_text(encoding="utf-8"))
-        verdict, headline = found["verdict"], found["headline"]
-    except (OSError, ValueError, KeyError):
+        return _headline(files.read_json(metrics))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is not there, or was edited
         return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
+
+
+def _headline(found: Mapping[str, Any]) -> str:
+    verdict, headline = found["verdict"], found["headline"]
     rows = "".join(
         f'<tr{" class=model" if row["predictor"] == "model" else ""}><th scope="row">{escape(row["predictor"].capitalize())}</th>'
         + "".join(
@@ -400,7 +422,7 @@ def _plain(value: float) -> str:
 
 
 def _notice(text: str) -> str:
-    return f'<p class="notice">{escape(text)}</p>'
+    return f'<p class="notice">{escape(text)}</p>' if text else ""
 
 
 def _message(name: str, problem: str | None, outside: bool, low: float, high: float) -> str:

@@ -211,7 +211,7 @@ def open_dataset(folder: Path) -> Dataset:
     """
     place = paths.dataset_manifest(folder)
     try:
-        manifest = json.loads(place.read_text(encoding="utf-8"))
+        manifest = files.read_json(place)
         if manifest["sha256"] != _digest(manifest["parts"]):
             raise ValueError("its digest is another than it says")
         return Dataset(folder, tuple(PartFile(**part) for part in manifest["parts"]))

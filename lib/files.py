@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -75,6 +77,26 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    ValueError
+        It is no JSON, or no UTF-8 text.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -837,6 +837,7 @@ def describe(
     test_first_date: str,
     features_digest: str,
     metrics: dict[str, float],
+    min_periods: int | None = None,
 ) -> dict[str, Any]:
     """What a model is, for `lib.predictor.Predictor.information`, the API and the model card.
 
@@ -858,6 +859,8 @@ def describe(
         SHA-256 of the dataset of features.
     metrics : dict
         ``mae`` and ``mae_moving_average`` on the held-out dates, in shares, and what else was measured on them.
+    min_periods : int or None
+        Rows that the features' windows must hold; None: all.
 
     Returns
     -------
@@ -869,6 +872,7 @@ def describe(
         "objective": estimator.get_params().get("objective", "squared"),
         "horizon": horizon,
         "window": window,
+        "min_periods": window if min_periods is None else min_periods,
         "train_first_date": str(dates.min()),
         "train_last_date": str(dates.max()),
         "train_rows": len(X),

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lib import paths
+from lib.stages import STAGES
 
 
 class ParamsError(ValueError):
@@ -26,7 +27,7 @@ class ParamsError(ValueError):
 class Section(BaseModel):
     """A group of keys; unknown keys are refused and values don't change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, strict=True)
 
 
 class Archive(Section):
@@ -140,15 +141,6 @@ class Params(Section):
     run: Run = Run()
 
 
-# The sections that each stage's notebook takes; their keys are its parameters cell.
-STAGES: dict[str, tuple[str, ...]] = {
-    "01_ingest": ("archive", "compute", "ingest"),
-    "02_features": ("compute", "features"),
-    "03_train": ("features", "train"),
-    "04_evaluate": ("train", "evaluate"),
-}
-
-
 def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     """The values of a notebook's parameters cell.
 
@@ -156,7 +148,7 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     ----------
     params : Params
     stage : str
-        A key of `STAGES`.
+        A key of `lib.stages.STAGES`.
     study : str
         The study's name, the first parameter of every notebook.
 
@@ -171,7 +163,7 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     {'study': 'sample', 'engine': 'local', 'workers': 0, 'spark_master': 'local[2]', 'window': 30, 'min_periods': None}
     """
     values: dict[str, Any] = {"study": study}
-    for section in STAGES[stage]:
+    for section in STAGES[stage].params:
         values.update(getattr(params, section).model_dump())
     return values
 
@@ -213,10 +205,15 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
         raise ParamsError(f"{path}: no such params file; the studies in params/ are: {known}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: cannot be read as a UTF-8 text file ({error})") from None
+    for key, value in overrides:
+        if not f"{key}{value}".isprintable():  # a byte that is no text, too
+            raise ParamsError(f"-p {key!r} {value!r}: only printable characters are allowed")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ParamsError(f"{path}: nested too deeply; write sections, and keys in them: nothing deeper") from None
 
     values: dict[str, dict[str, Any]] = {}
     places: dict[str, str] = {}
@@ -340,7 +337,7 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
 
 
 def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str], path: Path) -> Params:
-    # Text to number, for choices such as `horizon: 1`: pydantic compares a Literal without converting.
+    # Text to number here, not by pydantic: that takes 10_0, other scripts' digits and nan, and compares a Literal as it is.
     converted: dict[str, dict[str, Any]] = {}
     for section, keys in values.items():
         fields = _section_class(section).model_fields
@@ -356,7 +353,7 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
                 section, _, name = key.partition(".")
                 field = _field(section, name, place)
                 messages.append(
-                    f"{place}: {key} is {problem['input']!r}; allowed: {_allowed(field)}. {field.description}"
+                    f"{place}: {key} is {values[section][name]!r}; allowed: {_allowed(field)}. {field.description}"
                 )
             else:
                 messages.append(f"{place}: {key}: {problem['msg'].removeprefix('Value error, ')}")
@@ -367,11 +364,20 @@ def _spelt(value: Any) -> Any:
     return "null" if value is None else value
 
 
+_NUMBERS: dict[type[int] | type[float], re.Pattern[str]] = {
+    int: re.compile(r"[+-]?(0|[1-9][0-9]*)"),
+    float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+}
+
+
 def _choice(annotation: Any, value: Any) -> Any:
     if type(None) in get_args(annotation) and value in ("", "null", "~", "None"):
         return None
     if get_origin(annotation) is Literal:
         return next((choice for choice in get_args(annotation) if str(choice) == value), value)
+    for kind, written in _NUMBERS.items():
+        if annotation is kind or kind in get_args(annotation):
+            return kind(value) if written.fullmatch(value) and len(value) <= 40 else value
     return value
 
 

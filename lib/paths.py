@@ -168,13 +168,31 @@ class StudyPaths:
         """One line a run."""
         return self.folder / "history.jsonl"
 
+    @property
+    def stage_records(self) -> Path:
+        """What the stages were made of, and what they made: the stage cache."""
+        return self.folder / "stages"
+
+    def artifact(self, name: str) -> Path:
+        """What a row of `lib.stages` calls ``name``: a property here, or the name of a file in the study's folder.
+
+        Examples
+        --------
+        >>> study = StudyPaths("sample")
+        >>> study.artifact("prices") == study.prices, study.artifact("weekdays.csv").name
+        (True, 'weekdays.csv')
+        """
+        if isinstance(vars(StudyPaths).get(name), property):
+            return Path(getattr(self, name))
+        return self.folder / name
+
     def stage_record(self, stage: str) -> Path:
-        """What ``stage`` was made of, and what it made: the stage cache."""
-        return self.folder / "stages" / f"{stage}.json"
+        """What ``stage`` was made of, and what it made."""
+        return self.stage_records / f"{stage}.json"
 
     def page_record(self, stage: str) -> Path:
         """What the HTML page of ``stage`` was made of."""
-        return self.folder / "stages" / f"{stage}.page.json"
+        return self.stage_records / f"{stage}.page.json"
 
     def notebook(self, stage: str) -> Path:
         """The executed notebook of ``stage``, such as ``01_ingest``."""

@@ -7,6 +7,9 @@ import datetime
 import json
 import os
 import re
+import shlex
+import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -14,14 +17,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib import archive, cache, files, paths, provenance
-from lib.params import STAGES, Params, stage_parameters
+from lib import archive, cache, files, notebook, paths, provenance, stage_records
+from lib.params import Params, stage_parameters
+from lib.stages import STAGES
 
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
@@ -67,6 +70,8 @@ class Options:
         Its outputs will be gone: don't tell anybody to open them.
     command : str
         What the user typed to start this run, and would type to go on.
+    update : str
+        What they would type to bring the whole study up to date, with the same params.
     """
 
     start: str | None = None
@@ -76,6 +81,7 @@ class Options:
     wait: bool = False
     scratch: bool = False
     command: str = "bash run_all.sh"
+    update: str = "bash run_all.sh"
 
 
 @dataclass
@@ -85,7 +91,7 @@ class StageRun:
     Parameters
     ----------
     name : str
-        A key of `lib.params.STAGES`.
+        A key of `lib.stages.STAGES`.
     status : {"run", "unchanged", "not asked for"}
     seconds, peak_memory_bytes : float, int
         Of its last run.
@@ -121,14 +127,14 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         The archive is not one, another run holds the study, or a stage failed. Its text is what the user reads.
     """
     study = paths.StudyPaths(name)
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     try:
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
     with _disk_errors_told(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
-        params = _locate_archive(params, caller)
+        params = _locate_archive(params, study, caller)
         try:
             raw = archive.open_archive(params.archive.source, study)
         except archive.ArchiveError as error:
@@ -136,10 +142,10 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
-        console.print(f"[bold]{name}[/bold]: {len(raw.files):,} price files")
+        console.print(f"{name}: {len(raw.files):,} price files")
         failure: StudyError | None = None
         for number, stage in enumerate(STAGES, start=1):
-            title = f"\\[{number}/{len(STAGES)}]"
+            title = f"[{number}/{len(STAGES)}]"
             try:
                 runs.append(_run_stage(stage, title, params, study, archive_digest, options, console))
             except StudyError as error:
@@ -148,17 +154,22 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
                 failure = _failure(stage, study, _told(error), options)
             if failure:
                 break
+        stale: list[str] = []
         try:
             told = str(failure).replace(options.command, "the same command") if failure else ""
-            _write_records(study, params, raw, runs, started, told)
+            stale = _write_records(study, params, raw, runs, started, told, options)
         except OSError:
             if not failure:
                 raise
         if failure:
-            raise failure
+            until = f"\n  out of date until then: {', '.join(stale)}" if stale else ""
+            raise StudyError(f"{failure}{until}", failure.code)
         ran = [run.name for run in runs if run.status == "run"]
-        done = f"{len(ran)} of {len(runs)} stages run, the rest unchanged" if ran else "nothing had changed"
+        done = f"{len(ran)} of {len(runs)} stages run" if ran else "nothing had changed"
+        done += ", the rest unchanged" if ran and not stale else ""
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
+        if stale:
+            console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
 
 
 def _write_records(
@@ -168,23 +179,55 @@ def _write_records(
     runs: list[StageRun],
     started: datetime.datetime,
     failure: str,
-) -> None:
-    """Write the record of the run, its line in the history, and the index page, unless that would only change its times."""
-    record = provenance.run_record(study, params, raw, [vars(run) for run in runs], started)
+    options: Options,
+) -> list[str]:
+    """Write the record of the run, its line in the history, and the pages, unless that would only change their times.
+
+    Returns the stages that are out of date.
+    """
+    stages = [vars(run) for run in runs]
+    stale = stage_records.out_of_date(study, {"stages": stages, "params": params.model_dump()})
+    update = {"bring_up_to_date": _without_folders(options.update)}
+    for stage in STAGES:
+        _refresh_page(stage, study, stage_records.note(study.name, stale.get(stage, ()), update))
+    record = provenance.run_record(study, params, raw, stages, started)
     if failure:
-        record["failure"] = _without_paths(failure)
+        record["failure"] = notebook.without_paths(failure)
+    if stale:
+        record |= {"out_of_date": stale, **update}
     files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
-    told = study.history.read_text(encoding="utf-8") if study.history.exists() else ""
-    files.write_atomically(study.history, told + json.dumps(provenance.history_line(record)) + "\n")
+    before_it = study.history.read_bytes().rstrip(b"\n") + b"\n" if study.history.exists() else b""
+    line = json.dumps(provenance.history_line(record)) + "\n"
+    files.write_atomically(study.history, before_it.lstrip(b"\n") + line.encode())
     wanted = cache.index_ingredients(record)
-    before = cache.read_record(study.page_record("index"))
+    before = stage_records.read_record(study.page_record("index"))
     ran = any(run.status == "run" for run in runs)
-    if ran or failure or cache.reasons_to_run(wanted, before, cache.digests([study.index], study)):
+    if ran or failure or cache.reasons_to_run(wanted, before, stage_records.digests([study.index], study)):
         from lib import report
 
-        metrics = json.loads(study.metrics.read_text(encoding="utf-8")) if study.metrics.exists() else {}
-        report.write_index(study.name, record, metrics)
-        cache.write_record(study.page_record("index"), cache.Record(wanted, cache.digests([study.index], study)))
+        report.write_index(study.name, record, provenance.read_metrics(study))
+        made = stage_records.digests([study.index], study)
+        stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, made))
+    return list(stale)
+
+
+def _mark_out_of_date(study: paths.StudyPaths, options: Options) -> None:
+    """Mark the pages of what is out of date from now on, since a stage is about to run: it may be killed."""
+    stale = stage_records.out_of_date(study, {})
+    if not stale:
+        return
+    from lib import report
+
+    update = {"bring_up_to_date": _without_folders(options.update)}
+    for stage, reasons in stale.items():
+        report.mark(study.report(stage), stage_records.note(study.name, reasons, update))
+    told = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
+    report.mark(study.index, stage_records.note(study.name, told, update))
+
+
+def _without_folders(command: str) -> str:
+    """A command as an artifact says it: without the folders of this machine."""
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
 
 
 def _run_stage(
@@ -198,9 +241,9 @@ def _run_stage(
 ) -> StageRun:
     record_path = study.stage_record(stage)
     wanted = cache.ingredients(stage, params, study, archive_digest)
-    before = cache.read_record(record_path)
+    before = stage_records.read_record(record_path)
     stages = list(STAGES)
-    reasons = cache.reasons_to_run(wanted, before, cache.artifacts(stage, study))
+    reasons = cache.reasons_to_run(wanted, before, stage_records.artifacts(stage, study))
     if options.only == stage or options.force:
         reasons = ["--only" if options.only == stage else "--force", *reasons]
     elif options.only:
@@ -214,8 +257,7 @@ def _run_stage(
         console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
         if options.explain and asked:
             console.print(f"{'':6}nothing it depends on has changed", style="dim")
-        _refresh_page(stage, study)
-        last = before or cache.Record({}, {})
+        last = before or stage_records.Record({}, {})
         status = "unchanged" if asked else "not asked for"
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
@@ -223,15 +265,16 @@ def _run_stage(
             console.print(f"{title} {stage}: {reason}")
     # From here until the new record is written the stage counts as not run, whatever happens.
     record_path.unlink(missing_ok=True)
+    _mark_out_of_date(study, options)
     begin = time.monotonic()
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
         try:
             _execute(stage, params, study, peak, options)
         finally:  # of a failed stage the page shows the traceback
-            _refresh_page(stage, study)
+            _refresh_page(stage, study, executed=True)
     seconds = round(time.monotonic() - begin, 2)
-    record = cache.Record(wanted, cache.artifacts(stage, study), seconds, peak.bytes)
-    cache.write_record(record_path, record)
+    record = stage_records.Record(wanted, stage_records.artifacts(stage, study), seconds, peak.bytes)
+    stage_records.write_record(record_path, record)
     console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
     return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
 
@@ -250,8 +293,8 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
     running = target.with_name(f"_{target.name}")
     try:
         papermill.execute_notebook(
-            paths.stage_notebook(stage),
-            running,
+            # Papermill 2.7 fills in {} of paths: https://papermill.readthedocs.io/en/latest/usage-parameterize.html
+            *(str(path).replace("{", "{{").replace("}", "}}") for path in (paths.stage_notebook(stage), running)),
             parameters=stage_parameters(params, stage, study.name),
             kernel_name="python3",
             cwd=paths.ROOT,
@@ -287,8 +330,8 @@ def _keep(running: Path, target: Path) -> None:
     import nbformat
 
     try:
-        notebook = nbformat.read(running, as_version=4)
-        files.write_atomically(target, nbformat.writes(normalised(notebook)) + "\n")
+        executed = nbformat.read(running, as_version=4)
+        files.write_atomically(target, nbformat.writes(notebook.normalised(executed)) + "\n")
     finally:
         running.unlink(missing_ok=True)
 
@@ -297,83 +340,38 @@ def _held(peak: _Peak) -> str:
     return f"the kernel and its workers held {peak.bytes / 2**20:,.0f} MiB at most"
 
 
-def normalised(notebook: Any) -> Any:
-    """Take from an executed notebook what differs between two runs of the same: times, paths of this machine.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        The same object, changed.
-    """
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"
-            # Who computed, and on how many cores, makes no difference to anything else here.
-            lines = cell.source.splitlines(keepends=True)
-            cell.source = "".join(line for line in lines if line.partition(" = ")[0] not in cache.COMPUTE)
-        if cell.cell_type == "code":
-            cell.outputs = [_without_paths(output) for output in cell.outputs]
-    return notebook
-
-
-def _without_paths(value: Any) -> Any:
-    """``value`` with the folders of the repository, the outputs and the archive cut from its texts, but not from its pictures."""
-    if isinstance(value, str):
-        for path, short in _shortened_paths():
-            # A whole path: neither the end of a longer one, nor the beginning of another name.
-            behind = "" if path.endswith("/") else r"(?![\w-]|\.\w)"
-            value = short.join(re.split(rf"(?<![\w.-]){re.escape(path)}{behind}", value))
-        return value
-    if isinstance(value, dict):
-        for key in value:
-            if not str(key).startswith("image/"):
-                value[key] = _without_paths(value[key])
-        return value
-    return [_without_paths(item) for item in value] if isinstance(value, list) else value
-
-
-def _shortened_paths() -> Iterator[tuple[str, str]]:
-    """Folders of this machine, and what an artifact calls them."""
-    if archive_path := os.environ.get("STUDY_ARCHIVE"):
-        yield archive_path, Path(archive_path).name
-    yield f"{paths.outputs()}/", "outputs/"
-    yield f"{paths.ROOT}/", ""
-    yield str(paths.ROOT), "."
-    with contextlib.suppress(RuntimeError):  # a user without a home
-        if len(Path.home().parts) > 1:  # and not the root, as some containers have it
-            yield str(Path.home()), "~"
-
-
 def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options) -> StudyError:
     kept = [name for name in STAGES if list(STAGES).index(name) < list(STAGES).index(stage)]
     return StudyError(
         f"{stage} failed: {what}\n"
         f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
-        f"  to go on, once it is mended: {options.command}",
+        f"  to go on, once it is fixed: {options.command}",
         FAILED,
     )
 
 
-def _refresh_page(stage: str, study: paths.StudyPaths) -> None:
-    """Make the stage's HTML page, unless it is what its executed notebook and the templates make of it."""
-    if not study.notebook(stage).is_file():
+def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed: bool = False) -> None:
+    """Make the stage's HTML page, unless it is what its executed notebook, the note and the templates make of it.
+
+    A notebook that was not ``executed`` just now, and is not as its stage left it, may hold anything: its page is only marked.
+    """
+    executed_notebook, page, record = study.notebook(stage), study.report(stage), study.page_record(stage)
+    made = stage_records.read_record(study.stage_record(stage))
+    digest = stage_records.digests([executed_notebook], study)
+    if not digest or not (executed or (made and digest.items() <= made.artifacts.items())):
+        if note and page.is_file():
+            from lib import report
+
+            report.mark(page, note)
         return
-    wanted, record = cache.page_ingredients(stage, study), study.page_record(stage)
-    page = study.report(stage)
-    if cache.reasons_to_run(wanted, cache.read_record(record), cache.digests([page], study)):
+    wanted = cache.page_ingredients(stage, study, note)
+    before = stage_records.read_record(record)
+    if cache.reasons_to_run(wanted, before, stage_records.digests([page], study)):
         from lib import report
 
-        report.write_report(study.notebook(stage), page, study.name)
-        cache.write_record(record, cache.Record(wanted, cache.digests([page], study)))
+        report.write_report(executed_notebook, page, study.name, note)
+        stage_records.write_record(record, stage_records.Record(wanted, stage_records.digests([page], study)))
 
 
 @contextlib.contextmanager
@@ -384,7 +382,7 @@ def _disk_errors_told(study: paths.StudyPaths, options: Options) -> Iterator[Non
     except OSError as error:
         raise StudyError(
             f"{study.name}: {_told(error)}\n"
-            f"  finished stages and parts are kept; to go on, once it is mended: {options.command}",
+            f"  finished stages and parts are kept; to go on, once it is fixed: {options.command}",
             FAILED,
         ) from None
 
@@ -405,14 +403,31 @@ if sys.platform == "linux":
 """
 
 
+_PRIVATE = "study-"  # how the name of a run's folder of sockets begins
+_PROFILE = "profile_default/ipython_kernel_config.py"
+
+
+def _remove_private_folders() -> None:
+    """Remove the folders of sockets of this user's runs that were killed: nobody holds their locks."""
+    for folder in paths.sockets().glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError, Timeout):
+            status = folder.lstat()
+            # Others may put anything into a shared folder, such as a link to this user's files. The profile is written under the
+            # lock: where either is missing, a run is starting, or it is no run's folder.
+            own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+            if own and all((folder / name).is_file() for name in (_PROFILE, ".lock")):
+                with FileLock(folder / ".lock").acquire(timeout=0):
+                    shutil.rmtree(folder)
+
+
 @contextlib.contextmanager
 def _kernel_environment() -> Iterator[None]:
     """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="study-", dir=paths.sockets()) as private:
-        profile = Path(private, "profile_default")
-        profile.mkdir()
-        (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
+    _remove_private_folders()
+    folder = tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=paths.sockets())
+    with folder as private, FileLock(Path(private, ".lock")):
+        files.write_atomically(Path(private, _PROFILE), _KERNEL_CONFIG)
         os.environ.update(
             # This environment's kernel, and not one that the user has installed under the same name.
             JUPYTER_PREFER_ENV_PATH="1",
@@ -436,17 +451,40 @@ def _kernel_environment() -> Iterator[None]:
             os.environ.update(before)
 
 
-def _locate_archive(params: Params, caller: Path | None) -> Params:
+def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None) -> Params:
     """Keep the archive's absolute path out of the notebooks: they get its name, and the environment the place."""
     os.environ.pop("STUDY_ARCHIVE", None)
     source = params.archive.source
     if source in ("sample", "kaggle"):
         return params
-    location = Path(source).expanduser()
-    candidates = [location] if location.is_absolute() else [paths.ROOT / location, (caller or paths.ROOT) / location]
-    found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-    os.environ["STUDY_ARCHIVE"] = str(found.resolve())
-    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.resolve().name})})
+    try:
+        location = Path(source).expanduser()
+        candidates = (
+            [location] if location.is_absolute() else [(base or paths.ROOT) / location for base in (None, caller)]
+        )
+        found = next((candidate for candidate in candidates if candidate.exists()), candidates[0]).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
+        raise StudyError(f"archive.source: {source!r} is no path of a folder or .zip ({error})", REFUSED) from None
+    if written := _overlap(found, study):
+        raise StudyError(
+            f"archive.source: {_relative(found)} and {_relative(written)}, which a run of {study.name} writes and sweeps, are one "
+            "inside the other: raw files would be lost. Move the archive elsewhere, such as data/, and name that",
+            REFUSED,
+        )
+    os.environ["STUDY_ARCHIVE"] = str(found)
+    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.name})})
+
+
+def _overlap(location: Path, study: paths.StudyPaths) -> Path | None:
+    """A folder that the study's run writes and that ``location`` lies in; or, for one that a link leads to, that lies in it."""
+    folder = study.folder.resolve()
+    if location.is_relative_to(folder):
+        return study.folder
+    for link in (path for path in (study.folder, *study.folder.iterdir()) if path.is_symlink()):
+        written = link.resolve()
+        if location.is_relative_to(written) or written.is_relative_to(location):
+            return link
+    return None
 
 
 @contextlib.contextmanager
@@ -456,7 +494,7 @@ def _locked(study: paths.StudyPaths, wait: bool, console: Console) -> Iterator[N
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
+        who = _holder(study.lock_holder)
         if not wait:
             raise StudyError(
                 f"{study.name}: {who} is running this study; wait for it to end, or start with --wait", LOCKED
@@ -473,6 +511,15 @@ def _locked(study: paths.StudyPaths, wait: bool, console: Console) -> Iterator[N
         with contextlib.suppress(OSError):
             holder.unlink()
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, from the file that says it; anything else than `_locked` writes there is not shown."""
+    try:
+        told = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        told = ""
+    return told if re.fullmatch(r"process \d+, since \S+,", told, re.ASCII) else "another process"
 
 
 @contextlib.contextmanager

@@ -6,15 +6,14 @@ import contextlib
 import datetime
 import hashlib
 import importlib.metadata
-import json
 import platform
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lib import archive, cache, files, paths
+from lib import archive, cache, files, paths, stage_records
 from lib.params import Params
+from lib.stages import STAGES
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
 PACKAGES = (
@@ -57,8 +56,8 @@ def run_record(
         Params, code, lock, Python, packages, Java, platform, archive, artifacts, stages and times. No path of this
         machine is in it.
     """
-    artifacts = artifact_record(study)
-    counted = _counted_before(study, artifacts) or _counted(study)
+    artifacts, metrics = artifact_record(study), read_metrics(study)
+    counted = _counted(study)
     return {
         "study": study.name,
         "started": started.isoformat(timespec="seconds"),
@@ -80,7 +79,7 @@ def run_record(
             "ignored_files": len(raw.ignored),
         },
         "rows": counted["rows"],
-        "metrics": _headline(study),
+        "metrics": {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics},
         "stages": stages,
         "artifacts": artifacts,
     }
@@ -98,15 +97,17 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
     dict of str to dict
         ``sha256``, ``bytes`` and, for Parquet, ``rows`` of each artifact, by its path within the study's folder.
     """
+    from lib.dataset import DatasetError, open_dataset
+
     rows: dict[str, int] = {}
     for folder in (study.prices, study.quarantine, study.files, study.features):
-        manifest = paths.dataset_manifest(folder)
-        if manifest.exists():
-            for part in json.loads(manifest.read_text(encoding="utf-8"))["parts"]:
-                rows[(folder / part["file"]).relative_to(study.folder).as_posix()] = part["rows"]
+        with contextlib.suppress(DatasetError):  # it is not there, or damaged, which makes its stage run again
+            for part in open_dataset(folder).parts:
+                rows[f"{folder.name}/{part.file}"] = part.rows
     record = {}
-    for stage in cache.OUTPUTS:
-        for path, sha256 in (cache.artifacts(stage, study) | cache.digests([study.report(stage)], study)).items():
+    for stage in STAGES:
+        made = stage_records.artifacts(stage, study) | stage_records.digests([study.report(stage)], study)
+        for path, sha256 in made.items():
             entry: dict[str, Any] = {"sha256": sha256, "bytes": (study.folder / path).stat().st_size}
             record[path] = {**entry, "rows": rows[path]} if path in rows else entry
     return record
@@ -114,7 +115,19 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
 
 def history_line(record: dict[str, Any]) -> dict[str, Any]:
     """What ``history.jsonl`` keeps of a run: enough to tell two runs apart."""
-    kept = ("started", "finished", "failure", "params", "code", "python", "archive", "rows", "metrics", "stages")
+    kept = (
+        "started",
+        "finished",
+        "failure",
+        "params",
+        "code",
+        "python",
+        "archive",
+        "rows",
+        "metrics",
+        "stages",
+        "out_of_date",
+    )
     line = {key: record[key] for key in kept if key in record}
     return {**line, "artifacts": {path: entry["sha256"] for path, entry in record["artifacts"].items()}}
 
@@ -142,24 +155,13 @@ def _counted(study: paths.StudyPaths) -> dict[str, Any]:
     }
 
 
-def _counted_before(study: paths.StudyPaths, artifacts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `_counted` gave the last record, if the accounts are still those: without reading them, which takes a second."""
+def read_metrics(study: paths.StudyPaths) -> dict[str, Any]:
+    """What ``metrics.json`` holds; nothing when it is not there, or is damaged, which makes its stage run again."""
     try:
-        last = json.loads(study.run_record.read_text(encoding="utf-8"))
-        before, counted = last["artifacts"], {"digest": last["archive"]["digest"], "rows": last["rows"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    accounts = paths.dataset_manifest(study.files).relative_to(study.folder).as_posix()
-    return counted if accounts in artifacts and artifacts[accounts] == before.get(accounts) else None
-
-
-def _headline(study: paths.StudyPaths) -> dict[str, Any]:
-    """The metrics that tell two studies apart: the headline's errors, in shares."""
-    try:
-        metrics = json.loads(study.metrics.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        metrics = files.read_json(study.metrics)
+    except (OSError, ValueError):
         return {}
-    return {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics}
+    return metrics if isinstance(metrics, dict) else {}
 
 
 def _code_version() -> str:

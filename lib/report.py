@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,13 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from lib import dataset, files, params, paths
-from lib.plots import share_text, spelt, table_html
-from lib.stages import TITLES
+from lib import dataset, files, paths, stages
+from lib.figures_tables import share_text, spelt, table_html
+from lib.stage_records import note as told_out_of_date
+from lib.stages import STAGES
 
 TEMPLATE = "report"
-assert TITLES.keys() == params.STAGES.keys()
+STATUS = "<!-- status -->", "<!-- end of status -->"  # what is said at a page's head stands between them
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
@@ -81,7 +82,7 @@ class _Renderer(IPythonRenderer):
         return f'<h{level} id="{anchor}"><a href="#{anchor}">{text}</a></h{level}>\n'
 
 
-def write_report(notebook: Path, page: Path, study: str) -> None:
+def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None:
     """Make an executed notebook a web page.
 
     Parameters
@@ -93,12 +94,14 @@ def write_report(notebook: Path, page: Path, study: str) -> None:
         The page to write, ``outputs/STUDY/reports/STAGE.html``; it links its siblings and ``../index.html``.
     study : str
         The study's name, for the title and the navigation.
+    note : str
+        What is said at the page's head: why it is out of date.
     """
     document = nbformat.read(notebook, as_version=4)
-    files.write_atomically(page, report_html(document, notebook.stem, study))
+    files.write_atomically(page, report_html(document, notebook.stem, study, note))
 
 
-def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
+def report_html(notebook: nbformat.NotebookNode, stage: str, study: str, note: str = "") -> str:
     """The page of `write_report` as text.
 
     Parameters
@@ -109,6 +112,8 @@ def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
         Which stage it is, such as ``01_ingest``.
     study : str
         The study's name.
+    note : str
+        See `write_report`.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
     renderer = _Renderer()
     body = _cells_html(notebook, renderer)
     titles = [heading.text for heading in renderer.headings if heading.level == 1]
-    title = titles[0] if titles else TITLES.get(stage, (stage,))[0]
+    title = titles[0] if titles else STAGES[stage].title if stage in STAGES else stage
     if not titles:
         body = f"<h1>{html.escape(title)}</h1>\n{body}"
     name = html.escape(stage)
@@ -133,6 +138,7 @@ def report_html(notebook: nbformat.NotebookNode, stage: str, study: str) -> str:
         study=study,
         stage=stage,
         title=title,
+        note=note,
         home="../index.html",
         folder="",
         contents=[heading for heading in renderer.headings if heading.level == 2],
@@ -209,16 +215,18 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     """
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
-    stages = []
-    for name, (label, about) in TITLES.items():
+    stale = _mapping(record.get("out_of_date"))
+    rows = []
+    for name, row in STAGES.items():
         run = _mapping(runs.get(name))
         report, notebook = study_paths.report(name), study_paths.notebook(name)
         seconds, memory = run.get("seconds"), run.get("peak_memory_bytes")
-        stages.append(
+        rows.append(
             {
                 "name": name,
-                "label": label,
-                "about": about,
+                "label": row.title,
+                "about": row.question,
+                "out_of_date": "; ".join(stale.get(name) or ()),
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
                 "unfinished": bool(record.get("failure")) and not run,
@@ -238,9 +246,10 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         failure=failure,
         verdict=verdict + stop,
         reasons=reasons,
-        headline=[*_data_numbers(study_paths), *_error_numbers(metrics)],
+        metrics_out_of_date=stages.maker("metrics") in stale,
+        headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale)],
         predictors=_predictors(metrics),
-        stages=stages,
+        stages=rows,
         timed=bool(runs),
         artifacts=_artifacts(study_paths, record),
         made_by=_tables(record),
@@ -253,6 +262,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         study=study,
         stage=None,
         title="Study",
+        note=told_out_of_date(study, (f"{name} ({'; '.join(reasons)})" for name, reasons in stale.items()), record),
         home="index.html",
         folder="reports/",
         contents=contents,
@@ -296,6 +306,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         study=", ".join(studies),
         stage=None,
         title="Comparison",
+        note="",
         home="",
         folder=None,
         contents=headings,
@@ -304,36 +315,64 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
     )
 
 
+def mark(page: Path, note: str) -> None:
+    """Say something at the head of a page that `write_report` or `write_index` has made, if it is there.
+
+    Parameters
+    ----------
+    page : pathlib.Path
+    note : str
+        It replaces what is said there; empty: nothing is said.
+    """
+    with suppress(OSError, UnicodeDecodeError):
+        text = page.read_text(encoding="utf-8")
+        head, begin, rest = text.partition(STATUS[0])
+        _, end, tail = rest.partition(STATUS[1])
+        if end:
+            files.write_atomically(page, f"{head}{begin}{_status(note)}{end}{tail}")
+
+
+def _status(note: str) -> str:
+    return f'<p class="out-of-date" role="note">{html.escape(note)}</p>' if note else ""
+
+
 def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[str, str]]:
     """The study's artifacts: a dataset as one, whatever its parts, and every other file but notebooks and reports."""
     entries = _mapping(record.get("artifacts"))
     datasets = [study.prices, study.features, study.quarantine, study.files]
+    stale = [
+        study.artifact(name).name
+        for stage in _mapping(record.get("out_of_date"))
+        if stage in STAGES
+        for name in STAGES[stage].makes
+    ]
     artifacts = []
     for folder in datasets:
         parts = [entry for path, entry in entries.items() if Path(path).parts[0] == folder.name]
         if parts:
             with suppress(dataset.DatasetError):
-                artifacts.append(_artifact(f"{folder.name}/", parts, dataset.open_dataset(folder).digest))
+                made = dataset.open_dataset(folder)
+                artifacts.append(_artifact(f"{folder.name}/", parts, made.digest, folder.name in stale))
     shown_elsewhere = {study.notebooks.name, study.reports.name}
     shown_elsewhere.update(name for folder in datasets for name in (folder.name, paths.dataset_state(folder).name))
     for path, entry in entries.items():
         if Path(path).parts[0] not in shown_elsewhere:
-            artifacts.append(_artifact(path, [entry], entry.get("sha256") or ""))
+            artifacts.append(_artifact(path, [entry], entry.get("sha256") or "", Path(path).parts[0] in stale))
     return artifacts
 
 
-def _artifact(name: str, entries: list[Mapping[str, Any]], digest: str) -> dict[str, str]:
+def _artifact(name: str, entries: list[Mapping[str, Any]], digest: str, stale: bool) -> dict[str, str]:
     rows = [entry["rows"] for entry in entries if "rows" in entry]
     size = sum(entry.get("bytes") or 0 for entry in entries)
     return {
-        "name": name,
+        "name": f"{name} (out of date)" if stale else name,
         "rows": f"{sum(rows):,}" if rows else "",
         "size": f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB",
         "digest": digest[:16],
     }
 
 
-def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
+def _data_numbers(study: paths.StudyPaths, stale: Iterable[str]) -> Iterator[dict[str, str]]:
     """Headline numbers of the data, from the account of the raw files."""
     try:
         columns = ["symbol", "rows_read", "rows_kept", "first_date", "last_date"]
@@ -342,7 +381,7 @@ def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
         return
     read, kept = (pc.sum(accounts[name]).as_py() or 0 for name in ("rows_read", "rows_kept"))
     symbols = pc.count_distinct(accounts.filter(pc.greater(accounts["rows_kept"], 0))["symbol"]).as_py()
-    yield {"name": "Symbols", "value": f"{symbols:,}", "note": ""}
+    yield {"name": "Symbols", "value": f"{symbols:,}", "note": "out of date" if stages.maker("files") in stale else ""}
     first, last = pc.min(accounts["first_date"]).as_py(), pc.max(accounts["last_date"]).as_py()
     dates = f"{first} to {last}".replace("-", "\N{NON-BREAKING HYPHEN}") if first else ""
     yield {"name": "Daily prices", "value": f"{kept:,}", "note": dates}
@@ -350,12 +389,14 @@ def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
     yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
 
 
-def _error_numbers(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _error_numbers(metrics: Mapping[str, Any], stale: Iterable[str]) -> Iterator[dict[str, str]]:
     """The headline number of the model, on dates it has not seen."""
     model, average = metrics.get("mae"), metrics.get("mae_moving_average")
     if model is None:
         return
     note = "shares a day, mean absolute error"
+    if stages.maker("metrics") in stale:
+        note = f"out of date; {note}"
     if average is not None:
         note += f"; the plain average's is {spelt(float(average))}"
     yield {"name": "Model's error", "value": spelt(float(model)), "note": note}
@@ -391,7 +432,8 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows", "metrics"}
+    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows", "metrics", "out_of_date"}
+    shown_elsewhere.add("bring_up_to_date")
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):
@@ -412,14 +454,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _page(*, folder: str | None, **values: Any) -> str:
+def _page(*, folder: str | None, note: str, **values: Any) -> str:
     """A page from page.html.j2; ``folder`` leads from it to the reports, if it is of one study."""
+    status = Markup(f"{STATUS[0]}{_status(note)}{STATUS[1]}")
     navigation = [
-        {"stage": stage, "label": label, "href": f"{folder}{stage}.html"}
-        for stage, (label, _) in TITLES.items()
+        {"stage": stage, "label": row.title, "href": f"{folder}{stage}.html"}
+        for stage, row in STAGES.items()
         if folder is not None
     ]
-    return _environment().get_template("page.html.j2").render(navigation=navigation, **values)
+    return _environment().get_template("page.html.j2").render(navigation=navigation, status=status, **values)
 
 
 def _environment() -> Environment:

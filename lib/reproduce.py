@@ -1,7 +1,7 @@
 """Run a study again in a scratch folder, nothing cached, and compare every artifact by its bytes.
 
 What differs between two runs of the same is kept out of the artifacts when they are written, so that executed notebooks
-and pages are compared by their bytes as datasets and models are. `lib.pipeline.normalised` takes from an executed
+and pages are compared by their bytes as datasets and models are. `lib.notebook.normalised` takes from an executed
 notebook: papermill's and Jupyter's times and durations, the id that papermill draws for the cell of parameters, the engine and
 its workers, Python's version, and the folders of this machine. Pages are made from that. The kernels run with their own HOME for settings, in
 UTC, in the locale C.UTF-8 and with one seed of string hashes, whoever starts them from wherever. Only the record of the
@@ -27,7 +27,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lib import files, paths, provenance
+from lib import files, paths, provenance, stage_records
 from lib.params import Params
 from lib.pipeline import REFUSED, Options, StudyError, run_study
 
@@ -175,13 +175,20 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
     lib.pipeline.StudyError
         The study is not finished.
     """
+    lock = paths.results_lock(name)
     try:
-        expected = json.loads(paths.results_lock(name).read_text(encoding="utf-8"))
+        expected = files.read_json(lock)
+        if expected["params"] != _deciding(params):
+            return None
+        wanted, tolerance = _flat(expected["results"]), float(expected["tolerance"])
     except FileNotFoundError:
         return None
-    if expected["params"] != _deciding(params):
-        return None
-    return compare(_flat(expected["results"]), _flat(results(name)), expected["tolerance"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StudyError(
+            f"{lock}: not what `python -m lib lock {name}` writes ({error!r}); write it again with that, or remove it",
+            REFUSED,
+        ) from None
+    return compare(wanted, _flat(results(name)), tolerance)
 
 
 def write_lock(name: str, params: Params) -> Path:
@@ -235,15 +242,18 @@ def results(name: str) -> dict[str, Any]:
     from lib.dataset import DatasetError, open_dataset
 
     study = paths.StudyPaths(name)
+    if stale := stage_records.notes(study):
+        told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
+        raise StudyError(f"{name}: its results do not belong together\n{told}", REFUSED)
     try:
-        metrics = json.loads(study.metrics.read_text(encoding="utf-8"))
+        metrics = files.read_json(study.metrics)
         data: dict[str, Any] = {"symbols": {"sha256": files.sha256(study.symbols)}}
         for folder in (study.prices, study.quarantine, study.files, study.features):
             made = open_dataset(folder)
             data[folder.name] = {"rows": made.rows, "sha256": made.digest}
-    except (OSError, DatasetError) as error:
+        predictors = {row["predictor"]: row for row in metrics["headline"]}
+    except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None
-    predictors = {row["predictor"]: row for row in metrics["headline"]}
     return {"data": data, "metrics": predictors}
 
 

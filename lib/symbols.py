@@ -46,7 +46,7 @@ class RecentDays:
     adj_close_rolling_med: NDArray[np.float64]
 
 
-def write_recent_days(tables: Iterable, path: Path) -> int:
+def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: int | None = None) -> int:
     """Write the file that `Symbols` reads; a run calls it once its features are complete.
 
     Parameters
@@ -56,6 +56,8 @@ def write_recent_days(tables: Iterable, path: Path) -> int:
         a symbol in one part only.
     path : pathlib.Path
         The file to write, ``StudyPaths(study).symbols``.
+    window, min_periods : int
+        What both features were made with: see `lib.features.rolling_features`.
 
     Returns
     -------
@@ -87,6 +89,7 @@ def write_recent_days(tables: Iterable, path: Path) -> int:
         buffer,
         symbols=np.frombuffer("\n".join("\t".join(pair) for pair in names).encode(), dtype="uint8"),
         end=np.cumsum(counts),
+        window=np.array([window, window if min_periods is None else min_periods]),
         date=columns[0].astype("datetime64[D]"),
         volume=columns[1].astype("int64"),
         vol_moving_avg=columns[2].astype("float64"),
@@ -103,14 +106,25 @@ class Symbols:
     ----------
     path : pathlib.Path
         What `write_recent_days` wrote. Where it is missing there are no symbols.
+
+    Attributes
+    ----------
+    window : tuple of int
+        The rows of a window, and how many of them it must hold; empty when the file does not say.
+    last_date : str
+        The latest day of any symbol, YYYY-MM-DD; empty when there is none.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.names: dict[str, str] = {}
+        self.window: tuple[int, ...] = ()
+        self.last_date = ""
         if path.exists():
             with np.load(path) as stored:
                 self.names = _names(stored)
+                self.window = tuple(stored["window"].tolist()) if "window" in stored else ()
+                self.last_date = str(stored["date"].max()) if len(stored["date"]) else ""
 
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
@@ -141,6 +155,34 @@ class Symbols:
                 stored["vol_moving_avg"][days],
                 stored["adj_close_rolling_med"][days],
             )
+
+
+def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> str:
+    """Why the model must not be asked with a symbol's features; empty when it may.
+
+    Parameters
+    ----------
+    symbols : Symbols
+    information : mapping
+        The model's, as `lib.model.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
+    study : str
+        Whose they are.
+
+    Returns
+    -------
+    str
+    """
+    theirs = information.get("window"), information.get("min_periods")
+    if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):
+        return ""
+    (days, least), (model_days, model_least) = symbols.window, theirs
+    least_told = f", {least} of them at least," if days == model_days else ""
+    model_least_told = f", {model_least} at least" if days == model_days else ""
+    return (
+        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_told} and the model was "
+        f"trained on {model_days}{model_least_told}: no symbol can be picked until both are of one run. "
+        f"Make them so with: bash run_all.sh {study}"
+    )
 
 
 def _names(stored: Mapping[str, Any]) -> dict[str, str]:

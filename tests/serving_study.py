@@ -90,7 +90,7 @@ def make_study(outputs: Path, name: str = "sample") -> paths.StudyPaths:
     assert study.folder == outputs.resolve() / name
     write_grid(study.grid)
     table = features({"AAPL": "Apple Inc.", "TRUE": "TrueCar, Inc.", "ZED": None})
-    symbols.write_recent_days([table], study.symbols)
+    symbols.write_recent_days([table], study.symbols, INFORMATION["window"])
     for stage in ("01_ingest", "04_evaluate"):
         write_atomically(study.report(stage), f"<!doctype html><html lang=en><title>{stage}</title><h1>{stage}</h1>")
         write_atomically(study.notebook(stage), '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')

@@ -1,4 +1,4 @@
-"""A study that runs in seconds, for tests of what happens around a stage: four short notebooks and a small archive.
+"""A study that runs in seconds, for tests of what happens around a stage: short notebooks and a small archive.
 
 Its runs are forked from a process that has imported the packages once (`start`), and are the command that users type.
 """
@@ -23,7 +23,8 @@ from raw_archives import write_archive
 
 from lib import __main__ as command_line
 from lib import paths, provenance
-from lib.params import STAGES, Params, stage_parameters
+from lib.params import Params, stage_parameters
+from lib.stages import STAGES
 
 CELLS = {
     "01_ingest": [
@@ -35,7 +36,7 @@ CELLS = {
         "from lib.featurize import build_features\nfrom lib.paths import StudyPaths",
         "from lib.symbols import COLUMNS, write_recent_days",
         "made = build_features(StudyPaths(study), window, min_periods)",
-        "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols)",
+        "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
     ],
     "03_train": [
         "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
@@ -53,10 +54,21 @@ CELLS = {
 FILES = {f"stocks/{symbol}.csv": 60 + 7 * number for number, symbol in enumerate(("AA", "BB", "CC"))}
 
 
+def cells_of(stage: str) -> list[str]:
+    """Cells for a stage that `CELLS` does not have: each file that it makes gets what it reads as its content."""
+    row = STAGES[stage]
+    return [
+        "from lib.files import write_atomically\nfrom lib.paths import StudyPaths\nfrom lib.stage_records import artifact_files, digests",
+        f"read = digests(map(StudyPaths(study).artifact, {row.reads}), StudyPaths(study))",
+        f"for name in {row.makes}:\n    write_atomically(StudyPaths(study).artifact(name), str(read))",
+    ]
+
+
 def write_notebooks(folder: Path, broken: Mapping[str, str] | None = None) -> Path:
     """Write the notebooks; the code that ``broken`` gives for a stage comes after its last cell but one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for stage, cells in CELLS.items():
+    for stage in STAGES:
+        cells = CELLS.get(stage) or cells_of(stage)
         parameters = "\n".join(f"{k} = {v!r}" for k, v in stage_parameters(Params(), stage, "sample").items())
         code = [*cells[:-1], *([broken[stage]] if broken and stage in broken else []), cells[-1]]
         notebook = nbformat.v4.new_notebook(
@@ -204,6 +216,3 @@ def _run(outputs: str, notebooks: str, told: str, command: list[str], memory: in
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     sys.exit(command_line.main(command))
-
-
-assert CELLS.keys() == STAGES.keys()

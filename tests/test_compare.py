@@ -12,6 +12,7 @@ from short_study import checkout, command
 
 from lib import __main__ as command_line
 from lib import compare, paths
+from lib.stages import STAGES
 
 
 def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
@@ -29,7 +30,7 @@ def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
     assert set(artifacts["same"]) == {"yes"}
     assert {"model/grid.npz", "prices/", "features/"} <= set(artifacts.index)
     assert not any(name.endswith(".parquet") for name in artifacts.index), "a dataset is told as one"
-    assert list(tables["Seconds"]["what"]) == ["01_ingest", "02_features", "03_train", "04_evaluate"]
+    assert list(tables["Seconds"]["what"]) == list(STAGES)
     shown = io.StringIO()
     compare.show(tables, Console(file=shown, width=200))
     assert "features.window" in shown.getvalue()

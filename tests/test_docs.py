@@ -5,7 +5,7 @@ comment before a code block says what it is, where it is no command to run:
 
 - ``<!-- file: PATH -->``: the content of a file to write
 - ``<!-- notebook: PATH -->``: a notebook to write, its cells parted by ``# %%``
-- ``<!-- patch -->``: lines to change in the files that it names
+- ``<!-- patch -->``: what `git apply` takes
 - ``<!-- not run: REASON -->``
 """
 
@@ -124,18 +124,19 @@ class Reader:
             self.server = None
 
     def patch(self, text: str) -> None:
-        """Change a file as a diff says."""
-        head, *hunks = re.split(r"^@@.*\n", text, flags=re.MULTILINE)
-        target = re.search(r"^\+\+\+ b/(.+)$", head, re.MULTILINE)
-        assert target is not None, text
-        path = self.clone / target[1]
-        content = path.read_text(encoding="utf-8")
-        for hunk in hunks:
-            lines = hunk.splitlines(keepends=True)
-            before = "".join(line[1:] for line in lines if line[0] in " -")
-            assert content.count(before) == 1, f"{target[1]} has these lines not once:\n{before}"
-            content = content.replace(before, "".join(line[1:] for line in lines if line[0] in " +"))
-        path.write_text(content, encoding="utf-8")
+        """Apply a patch, unless it is applied already: in a repository in which the page was followed."""
+        for options in (["--reverse", "--check"], []):
+            done = subprocess.run(
+                ["git", "apply", *options, "-"],
+                cwd=self.clone,
+                env={**os.environ, "GIT_CEILING_DIRECTORIES": str(self.clone.parent)},
+                input=text,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode == 0:
+                return
+        raise AssertionError(f"{done.stderr}\n{text}")
 
 
 def notebook(text: str) -> nbformat.NotebookNode:
@@ -149,7 +150,8 @@ def notebook(text: str) -> nbformat.NotebookNode:
             made = nbformat.v4.new_code_cell(source.strip(), metadata={"tags": kind.split()})
         cells.append({**made, "id": f"cell-{number}"})
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.from_dict({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 
 from lib import cache, paths
-from lib.params import STAGES, Params, stage_parameters
+from lib.params import Params, stage_parameters
+from lib.stages import STAGES
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 SECTIONS = ["Purpose", "Inputs", "Outputs", "Checks", "Summary", "Next"]

@@ -13,7 +13,7 @@ from raw_archives import HEADER, metadata_csv, price_csv, price_rows
 
 from lib import paths
 from lib.dataset import open_dataset
-from lib.params import STAGES
+from lib.stages import STAGES
 
 ROW = ",1,2,0.5,1.5,1.5,100"
 ODD = {

@@ -7,6 +7,7 @@ import pytest
 from lib import __main__ as command_line
 from lib import params, paths
 from lib.params import Params, ParamsError
+from lib.stages import STAGES
 
 
 @pytest.fixture
@@ -165,8 +166,8 @@ def test_every_params_file_of_the_repository_loads(path):
 
 
 def test_a_notebook_gets_every_key_of_its_sections():
-    for stage, sections in params.STAGES.items():
-        keys = [key for section in sections for key in type(getattr(Params(), section)).model_fields]
+    for stage, row in STAGES.items():
+        keys = [key for section in row.params for key in type(getattr(Params(), section)).model_fields]
         assert list(params.stage_parameters(Params(), stage, "s")) == ["study", *keys]
         assert len(set(keys)) == len(keys), f"{stage}: two sections share a key"
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib import dataset, paths, plots, report
+from lib import dataset, figures_ingest, figures_style, figures_tables, paths, report
 from lib.engine import Engine
+from lib.stages import STAGES
 
 ALT = 'Bars: 3 rows & "some" <more>'
 CELLS = [
@@ -35,14 +36,16 @@ def code_cell(source: str, *outputs: nbformat.NotebookNode) -> nbformat.Notebook
 
 
 def figure_output() -> nbformat.NotebookNode:
-    picture = plots.png(plots.quarantine_by_reason({"null value": 3}, 1000))
+    picture = figures_style.png(figures_ingest.quarantine_by_reason({"null value": 3}, 1000))
     data = {"image/png": base64.b64encode(picture).decode(), "text/plain": "<Image>"}
     return new_output("display_data", data=data, metadata={"image/png": {"alt": ALT, "width": 640}})
 
 
 def table_output() -> nbformat.NotebookNode:
     frame = pd.DataFrame({f"a column with a long name {number}": [1_000_000 + number] for number in range(12)})
-    return new_output("display_data", data={"text/html": plots.table_html(frame, "A wide table"), "text/plain": "..."})
+    return new_output(
+        "display_data", data={"text/html": figures_tables.table_html(frame, "A wide table"), "text/plain": "..."}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +154,7 @@ def test_navigation_leads_to_every_report_and_the_index(page):
     navigation = re.search(r'<nav aria-label="Reports">.*?</nav>', page, re.DOTALL)
     assert navigation
     links = re.findall(r'href="([^"]+)"', navigation[0])
-    assert links == ["../index.html", "01_ingest.html", "02_features.html", "03_train.html", "04_evaluate.html"]
+    assert links == ["../index.html", *(f"{stage}.html" for stage in STAGES)]
     assert re.findall(r'href="([^"]+)" aria-current="page"', page) == ["01_ingest.html"]
     assert 'href="../notebooks/01_ingest.ipynb"' in page
 
@@ -318,7 +321,32 @@ def test_index_shows_a_failure_first_and_no_number_of_an_earlier_run(study):
     assert html.index("03_train failed: &lt;memory&gt;") < html.index("Symbols</dt>") < html.index("Reports</a></h2>")
     assert "It beats" not in html
     assert "490,123" not in html
-    assert html.count("not finished by the last run") == 2
+    assert html.count("not finished by the last run") == len(STAGES) - len(RECORD["stages"])
+
+
+def test_pages_say_what_is_out_of_date(study):
+    stale = {"04_evaluate": ["model has been made again since"]}
+    record = RECORD | {"out_of_date": stale, "bring_up_to_date": "bash run_all.sh sample -p train.model forest"}
+    page = report.index_html("sample", record, METRICS)
+    plain = report.index_html("sample", RECORD, METRICS)
+    assert "ut of date" not in plain
+    body = page[page.index("<main") :]
+    assert (
+        "Out of date: 04_evaluate (model has been made again since). To bring it up to date: bash run_all.sh sample -p"
+        in body
+    )
+    for beside in (
+        "<strong>Out of date:</strong> It",
+        "held-out dates (out of date)",
+        "<small>out of date; shares a day",
+    ):
+        assert beside in body
+    assert body.count("<strong>Out of date</strong>: model has been made again since") == 1
+    report.write_index("sample", RECORD, METRICS)
+    report.mark(study.index, "Out of date: <x>")
+    assert '<p class="out-of-date" role="note">Out of date: &lt;x&gt;</p>' in study.index.read_text()
+    report.mark(study.index, "")
+    assert study.index.read_text() == plain
 
 
 def browser_program() -> str:

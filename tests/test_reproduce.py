@@ -16,6 +16,7 @@ from short_study import checkout, command, write_notebooks
 from lib import __main__ as command_line
 from lib import paths, provenance, reproduce
 from lib.params import Params
+from lib.stages import STAGES
 
 # Another user's settings, in another part of the world, on a machine of another size.
 ELSEWHERE = {
@@ -119,7 +120,7 @@ def test_reproduce_can_be_stopped(tmp_path, number, code):
     process = subprocess.Popen(
         [sys.executable, "-m", "lib", "run", "short", "--reproduce"], cwd=root, stderr=subprocess.PIPE, text=True
     )
-    while "[1/4] 01_ingest" not in (line := process.stderr.readline()) or "unchanged" in line:
+    while f"[1/{len(STAGES)}] 01_ingest" not in (line := process.stderr.readline()) or "unchanged" in line:
         assert line, "the run ended by itself"
     time.sleep(0.5)
     process.send_signal(number)

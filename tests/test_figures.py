@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import plots
+from lib import figures_counts, figures_features, figures_ingest, figures_style, figures_tables
 
 
 def accounts(symbols: int) -> pd.DataFrame:
@@ -42,29 +42,31 @@ def unused_files() -> pd.DataFrame:
     return accounts(2).assign(first_date=None, last_date=None)
 
 
-NO_COUNTS = np.zeros(len(plots.RATIO_EDGES) - 1, dtype=np.int64)
-NO_PAIRS = np.zeros((len(plots.AVERAGE_EDGES) - 1, len(plots.MEDIAN_EDGES) - 1), dtype=np.int64)
+NO_COUNTS = np.zeros(len(figures_counts.RATIO_EDGES) - 1, dtype=np.int64)
+NO_PAIRS = np.zeros((len(figures_counts.AVERAGE_EDGES) - 1, len(figures_counts.MEDIAN_EDGES) - 1), dtype=np.int64)
 LONG_REASON = "a reason of the longest kind"
 FIGURES = {
-    "symbols, many": lambda: plots.symbols_by_year(accounts(400)),
-    "symbols, one": lambda: plots.symbols_by_year(accounts(1)),
-    "symbols, none": lambda: plots.symbols_by_year(unused_files()),
-    "rows, many": lambda: plots.rows_per_symbol(accounts(400).set_index("symbol")["rows_kept"]),
-    "rows, few": lambda: plots.rows_per_symbol(accounts(12).set_index("symbol")["rows_kept"]),
-    "rows, one": lambda: plots.rows_per_symbol(pd.Series({"A": 1})),
-    "rows, none": lambda: plots.rows_per_symbol(pd.Series({"A": 0})),
-    "quarantine": lambda: plots.quarantine_by_reason({"null value": 12_345, LONG_REASON: 1}, 28_151_758),
-    "quarantine, none": lambda: plots.quarantine_by_reason({}, 28_151_758),
-    "odd": lambda: plots.odd_values({"zero volume": 77_006, "High below Low": 0}, 1_638_655),
-    "odd, none": lambda: plots.odd_values({f"oddity {number}": 0 for number in range(9)}, 1_638_655),
-    "volume": lambda: plots.volume_with_average(symbol_rows(504), "AAPL", 30),
-    "volume, short": lambda: plots.volume_with_average(symbol_rows(2), "AAPL", 30),
-    "price": lambda: plots.price_with_median(symbol_rows(504), "AAPL", 30),
-    "price, short": lambda: plots.price_with_median(symbol_rows(1), "AAPL", 30),
-    "ratio": lambda: plots.ratio_distribution(plots.count_ratios([5, 8, 15, 90], [10, 10, 10, 10])),
-    "ratio, none": lambda: plots.ratio_distribution(NO_COUNTS),
-    "features": lambda: plots.feature_density(plots.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])),
-    "features, none": lambda: plots.feature_density(NO_PAIRS),
+    "symbols, many": lambda: figures_ingest.symbols_by_year(accounts(400)),
+    "symbols, one": lambda: figures_ingest.symbols_by_year(accounts(1)),
+    "symbols, none": lambda: figures_ingest.symbols_by_year(unused_files()),
+    "rows, many": lambda: figures_ingest.rows_per_symbol(accounts(400).set_index("symbol")["rows_kept"]),
+    "rows, few": lambda: figures_ingest.rows_per_symbol(accounts(12).set_index("symbol")["rows_kept"]),
+    "rows, one": lambda: figures_ingest.rows_per_symbol(pd.Series({"A": 1})),
+    "rows, none": lambda: figures_ingest.rows_per_symbol(pd.Series({"A": 0})),
+    "quarantine": lambda: figures_ingest.quarantine_by_reason({"null value": 12_345, LONG_REASON: 1}, 28_151_758),
+    "quarantine, none": lambda: figures_ingest.quarantine_by_reason({}, 28_151_758),
+    "odd": lambda: figures_ingest.odd_values({"zero volume": 77_006, "High below Low": 0}, 1_638_655),
+    "odd, none": lambda: figures_ingest.odd_values({f"oddity {number}": 0 for number in range(9)}, 1_638_655),
+    "volume": lambda: figures_features.volume_with_average(symbol_rows(504), "AAPL", 30),
+    "volume, short": lambda: figures_features.volume_with_average(symbol_rows(2), "AAPL", 30),
+    "price": lambda: figures_features.price_with_median(symbol_rows(504), "AAPL", 30),
+    "price, short": lambda: figures_features.price_with_median(symbol_rows(1), "AAPL", 30),
+    "ratio": lambda: figures_features.ratio_distribution(figures_counts.count_ratios([5, 8, 15, 90], [10, 10, 10, 10])),
+    "ratio, none": lambda: figures_features.ratio_distribution(NO_COUNTS),
+    "features": lambda: figures_features.feature_density(
+        figures_counts.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])
+    ),
+    "features, none": lambda: figures_features.feature_density(NO_PAIRS),
 }
 
 
@@ -73,7 +75,7 @@ def test_figure_is_titled_described_and_drawn_without_a_warning(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a text that does not fit makes the layout give up with a warning
         figure = FIGURES[name]()
-        content = plots.png(figure)
+        content = figures_style.png(figure)
     assert isinstance(figure, Figure)
     assert figure.get_suptitle()
     assert len(str(figure.get_label())) > 30
@@ -83,7 +85,7 @@ def test_figure_is_titled_described_and_drawn_without_a_warning(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_or_lies_on_another(name):
     figure = FIGURES[name]()
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(figures_style.STYLE):
         figure.draw_without_rendering()
     page = figure.bbox
     title = figure.texts[0].get_window_extent()
@@ -112,7 +114,7 @@ def test_a_figure_of_nothing_says_so_in_words(name):
 
 
 def test_png_is_the_same_each_time_and_tells_nothing_of_the_machine():
-    contents = {plots.png(FIGURES["quarantine"]()) for _ in range(2)}
+    contents = {figures_style.png(FIGURES["quarantine"]()) for _ in range(2)}
     assert len(contents) == 1
     content, place, chunks = contents.pop(), 8, []
     while place < len(content):
@@ -124,24 +126,24 @@ def test_png_is_the_same_each_time_and_tells_nothing_of_the_machine():
 
 def test_drawing_leaves_matplotlib_as_it_was():
     before = dict(matplotlib.rcParams)
-    plots.png(FIGURES["volume"]())
+    figures_style.png(FIGURES["volume"]())
     assert dict(matplotlib.rcParams) == before
 
 
 def test_show_gives_the_alt_text_to_jupyter(monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "display", shown.append)
+    monkeypatch.setattr(figures_style, "display", shown.append)
     figure = FIGURES["quarantine, none"]()
-    plots.show(figure)
+    figures_style.show(figure)
     content, metadata = shown[0]._repr_png_()
     assert content
-    assert metadata == {"alt": figure.get_label(), "width": plots.PIXELS}
+    assert metadata == {"alt": figure.get_label(), "width": figures_style.PIXELS}
 
 
 def test_show_refuses_a_figure_without_alt_text():
-    figure, _ = plots.new_figure("Title", "", "")
+    figure, _ = figures_style.new_figure("Title", "", "")
     with pytest.raises(ValueError, match="no alt text"):
-        plots.show(figure)
+        figures_style.show(figure)
 
 
 def test_symbols_are_counted_in_each_year_of_their_history():
@@ -152,7 +154,7 @@ def test_symbols_are_counted_in_each_year_of_their_history():
             "last_date": ["2001-01-01", "2003-01-01", "2002-05-05", None],
         }
     )
-    axes = plots.symbols_by_year(files).axes[0]
+    axes = figures_ingest.symbols_by_year(files).axes[0]
     bars = {container.get_label(): container for container in axes.containers}
     heights = {name: [bar.get_height() for bar in container] for name, container in bars.items()}
     assert heights == {"Stocks": [1, 2, 1, 1], "ETFs": [0, 0, 1, 0]}
@@ -161,7 +163,7 @@ def test_symbols_are_counted_in_each_year_of_their_history():
 
 
 def test_bars_are_as_long_as_their_counts():
-    axes = plots.quarantine_by_reason({"few": 1, "many": 30, "none": 0}, 100).axes[0]
+    axes = figures_ingest.quarantine_by_reason({"few": 1, "many": 30, "none": 0}, 100).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [30, 1]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["many", "few"]
     assert [text.get_text() for text in axes.texts] == ["30  (30%)", "1  (1%)"]
@@ -174,17 +176,17 @@ def test_counts_of_parts_add_up_to_those_of_the_whole():
     median[40:60] = np.nan
     average[60:70] = 0
     halves = slice(0, 400), slice(400, None)
-    ratios = sum(plots.count_ratios(volume[half], average[half]) for half in halves)
-    pairs = sum(plots.count_feature_pairs(average[half], median[half]) for half in halves)
-    assert (ratios == plots.count_ratios(volume, average)).all()
-    assert (pairs == plots.count_feature_pairs(average, median)).all()
+    ratios = sum(figures_counts.count_ratios(volume[half], average[half]) for half in halves)
+    pairs = sum(figures_counts.count_feature_pairs(average[half], median[half]) for half in halves)
+    assert (ratios == figures_counts.count_ratios(volume, average)).all()
+    assert (pairs == figures_counts.count_feature_pairs(average, median)).all()
     assert ratios.sum() == 1000 - 50 - 10
     assert pairs.sum() == 1000 - 60
     assert ratios[:20].sum() == np.sum(volume[average > 0] / average[average > 0] < 1)
 
 
 def test_table_escapes_what_the_data_say():
-    table = plots.table_html(pd.DataFrame({"<i>": ["<script>alert(1)</script>"]}), 'a "caption" & more')
+    table = figures_tables.table_html(pd.DataFrame({"<i>": ["<script>alert(1)</script>"]}), 'a "caption" & more')
     assert "<script>" not in table
     assert "<i>" not in table
     assert "&lt;script&gt;" in table
@@ -195,11 +197,13 @@ def test_table_aligns_decimals_and_marks_what_is_missing():
     frame = pd.DataFrame(
         {"price": [4.04, 4.0385, float("nan")], "mixed": [490_123.4, 0.953, 2.0], "kept": [True, False, True]}
     )
-    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in plots.table_html(frame, "t").split("<tr>")[2:]]
+    rows = [
+        re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in figures_tables.table_html(frame, "t").split("<tr>")[2:]
+    ]
     assert rows == [["4.040", "490,123", "yes"], ["4.038", "0.953", "no"], ["–", "2", "yes"]]
 
 
 def test_table_index_becomes_row_headings():
-    table = plots.table_html(pd.DataFrame({"mae": [1.0]}, index=["model"]), "t", index=True)
+    table = figures_tables.table_html(pd.DataFrame({"mae": [1.0]}, index=["model"]), "t", index=True)
     assert '<th scope="row">model</th>' in table
     assert "<thead><tr><td></td>" in table

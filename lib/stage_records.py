@@ -1,0 +1,244 @@
+"""The records of finished stages: what each was made of and what it made, and which of them are out of date.
+
+The dashboard's kernels import this module: no pandas, no pyarrow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lib import files, paths
+from lib.stages import STAGES, before
+
+UNFINISHED = "its last run did not finish"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a stage was made of, and what it made: SHA-256 digests, or parameters' values, by name.
+
+    Parameters
+    ----------
+    ingredients : dict of str to str
+    artifacts : dict of str to str
+        By path within the study's folder.
+    seconds : float
+        How long it took.
+    peak_memory_bytes : int
+        What its kernel and workers held together at most.
+    """
+
+    ingredients: Mapping[str, str]
+    artifacts: Mapping[str, str]
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @property
+    def key(self) -> str:
+        """One digest of all ingredients."""
+        return hashlib.sha256(json.dumps(dict(self.ingredients), sort_keys=True).encode()).hexdigest()
+
+
+def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
+    """Digest what a stage made, its executed notebook among it.
+
+    Parameters
+    ----------
+    stage : str
+        A key of `lib.stages.STAGES`.
+    study : StudyPaths
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file, by its path within the study's folder.
+    """
+    return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
+
+
+def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
+    """Digest what was made; what is not there is left out.
+
+    Parameters
+    ----------
+    made : iterable of pathlib.Path
+        Files, folders or datasets.
+    study : StudyPaths
+        The study whose folder holds them.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 of each file, by its path within the study's folder.
+    """
+    return {
+        path.relative_to(study.folder).as_posix(): files.sha256(path)
+        for whole in made
+        for path in artifact_files(whole)
+    }
+
+
+def artifact_files(artifact: Path) -> list[Path]:
+    """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there."""
+    found = artifact.rglob("*") if artifact.is_dir() else [artifact]
+    return [path for path in (*sorted(found), paths.dataset_manifest(artifact)) if path.is_file()]
+
+
+def read_record(path: Path) -> Record | None:
+    """The record that `write_record` wrote; None when there is none, or it is damaged: the stage runs again then."""
+    try:
+        content = files.read_json(path)
+        ingredients, made = dict(content["ingredients"]), dict(content["artifacts"])
+        seconds, memory = float(content["seconds"]), int(content["peak_memory_bytes"])
+        texts = (*ingredients, *ingredients.values(), *made, *made.values())
+        if not all(isinstance(text, str) for text in texts) or not 0 <= seconds < math.inf:
+            return None
+        return Record(ingredients, made, seconds, memory)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Keep the record of a finished stage.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``StudyPaths(study).stage_record(stage)``.
+    record : Record
+    """
+    files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+
+
+def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The stages whose results were not made from what is beside them now, each with the reasons.
+
+    It takes milliseconds: of a dataset the manifest is looked at, which stands for its parts.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    last : mapping
+        What ``run.json`` holds, the record of the last run that ended; empty when there is none.
+
+    Returns
+    -------
+    dict of str to list of str
+        In the order of the stages. A stage of which there is nothing is not among them.
+    """
+    if not study.stage_records.is_dir():
+        return {}
+    records = {stage: read_record(study.stage_record(stage)) for stage in STAGES}
+    digest = _Digests(study)
+    found: dict[str, list[str]] = {}
+    for stage, row in STAGES.items():
+        record = records[stage]
+        if record is None:
+            if any(artifact_files(whole) for whole in (*map(study.artifact, row.makes), study.notebook(stage))):
+                found[stage] = [UNFINISHED]
+            continue
+        reasons = [
+            f"{path} was changed since" for path in record.artifacts if not digest.same(path, record.artifacts[path])
+        ]
+        reasons += [
+            f"{path.removeprefix('.').partition('/')[0]} has been made again since"
+            for name, value in record.ingredients.items()
+            if (path := name.removeprefix("input ")) != name and not digest.same(path, value)
+        ]
+        reasons += _other_params(stage, records, last)
+        reasons = reasons or [f"{name} is out of date" for name in before(stage) if name in found]
+        if reasons:
+            found[stage] = list(dict.fromkeys(reasons))
+    return found
+
+
+class _Digests:
+    """Whether files are still what they were, each digested once; of a part of a dataset, only whether it is there."""
+
+    def __init__(self, study: paths.StudyPaths) -> None:
+        self._folder = study.folder
+        self._known: dict[str, str] = {}
+
+    def same(self, path: str, digest: str) -> bool:
+        file = self._folder / path
+        if path not in self._known:
+            try:
+                there = file.is_file()  # and no pipe or device, which a record that was edited may name
+                part = there and path.endswith(".parquet")
+                self._known[path] = "part" if part else files.sha256(file) if there else ""
+            except (OSError, ValueError):  # a name that no file can have
+                self._known[path] = ""
+        return self._known[path] in (digest, "part")
+
+
+def _other_params(stage: str, records: Mapping[str, Record | None], last: Mapping[str, Any]) -> list[str]:
+    """Which params are others than those that the stages before, or the last run, had."""
+    record = records[stage]
+    assert record is not None
+    others = {name: _params(made.ingredients) for name in before(stage) if (made := records[name])}
+    runs = last.get("stages")
+    keys = [run.get("key") for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
+    given = last.get("params")
+    if record.key in keys and isinstance(given, Mapping):  # else this stage has run since
+        others["the last run"] = {
+            f"{section}.{key}": json.dumps(value)
+            for section, values in given.items()
+            if isinstance(values, Mapping)
+            for key, value in values.items()
+        }
+    reasons: dict[str, str] = {}
+    for name, theirs in others.items():
+        for key, value in _params(record.ingredients).items():
+            if theirs.get(key, value) != value:
+                was, other = value.strip('"'), theirs[key].strip('"')
+                reasons.setdefault(key, f"{key} was {was} here and is {other} in {name}")
+    return list(reasons.values())
+
+
+def _params(ingredients: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for name, value in ingredients.items() if (key := name.removeprefix("params ")) != name}
+
+
+def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
+    """What is said beside a result that is out of date; empty when there are no reasons.
+
+    Parameters
+    ----------
+    study : str
+        The study's name.
+    reasons : iterable of str
+        As `out_of_date` gives them.
+    last : mapping
+        What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> note("sample", ["model has been made again since"], {})
+    'Out of date: model has been made again since. To bring it up to date: bash run_all.sh sample'
+    >>> note("sample", [], {})
+    ''
+    """
+    told = "; ".join(reasons)
+    command = last.get("bring_up_to_date")
+    command = command if isinstance(command, str) else f"bash run_all.sh {study}"
+    return f"Out of date: {told}. To bring it up to date: {command}" if told else ""
+
+
+def notes(study: paths.StudyPaths) -> dict[str, str]:
+    """The `note` of each stage that is out of date now, by its name, for who shows a study that a run has left."""
+    try:
+        last = files.read_json(study.run_record)
+    except (OSError, ValueError):
+        last = {}
+    last = last if isinstance(last, Mapping) else {}
+    return {stage: note(study.name, reasons, last) for stage, reasons in out_of_date(study, last).items()}
