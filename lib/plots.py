@@ -9,10 +9,8 @@ A new figure is a function under ``@house_style`` that starts with `new_figure` 
 
 from __future__ import annotations
 
-import datetime
 import html
 import io
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +26,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter, ScalarFormatter
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from lib.text import as_text, column_as_text, percent
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 BLUE = "#0072b2"
@@ -213,7 +213,7 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     if index:
         frame = frame.rename_axis(index=str(frame.index.name or "")).reset_index()
     numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes.tolist()]
-    texts = [_spelt_column(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
+    texts = [column_as_text(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
     head = "".join(
         f'<th scope="col"{NUMBER if is_number else ""}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
         for name, is_number in zip(frame.columns, numeric, strict=True)
@@ -230,40 +230,6 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
         f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-
-
-def _spelt_column(values: Sequence[Any]) -> list[str]:
-    """Each value `spelt`; floats of like size with the same number of decimals, so that the points align."""
-    sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
-    if len(sizes) < 2 or max(sizes) > 1000 * min(sizes):
-        return [spelt(value) for value in values]
-    size = min(sizes) if max(sizes) < 10 * min(sizes) else max(sizes)
-    decimals = max(0, 3 - math.floor(math.log10(size)))
-    return [
-        f"{value:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else spelt(value)
-        for value in values
-    ]
-
-
-def spelt(value: Any) -> str:
-    """A value as readers like it: thousands grouped, four significant digits, ISO dates, a dash for none.
-
-    Examples
-    --------
-    >>> spelt(12154), spelt(3.14159), spelt(1234567.8), spelt(None), spelt(datetime.date(2000, 3, 1))
-    ('12,154', '3.142', '1,234,568', '–', '2000-03-01')
-    """
-    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{value:.4g}"
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return str(value)
 
 
 def _nothing(title: str, message: str) -> Figure:
@@ -285,26 +251,12 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.grid(False)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    labels = [f"{count:,}  ({share_text(count / total)})" if total else f"{count:,}" for count in counts]
+    labels = [f"{count:,}  ({percent(count / total)})" if total else f"{count:,}" for count in counts]
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
     room = WIDTH - 0.4 - 0.1 * max(map(len, names))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
     for place, count, label in zip(places, counts, labels, strict=True):
         axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)
-
-
-def share_text(share: float) -> str:
-    """A share as a percentage that does not round something to nothing.
-
-    Examples
-    --------
-    >>> share_text(0.5), share_text(0.0123), share_text(1e-7), share_text(0)
-    ('50%', '1.2%', 'under 0.001%', '0%')
-    """
-    percent = 100 * share
-    if percent == 0 or percent >= 10:
-        return f"{percent:.0f}%"
-    return "under 0.001%" if percent < 0.001 else f"{percent:.2g}%"
 
 
 # --- 01_ingest ------------------------------------------------------------------------------------------
@@ -447,7 +399,7 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
     listed = ", ".join(f"{reason} {count:,}" for count, reason in present)
     return described(
         figure,
-        f"Bars: {total:,} of {rows_read:,} rows quarantined ({share_text(total / rows_read)}), by reason: {listed}.",
+        f"Bars: {total:,} of {rows_read:,} rows quarantined ({percent(total / rows_read)}), by reason: {listed}.",
     )
 
 
@@ -478,7 +430,7 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(ordered))
     _counted_bars(axes, [name for name, _ in ordered], [count for _, count in ordered], rows_kept, YELLOW)
-    listed = ", ".join(f"{name} {count:,} ({share_text(count / rows_kept)})" for name, count in ordered)
+    listed = ", ".join(f"{name} {count:,} ({percent(count / rows_kept)})" for name, count in ordered)
     return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
 
 
@@ -520,9 +472,9 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.set_ylim(0, float(rows["Volume"].max()) * 1.15)  # room for the legend
     return described(
         figure,
-        f"Lines: {symbol}'s volume, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
-        f"{spelt(rows['Volume'].min())} to {spelt(rows['Volume'].max())} shares, and its {window}-day moving average, "
-        f"{spelt(rows['vol_moving_avg'].min())} to {spelt(rows['vol_moving_avg'].max())} shares.",
+        f"Lines: {symbol}'s volume, {as_text(dates.iloc[0])} to {as_text(dates.iloc[-1])}, "
+        f"{as_text(rows['Volume'].min())} to {as_text(rows['Volume'].max())} shares, and its {window}-day moving average, "
+        f"{as_text(rows['vol_moving_avg'].min())} to {as_text(rows['vol_moving_avg'].max())} shares.",
     )
 
 
@@ -551,8 +503,8 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.legend(loc="best", handlelength=1.2)
     return described(
         figure,
-        f"Lines: {symbol}'s adjusted close, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
-        f"{spelt(rows['Adj Close'].min())} to {spelt(rows['Adj Close'].max())} dollars, "
+        f"Lines: {symbol}'s adjusted close, {as_text(dates.iloc[0])} to {as_text(dates.iloc[-1])}, "
+        f"{as_text(rows['Adj Close'].min())} to {as_text(rows['Adj Close'].max())} dollars, "
         f"and its {window}-day rolling median.",
     )
 
@@ -627,14 +579,14 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, shares.max() * 1.18)
     for side, place, text in (
-        ("right", 0.97, f"{share_text(below)} below"),
-        ("left", 1.03, f"{share_text(1 - below)} above"),
+        ("right", 0.97, f"{percent(below)} below"),
+        ("left", 1.03, f"{percent(1 - below)} above"),
     ):
         axes.text(place, 0.99, text, transform=axes.get_xaxis_transform(), ha=side, va="top", color=INK)
     return described(
         figure,
-        f"Histogram: a day's volume divided by its average, {total:,} rows. {share_text(below)} of them are below "
-        f"1, {share_text(float(shares[-1]))} above 3.",
+        f"Histogram: a day's volume divided by its average, {total:,} rows. {percent(below)} of them are below "
+        f"1, {percent(float(shares[-1]))} above 3.",
     )
 
 
@@ -940,7 +892,7 @@ the days the actual volume is within a factor of about 1.6 of the predicted.'
     return described(
         figure,
         f"Density of {total:,} days by predicted and actual volume, both logarithmic, with the line where they are equal: "
-        f"on {share_text(near)} of the days the actual volume is within a factor of about 1.6 of the predicted.",
+        f"on {percent(near)} of the days the actual volume is within a factor of about 1.6 of the predicted.",
     )
 
 
@@ -999,7 +951,7 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
         f"By tenths of {quantity}: the model's error from {table['relative_mae'].min():.3f} to "
         f"{table['relative_mae'].max():.3f} times the moving average's, below it in {better} of {len(table)}; the tenth from "
         f"{engineering(float(largest['low']))} to {engineering(float(largest['high']))} holds the largest part of the error, "
-        f"{share_text(float(largest['error_share']))}.",
+        f"{percent(float(largest['error_share']))}.",
     )
 
 
@@ -1123,7 +1075,7 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
             f"{more:+.1%}", (errors[1][name], place - 0.2), (4, 0), textcoords="offset points", va="center", color=INK
         )
         words.append(
-            f"{name}: {spelt(float(errors[0][name]))} and {spelt(float(errors[1][name]))}, "
+            f"{name}: {as_text(float(errors[0][name]))} and {as_text(float(errors[1][name]))}, "
             f"{abs(more):.1%} {'more' if more >= 0 else 'less'}"
         )
     axes.set_yticks(places, [textwrap.fill(name, 14) for name in predictors])

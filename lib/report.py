@@ -24,8 +24,9 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from lib import dataset, files, params, paths
-from lib.plots import share_text, spelt, table_html
+from lib.plots import table_html
 from lib.stages import TITLES
+from lib.text import as_text, file_size, percent, short_digest
 
 TEMPLATE = "report"
 assert TITLES.keys() == params.STAGES.keys()
@@ -328,7 +329,7 @@ def _artifact(name: str, entries: list[Mapping[str, Any]], digest: str) -> dict[
     return {
         "name": name,
         "rows": f"{sum(rows):,}" if rows else "",
-        "size": f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB",
+        "size": file_size(size),
         "digest": digest[:16],
     }
 
@@ -346,7 +347,7 @@ def _data_numbers(study: paths.StudyPaths) -> Iterator[dict[str, str]]:
     first, last = pc.min(accounts["first_date"]).as_py(), pc.max(accounts["last_date"]).as_py()
     dates = f"{first} to {last}".replace("-", "\N{NON-BREAKING HYPHEN}") if first else ""
     yield {"name": "Daily prices", "value": f"{kept:,}", "note": dates}
-    share = f"{share_text((read - kept) / read)} of {read:,} rows read" if read else ""
+    share = f"{percent((read - kept) / read)} of {read:,} rows read" if read else ""
     yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
 
 
@@ -357,8 +358,8 @@ def _error_numbers(metrics: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         return
     note = "shares a day, mean absolute error"
     if average is not None:
-        note += f"; the plain average's is {spelt(float(average))}"
-    yield {"name": "Model's error", "value": spelt(float(model)), "note": note}
+        note += f"; the plain average's is {as_text(float(average))}"
+    yield {"name": "Model's error", "value": as_text(float(model)), "note": note}
 
 
 _WIDEST = 0.2  # a bar this far from the plain average fills its side: the reference forest would dwarf the others
@@ -374,7 +375,7 @@ def _predictors(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": row["predictor"],
-                "mae": spelt(float(row["mae"])),
+                "mae": as_text(float(row["mae"])),
                 "distance": f"{distance:+.1%}".replace("-", "\N{MINUS SIGN}") if distance else "0",
                 "better": distance < 0,
                 "width": round(50 * min(1.0, abs(distance) / _WIDEST), 2),
@@ -395,17 +396,11 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key.replace('_', ' ')} {_short(item)}" for key, item in value.items())
+            value = ", ".join(f"{key.replace('_', ' ')} {short_digest(item, 16)}" for key, item in value.items())
         if value and name not in shown_elsewhere:
-            made_by.append((name.replace("_", " ").capitalize(), _short(value)))
+            made_by.append((name.replace("_", " ").capitalize(), str(short_digest(value, 16))))
     tables = [("params", "Params", params_rows), ("made-by", "Made by", made_by)]
     return [{"anchor": anchor, "name": name, "rows": rows} for anchor, name, rows in tables if rows]
-
-
-def _short(value: Any) -> str:
-    """A value as text; a digest by its first 16 digits."""
-    text = str(value)
-    return text[:16] if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from lib import files, paths, provenance
 from lib.params import Params
 from lib.pipeline import REFUSED, Options, StudyError, run_study
+from lib.text import flattened
 
 # Another processor may round the sums of a fit otherwise: a thousandth is less than any difference that a report tells.
 TOLERANCE = 1e-3
@@ -181,7 +182,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
         return None
     if expected["params"] != _deciding(params):
         return None
-    return compare(_flat(expected["results"]), _flat(results(name)), expected["tolerance"])
+    return compare(flattened(expected["results"], " "), flattened(results(name), " "), expected["tolerance"])
 
 
 def write_lock(name: str, params: Params) -> Path:
@@ -250,10 +251,3 @@ def results(name: str) -> dict[str, Any]:
 def _deciding(params: Params) -> dict[str, Any]:
     """The params that decide what is made: not who computes, nor how long it may take."""
     return params.model_dump(mode="json", exclude={"compute", "run"})
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
