@@ -119,6 +119,11 @@ class StudyPaths:
         return self.folder / "symbols.npz"
 
     @property
+    def forecast_table(self) -> Path:
+        """Each symbol's forecasts: what the dashboard shows."""
+        return self.folder / "forecasts.json"
+
+    @property
     def model_card(self) -> Path:
         """What the model is, for a reader."""
         return self.model / "model_card.md"

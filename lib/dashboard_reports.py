@@ -1,0 +1,77 @@
+"""The dashboard's tab Reports: what the evaluation found, and the executed notebooks."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+
+from lib import paths
+from lib.dashboard_widgets import html
+from lib.stages import TITLES
+
+# Of the evaluation's headline table: the column, its title here, its format.
+_HEADLINE = (
+    ("mae", "Mean absolute error, shares", ",.0f"),
+    ("relative_mae", "Beside the moving average's", ".1%"),
+    ("median_ape", "Median error", ".1%"),
+    ("r2", "R²", ".3f"),
+)
+
+
+class ReportsTab:
+    """The study's verdict and the links to its reports.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    """
+
+    def __init__(self, study: paths.StudyPaths) -> None:
+        self.panel = html(
+            "reports",
+            f'<div class="card"><h2>What study {escape(study.name)} found</h2>{found(study.metrics)}</div>'
+            f'<div class="card"><h2>Its reports</h2>{listed(study)}</div>',
+        )
+
+
+def listed(study: paths.StudyPaths) -> str:
+    """Links to the reports that there are, each with the question that it answers."""
+    entries = [
+        (f"reports/reports/{report.name}", *TITLES.get(report.stem, (report.stem.replace("_", " ").capitalize(), "")))
+        for report in sorted(study.reports.glob("*.html"))
+    ]
+    if study.index.exists():
+        entries.append(("reports/", "All of the run", "Which settings, versions and files?"))
+    if not entries:
+        return "<p>This study has no reports yet.</p>"
+    items = "".join(
+        f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{escape(title)}</a><span>{escape(question)}</span></li>'
+        for address, title, question in entries
+    )
+    return f'<ul class="report-list">{items}</ul>'
+
+
+def found(metrics: Path) -> str:
+    """The evaluation's own words about the model, and its headline table, from ``metrics.json``."""
+    try:
+        content = json.loads(metrics.read_text(encoding="utf-8"))
+        verdict, headline = content["verdict"], content["headline"]
+    except (OSError, ValueError, KeyError):
+        return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
+    rows = "".join(
+        f'<tr{" class=model" if row["predictor"] == "model" else ""}><th scope="row">{escape(row["predictor"].capitalize())}</th>'
+        + "".join(
+            f'<td class="numeric">{"–" if row[name] is None else format(row[name], form)}</td>'
+            for name, _, form in _HEADLINE
+        )
+        + "</tr>"
+        for row in sorted(headline, key=lambda row: row["mae"])
+    )
+    head = "".join(f'<th scope="col" class="numeric">{title}</th>' for _, title, _ in _HEADLINE)
+    table = f'<table><thead><tr><th scope="col">Predictor</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        f"<p>{escape(verdict)}</p>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="The predictors, the best first">{table}</div>'
+        "<p class='hint'>On the last dates, which no predictor but the oracle has seen; the best first.</p>"
+    )
