@@ -115,8 +115,10 @@ def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int
     parts.append(f'<polyline class="average" points="{points}"/>')
     for marker in sorted(markers, key=lambda marker: marker.first - marker.last):
         parts.append(_marker(marker, x(days - 1 + marker.first), x(days - 1 + marker.last), slot, y))
-    ticks = [0, days // 2, days - 1] if days > 6 else [0]
-    for index, anchor in zip(ticks, ("start", "middle", "end"), strict=False):
+    ticks = {0: "start", days // 2: "middle", days - 1: "end"} if days > 6 else {0: "start"}
+    if width < 500:
+        ticks.pop(days // 2, None)  # there is no room for it
+    for index, anchor in ticks.items():
         parts.append(
             f'<text class="tick" x="{x(index):.1f}" y="{height - 10}" text-anchor="{anchor}">{recent.dates[index]}</text>'
         )

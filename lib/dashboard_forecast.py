@@ -145,7 +145,9 @@ class ForecastTab:
             f"<h2>{escape(one.symbol)}: its last {len(recent.dates)} days and what comes next</h2>"
             f"<p class='legend'>{legend(*keys)}</p>"
         )
-        self.chart.value = both_widths(lambda width, height: charts.recent_volume(recent, markers, width, height))
+        self.chart.value = both_widths(
+            lambda width, height: charts.recent_volume(recent, markers, width, height), 760, 360
+        )
 
     @guarded
     def _show_changes(self, _: Mapping[str, Any]) -> None:
@@ -276,13 +278,7 @@ def changes(rows: Sequence[SymbolForecast], horizon: int, stale: int) -> str:
     left_out = f" {stale:,} whose prices end earlier are left out." if stale else ""
     if not rows:
         return f'<p class="none">No symbol trades that much on average.{left_out}</p>'
-    columns = (
-        ("Symbol", ""),
-        ("Forecast", "numeric"),
-        ("Average", "numeric"),
-        ("Change", "numeric"),
-        ("Range", "numeric"),
-    )
+    columns = (("Symbol", ""), *((title, "numeric") for title in ("Change", "Forecast", "Average", "Range")))
     head = "".join(
         f'<th scope="col" class="{side}"{" aria-sort=descending" if title == "Change" else ""}>'
         f'<button type="button" class="sort">{title}</button></th>'
@@ -302,13 +298,15 @@ def _change_row(one: SymbolForecast, horizon: int) -> str:
     name = f"<span>{escape(one.security_name)}</span>" if one.security_name else ""
     direction = "rise" if change >= 0 else "fall"
     cells = (
-        (each.forecast, f"{each.forecast:,}", ""),
-        (one.vol_moving_avg, f"{one.vol_moving_avg:,.0f}", ""),
         (change, f"{change:+.0%}".replace("-", "−"), f" {direction}"),
+        (each.forecast, short(each.forecast), ""),
+        (one.vol_moving_avg, short(one.vol_moving_avg), ""),
         (each.low, f"{short(each.low)} to {short(each.high)}", ""),
     )
     numbers = "".join(f'<td class="numeric{extra}" data-value="{value}">{text}</td>' for value, text, extra in cells)
-    return f'<tr><th scope="row" data-value="{escape(one.symbol)}">{escape(one.symbol)}{name}</th>{numbers}</tr>'
+    symbol = escape(one.symbol)
+    pick = f'<button type="button" class="pick-symbol" data-symbol="{symbol}">{symbol}</button>'
+    return f'<tr><th scope="row" data-value="{symbol}">{pick}{name}</th>{numbers}</tr>'
 
 
 def changes_csv(rows: Sequence[SymbolForecast], horizon: int) -> bytes:

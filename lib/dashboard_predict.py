@@ -156,7 +156,9 @@ class PredictTab:
         self.chart_heading.value = (
             f"<h2>{escape(recent.symbol)}: its recent volume</h2><p class='legend'>{legend(*keys)}</p>{own}"
         )
-        self.chart.value = both_widths(lambda width, height: charts.recent_volume(recent, markers, width, height))
+        self.chart.value = both_widths(
+            lambda width, height: charts.recent_volume(recent, markers, width, height), 1060, 300
+        )
 
 
 def read_inputs(predictor: Predictor, texts: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:

@@ -160,15 +160,17 @@ def legend(*entries: tuple[str, str]) -> str:
     return "".join(f"<span><span class='key key-{key}'></span>{escape(text)}</span>" for key, text in entries)
 
 
-def both_widths(draw: Callable[[int, int], str]) -> str:
+def both_widths(draw: Callable[[int, int], str], width: int, height: int) -> str:
     """A drawing made for a wide page and again for a telephone, where the other's letters would be too small to read.
 
     Parameters
     ----------
     draw : callable
         Given width and height, draws an ``<svg>``.
+    width, height : int
+        Of the wide one.
     """
-    return f'<div class="wide">{draw(760, 300)}</div><div class="narrow">{draw(380, 260)}</div>'
+    return f'<div class="wide">{draw(width, height)}</div><div class="narrow">{draw(380, 260)}</div>'
 
 
 def download_link(content: bytes, filename: str, text: str, classes: str = "") -> str:

@@ -134,6 +134,16 @@
     revealTabs();
   }
 
+  // A symbol of the table is picked as if it had been typed.
+  document.addEventListener("click", (event) => {
+    const symbol = event.target.closest?.("button.pick-symbol")?.dataset.symbol;
+    const input = document.querySelector(".field-forecast input");
+    if (!symbol || !input) return;
+    input.value = symbol;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.focus();
+  });
+
   // A table sorts by the column whose heading is pressed, and the other way round when it is pressed again.
   document.addEventListener("click", (event) => {
     const heading = event.target.closest?.("table.sortable button.sort")?.closest("th");
