@@ -86,7 +86,7 @@ class ForecastTab:
             description="For", options=[(_horizon_text(horizon), horizon) for horizon in table.horizons]
         )
         self.horizon.add_class("field").add_class("field-horizon")
-        self.least = text_field("least_volume", "Moving average of at least, shares a day", "100,000")
+        self.least = text_field("least_volume", "Average of at least, shares a day", "100,000")
         self.least_message, self.changes = html("message"), html("changes")
         self.position_heading, self.position = html("heading"), html("position")
         self.shares = text_field("shares", "Shares", "1,000,000")
@@ -146,7 +146,7 @@ class ForecastTab:
             f"<p class='legend'>{legend(*keys)}</p>"
         )
         self.chart.value = both_widths(
-            lambda width, height: charts.recent_volume(recent, markers, width, height), 760, 360
+            lambda width, height: charts.recent_volume(recent, markers, width, height), 660, 320
         )
 
     @guarded
