@@ -22,8 +22,8 @@ MAX_ANSWER_BYTES = 32 * 2**20
 RESULTS = ("prediction", "low", "high", "in_training_range", "error")
 EXAMPLE = "vol_moving_avg,adj_close_rolling_med\n12345,25\n2500000,41.5\n86000000,530\n"
 
-_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_MARKS = {".": "point", ",": "comma"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_MARKS = {".": "a point", ",": "a comma"}
 _LOOKED_AT = 1000  # rows by which the decimal mark is decided
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -110,7 +110,7 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
     if not lines:
         raise BatchError("The file has a header and no rows.")
     decimal = _decimal_mark(lines, positions) if delimiter != "," else "."
-    batch = Batch(header, f"{_DELIMITERS[delimiter]} between columns, {_MARKS[decimal]} before decimals")
+    batch = Batch(header, f"{_DELIMITERS[delimiter]} between columns and {_MARKS[decimal]} before decimals")
     pairs: list[tuple[float, float]] = []
     good: list[int] = []
     for line, row, columns in lines:

@@ -27,7 +27,10 @@ from lib.dashboard_widgets import (
     set_invalid,
     text_field,
 )
-from lib.forecast_table import (
+from lib.inputs import InputError, written_number
+from lib.symbol_forecasts import (
+    LEVEL,
+    WINDOW,
     ForecastsError,
     ForecastTable,
     HorizonForecast,
@@ -36,7 +39,6 @@ from lib.forecast_table import (
     load,
     sessions_needed,
 )
-from lib.inputs import InputError, written_number
 from lib.symbols import RecentDays
 from lib.text import csv_cell, day, days, short
 
@@ -62,7 +64,7 @@ class ForecastTab:
         self.failure = html("failure")
         self.panel = group("forecast", [self.failure])
         try:
-            table = load(session.paths.forecast_table)
+            table = load(session.paths.forecasts_csv)
         except ForecastsError as error:
             log.error("%s", error)
             self.failure.value = notice(str(error))
@@ -125,7 +127,7 @@ class ForecastTab:
         self._one = one = self._table.symbols[symbol]
         recent = self._session.symbols.recent(symbol) if symbol in self._session.symbols.names else None
         first, *later = one.horizons.values()
-        self.next_session.value = next_session(one, first, self._table) + warning(one, recent)
+        self.next_session.value = next_session(one, first) + warning(one, recent)
         self.later.value = "".join(later_sessions(one, each) for each in later)
         self._draw(one, recent)
         self.position_heading.value = f"<h2>How long to trade a position in {escape(symbol)}</h2>"
@@ -138,7 +140,7 @@ class ForecastTab:
             return
         fits = recent.dates[-1].item() == one.as_of  # else the bars are of other days than the forecast counts from
         markers = [marker(each) for each in one.horizons.values()] if fits else []
-        keys = [("bar", "volume"), ("average", f"{self._table.window}-day average")]
+        keys = [("bar", "volume"), ("average", "moving average")]
         if markers:
             keys += [("prediction", "forecast, with its range"), ("mean", "means of more sessions")]
         self.chart_heading.value = (
@@ -167,7 +169,7 @@ class ForecastTab:
         if shares is None or share is None:
             self.position.value = '<p class="none">See the message beside the field.</p>'
         else:
-            self.position.value = position(self._one, shares, share / 100, self._table.interval_level)
+            self.position.value = position(self._one, shares, share / 100)
 
     def _number(
         self, field: widgets.Text, said: widgets.HTML, name: str, least: float = 0, most: float = 1e15
@@ -226,14 +228,14 @@ def of_days(level: float) -> str:
     return f"on {level:.1%} of days"
 
 
-def next_session(one: SymbolForecast, each: HorizonForecast, table: ForecastTable) -> str:
+def next_session(one: SymbolForecast, each: HorizonForecast) -> str:
     """The first horizon's number and sentence."""
-    average = beside_average(one.change(each.horizon), f"the {table.window}-day average")
+    average = beside_average(one.change(each.horizon), f"the {WINDOW}-day average")
     return (
         f'<p class="number" data-forecast="{each.forecast}">{each.forecast:,} <small>shares'
         f"{'' if each.horizon == 1 else ' a day'}</small></p>"
         f'<p class="sentence"><b>{when(each)}:</b> about {short(each.forecast)} shares, {average}; '
-        f"{of_days(table.interval_level)} between {short(each.low)} and {short(each.high)}.</p>"
+        f"{of_days(LEVEL)} between {short(each.low)} and {short(each.high)}.</p>"
         f"{charts.interval_bar(each.forecast, (each.low, each.high), one.vol_moving_avg)}"
     )
 
@@ -322,7 +324,7 @@ def changes_csv(rows: Sequence[SymbolForecast], horizon: int) -> bytes:
     return text.getvalue().encode()
 
 
-def position(one: SymbolForecast, shares: float, share: float, level: float) -> str:
+def position(one: SymbolForecast, shares: float, share: float) -> str:
     """How many sessions a position takes, in words."""
     expected, fewest, most = sessions_needed(one, shares, share)
     if math.isinf(expected):
@@ -335,7 +337,7 @@ def position(one: SymbolForecast, shares: float, share: float, level: float) -> 
     rounded = (
         ""
         if fewest == most
-        else f"; {of_days(level).replace('days', 'times')} between {_many(fewest)} and {_many(most)}"
+        else f"; {of_days(LEVEL).replace('days', 'times')} between {_many(fewest)} and {_many(most)}"
     )
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'

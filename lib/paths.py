@@ -119,9 +119,9 @@ class StudyPaths:
         return self.folder / "symbols.npz"
 
     @property
-    def forecast_table(self) -> Path:
-        """Each symbol's forecasts: what the dashboard shows."""
-        return self.folder / "forecasts.json"
+    def forecasts_csv(self) -> Path:
+        """The forecasts of every symbol, as a file for people and for the server."""
+        return self.folder / "forecasts.csv"
 
     @property
     def model_card(self) -> Path:

@@ -116,19 +116,25 @@ def test_says_what_is_wrong_with_a_file(predictor, content, said):
     [
         (
             "vol_moving_avg;adj_close_rolling_med\n12345;25\n2e6;41,5\n",
-            "semicolon between columns, comma before decimals",
+            "semicolons between columns and a comma before decimals",
         ),
-        ("vol_moving_avg;adj_close_rolling_med\n12.345;25,00\n2.000.000;41,5\n", "semicolon between columns, comma"),
-        ("vol_moving_avg;adj_close_rolling_med\n12345;25\n2,000,000;41.5\n", "semicolon between columns, point"),
-        ("12345;25\n2000000;41,5", "semicolon between columns, comma"),
-        ("sep=;\r\nvol_moving_avg;adj_close_rolling_med\r\n12345;25\r\n2M;41,5\r\n", "semicolon between columns"),
+        (
+            "vol_moving_avg;adj_close_rolling_med\n12.345;25,00\n2.000.000;41,5\n",
+            "semicolons between columns and a comma",
+        ),
+        ("vol_moving_avg;adj_close_rolling_med\n12345;25\n2,000,000;41.5\n", "semicolons between columns and a point"),
+        ("12345;25\n2000000;41,5", "semicolons between columns and a comma"),
+        ("sep=;\r\nvol_moving_avg;adj_close_rolling_med\r\n12345;25\r\n2M;41,5\r\n", "semicolons between columns"),
         (
             "note\tvol_moving_avg\tadj_close_rolling_med\na, b\t12,345\t$25\nc\t2M\t$41.5\n",
-            "tab between columns, point",
+            "tabs between columns and a point",
         ),
-        ("adj_close_rolling_med|vol_moving_avg\n25|12 345\n41.5|2,000,000\n", "bar between columns, point"),
-        ('vol_moving_avg,adj_close_rolling_med\n"12,345",$25\n"2,000,000",41.5\n', "comma between columns, point"),
-        ("vol_moving_avg,adj_close_rolling_med\n12.345k,25\n2\u2009000\u2009000,$41.50\n", "comma between columns"),
+        ("adj_close_rolling_med|vol_moving_avg\n25|12 345\n41.5|2,000,000\n", "bars between columns and a point"),
+        (
+            'vol_moving_avg,adj_close_rolling_med\n"12,345",$25\n"2,000,000",41.5\n',
+            "commas between columns and a point",
+        ),
+        ("vol_moving_avg,adj_close_rolling_med\n12.345k,25\n2\u2009000\u2009000,$41.50\n", "commas between columns"),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
-from serving_study import forecast_columns, free_port, make_study, running
+from serving_study import free_port, make_study, running, write_forecasts
 from tools import need
 
 from lib import dashboard_forecast as tab
-from lib import forecast_table
 from lib.dashboard_session import Session
-from lib.forecast_table import HorizonForecast, SymbolForecast
+from lib.symbol_forecasts import HorizonForecast, SymbolForecast, load
 from lib.symbols import Symbols
 
 pytestmark = pytest.mark.xdist_group("dashboard")
@@ -39,21 +38,17 @@ def symbol(forecast=18_500_000, average=20_100_000.0, last=DAY, stale=False, nam
     return SymbolForecast(name, "<x>", DAY - datetime.timedelta(1), average, stale, horizons)
 
 
-def table(one, window=30, level=0.8):
-    return forecast_table.ForecastTable(window, level, {one.symbol: one})
-
-
-def write_forecasts(study, stale=()):
+def forecast(study):
+    """Write forecasts that fit the study's prices; gives them."""
     recent = Symbols(study.symbols).recent("AAPL")
-    columns = forecast_columns({**NAMES, **MORE}, recent.dates[-1].item(), stale)
-    forecast_table.write(study.forecast_table, columns, 30, 0.8)
-    return forecast_table.load(study.forecast_table)
+    write_forecasts(study.forecasts_csv, {**NAMES, **MORE}, recent.dates[-1].item())
+    return load(study.forecasts_csv)
 
 
 @pytest.fixture
 def session(outputs):
     study = make_study(outputs)
-    write_forecasts(study)
+    forecast(study)
     return Session("sample")
 
 
@@ -61,7 +56,7 @@ def session(outputs):
 
 
 def test_the_sentence_has_day_number_average_and_range():
-    said = tab.next_session(symbol(), symbol().horizons[1], table(symbol()))
+    said = tab.next_session(symbol(), symbol().horizons[1])
     assert (
         "<b>Tuesday 5 March 2013:</b> about 18.5 M shares, 8% below the 30-day average; on 4 days of 5 between 12.7 M and 30.3 M."
         in said
@@ -85,12 +80,12 @@ def test_a_stale_symbol_and_forecasts_older_than_the_prices_are_said_so(session)
 
 
 def test_a_position_has_sessions_and_their_range():
-    said = tab.position(symbol(), 5_000_000, 0.1, 0.8)
+    said = tab.position(symbol(), 5_000_000, 0.1)
     assert 'data-sessions="3">3 <small>sessions' in said
     assert "for 5,000,000 shares at 10% of each session's volume; on 4 times of 5 between 2 and 4" in said
     assert "Beyond the next session, its volume is taken to go on." in said
-    assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1, 0.8)
-    assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1, 0.8)
+    assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1)
+    assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1)
 
 
 def test_the_download_is_the_table_and_no_formula():
@@ -106,7 +101,7 @@ def test_markup_in_names_stays_text():
 
 def test_the_tab_follows_the_symbol(session):
     page = tab.ForecastTab(session, {"forecast": "true"})
-    forecasts = forecast_table.load(session.paths.forecast_table)
+    forecasts = load(session.paths.forecasts_csv)
     assert page.picker.symbol == "TRUE"
     assert f'data-forecast="{forecasts.symbols["TRUE"].horizons[1].forecast}"' in page.next_session.value
     assert (
@@ -120,8 +115,7 @@ def test_the_tab_follows_the_symbol(session):
 
 
 def test_forecasts_of_other_days_are_not_drawn_on_these(session):
-    columns = forecast_columns(NAMES, DAY)
-    forecast_table.write(session.paths.forecast_table, columns, 30, 0.8)
+    write_forecasts(session.paths.forecasts_csv, NAMES, DAY)
     page = tab.ForecastTab(session, {"forecast": "AAPL"})
     assert "Out of date" in page.next_session.value
     assert 'class="prediction"' not in page.chart.value and 'class="bar"' in page.chart.value
@@ -147,12 +141,12 @@ def test_wrong_numbers_are_said_beside_the_field(session, field, text, said):
 
 
 def test_a_study_without_forecasts_has_an_empty_tab(session):
-    session.paths.forecast_table.unlink()
+    session.paths.forecasts_csv.unlink()
     assert tab.ForecastTab(session, {}).panel.children == ()
 
 
 def test_a_damaged_file_is_said_so(session):
-    session.paths.forecast_table.write_text("{}")
+    session.paths.forecasts_csv.write_text("{}")
     assert "bash run_all.sh sample" in tab.ForecastTab(session, {}).failure.value
 
 
@@ -165,7 +159,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forecasts")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
-        page_forecasts = write_forecasts(make_study(folder / "outputs"))
+        page_forecasts = forecast(make_study(folder / "outputs"))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         with running("lib.dashboard_server", port=free_port(), log=folder / "log") as url:
             context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
-import json
 import math
 
 import pytest
-from serving_study import forecast_columns
+from serving_study import write_forecasts
 
-from lib.forecast_table import (
+from lib.symbol_forecasts import (
     ForecastsError,
     HorizonForecast,
     SymbolForecast,
     largest_changes,
     load,
     sessions_needed,
-    write,
 )
 
 AS_OF = datetime.date(2013, 3, 4)
@@ -31,48 +30,63 @@ def symbol(means, low=0.5, high=2.0, average=1_000.0, name="A", stale=False):
     return SymbolForecast(name, "", AS_OF, average, stale, horizons)
 
 
-def test_reads_back_what_was_written(tmp_path):
-    columns = forecast_columns(NAMES, AS_OF, stale=("B",))
-    write(tmp_path / "forecasts.json", {**columns, "ratio": [1] * 9}, 30, 0.8)
-    table = load(tmp_path / "forecasts.json")
-    assert (table.window, table.interval_level, table.horizons) == (30, 0.8, [1, 5, 21])
-    assert list(table.symbols) == list(NAMES)
+def rows_of(path):
+    return list(csv.DictReader(path.open(newline="")))
+
+
+def test_reads_every_forecast(tmp_path):
+    path = tmp_path / "forecasts.csv"
+    write_forecasts(path, NAMES, AS_OF, stale=("B",))
+    table = load(path)
+    assert table.horizons == [1, 5, 21] and list(table.symbols) == list(NAMES)
     assert table.symbols["B"].stale and not table.symbols["A"].stale
-    assert table.symbols["B"].security_name == ""
-    one = table.symbols["TRUE"]
-    assert one.as_of == AS_OF and one.vol_moving_avg == columns["vol_moving_avg"][-1]
-    rows = zip(
-        *(columns[name][-3:] for name in ("horizon", "for_from", "for_to", "forecast", "low", "high")), strict=True
-    )
-    assert list(one.horizons.values()) == [HorizonForecast(*row) for row in rows]
+    assert [one.security_name for one in table.symbols.values()] == ["Agilent", "", "TrueCar"]
+    for row in rows_of(path):
+        one = table.symbols[row["Symbol"]]
+        each = one.horizons[int(row["horizon"])]
+        assert (str(one.as_of), one.vol_moving_avg) == (row["as_of"], float(row["vol_moving_avg"]))
+        assert [str(each.for_from), str(each.for_to)] == [row["for_from"], row["for_to"]]
+        assert [each.forecast, each.low, each.high] == [int(row[name]) for name in ("forecast", "low", "high")]
+        assert one.change(each.horizon) == pytest.approx(float(row["ratio"]) - 1)
 
 
-def test_horizons_come_in_any_order(tmp_path):
-    columns = {name: values[::-1] for name, values in forecast_columns(NAMES, AS_OF).items()}
-    write(tmp_path / "file", columns, 30, 0.8)
-    assert {tuple(one.horizons) for one in load(tmp_path / "file").symbols.values()} == {(1, 5, 21)}
+def test_rows_and_columns_come_in_any_order(tmp_path):
+    path = tmp_path / "forecasts.csv"
+    write_forecasts(path, NAMES, AS_OF)
+    right = load(path)
+    rows = rows_of(path)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0])[::-1])
+        writer.writeheader()
+        writer.writerows(rows[::-1])
+    assert load(path).symbols == right.symbols
+    assert {tuple(one.horizons) for one in load(path).symbols.values()} == {(1, 5, 21)}
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("old", "new", "said"),
     [
-        (lambda content: content["columns"].pop("low"), "KeyError"),
-        (lambda content: content["columns"]["low"].pop(), "ValueError"),
-        (lambda content: content["columns"]["low"].__setitem__(0, 10**12), "does not hold"),
-        (lambda content: content["columns"]["horizon"].__setitem__(0, 0), "does not hold"),
-        (lambda content: content["columns"]["as_of"].__setitem__(0, "4 March"), "isoformat"),
-        (lambda content: content.pop("window"), "window"),
+        ("low", "lowest", "the header must have low once"),
+        ("A,Agilent", "A", "row 1 cannot be read"),
+        (",1,2013", ",0,2013", "row 1: .* horizon 0 is below 1"),
+        ("2013-03-05", "5 March", "row 1 cannot be read"),
+        ("false", "no", "row 1 cannot be read"),
+        ("false", '"fal', "unexpected end of data"),
+        (
+            "Agilent,2013-03-04,1,2013-03-05,2013-03-05,",
+            "Agilent,2013-03-04,1,2013-03-05,2013-03-05,9",
+            "row 1: .* does not hold",
+        ),
     ],
 )
-def test_a_malformed_file_is_refused_by_name(tmp_path, change, said):
-    path = tmp_path / "mine" / "forecasts.json"
-    write(path, forecast_columns(NAMES, AS_OF), 30, 0.8)
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+def test_a_damaged_file_is_refused_by_name(tmp_path, old, new, said):
+    path = tmp_path / "mine" / "forecasts.csv"
+    write_forecasts(path, NAMES, AS_OF)
+    content = path.read_text()
+    path.write_text(content.replace(old, new, 1))
     with pytest.raises(ForecastsError, match=said) as caught:
         load(path)
-    assert "forecasts.json" in str(caught.value) and "bash run_all.sh mine" in str(caught.value)
+    assert str(caught.value).startswith("forecasts.csv: ") and "bash run_all.sh mine" in str(caught.value)
 
 
 def test_a_study_without_forecasts_has_no_table(tmp_path):
@@ -117,7 +131,7 @@ def test_a_mean_that_falls_steeply_gives_no_negative_session():
 
 
 def test_largest_changes_are_rises_then_falls(tmp_path):
-    write(tmp_path / "file", forecast_columns({f"S{n:02}": None for n in range(40)}, AS_OF, stale=("S00",)), 30, 0.8)
+    write_forecasts(tmp_path / "file", {f"S{n:02}": None for n in range(40)}, AS_OF, stale=("S00",))
     table = load(tmp_path / "file")
     rows = largest_changes(table, 5, 4_000_001, 3)
     changes = [one.change(5) for one in rows]

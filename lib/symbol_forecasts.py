@@ -1,25 +1,23 @@
-"""A study's forecasts, as the dashboard reads them: one small file, columns of one entry a symbol and horizon.
+"""A study's forecasts by symbol, and what follows from them: what the dashboard's tab Forecast shows.
 
-The dashboard's processes must stay small, so that they read neither Parquet nor pandas' CSV: ``forecasts.json`` holds the columns
-of the dataset ``forecasts`` as JSON lists. `write` makes it from ``table.to_pydict()``, `load` is the only reader.
+From ``forecasts.csv``, and without pandas or Parquet: every visitor has a process of their own, which must stay small.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from lib.files import write_atomically
 
 COLUMNS = (
     *("Symbol", "Security Name", "as_of", "horizon", "for_from", "for_to"),
     *("forecast", "low", "high", "vol_moving_avg", "stale"),
 )
+LEVEL = 0.8  # the share of days that the ranges are meant to hold
+WINDOW = 30  # trading days of the moving average that forecasts are compared with
 
 
 class ForecastsError(ValueError):
@@ -86,15 +84,9 @@ class ForecastTable:
 
     Parameters
     ----------
-    window : int
-        Trading days of ``vol_moving_avg``.
-    interval_level : float
-        The share of days that the ranges are meant to hold.
     symbols : dict of SymbolForecast by str
     """
 
-    window: int
-    interval_level: float
     symbols: dict[str, SymbolForecast]
 
     @property
@@ -104,32 +96,13 @@ class ForecastTable:
         return sorted(set.intersection(*each)) if each else []
 
 
-def write(path: Path, columns: Mapping[str, Sequence[Any]], window: int, interval_level: float) -> None:
-    """Write the file that `load` reads.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``StudyPaths(study).forecast_table``.
-    columns : mapping of sequences
-        `COLUMNS`, one entry a symbol and horizon; dates as `datetime.date` or ISO text. Others are left out.
-    window, interval_level : int, float
-        As of `ForecastTable`.
-    """
-    content = {
-        "window": window,
-        "interval_level": interval_level,
-        "columns": {name: list(columns[name]) for name in COLUMNS},
-    }
-    write_atomically(path, json.dumps(content, default=str, separators=(",", ":")))
-
-
 def load(path: Path) -> ForecastTable | None:
     """Read a study's forecasts.
 
     Parameters
     ----------
     path : pathlib.Path
+        ``StudyPaths(study).forecasts_csv``: at least `COLUMNS`, in any order; one row a symbol and horizon.
 
     Returns
     -------
@@ -139,7 +112,7 @@ def load(path: Path) -> ForecastTable | None:
     Raises
     ------
     ForecastsError
-        The file is not what `write` makes.
+        The file is not such a table.
 
     Examples
     --------
@@ -148,30 +121,44 @@ def load(path: Path) -> ForecastTable | None:
     """
     if not path.exists():
         return None
+    symbols: dict[str, SymbolForecast] = {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        symbols: dict[str, SymbolForecast] = {}
-        for symbol, name, as_of, average, stale, forecast in _rows(content["columns"]):
-            one = symbols.setdefault(symbol, SymbolForecast(symbol, name or "", as_of, average, stale, {}))
-            one.horizons[forecast.horizon] = forecast
-        return ForecastTable(int(content["window"]), float(content["interval_level"]), symbols)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ForecastsError(
-            f"{path.name} holds no forecasts ({type(error).__name__}: {error}); make them again: bash run_all.sh {path.parent.name}"
-        ) from None
+        with path.open(encoding="utf-8", newline="") as file:
+            for one, each in _rows(csv.reader(file, strict=True)):
+                symbols.setdefault(one.symbol, one).horizons[each.horizon] = each
+    except (OSError, ValueError, csv.Error) as error:
+        raise ForecastsError(f"{path.name}: {error}; make it again: bash run_all.sh {path.parent.name}") from None
+    return ForecastTable({symbol: _ascending(one) for symbol, one in symbols.items()})
 
 
-def _rows(
-    columns: Mapping[str, Sequence[Any]],
-) -> Iterator[tuple[str, str, datetime.date, float, bool, HorizonForecast]]:
+def _ascending(one: SymbolForecast) -> SymbolForecast:
+    return replace(one, horizons=dict(sorted(one.horizons.items())))
+
+
+def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[SymbolForecast, HorizonForecast]]:
+    """A symbol and one of its forecasts, for each row of a CSV reader."""
+    header = next(lines, [])
+    if missing := [name for name in COLUMNS if header.count(name) != 1]:
+        raise ValueError(f"the header must have {', '.join(missing)} once")
+    positions = [header.index(name) for name in COLUMNS]
     date = datetime.date.fromisoformat
-    rows = zip(*(columns[column] for column in COLUMNS), strict=True)
-    by_horizon = sorted(rows, key=lambda row: row[COLUMNS.index("horizon")])
-    for symbol, name, as_of, horizon, first, last, forecast, low, high, average, stale in by_horizon:
-        each = HorizonForecast(int(horizon), date(first), date(last), int(forecast), int(low), int(high))
+    for number, cells in enumerate(lines, 1):
+        try:
+            symbol, name, as_of, horizon, first, last, forecast, low, high, average, stale = (
+                cells[position] for position in positions
+            )
+            each = HorizonForecast(int(horizon), date(first), date(last), int(forecast), int(low), int(high))
+            one = SymbolForecast(symbol, name, date(as_of), float(average or 0), _FLAGS[stale], {})
+        except (ValueError, IndexError, KeyError) as error:
+            raise ValueError(f"row {number} cannot be read ({type(error).__name__}: {error})") from None
         if not (0 <= each.low <= each.forecast <= each.high and each.horizon >= 1):
-            raise ForecastsError(f"{symbol}, horizon {horizon}: {low} <= {forecast} <= {high} does not hold")
-        yield symbol, name, date(as_of), float(average), bool(stale), each
+            raise ValueError(
+                f"row {number}: {low} <= {forecast} <= {high} does not hold, or horizon {horizon} is below 1"
+            )
+        yield one, each
+
+
+_FLAGS = {"true": True, "false": False, "True": True, "False": False}
 
 
 def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: float) -> tuple[float, float, float]:
