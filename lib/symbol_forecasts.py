@@ -124,8 +124,7 @@ def load(path: Path) -> ForecastTable | None:
     symbols: dict[str, SymbolForecast] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for one, each in _rows(csv.reader(file, strict=True)):
-                symbols.setdefault(one.symbol, one).horizons[each.horizon] = each
+            _read(csv.reader(file, strict=True), symbols)
     except (OSError, ValueError, csv.Error) as error:
         raise ForecastsError(f"{path.name}: {error}; make it again: bash run_all.sh {path.parent.name}") from None
     return ForecastTable({symbol: _ascending(one) for symbol, one in symbols.items()})
@@ -135,8 +134,8 @@ def _ascending(one: SymbolForecast) -> SymbolForecast:
     return replace(one, horizons=dict(sorted(one.horizons.items())))
 
 
-def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[SymbolForecast, HorizonForecast]]:
-    """A symbol and one of its forecasts, for each row of a CSV reader."""
+def _read(lines: Iterator[list[str]], symbols: dict[str, SymbolForecast]) -> None:
+    """Add the rows of a CSV reader to ``symbols``."""
     header = next(lines, [])
     if missing := [name for name in COLUMNS if header.count(name) != 1]:
         raise ValueError(f"the header must have {', '.join(missing)} once")
@@ -148,14 +147,15 @@ def _rows(lines: Iterator[list[str]]) -> Iterator[tuple[SymbolForecast, HorizonF
                 cells[position] for position in positions
             )
             each = HorizonForecast(int(horizon), date(first), date(last), int(forecast), int(low), int(high))
-            one = SymbolForecast(symbol, name, date(as_of), float(average or 0), _FLAGS[stale], {})
+            if symbol not in symbols:
+                symbols[symbol] = SymbolForecast(symbol, name, date(as_of), float(average or 0), _FLAGS[stale], {})
         except (ValueError, IndexError, KeyError) as error:
             raise ValueError(f"row {number} cannot be read ({type(error).__name__}: {error})") from None
         if not (0 <= each.low <= each.forecast <= each.high and each.horizon >= 1):
             raise ValueError(
                 f"row {number}: {low} <= {forecast} <= {high} does not hold, or horizon {horizon} is below 1"
             )
-        yield one, each
+        symbols[symbol].horizons[each.horizon] = each
 
 
 _FLAGS = {"true": True, "false": False, "True": True, "False": False}
