@@ -73,6 +73,7 @@ class ForecastTab:
             self.panel = group("no-forecast", [])  # dashboard.js leaves the tab hidden
             return
         self._table = table
+        self._written = _written(session)
         self._one = max(table.symbols.values(), key=lambda one: (not one.stale, one.vol_moving_avg))
         self._make(table)
         if not self.picker.pick(query.get("forecast", "")):
@@ -115,8 +116,22 @@ class ForecastTab:
             group("card card-position", [self.position_heading, *position]),
         ]
 
+    def _refresh(self) -> None:
+        """Take the forecasts that a run has written since; a file that cannot be read leaves those that are shown."""
+        written = _written(self._session)
+        if written == self._written:
+            return
+        self._written = written
+        try:
+            self._table = load(self._session.paths.forecasts_csv) or self._table
+        except ForecastsError as error:
+            log.error("%s", error)
+
     @guarded
     def _picked(self, symbol: str | None) -> None:
+        self._refresh()
+        if symbol is not None and symbol not in self._table.symbols:
+            symbol = None  # the new forecasts have it no more
         if symbol is None:
             self.next_session.value = '<p class="none">Pick a symbol to see its forecast.</p>'
             self.chart_heading.value = "<h2>Recent volume</h2>"
@@ -153,6 +168,7 @@ class ForecastTab:
 
     @guarded
     def _show_changes(self, _: Mapping[str, Any]) -> None:
+        self._refresh()
         least = self._number(self.least, self.least_message, "The least moving average")
         if least is not None:
             rows = largest_changes(self._table, self.horizon.value, least, ROWS)
@@ -186,6 +202,14 @@ class ForecastTab:
         said.value = f'<p class="error">{escape(problem)}</p>' if problem else ""
         set_invalid(field, bool(problem))
         return None if problem else value
+
+
+def _written(session: Session) -> tuple[int, int]:
+    try:
+        status = session.paths.forecasts_csv.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_ino
 
 
 def _horizon_text(horizon: int) -> str:

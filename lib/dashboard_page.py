@@ -38,5 +38,5 @@ class Dashboard:
         self.forecast = ForecastTab(session, given)
         self.predict = PredictTab(session, given)
         self.batch = BatchTab(session)
-        self.reports = ReportsTab(session.paths)
+        self.reports = ReportsTab(session)
         self.model = ModelTab(session)

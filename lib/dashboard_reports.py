@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from lib import paths
+from lib.dashboard_session import Session
 from lib.dashboard_widgets import html
 from lib.stages import TITLES
 
@@ -20,18 +21,25 @@ _HEADLINE = (
 
 
 class ReportsTab:
-    """The study's verdict and the links to its reports.
+    """The study's verdict and the links to its reports; shown anew when a run has written another model.
 
     Parameters
     ----------
-    study : StudyPaths
+    session : Session
     """
 
-    def __init__(self, study: paths.StudyPaths) -> None:
-        self.panel = html(
-            "reports",
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.panel = html("reports")
+        session.on_new_model.append(self.show)
+        self.show()
+
+    def show(self) -> None:
+        """Read them as they are now."""
+        study = self._session.paths
+        self.panel.value = (
             f'<div class="card"><h2>What study {escape(study.name)} found</h2>{found(study.metrics)}</div>'
-            f'<div class="card"><h2>Its reports</h2>{listed(study)}</div>',
+            f'<div class="card"><h2>Its reports</h2>{listed(study)}</div>'
         )
 
 
@@ -57,7 +65,7 @@ def found(metrics: Path) -> str:
     try:
         content = json.loads(metrics.read_text(encoding="utf-8"))
         verdict, headline = content["verdict"], content["headline"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
     rows = "".join(
         f'<tr{" class=model" if row["predictor"] == "model" else ""}><th scope="row">{escape(row["predictor"].capitalize())}</th>'

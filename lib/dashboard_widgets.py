@@ -151,8 +151,8 @@ def group(names: str, children: list[widgets.Widget]) -> widgets.Box:
 
 
 def notice(text: str) -> str:
-    """A sentence that stands out."""
-    return f'<p class="notice">{escape(text)}</p>'
+    """A sentence that stands out; nothing for an empty one."""
+    return f'<p class="notice">{escape(text)}</p>' if text else ""
 
 
 def legend(*entries: tuple[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+_PLAIN = re.compile(r"[!-\[\]-~]+(?: [!-\[\]-~]+)*")
 _DIGEST = re.compile(r"[0-9a-f]{40,64}")
 
 
@@ -155,6 +157,41 @@ def short_digest(value: Any, digits: int = 12) -> Any:
     return value[:digits] if isinstance(value, str) and _DIGEST.fullmatch(value) else value
 
 
+def printable(text: str) -> str:
+    """Write a name from outside so that it is safe to show anywhere: on one line, and every character of it visible.
+
+    Control and format characters (ANSI escapes, newlines, text direction), bytes that are not UTF-8, spaces at an end or
+    in a row, and a combining mark at the start become escapes, and a backslash becomes two. So two names never become one.
+
+    Parameters
+    ----------
+    text : str
+        Such as a file's name, as `os.fsdecode` gives it.
+
+    Returns
+    -------
+    str
+        Text that UTF-8 can encode.
+
+    Examples
+    --------
+    >>> printable("stocks/LGF.B.csv"), printable("a\\tb\\x1b[31m"), printable("caf\\udce9"), printable(" a")
+    ('stocks/LGF.B.csv', 'a\\\\x09b\\\\x1b[31m', 'caf\\\\xe9', '\\\\x20a')
+    """
+    if not _PLAIN.fullmatch(text):
+        last = len(text) - 1
+        text = "".join(
+            _escaped(character)
+            if character == "\\"
+            or not character.isprintable()
+            or (character == " " and (place in (0, last) or text[place - 1] == " "))
+            or (place == 0 and unicodedata.category(character).startswith("M"))
+            else character
+            for place, character in enumerate(text)
+        )
+    return text
+
+
 def shortened(value: str, longest: int) -> str:
     """A text's beginning, with its length where that is not all of it.
 
@@ -194,3 +231,14 @@ def flattened(nested: Mapping[str, Any], separator: str = ".") -> dict[str, Any]
         else:
             flat[key] = value
     return flat
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8, as os.fsdecode keeps it
+        return f"\\x{number - 0xDC00:02x}"
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"

@@ -121,6 +121,20 @@ def test_forecasts_of_other_days_are_not_drawn_on_these(session):
     assert 'class="prediction"' not in page.chart.value and 'class="bar"' in page.chart.value
 
 
+def test_a_run_s_new_forecasts_are_taken_over(session):
+    page = tab.ForecastTab(session, {"forecast": "AAPL"})
+    as_of = session.symbols.recent("AAPL").dates[-1].item()
+    write_forecasts(session.paths.forecasts_csv, {"TRUE": None, "NEW": None}, as_of)
+    page.picker.field.value = "TRUE"
+    new = load(session.paths.forecasts_csv).symbols["TRUE"]
+    assert f'data-forecast="{new.horizons[1].forecast}"' in page.next_session.value
+    page.picker.field.value = "ZED"
+    assert "data-forecast" not in page.next_session.value
+    session.paths.forecasts_csv.write_text("damaged")
+    page.picker.field.value = "TRUE"
+    assert f'data-forecast="{new.horizons[1].forecast}"' in page.next_session.value
+
+
 @pytest.mark.parametrize(
     ("field", "text", "said"),
     [
