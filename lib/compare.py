@@ -13,7 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lib import figures_tables, files, paths, report, stage_records
+from lib import files, paths, report, stage_records
+from lib.text import as_text, flattened, short_digest
 
 OUT_OF_DATE = "out of date"
 
@@ -90,7 +91,7 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     """
     sections = {
         "Metrics": [_metrics(run.get("metrics", {})) for run in runs],
-        "Params": [_flat(run.get("params", {})) for run in runs],
+        "Params": [_named_values(run.get("params", {})) for run in runs],
         "Rows": [dict(run.get("rows", {})) for run in runs],
         "Seconds": [
             {stage["name"]: round(float(stage["seconds"]), 1) for stage in run.get("stages", [])} for run in runs
@@ -143,7 +144,7 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
             text = differing[column].map(lambda value: isinstance(value, str)).any()
             table.add_column(column if place else "", justify="left" if text else "right", overflow="fold")
         for row in differing.itertuples(index=False):
-            table.add_row(*(figures_tables.spelt(value) for value in row))
+            table.add_row(*(as_text(value) for value in row))
         same = len(frame) - len(differing)
         table.caption = f"and {same} the same in all" if same else None
         table.caption_justify = "left"
@@ -170,14 +171,8 @@ def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
     return page
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _short(value)
-    return flat
+def _named_values(nested: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: short_digest(value) for name, value in flattened(nested).items()}
 
 
 def _metrics(headline: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +186,7 @@ def _metrics(headline: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made_by(run: Mapping[str, Any]) -> dict[str, Any]:
     started = str(run.get("started", ""))[:16].replace("T", " ")
-    return {"started (UTC)": started, **_flat({key: run.get(key) for key in ("code", "python", "archive")})}
+    return {"started (UTC)": started, **_named_values({key: run.get(key) for key in ("code", "python", "archive")})}
 
 
 def _artifacts(digests: Mapping[str, str]) -> dict[str, str]:
@@ -203,8 +198,3 @@ def _artifacts(digests: Mapping[str, str]) -> dict[str, str]:
         elif not path.endswith(".parquet"):
             found[path] = digest[:12]
     return found
-
-
-def _short(value: Any) -> Any:
-    """A digest by its first digits, anything else as it is."""
-    return value[:12] if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else value

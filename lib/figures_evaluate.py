@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.figures_counts import AVERAGE_EDGES
 from lib.figures_style import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure, nothing
-from lib.figures_tables import share_text, spelt
+from lib.text import as_text, percent
 
 
 @house_style
@@ -66,7 +66,7 @@ the days the actual volume is within a factor of about 1.6 of the predicted.'
     return described(
         figure,
         f"Density of {total:,} days by predicted and actual volume, both logarithmic, with the line where they are equal: "
-        f"on {share_text(near)} of the days the actual volume is within a factor of about 1.6 of the predicted.",
+        f"on {percent(near)} of the days the actual volume is within a factor of about 1.6 of the predicted.",
     )
 
 
@@ -125,7 +125,7 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
         f"By tenths of {quantity}: the model's error from {table['relative_mae'].min():.3f} to "
         f"{table['relative_mae'].max():.3f} times the moving average's, below it in {better} of {len(table)}; the tenth from "
         f"{engineering(float(largest['low']))} to {engineering(float(largest['high']))} holds the largest part of the error, "
-        f"{share_text(float(largest['error_share']))}.",
+        f"{percent(float(largest['error_share']))}.",
     )
 
 
@@ -249,7 +249,7 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
             f"{more:+.1%}", (errors[1][name], place - 0.2), (4, 0), textcoords="offset points", va="center", color=INK
         )
         words.append(
-            f"{name}: {spelt(float(errors[0][name]))} and {spelt(float(errors[1][name]))}, "
+            f"{name}: {as_text(float(errors[0][name]))} and {as_text(float(errors[1][name]))}, "
             f"{abs(more):.1%} {'more' if more >= 0 else 'less'}"
         )
     axes.set_yticks(places, [textwrap.fill(name, 14) for name in predictors])

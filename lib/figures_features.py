@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from lib.figures_axes import feature_axes
 from lib.figures_counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES
 from lib.figures_style import BLUE, INK, SKY, described, house_style, new_figure, nothing
-from lib.figures_tables import share_text, spelt
+from lib.text import as_text, percent
 
 
 @house_style
@@ -52,9 +52,9 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.set_ylim(0, float(rows["Volume"].max()) * 1.15)  # room for the legend
     return described(
         figure,
-        f"Lines: {symbol}'s volume, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
-        f"{spelt(rows['Volume'].min())} to {spelt(rows['Volume'].max())} shares, and its {window}-day moving average, "
-        f"{spelt(rows['vol_moving_avg'].min())} to {spelt(rows['vol_moving_avg'].max())} shares.",
+        f"Lines: {symbol}'s volume, {as_text(dates.iloc[0])} to {as_text(dates.iloc[-1])}, "
+        f"{as_text(rows['Volume'].min())} to {as_text(rows['Volume'].max())} shares, and its {window}-day moving average, "
+        f"{as_text(rows['vol_moving_avg'].min())} to {as_text(rows['vol_moving_avg'].max())} shares.",
     )
 
 
@@ -83,8 +83,8 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     axes.legend(loc="best", handlelength=1.2)
     return described(
         figure,
-        f"Lines: {symbol}'s adjusted close, {spelt(dates.iloc[0])} to {spelt(dates.iloc[-1])}, "
-        f"{spelt(rows['Adj Close'].min())} to {spelt(rows['Adj Close'].max())} dollars, "
+        f"Lines: {symbol}'s adjusted close, {as_text(dates.iloc[0])} to {as_text(dates.iloc[-1])}, "
+        f"{as_text(rows['Adj Close'].min())} to {as_text(rows['Adj Close'].max())} dollars, "
         f"and its {window}-day rolling median.",
     )
 
@@ -132,14 +132,14 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, shares.max() * 1.18)
     for side, place, text in (
-        ("right", 0.97, f"{share_text(below)} below"),
-        ("left", 1.03, f"{share_text(1 - below)} above"),
+        ("right", 0.97, f"{percent(below)} below"),
+        ("left", 1.03, f"{percent(1 - below)} above"),
     ):
         axes.text(place, 0.99, text, transform=axes.get_xaxis_transform(), ha=side, va="top", color=INK)
     return described(
         figure,
-        f"Histogram: a day's volume divided by its average, {total:,} rows. {share_text(below)} of them are below "
-        f"1, {share_text(float(shares[-1]))} above 3.",
+        f"Histogram: a day's volume divided by its average, {total:,} rows. {percent(below)} of them are below "
+        f"1, {percent(float(shares[-1]))} above 3.",
     )
 
 

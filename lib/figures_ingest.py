@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lib.figures_style import BLUE, INK, ORANGE, WIDTH, YELLOW, described, house_style, new_figure, nothing
-from lib.figures_tables import share_text
+from lib.text import percent
 
 
 @house_style
@@ -151,7 +151,7 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
     listed = ", ".join(f"{reason} {count:,}" for count, reason in present)
     return described(
         figure,
-        f"Bars: {total:,} of {rows_read:,} rows quarantined ({share_text(total / rows_read)}), by reason: {listed}.",
+        f"Bars: {total:,} of {rows_read:,} rows quarantined ({percent(total / rows_read)}), by reason: {listed}.",
     )
 
 
@@ -182,7 +182,7 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(ordered))
     _counted_bars(axes, [name for name, _ in ordered], [count for _, count in ordered], rows_kept, YELLOW)
-    listed = ", ".join(f"{name} {count:,} ({share_text(count / rows_kept)})" for name, count in ordered)
+    listed = ", ".join(f"{name} {count:,} ({percent(count / rows_kept)})" for name, count in ordered)
     return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
 
 
@@ -196,7 +196,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.grid(False)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
-    labels = [f"{count:,}  ({share_text(count / total)})" if total else f"{count:,}" for count in counts]
+    labels = [f"{count:,}  ({percent(count / total)})" if total else f"{count:,}" for count in counts]
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
     room = WIDTH - 0.4 - 0.1 * max(map(len, names))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import html
-import math
-from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from lib.text import column_as_text
 
 
 def show_table(frame: pd.DataFrame, caption: str, index: bool = False) -> None:
@@ -56,7 +53,7 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     if index:
         frame = frame.rename_axis(index=str(frame.index.name or "")).reset_index()
     numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes.tolist()]
-    texts = [_spelt_column(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
+    texts = [column_as_text(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
     head = "".join(
         f'<th scope="col"{NUMBER if is_number else ""}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
         for name, is_number in zip(frame.columns, numeric, strict=True)
@@ -73,51 +70,3 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
         f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-
-
-def _spelt_column(values: Sequence[Any]) -> list[str]:
-    """Each value `spelt`; floats of like size with the same number of decimals, so that the points align."""
-    sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
-    if len(sizes) < 2 or max(sizes) > 1000 * min(sizes):
-        return [spelt(value) for value in values]
-    size = min(sizes) if max(sizes) < 10 * min(sizes) else max(sizes)
-    decimals = max(0, 3 - math.floor(math.log10(size)))
-    return [
-        f"{value:,.{decimals}f}" if isinstance(value, float) and math.isfinite(value) else spelt(value)
-        for value in values
-    ]
-
-
-def spelt(value: Any) -> str:
-    """A value as readers like it: thousands grouped, four significant digits, ISO dates, a dash for none.
-
-    Examples
-    --------
-    >>> spelt(12154), spelt(3.14159), spelt(1234567.8), spelt(None), spelt(datetime.date(2000, 3, 1))
-    ('12,154', '3.142', '1,234,568', '–', '2000-03-01')
-    """
-    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{value:.4g}"
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return str(value)
-
-
-def share_text(share: float) -> str:
-    """A share as a percentage that does not round something to nothing.
-
-    Examples
-    --------
-    >>> share_text(0.5), share_text(0.0123), share_text(1e-7), share_text(0)
-    ('50%', '1.2%', 'under 0.001%', '0%')
-    """
-    percent = 100 * share
-    if percent == 0 or percent >= 10:
-        return f"{percent:.0f}%"
-    return "under 0.001%" if percent < 0.001 else f"{percent:.2g}%"

@@ -127,7 +127,7 @@ def ingest(
         IngestPart(str(archive.location), archive.base, [file for symbol in part for file in by_symbol[symbol]])
         for part in dataset.cut(sorted(by_symbol))
     ]
-    code = dataset.code_digest([paths.LIB / name for name in ("ingest.py", "prices.py", "dataset.py")], {})
+    code = dataset.code_digest([paths.LIB / name for name in ("ingest.py", "prices.py", "text.py", "dataset.py")], {})
     sizes = [sum(file.size for file in work.files) for work in works]
     results = dataset.build("ingest", works, sizes, "B", folders, code, engine or Engine())
     _check_quarantine(results, study, max_quarantined_share)

@@ -32,7 +32,7 @@ from lib import paths
 
 PROVISIONER = "fork"
 # What every kernel imports; ipykernel first, as it decides how ipywidgets talks.
-PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "lib.dashboard")
+PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "lib.dashboard_page")
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")  # Linux; elsewhere kernels start as usual, slower
 # No file of inputs, as a page has none, and no lines about how to connect to it.
 LEAN = ("--HistoryManager.enabled=False", "--log-level=40")

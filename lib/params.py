@@ -281,7 +281,9 @@ def table() -> str:
     for section in Params.model_fields:
         for key, field in _section_class(section).model_fields.items():
             allowed = _allowed(field).replace("|", "\\|")
-            lines.append(f"| `{section}.{key}` | {allowed} | `{_spelt(field.default)}` | {field.description} |")
+            lines.append(
+                f"| `{section}.{key}` | {allowed} | `{'null' if field.default is None else field.default}` | {field.description} |"
+            )
     return "\n".join(lines)
 
 
@@ -358,10 +360,6 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
             else:
                 messages.append(f"{place}: {key}: {problem['msg'].removeprefix('Value error, ')}")
         raise ParamsError("\n".join(messages)) from None
-
-
-def _spelt(value: Any) -> Any:
-    return "null" if value is None else value
 
 
 _NUMBERS: dict[type[int] | type[float], re.Pattern[str]] = {

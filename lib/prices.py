@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from lib.text import DECIMAL, shortened
+
 COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 
@@ -59,7 +61,6 @@ FILES_SCHEMA = pa.schema(
     ]
 )
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
 _FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
@@ -188,7 +189,7 @@ def split_body(content: bytes) -> Body:
     if tuple(found) != COLUMNS:
         expected = ",".join(COLUMNS)
         reason = (
-            "empty file" if not content.strip() else f"wrong header: {_shortened(header, 200)!r}, expected {expected!r}"
+            "empty file" if not content.strip() else f"wrong header: {shortened(header, 200)!r}, expected {expected!r}"
         )
         return Body(b"", refused=reason, set_aside=tuple((number, _text(line)) for number, line in rows))
     if not rows:
@@ -300,21 +301,21 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     except ValueError:
         date = None
     if date is None:
-        return f"unparsable date: {_shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
+        return f"unparsable date: {shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
     numbers = []
     for name, value in zip(COLUMNS[1:], fields[1:], strict=True):
-        number = float(value) if _NUMBER.fullmatch(value) else math.nan
+        number = float(value) if DECIMAL.fullmatch(value) else math.nan
         if not math.isfinite(number):
-            return f"unparsable value: {name} is {_shortened(value, 40)!r}"
+            return f"unparsable value: {name} is {shortened(value, 40)!r}"
         numbers.append(number)
     volume = numbers.pop()
     if volume < 0:
-        return f"negative volume: {_shortened(fields[6], 40)!r}"
+        return f"negative volume: {shortened(fields[6], 40)!r}"
     exact = Decimal(volume) if volume < _EXACT else Decimal(fields[6])
     if exact >= 2**63:
-        return f"volume too large: {_shortened(fields[6], 40)!r}"
+        return f"volume too large: {shortened(fields[6], 40)!r}"
     if exact != exact.to_integral_value():
-        return f"fractional volume: {_shortened(fields[6], 40)!r}"
+        return f"fractional volume: {shortened(fields[6], 40)!r}"
     opening, high, low, close, adjusted = numbers
     return date, opening, high, low, close, adjusted, int(exact)
 
@@ -572,8 +573,4 @@ def _count_rows(block: memoryview) -> int:
 
 
 def _text(line: bytes) -> str:
-    return _shortened(line.decode("utf-8", "backslashreplace"), _LONGEST_RAW)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+    return shortened(line.decode("utf-8", "backslashreplace"), _LONGEST_RAW)

@@ -24,9 +24,10 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from lib import dataset, files, paths, stages
-from lib.figures_tables import share_text, spelt, table_html
+from lib.figures_tables import table_html
 from lib.stage_records import note as told_out_of_date
 from lib.stages import STAGES
+from lib.text import as_text, file_size, percent, short_digest
 
 TEMPLATE = "report"
 STATUS = "<!-- status -->", "<!-- end of status -->"  # what is said at a page's head stands between them
@@ -367,7 +368,7 @@ def _artifact(name: str, entries: list[Mapping[str, Any]], digest: str, stale: b
     return {
         "name": f"{name} (out of date)" if stale else name,
         "rows": f"{sum(rows):,}" if rows else "",
-        "size": f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB",
+        "size": file_size(size),
         "digest": digest[:16],
     }
 
@@ -385,7 +386,7 @@ def _data_numbers(study: paths.StudyPaths, stale: Iterable[str]) -> Iterator[dic
     first, last = pc.min(accounts["first_date"]).as_py(), pc.max(accounts["last_date"]).as_py()
     dates = f"{first} to {last}".replace("-", "\N{NON-BREAKING HYPHEN}") if first else ""
     yield {"name": "Daily prices", "value": f"{kept:,}", "note": dates}
-    share = f"{share_text((read - kept) / read)} of {read:,} rows read" if read else ""
+    share = f"{percent((read - kept) / read)} of {read:,} rows read" if read else ""
     yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
 
 
@@ -398,8 +399,8 @@ def _error_numbers(metrics: Mapping[str, Any], stale: Iterable[str]) -> Iterator
     if stages.maker("metrics") in stale:
         note = f"out of date; {note}"
     if average is not None:
-        note += f"; the plain average's is {spelt(float(average))}"
-    yield {"name": "Model's error", "value": spelt(float(model)), "note": note}
+        note += f"; the plain average's is {as_text(float(average))}"
+    yield {"name": "Model's error", "value": as_text(float(model)), "note": note}
 
 
 _WIDEST = 0.2  # a bar this far from the plain average fills its side: the reference forest would dwarf the others
@@ -415,7 +416,7 @@ def _predictors(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": row["predictor"],
-                "mae": spelt(float(row["mae"])),
+                "mae": as_text(float(row["mae"])),
                 "distance": f"{distance:+.1%}".replace("-", "\N{MINUS SIGN}") if distance else "0",
                 "better": distance < 0,
                 "width": round(50 * min(1.0, abs(distance) / _WIDEST), 2),
@@ -437,17 +438,11 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key.replace('_', ' ')} {_short(item)}" for key, item in value.items())
+            value = ", ".join(f"{key.replace('_', ' ')} {short_digest(item, 16)}" for key, item in value.items())
         if value and name not in shown_elsewhere:
-            made_by.append((name.replace("_", " ").capitalize(), _short(value)))
+            made_by.append((name.replace("_", " ").capitalize(), str(short_digest(value, 16))))
     tables = [("params", "Params", params_rows), ("made-by", "Made by", made_by)]
     return [{"anchor": anchor, "name": name, "rows": rows} for anchor, name, rows in tables if rows]
-
-
-def _short(value: Any) -> str:
-    """A value as text; a digest by its first 16 digits."""
-    text = str(value)
-    return text[:16] if re.fullmatch(r"[0-9a-f]{40,64}", text) else text
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from lib import files, paths, provenance, stage_records
 from lib.params import Params
 from lib.pipeline import REFUSED, Options, StudyError, run_study
+from lib.text import flattened
 
 # Another processor may round the sums of a fit otherwise: a thousandth is less than any difference that a report tells.
 TOLERANCE = 1e-3
@@ -180,7 +181,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
         expected = files.read_json(lock)
         if expected["params"] != _deciding(params):
             return None
-        wanted, tolerance = _flat(expected["results"]), float(expected["tolerance"])
+        wanted, tolerance = flattened(expected["results"], " "), float(expected["tolerance"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -188,7 +189,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
             f"{lock}: not what `python -m lib lock {name}` writes ({error!r}); write it again with that, or remove it",
             REFUSED,
         ) from None
-    return compare(wanted, _flat(results(name)), tolerance)
+    return compare(wanted, flattened(results(name), " "), tolerance)
 
 
 def write_lock(name: str, params: Params) -> Path:
@@ -260,10 +261,3 @@ def results(name: str) -> dict[str, Any]:
 def _deciding(params: Params) -> dict[str, Any]:
     """The params that decide what is made: not who computes, nor how long it may take."""
     return params.model_dump(mode="json", exclude={"compute", "run"})
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import datetime
 import io
 import json
@@ -18,7 +19,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
-from lib import paths, symbols
+from lib import paths, symbol_forecasts, symbols
 from lib.files import write_atomically
 
 INFORMATION = {
@@ -82,6 +83,24 @@ def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
             )
         )
     return pa.concat_tables(parts)
+
+
+def write_forecasts(
+    path: Path, names: dict[str, str | None], as_of: datetime.date, stale: tuple[str, ...] = ()
+) -> None:
+    """Write invented forecasts of each symbol of ``names``, at three horizons."""
+    random = np.random.default_rng(2)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*symbol_forecasts.COLUMNS, "ratio"])
+    for place, (symbol, name) in enumerate(sorted(names.items())):
+        average = 2_000_000.0 * (place + 1)
+        for horizon in (1, 5, 21):
+            forecast = round(average * random.uniform(0.6, 1.5))
+            row = (symbol, name, as_of, horizon, as_of + datetime.timedelta(1), as_of + datetime.timedelta(horizon))
+            numbers = (forecast, round(0.7 * forecast), round(1.6 * forecast), average, str(symbol in stale).lower())
+            writer.writerow([*row, *numbers, forecast / average])
+    write_atomically(path, text.getvalue())
 
 
 def make_study(outputs: Path, name: str = "sample") -> paths.StudyPaths:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lib import charts
+from lib.charts import Marker
 from lib.symbols import RecentDays
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,8 +27,9 @@ def recent(days, volume=1_000_000):
 
 @pytest.mark.parametrize("days", [1, 2, 7, 60])
 @pytest.mark.parametrize("volume", [0, 5, 10**12])
-def test_recent_volume_is_whole(days, volume):
-    root = parsed(charts.recent_volume(recent(days, volume), volume, (0, 2 * volume)))
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (1, 1), (1, 21)])
+def test_recent_volume_is_whole(days, volume, first, last):
+    root = parsed(charts.recent_volume(recent(days, volume), [Marker(first, last, volume, 0, 2 * volume, "<t>")]))
     assert len([rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "bar"]) == days
     assert "A&B" in root.get("aria-label")
     for name in ("x", "y", "cx", "cy", "height", "width"):
@@ -39,10 +38,33 @@ def test_recent_volume_is_whole(days, volume):
         )
 
 
-def test_recent_volume_without_a_prediction_shows_none():
-    both = [parsed(charts.recent_volume(recent(7), *given)) for given in ((1, (0, 2)), (None, None))]
+def test_recent_volume_without_a_marker_shows_none():
+    both = [parsed(charts.recent_volume(recent(7), given)) for given in ([Marker(1, 1, 1, 0, 2, "a mark")], [])]
     assert [len(root.findall(f"{SVG}g")) for root in both] == [1, 0]
-    assert ["prediction" in root.get("aria-label") for root in both] == [True, False]
+    assert ["a mark" in root.get("aria-label") for root in both] == [True, False]
+
+
+@pytest.mark.parametrize("horizon", [0, 1, 5])
+def test_a_marker_lies_on_the_session_it_is_for(horizon):
+    """At horizon 0 on the last bar, at 1 one bar's width after it."""
+    root = parsed(charts.recent_volume(recent(10), [Marker(horizon, horizon, 5, 1, 9, "")]))
+    bars = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "bar"]
+    middles = [float(bar.get("x")) + float(bar.get("width")) / 2 for bar in bars]
+    circle = root.find(f"{SVG}g/{SVG}circle")
+    assert float(circle.get("cx")) == pytest.approx(middles[-1] + horizon * (middles[1] - middles[0]), abs=0.3)
+
+
+def test_a_mean_spans_its_sessions_and_lies_under_the_narrower_ones():
+    markers = [Marker(1, last, 5, 1, 9, "") for last in (1, 5, 21)]
+    root = parsed(charts.recent_volume(recent(60), markers))
+    bars = [rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "bar"]
+    step = float(bars[1].get("x")) - float(bars[0].get("x"))
+    groups = root.findall(f"{SVG}g")
+    assert [group.get("class") for group in groups] == ["mean", "mean", "prediction"]
+    spans = [group.find(f"{SVG}rect") for group in groups[:2]]
+    assert [float(span.get("width")) for span in spans] == pytest.approx([21 * step, 5 * step], abs=1)
+    starts = [float(span.get("x")) for span in spans]
+    assert starts == pytest.approx([float(bars[-1].get("x")) + step * 0.88] * 2, abs=0.3)
 
 
 @pytest.mark.parametrize("numbers", [(0, (0, 0), 0.0), (5, (1, 9), 7.0), (10**15, (0, 10**16), 1.0)])
@@ -52,38 +74,3 @@ def test_interval_bar_is_in_order(numbers):
     band = next(rect for rect in root.iter(f"{SVG}rect") if rect.get("class") == "band")
     point = float(root.find(f"{SVG}circle").get("cx"))
     assert 10 <= float(band.get("x")) <= point <= float(band.get("x")) + float(band.get("width")) + 0.1 <= 513
-
-
-def test_surface_shows_the_share_of_the_average():
-    """Left and low the model gives half the average, right and high three quarters."""
-    surface = charts.Surface(lambda v, p: np.where(v > 1e5, 0.75 * v, 0.5 * v).astype("int64"), (1e3, 1e7), (1, 100))
-    image = next(parsed(surface.picture).iter(f"{SVG}image"))
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(image.get("href").partition(",")[2]))))
-    assert pixels.shape[2] == 3
-    assert (pixels[:, 0] == charts._COLOURS[0]).all()
-    assert (pixels[:, -1] == charts._COLOURS[-1]).all()
-    texts = [text.text for text in parsed(surface.picture).iter(f"{SVG}text")]
-    assert {"50%", "75%", "$10", "10 k", "1 M"} <= set(texts)
-
-
-def test_marker_is_where_the_inputs_are():
-    surface = charts.Surface(lambda v, p: (0.5 * v).astype("int64"), (1e3, 1e7), (1, 100))
-
-    def place(volume, price):
-        circle = parsed(surface.marker(volume, price)).find(f"{SVG}circle")
-        return float(circle.get("cx")), float(circle.get("cy"))
-
-    image = next(parsed(surface.picture).iter(f"{SVG}image"))
-    left, top, width, height = (float(image.get(name)) for name in ("x", "y", "width", "height"))
-    assert place(1e3, 1) == pytest.approx((left, top + height))
-    assert place(1e7, 100) == pytest.approx((left + width, top))
-    assert place(1e5, 10) == pytest.approx((left + width / 2, top + height / 2))
-    assert place(0, -5) == place(1e3, 1)
-    assert place(1e15, 1e300) == place(1e7, 100)
-
-
-@pytest.mark.parametrize("bounds", [(5.0, 5.0), (0.0, 0.0), (0.0, 1e15), (-3.0, 2.0)])
-def test_surface_of_an_odd_range_is_whole(bounds):
-    surface = charts.Surface(lambda v, p: np.zeros(len(v), "int64"), bounds, bounds)
-    parsed(surface.picture)
-    parsed(surface.marker(1.0, 1.0))

@@ -188,12 +188,20 @@ def test_a_symbol_fills_the_form(page, served):
     expect(page.get_by_label(PRICE)).to_have_value("21.5")
     expect(page.locator(".card-chart h2")).to_have_text("TRUE: its recent volume")
     expect(page.locator(".card-inputs")).to_contain_text(f"TrueCar, Inc.; latest day {recent.dates[-1]}")
-    assert page.locator(".chart .bar").count() == len(recent.volume) == 60
+    assert page.locator(".chart .wide .bar").count() == len(recent.volume) == 60
+    expect(page.locator(".result .day")).to_have_text("for Monday 11 March 2013, the latest day of TRUE")
+    last, mark = (page.locator(f".chart .wide {each}").last.bounding_box() for each in (".bar", ".prediction circle"))
+    assert abs(last["x"] + last["width"] / 2 - mark["x"] - mark["width"] / 2) < 1
     volume = float(page.get_by_label(VOLUME).input_value())
     assert volume == pytest.approx(recent.vol_moving_avg[-1], abs=0.01)
     expect_shown(page, Predictor.load(served.study.grid).predict(volume, 21.5))
-    page.get_by_label("Symbol").fill("no such thing")
-    expect(page.locator(".card-inputs")).to_contain_text("No such symbol")
+    for text, said in (("no such thing", "No such symbol"), ("", "Inputs")):
+        page.get_by_label("Symbol").fill(text)
+        expect(page.locator(".card-inputs")).to_contain_text(said)
+        expect(page.locator(".chart svg")).to_have_count(0)
+        expect(page.locator(".result .day")).to_have_text("for the day the average ends on")
+        page.get_by_label("Symbol").fill("TRUE")
+        expect(page.locator(".chart .wide .prediction")).to_be_visible()
     page.get_by_label("Symbol").fill("ZED")
     expect(page.locator(".card-inputs")).to_contain_text("No name in the metadata")
 
@@ -210,6 +218,22 @@ def test_wrong_text_leaves_no_stale_number(page, text):
     field.fill("12345")
     expect(page.locator("[data-prediction]")).to_be_visible()
     expect(field).to_have_attribute("aria-invalid", "false")
+
+
+def test_enter_takes_the_only_match(page):
+    page.get_by_label("Symbol").fill("apple")
+    expect(page.locator(".card-inputs")).to_contain_text("Enter takes AAPL · Apple Inc.")
+    page.get_by_label("Symbol").press("Enter")
+    expect(page.get_by_label("Symbol")).to_have_value("AAPL · Apple Inc.")
+    expect(page.locator(".card-chart h2")).to_have_text("AAPL: its recent volume")
+
+
+@pytest.mark.parametrize("text", ["3,226,530", "3 226 530", "3.22653M", "3.22653e6"])
+def test_takes_what_the_page_prints_and_people_write(page, served, text):
+    page.get_by_label(VOLUME).fill(text)
+    page.get_by_label(PRICE).fill("$25")
+    expect_shown(page, Predictor.load(served.study.grid).predict(3226530.0, 25.0))
+    expect(page.locator(".call code")).to_contain_text("vol_moving_avg=3226530&adj_close_rolling_med=25")
 
 
 def test_inputs_outside_the_training_range_are_said_so(page):
@@ -238,7 +262,7 @@ def test_a_file_is_predicted_row_by_row(page, served, tmp_path):
     page.get_by_role("tab", name="Batch").click()
     upload(page, "id,vol_moving_avg,adj_close_rolling_med\na,12345,25\nb,<i>x</i>,25\nc,2e6,41.5\n")
     expect(page.locator(".batch-result h2")).to_have_text("pairs.csv: 2 of 3 rows predicted")
-    expect(page.locator(".batch-result .notice")).to_contain_text("Line 3: vol_moving_avg must be a decimal number")
+    expect(page.locator(".batch-result .notice")).to_contain_text("Line 3: vol_moving_avg must be a number")
     assert page.locator(".batch-result table i").count() == 0
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the results").click()
@@ -316,9 +340,9 @@ def test_the_sample_study_is_served(browser, sample_study, tmp_path):
     ):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
-        page.goto(url, timeout=OPEN)
+        page.goto(f"{url}/#predict", timeout=OPEN)
         page.wait_for_selector("[data-prediction]", timeout=OPEN)
-        page.get_by_label("Symbol").fill("IBM")
+        page.get_by_role("tabpanel", name="Predict").get_by_label("Symbol").fill("IBM")
         expect(page.locator(".card-chart h2")).to_have_text("IBM: its recent volume")
         given = [page.get_by_label(name).input_value() for name in (VOLUME, PRICE)]
         query = dict(zip(("vol_moving_avg", "adj_close_rolling_med"), given, strict=True))
@@ -428,7 +452,9 @@ def without(path):
 def test_a_failing_callback_is_told_plainly(page, served):
     with without(served.study.symbols):
         page.get_by_label("Symbol").fill("TRUE")
-        expect(page.locator(".failure")).to_have_text("Something went wrong on the server; reload the page to go on.")
+        expect(page.locator(".form .failure")).to_have_text(
+            "Something went wrong on the server; reload the page to go on."
+        )
         assert "Traceback" not in page.content()
     page.get_by_label("Symbol").fill("ZED")
     expect(page.locator(".failure .notice")).to_have_count(0)
@@ -437,7 +463,7 @@ def test_a_failing_callback_is_told_plainly(page, served):
 def test_without_a_model_the_page_says_which_command_makes_one(open_page, served):
     with without(served.study.grid):
         page = open_page(ready=False)
-        expect(page.locator(".failure")).to_contain_text("bash run_all.sh sample")
+        expect(page.locator(".form .failure")).to_contain_text("bash run_all.sh sample")
 
 
 def test_without_symbols_the_form_still_predicts(open_page, served):

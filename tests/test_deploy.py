@@ -166,6 +166,6 @@ def test_serving_needs_nothing_that_the_image_leaves_out():
     modules = {"scikit-learn": "sklearn", "polars-runtime-32": "polars"}
     names = [modules.get(name, name.replace("-", "_")) for name in removed.split()]
     code = f"import sys\nfor name in {names!r}: sys.modules[name] = None\n"
-    code += "import lib.api, lib.dashboard, lib.dashboard_server, lib.kernels, lib.serving, ipykernel.kernelapp"
+    code += "import lib.api, lib.dashboard_page, lib.dashboard_server, lib.kernels, lib.serving, ipykernel.kernelapp"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -44,7 +44,7 @@
     }
   };
   // On a server with far too much to do the widgets can miss their answer; better to say so than to show nothing.
-  setTimeout(() => document.querySelector(".form") || end("The page took too long to open."), OPEN_WITHIN);
+  setTimeout(() => document.querySelector(".panel .form") || end("The page took too long to open."), OPEN_WITHIN);
   setInterval(() => document.visibilityState === "visible" && check(), CHECK_EVERY);
   document.addEventListener("visibilitychange", check);
   window.addEventListener("pageshow", (event) => event.persisted && check());
@@ -63,18 +63,32 @@
   }
 
   function tabOfAddress() {
-    return byId(`tab-${location.hash.slice(1)}`) ?? document.querySelector('[role="tab"]');
+    const named = byId(`tab-${location.hash.slice(1)}`);
+    return named && !named.hidden ? named : document.querySelector('[role="tab"]:not([hidden])');
   }
 
+  // An optional tab is there when its panel has something to show, which the kernel knows.
+  function revealTabs() {
+    for (const tab of document.querySelectorAll('[role="tab"][data-optional][hidden]')) {
+      if (!byId(tab.getAttribute("aria-controls"))?.querySelector(".card, .notice")) continue;
+      tab.hidden = false;
+      if (!chosenByHand) choose(tabOfAddress(), false);
+    }
+  }
+
+  let chosenByHand = false;
+
   function startTabs() {
-    const tabs = [...document.querySelectorAll('[role="tab"]')];
+    const all = [...document.querySelectorAll('[role="tab"]')];
     choose(tabOfAddress(), false);
-    for (const tab of tabs) {
+    for (const tab of all) {
       tab.addEventListener("click", () => {
+        chosenByHand = true;
         choose(tab, true);
         history.replaceState(null, "", `#${tab.getAttribute("aria-controls")}`);
       });
       tab.addEventListener("keydown", (event) => {
+        const tabs = all.filter((each) => !each.hidden);
         const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -tabs.indexOf(tab), End: tabs.length - 1 - tabs.indexOf(tab) };
         if (!(event.key in steps)) return;
         event.preventDefault();
@@ -86,10 +100,12 @@
 
   // The form --------------------------------------------------------------------------------------------------------
 
-  const FIELDS = { symbol: "symbol", vol_moving_avg: "decimal", adj_close_rolling_med: "decimal" };
+  const ADDRESS = ["forecast", "symbol", "vol_moving_avg", "adj_close_rolling_med"]; // in the page's query
+  const SYMBOLS = ["forecast", "symbol"];
+  const NUMBERS = ["vol_moving_avg", "adj_close_rolling_med", "least_volume", "shares", "share_of_volume"];
 
   function describe() {
-    for (const [name, mode] of Object.entries(FIELDS)) {
+    for (const name of [...SYMBOLS, ...NUMBERS]) {
       const field = document.querySelector(`.field-${name}`);
       const input = field?.querySelector("input");
       if (!input) continue;
@@ -97,24 +113,52 @@
         input.dataset.described = "yes";
         input.autocomplete = "off";
         input.spellcheck = false;
-        if (mode === "decimal") input.inputMode = "decimal";
+        if (NUMBERS.includes(name)) input.inputMode = "decimal";
         const message = field.nextElementSibling;
         if (message) {
           message.id = `message-${name}`;
           input.setAttribute("aria-describedby", message.id);
         }
-        if (name === "symbol") input.addEventListener("focus", () => input.select());
-        field.addEventListener("input", keepAddress);
+        if (SYMBOLS.includes(name)) input.addEventListener("focus", () => input.select());
+        if (ADDRESS.includes(name)) field.addEventListener("input", keepAddress);
       }
       input.setAttribute("aria-invalid", field.classList.contains("invalid"));
     }
     // The widget counts files; here there is one at a time.
     const upload = document.querySelector(".upload")?.lastChild;
     if (upload?.nodeType === Node.TEXT_NODE) upload.data = upload.data.replace(/ \(\d+\)$/, "");
-    document.querySelector(".card-result .result")?.setAttribute("aria-live", "polite");
-    document.querySelector(".batch-result")?.setAttribute("aria-live", "polite");
-    document.querySelector(".failure")?.setAttribute("role", "alert");
+    for (const live of document.querySelectorAll(".card-result .result, .batch-result, .next-session, .position")) {
+      live.setAttribute("aria-live", "polite");
+    }
+    for (const failure of document.querySelectorAll(".failure")) failure.setAttribute("role", "alert");
+    revealTabs();
   }
+
+  // A symbol of the table is picked as if it had been typed.
+  document.addEventListener("click", (event) => {
+    const symbol = event.target.closest?.("button.pick-symbol")?.dataset.symbol;
+    const input = document.querySelector(".field-forecast input");
+    if (!symbol || !input) return;
+    input.value = symbol;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.focus();
+  });
+
+  // A table sorts by the column whose heading is pressed, and the other way round when it is pressed again.
+  document.addEventListener("click", (event) => {
+    const heading = event.target.closest?.("table.sortable button.sort")?.closest("th");
+    if (!heading) return;
+    const numeric = heading.matches(".numeric");
+    const now = heading.getAttribute("aria-sort") ?? (numeric ? "ascending" : "descending"); // so, numbers begin with the largest
+    const rising = now === "descending";
+    for (const other of heading.parentElement.children) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    const value = (row) => row.children[heading.cellIndex].dataset.value;
+    const compare = (one, other) => (numeric ? one - other : one.localeCompare(other));
+    const body = heading.closest("table").tBodies[0];
+    const rows = [...body.rows].sort((one, other) => (rising ? 1 : -1) * compare(value(one), value(other)));
+    body.append(...rows);
+  });
 
   // A reload, or a colleague with the same address, finds the same inputs.
   let later;
@@ -122,7 +166,7 @@
     clearTimeout(later);
     later = setTimeout(() => {
       const query = new URLSearchParams();
-      for (const name of Object.keys(FIELDS)) {
+      for (const name of ADDRESS) {
         const value = document.querySelector(`.field-${name} input`)?.value.split(" · ")[0];
         if (value) query.set(name, value);
       }

@@ -1,0 +1,59 @@
+"""Which day a predicted Volume is for, in words. Pure Python: the dashboard and the endpoint say the same."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from lib.text import day
+
+
+def predicted_day(horizon: int) -> str:
+    """The day that a prediction of two numbers is for: nobody said which day their averages end on.
+
+    Parameters
+    ----------
+    horizon : int
+        Trading days from the day that the averages end on to the predicted one; 0 for that day itself.
+
+    Examples
+    --------
+    >>> [predicted_day(horizon) for horizon in (0, 1, 5)]
+    ['the day the average ends on', 'the trading day after the average ends', 'the 5th trading day after the average ends']
+    """
+    if horizon == 0:
+        return "the day the average ends on"
+    return f"the {_ordinal(horizon)}trading day after the average ends"
+
+
+def predicted_day_of(symbol: str, last_day: datetime.date, horizon: int) -> str:
+    """The day that a prediction from a symbol's latest row is for.
+
+    Examples
+    --------
+    >>> predicted_day_of("AAPL", datetime.date(2013, 3, 1), 0)
+    'Friday 1 March 2013, the latest day of AAPL'
+    >>> predicted_day_of("AAPL", datetime.date(2013, 3, 1), 1)
+    'the trading day after Friday 1 March 2013, the latest day of AAPL'
+    """
+    start = f"the {_ordinal(horizon)}trading day after " if horizon else ""
+    return f"{start}{day(last_day)}, the latest day of {symbol}"
+
+
+def day_details(horizon: int) -> dict[str, Any]:
+    """What ``detail=true`` adds to a prediction of two numbers.
+
+    Examples
+    --------
+    >>> day_details(0)
+    {'horizon': 0, 'predicted_day': 'the day the average ends on'}
+    """
+    return {"horizon": horizon, "predicted_day": predicted_day(horizon)}
+
+
+def _ordinal(number: int) -> str:
+    """The number as an ordinal and a space; nothing for the first."""
+    if number == 1:
+        return ""
+    teens = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')} "
