@@ -114,7 +114,7 @@ def _why(file: dict[str, Any]) -> str:
     example = f"; {file['example']}" if file["example"] else ""
     return (
         f"{shortened(file['file'], 80)}: {file['rows_quarantined']:,} of "
-        f"{file['rows_read']:,} rows: {file['commonest_reason']}{example}"
+        f"{file['rows_read']:,} rows: {file['commonest_reason'] or 'no rows'}{example}"
     )
 
 
