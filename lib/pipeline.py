@@ -150,7 +150,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             except OSError as error:
                 failure = _failure(stage, study, _told(error), options)
             if stage == "01_ingest" and runs and runs[-1].status == "run":
-                _name_lost_files(study, console)
+                _say_what_was_read(study, console)
             if failure:
                 break
         try:
@@ -166,12 +166,11 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
 
 
-def _name_lost_files(study: paths.StudyPaths, console: Console) -> None:
+def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
     from lib import dataset, quarantine
 
-    lost = quarantine.lost_files(dataset.open_dataset(study.files).read())
-    if lost:
-        console.print(f"{lost}\nTheir rows are in {_relative(study.quarantine)}", markup=False)
+    for remark in quarantine.remarks(dataset.open_dataset(study.files).read()):
+        console.print(remark, markup=False)
 
 
 def _write_records(

@@ -292,7 +292,9 @@ def test_columns_in_another_order_than_the_header_says_stop_the_run(run):
     assert (
         "1 price file contradicts itself; are the columns in another order than the header, Date,Open,High," in message
     )
-    assert "stocks/A.csv: in 180 of 180 rows High is below Low (180 rows)" in message
+    assert (
+        "  stocks/A.csv: 180 of 180 rows contradict themselves (High is below Low in 180 and Open or Close" in message
+    )
     assert f"line 2: {exchanged[0]!r}" in message
     assert "stocks/B.csv" not in message and "-p " not in message
     assert not paths.dataset_manifest(STUDY.prices).exists()
@@ -350,11 +352,33 @@ def test_files_of_which_nothing_was_kept_are_named(run):
             "etfs/D.csv": content(",,,,,,"),
         }
     )
-    assert quarantine.lost_files(dataset.open_dataset(STUDY.files).read()).splitlines() == [
-        "3 of 4 price files were set aside whole:",
-        "  stocks/B.csv: 0 of 0 rows: empty file",
-        "  etfs/C.csv: 1 of 1 rows: null value: Open, High, Low, Close, Adj Close, Volume; line 2: '2020-01-03,,,,,,'",
-        "  etfs/D.csv: 0 of 0 rows: no rows",
+    assert quarantine.remarks(dataset.open_dataset(STUDY.files).read()) == [
+        "\n".join(
+            [
+                "3 of 4 price files were set aside whole:",
+                "  stocks/B.csv: 0 of 0 rows: empty file",
+                "  etfs/C.csv: 1 of 1 rows: null value: Open, High, Low, Close, Adj Close, Volume; line 2: '2020-01-03,,,,,,'",
+                "  etfs/D.csv: 0 of 0 rows: no rows",
+            ]
+        )
     ]
     run({"stocks/A.csv": 20}, name="good")
-    assert quarantine.lost_files(dataset.open_dataset(STUDY.files).read()) is None
+    assert quarantine.remarks(dataset.open_dataset(STUDY.files).read()) == []
+
+
+def test_files_that_seem_cut_off_are_named(run):
+    cut = content(*price_rows("A", 60))[:-1].rpartition(",")[0] + ",1"
+    run({"stocks/A.csv": cut, "stocks/B.csv": 60})
+    (remark,) = quarantine.remarks(dataset.open_dataset(STUDY.files).read())
+    assert (
+        remark.startswith("1 of 2 price files end without a newline, in a volume far below")
+        and "  stocks/A.csv" in remark
+    )
+
+
+def test_a_volume_under_adj_close_is_called_so(run):
+    rows = [",".join([*row.split(",")[:5], row.split(",")[6], "0"]) for row in price_rows("A", 60)]
+    with pytest.raises(
+        QuarantineError, match=r"rows contradict themselves \(Adj Close is no price, but a volume\); line 2: "
+    ):
+        run({"stocks/A.csv": content(*rows)})
