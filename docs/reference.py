@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import params, paths, prices
+from lib import params, paths, schema
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -37,7 +37,7 @@ SHOWN = ("moving average", "scaled average", "last value", "reference forest", "
 
 # What a column holds, with its unit.
 COLUMNS = {
-    "Symbol": "the ticker: the file's name without `.csv` and without a leading `_`",
+    "Symbol": "the ticker: the file's name without `.csv`, and without the `_` before a name that Windows reserves; escapes stand for what cannot be shown",
     "Security Name": "from the metadata, by `NASDAQ Symbol`, then by `Symbol`; null where it has none",
     "Date": "the trading day",
     "Open": "dollars",
@@ -50,6 +50,7 @@ COLUMNS = {
     "adj_close_rolling_med": "dollars: median of Adj Close over the window; null while it is not whole",
     "file": "the raw file, within the archive",
     "line": "line of the raw file, the header being 1; null for a file without rows",
+    "code": "the kind of reason, to count by: `null_value`, `repeated_date`, `wrong_header` and so on",
     "reason": "why it was set aside, and what is allowed",
     "raw": "the line as it is in the file",
     "symbol": "the ticker",
@@ -59,19 +60,31 @@ COLUMNS = {
     "rows_read": "lines with data; always rows_kept + rows_quarantined",
     "rows_kept": "rows in prices",
     "rows_quarantined": "rows in quarantine",
+    "rows_repeated": "of those, rows whose date comes again further down in the file",
     "refused": "why the file was set aside whole; null where it was not",
+    "commonest_reason": "of its rows in quarantine; null where there is none",
+    "example": "the line and text of the first row quarantined for it",
     "first_date": "of the rows kept",
     "last_date": "of the rows kept",
+    "zero_volume": "days without a trade; this and the next are odd, but kept",
+    "adj_close_not_positive": "rows",
+    "price_not_positive": "rows whose Open, High, Low or Close is 0 or less; Yahoo has no Open for many old days, but a 0",
+    "high_below_low": "rows",
+    "outside_range": "rows whose Open or Close is outside Low to High, by more than a tenth of a percent and half a cent",
+    "price_jump": "rows whose Close is 50 times that of the day before and after, or a fiftieth, or whose High is 50 times the Low",
+    "date_gap": "rows more than 31 days after the row before: a gap, or a date in the future",
+    "date_before_exchanges": "rows before 1792-05-17, when New York's exchange was founded",
     "dates_out_of_order": "rows dated before the row above them; kept, and sorted",
-    "adj_close_not_positive": "odd but possible: kept",
-    "high_below_low": "odd but possible: kept",
-    "zero_volume": "days without a trade: kept",
+    "no_last_newline": "1 where the last line has no newline: as some programs write it, or cut off",
+    "cut_volume": "1 where such a last line has a volume below a fifth of the median of the 30 before it",
+    "contradictions": "rows whose prices contradict each other: High below Low, outside the range, or a volume as Adj Close",
+    "contradiction": "the first such row, where they are too many: the run stops",
 }
 DATASETS = {
-    "prices": prices.SCHEMA,
+    "prices": schema.PRICES,
     "features": FEATURES_SCHEMA,
-    "quarantine": prices.QUARANTINE_SCHEMA,
-    "files": prices.FILES_SCHEMA,
+    "quarantine": schema.QUARANTINE,
+    "files": schema.FILES,
 }
 VARIABLES = {
     "PYTHON": "the interpreter that `.venv` is made with",
@@ -165,7 +178,7 @@ def text() -> str:
             *_table(("path", "made by", "what"), _outputs()),
             "",
             "## Columns",
-            *(line for name, schema in DATASETS.items() for line in _columns(name, schema)),
+            *(line for name, columns in DATASETS.items() for line in _columns(name, columns)),
             "",
             "## Environment",
             "",
@@ -209,10 +222,10 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
             yield f"`{name}`", stage, STAGES[stage].question
 
 
-def _columns(name: str, schema: pa.Schema) -> list[str]:
-    shown = [field for field in schema if name != "features" or field not in prices.SCHEMA]
+def _columns(name: str, columns: pa.Schema) -> list[str]:
+    shown = [field for field in columns if name != "features" or field not in schema.PRICES]
     rows = [(f"`{field.name}`", str(field.type).replace("[day]", ""), COLUMNS[field.name]) for field in shown]
-    first = ["All columns of prices, then", ""] if len(shown) < len(schema) else []
+    first = ["All columns of prices, then", ""] if len(shown) < len(columns) else []
     return ["", f"### {name}", "", *first, *_table(("column", "type", "what"), rows)]
 
 

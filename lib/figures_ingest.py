@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lib.figures_style import BLUE, INK, ORANGE, WIDTH, YELLOW, described, house_style, new_figure, nothing
-from lib.text import percent
+from lib.text import percent, shortened
 
 
 @house_style
@@ -180,8 +180,9 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     if not any(counts.values()):
         return nothing(title, f"None among the {rows_kept:,} rows kept ({', '.join(counts)}).")
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(ordered))
-    _counted_bars(axes, [name for name, _ in ordered], [count for _, count in ordered], rows_kept, YELLOW)
+    present = [(name, count) for name, count in ordered if count]
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
+    _counted_bars(axes, [name for name, _ in present], [count for _, count in present], rows_kept, YELLOW)
     listed = ", ".join(f"{name} {count:,} ({percent(count / rows_kept)})" for name, count in ordered)
     return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
 
@@ -190,7 +191,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
     places = np.arange(len(names))[::-1]
     axes.barh(places, counts, height=0.62, color=color)
-    axes.set_yticks(places, names)
+    axes.set_yticks(places, [shortened(name, 40) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(False)
@@ -198,7 +199,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.spines["bottom"].set_visible(False)
     labels = [f"{count:,}  ({percent(count / total)})" if total else f"{count:,}" for count in counts]
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
-    room = WIDTH - 0.4 - 0.1 * max(map(len, names))
+    room = WIDTH - 0.4 - 0.1 * min(40, max(map(len, names)))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
     for place, count, label in zip(places, counts, labels, strict=True):
         axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)

@@ -37,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same bytes on every machine
     "font.size": 11.5,
     "text.color": INK,
+    "text.parse_math": False,  # a symbol may have dollar signs
     "figure.titlesize": 13.5,
     "figure.titleweight": "bold",
     "axes.labelcolor": GREY,

@@ -39,6 +39,11 @@ class Archive(Section):
         description="Where the raw prices are: `sample` (real prices that come with the packages), `kaggle` (downloaded "
         "once), or the path of a folder or .zip in Kaggle's layout (relative paths start at the repository).",
     )
+    follow_links: bool = Field(
+        False,
+        description="Read files and folders outside the archive, too, that links in it lead to. Only for an archive that you "
+        "trust: a link can lead to any file that you may read.",
+    )
 
 
 class Compute(Section):
@@ -57,7 +62,11 @@ class Ingest(Section):
     """01_ingest: raw files to prices."""
 
     max_quarantined_share: float = Field(
-        0.01, ge=0, le=1, description="The run stops when more than this share of all raw rows is quarantined."
+        0.01,
+        ge=0,
+        le=1,
+        description="The run stops when more than this share of all raw rows is quarantined. Rows whose date comes again further "
+        "down do not count, up to 5 % of a file.",
     )
 
 

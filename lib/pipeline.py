@@ -22,7 +22,8 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib import archive, cache, files, notebook, paths, provenance, stage_records
+from lib import archive, cache, files, notebook, paths, provenance, sources, stage_records
+from lib.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 
@@ -136,13 +137,15 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, study, caller)
         try:
-            raw = archive.open_archive(params.archive.source, study)
-        except archive.ArchiveError as error:
+            raw = sources.open_archive(params.archive.source, study, params.archive.follow_links)
+        except ArchiveError as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
         console.print(f"{name}: {len(raw.files):,} price files")
+        for remark in raw.remarks():
+            console.print(remark, markup=False)
         failure: StudyError | None = None
         for number, stage in enumerate(STAGES, start=1):
             title = f"[{number}/{len(STAGES)}]"
@@ -152,6 +155,8 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
                 failure = error
             except OSError as error:
                 failure = _failure(stage, study, _told(error), options)
+            if stage == "01_ingest" and runs and runs[-1].status == "run":
+                _say_what_was_read(study, console)
             if failure:
                 break
         stale: list[str] = []
@@ -170,6 +175,13 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
+
+
+def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
+    from lib import dataset, quarantine
+
+    for remark in quarantine.remarks(dataset.open_dataset(study.files).read()):
+        console.print(remark, markup=False)
 
 
 def _write_records(

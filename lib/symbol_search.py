@@ -27,8 +27,10 @@ def exact(names: Mapping[str, str], text: str) -> str | None:
     >>> exact(names, "aapl"), exact(names, "Aapl"), exact(names, "AAPL · Apple Inc."), exact(names, "apple")
     ('aapl', 'AAPL', 'AAPL', None)
     """
-    ticker = text.partition(SEPARATOR)[0].strip()
-    return next((each for each in (ticker, ticker.upper()) if each in names), None)
+    # A symbol may have spaces around it, or the separator in it.
+    tickers = [text, text.rpartition(SEPARATOR)[0], text.partition(SEPARATOR)[0]]
+    candidates = [form for ticker in tickers for form in (ticker, ticker.strip(), ticker.strip().upper())]
+    return next((each for each in candidates if each in names), None)
 
 
 def matches(names: Mapping[str, str], text: str) -> list[str]:
