@@ -32,7 +32,7 @@ from prometheus_client import (
 )
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
-from lib import paths
+from lib import access, paths
 from lib.access import Access
 from lib.current_model import CurrentModel, NoModelError
 from lib.inputs import INPUTS, InputError, number
@@ -497,7 +497,9 @@ class Service:
 
     def _allowed(self, scope: Scope) -> bool:
         sent = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        return self.access.allows(sent.get(b"authorization", ""), sent.get(b"cookie", ""))
+        peer = (scope.get("client") or ("",))[0]
+        address = self.access.address(peer, sent.get(b"x-forwarded-for", ""))
+        return self.access.allows(address, sent.get(b"authorization", ""))
 
     def _headers(self, sent: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-content-type-options", b"nosniff")]
@@ -524,6 +526,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    access.add_arguments(parser)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -533,7 +536,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
     uvicorn.run(
-        Service(options.study, Access.from_environment()),
+        Service(options.study, Access.from_options(options)),
         host=options.host,
         port=options.port,
         log_level="warning",
