@@ -119,6 +119,11 @@ class StudyPaths:
         return self.folder / "symbols.npz"
 
     @property
+    def forecasts_csv(self) -> Path:
+        """The forecasts of every symbol, as a file for people and for the server."""
+        return self.folder / "forecasts.csv"
+
+    @property
     def model_card(self) -> Path:
         """What the model is, for a reader."""
         return self.model / "model_card.md"
