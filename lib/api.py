@@ -79,7 +79,7 @@ class Metrics:
         self.seconds = Histogram(
             "http_request_seconds", "Time to answer.", ["path"], registry=self.registry, buckets=self._BUCKETS
         )
-        self._made, self._text = -1.0, b""
+        self._made, self._text = float("-inf"), b""
         self._requests, self._seconds = cache(self.requests.labels), cache(self.seconds.labels)  # labels() is slow
         self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
 

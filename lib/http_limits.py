@@ -188,9 +188,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the client has sent too much."""
-        if self._refused or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         self._received += len(data)
+        if self._refused:
+            if self._received > 2 * self._limits.body:
+                self._connections.abort(self)
+            return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
             return

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lib import paths, symbols
 from lib.files import write_atomically
+from lib.forecast_table import COLUMNS
 
 INFORMATION = {
     "model": "ratio_boosting",
@@ -58,6 +59,20 @@ def write_grid(path: Path, share: float = 0.9) -> None:
         information=json.dumps(INFORMATION),
     )
     write_atomically(path, content.getvalue())
+
+
+def write_forecasts(path: Path, share: float = 1.0) -> None:
+    """Write a study's forecasts: three symbols at three horizons, ``share`` times what they would be."""
+    lines = [",".join(COLUMNS)]
+    names = [("AAPL", "Apple Inc.", 0.9), ("TRUE", '"TrueCar, Inc."', 1.2), ("ZED", "", 1.0)]
+    for index, (symbol, name, ratio) in enumerate(names):
+        average = 1_000_000.0 * (index + 1)
+        for horizon, until in ((1, "2013-03-04"), (5, "2013-03-08"), (21, "2013-04-02")):
+            forecast = round(share * ratio * average)
+            line = [symbol, name, "2013-03-01", "2013-03-04", until, horizon, forecast]
+            line += [forecast - 200_000, forecast + 400_000, average, round(share * ratio, 4), str(symbol == "ZED")]
+            lines.append(",".join(map(str, line)))
+    write_atomically(path, "\n".join([*lines, ""]))
 
 
 def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
