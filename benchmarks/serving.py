@@ -41,7 +41,7 @@ from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
-from lib.api import answer_query
+from lib.answers import answer_query
 from lib.dashboard_server import LEFT_SECONDS, TIDY_SECONDS
 from lib.files import write_atomically
 from lib.inputs import INPUTS
@@ -113,7 +113,7 @@ async def ask_all(url: str, volumes: NDArray[np.float64], prices: NDArray[np.flo
             volumes[start::CONNECTIONS].tolist(), prices[start::CONNECTIONS].tolist(), strict=True
         ):
             target = f"/predict?{INPUTS[0]}={volume!r}&{INPUTS[1]}={price!r}".replace("+", "%2B")
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             found = re.search(rb"content-length: (\d+)", head)
             assert head.startswith(b"HTTP/1.1 200") and found is not None, head
