@@ -42,10 +42,10 @@ from rich.console import Console
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
 from lib.api import answer_query
-from lib.dashboard_server import LEFT_SECONDS, TIDY_SECONDS
 from lib.files import write_atomically
 from lib.inputs import INPUTS
 from lib.predictor import Predictor
+from lib.voila_patches import LEFT_SECONDS
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
@@ -332,7 +332,7 @@ def sessions(study: str, count: int = 200) -> dict[str, Any]:
             for _ in range(tens):
                 asyncio.run(_open_and_close(url, 10))
                 time.sleep(0.5)
-            time.sleep(LEFT_SECONDS + TIDY_SECONDS + 1)  # until the last of them have ended
+            time.sleep(LEFT_SECONDS + 2)  # until the last of them have ended
             held.append(memory(process)["rss_mb"])
             files.append(process.num_fds())
         return {
