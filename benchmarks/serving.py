@@ -127,20 +127,23 @@ async def ask_all(url: str, volumes: NDArray[np.float64], prices: NDArray[np.flo
 class Visitor:
     """Opens a dashboard and uses its form, in the protocol of the page's own scripts."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, token: str = "") -> None:
         self.url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.client = client
         self.kernel = ""
         self._session = uuid.uuid4().hex
 
     async def open(self) -> None:
         """Ask for the page, connect to its kernel, and fetch the widgets."""
-        page = (await self.client.get(self.url, timeout=120)).text
+        page = (await self.client.get(self.url, headers=self._headers, timeout=120)).text
         found = re.search(r'"kernelId": "([\w-]+)"', page)
         assert found is not None, page[-500:]
         self.kernel = found[1]
         address = f"{self.url.replace('http', 'ws', 1)}/api/kernels/{self.kernel}/channels?session_id={self._session}"
-        self._line = await websockets.connect(address, max_size=None, open_timeout=120)
+        self._line = await websockets.connect(
+            address, max_size=None, open_timeout=120, additional_headers=self._headers
+        )
         control = uuid.uuid4().hex
         await self._send("comm_open", {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}})
         await self._send("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})

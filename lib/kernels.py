@@ -16,6 +16,7 @@ import ctypes
 import gc
 import importlib
 import json
+import logging
 import os
 import resource
 import select
@@ -203,9 +204,23 @@ def _limit(fork_server: int) -> None:
     os.nice(NICENESS)
 
 
+def _end_without_memory() -> None:
+    """End this kernel when something in it that logs its errors found no memory: it would go on, with whatever is half done."""
+    make = logging.getLogRecordFactory()
+
+    def check(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+        record = make(*arguments, **keywords)
+        if record.exc_info and isinstance(record.exc_info[1], MemoryError):
+            os._exit(1)
+        return record
+
+    logging.setLogRecordFactory(check)
+
+
 def _become_kernel(request: dict[str, Any], fork_server: int) -> None:
     """Run a kernel in this process, a fresh fork, and never return."""
     _limit(fork_server)
+    _end_without_memory()
     null = os.open(os.devnull, os.O_RDWR)
     # The pipes of the fork server must not live on in its kernels: their end is what ends the fork server.
     os.dup2(null, 0)

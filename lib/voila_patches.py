@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
@@ -38,7 +39,9 @@ TEMPLATE = paths.TEMPLATES / "dashboard"
 OPEN_SECONDS = 60  # a page that takes longer has failed
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
 MAX_LINES = 4  # connections to one kernel: a page has one, a reload two for a moment
-MAX_UNREAD = 4 * 2**20  # bytes that wait for a visitor to read them, beside the last message
+MAX_UNREAD = (
+    8 * 2**20
+)  # bytes that wait behind the message that a visitor is reading, which may be a whole file's results
 MAX_UNREAD_OF_ALL = 64 * 2**20  # bytes that wait for all visitors
 SMALL = 256 * 2**10  # bytes of a message that needs no turn of `Protocol`
 LARGE_AT_ONCE = 4  # larger messages that are received at the same time
@@ -230,7 +233,11 @@ class Channel(VoilaKernelWebsocketHandler):
     """The widgets' line to their kernel."""
 
     open_channels: ClassVar[set[Channel]] = set()
-    unread = 0  # bytes
+
+    def initialize(self) -> None:
+        """Begin with nothing that is unread."""
+        super().initialize()
+        self.unread: deque[int] = deque()  # bytes of each message that has not left this process
 
     async def prepare(self) -> None:
         """Prepare as Jupyter does, without leaving the handler to the line's timers."""
@@ -268,21 +275,20 @@ class Channel(VoilaKernelWebsocketHandler):
         https://www.tornadoweb.org/en/stable/iostream.html#tornado.iostream.BaseIOStream.
         Test: ``test_a_visitor_who_never_reads_is_dropped``.
         """
-        slowest = max(self.open_channels, key=lambda channel: channel.unread, default=self)
-        if sum(channel.unread for channel in self.open_channels) > MAX_UNREAD_OF_ALL:
+        slowest = max(self.open_channels, key=lambda channel: sum(channel.unread), default=self)
+        if sum(sum(channel.unread) for channel in self.open_channels) > MAX_UNREAD_OF_ALL:
             slowest.drop()
-        if self.unread > MAX_UNREAD:
+        if sum(self.unread) - (self.unread[0] if self.unread else 0) > MAX_UNREAD:
             self.drop()
             raise WebSocketClosedError
         written = super().write_message(message, binary)
         if written is not None:
-            size = len(message)
-            self.unread += size
-            written.add_done_callback(lambda done: self._written(size, done))
+            self.unread.append(len(message))
+            written.add_done_callback(self._was_read)
         return written
 
-    def _written(self, size: int, done: Any) -> None:
-        self.unread -= size
+    def _was_read(self, done: Any) -> None:
+        self.unread.popleft()
         if not done.cancelled():
             done.exception()  # a line that was closed meanwhile is no news
 
@@ -353,8 +359,10 @@ class Connection(ZMQChannelsWebsocketConnection):
         if getattr(stream, "channel", "") == "iopub":
             _, parts = self.session.feed_identities(outgoing_msg)
             header, parent, _, content = parts[1:5]
-            # The large ones need not be read for it.
-            if self.session.unpack(header)["msg_type"] == "status" and b'"idle"' in content:  # type: ignore[operator]
+            kind = self.session.unpack(header)["msg_type"]
+            if kind == "stream":  # what a kernel prints has its paths in it, and no widget shows it
+                return
+            if kind == "status" and b'"idle"' in content:  # type: ignore[operator]
                 self._pending.pop(self.session.unpack(parent).get("msg_id", ""), None)
                 self.room.set()
         with suppress(WebSocketClosedError):  # which Jupyter expects in the older of its two formats only
