@@ -149,7 +149,7 @@ def running(module: str, *arguments: str, port: int, log: Path, **environment: s
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code in (200, 401)
+        return httpx.get(f"{url}/health", timeout=5).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
 

@@ -472,7 +472,12 @@ def test_keeps_its_schema(study, mode):
         if mode is GenerationMode.NEGATIVE and operation.path in ("/health", "/ready", "/metrics"):
             continue  # they take nothing that could be wrong
 
-        @settings(max_examples=80 if operation.path == "/predict" else 15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=80 if operation.path == "/predict" else 15,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=operation.as_strategy(generation_mode=mode))
         def check(case):
             case.call_and_validate(checks=kept)
