@@ -129,7 +129,7 @@ def _refusal(schema: str, description: str, header: str = "", meaning: str = "")
 _RESPONSES: dict[str, Schema] = {
     "400": _refusal("Refusal", "Not a valid HTTP request"),
     "401": _refusal("Refusal", "The server asks for its token", "WWW-Authenticate", "Bearer"),
-    "404": _refusal("Problems", "There is no forecast of this symbol; `msg` names the nearest ones"),
+    "404": _refusal("Problems", "There is no forecast of this symbol or horizon; `msg` names the nearest ones"),
     "406": _refusal("Problems", "The answer is to be neither JSON nor CSV"),
     "413": _refusal("Problems", "The body is too large"),
     "421": _refusal("Refusal", "The Host header is not a name of this server; --allow-host adds names"),
@@ -169,6 +169,12 @@ def _body(schema: Schema, description: str, example: Any) -> Schema:
     return {"required": True, "description": description, "content": {JSON: {"schema": schema, "example": example}}}
 
 
+def _link(name: str, symbol: str, horizon: str) -> Schema:
+    """A link to the forecast that these positions in an answer name."""
+    parameters = {"symbol": f"$response.body#{symbol}", "horizon": f"$response.body#{horizon}"}
+    return {"links": {name: {"operationId": "forecast", "parameters": parameters}}}
+
+
 def _operation(name: str, summary: str, answer: Schema, refusals: str, **more: Any) -> Schema:
     responses = {
         status: {"$ref": f"#/components/responses/{status}"}
@@ -198,7 +204,7 @@ def document(with_rows: bool, token: bool) -> Schema:
         "get": _operation(
             "forecast",
             "The forecasts of one symbol",
-            _content(_ref("SymbolForecasts")),
+            {**_content(_ref("SymbolForecasts")), **_link("oneHorizon", "/symbol", "/forecasts/0/horizon")},
             "404 422 503",
             parameters=[
                 _parameter("symbol", {"schema": _TEXT, "example": "AAPL"}, True),
@@ -247,7 +253,10 @@ def document(with_rows: bool, token: bool) -> Schema:
             "get": _operation(
                 "forecasts",
                 "The forecasts of all symbols, or of some",
-                {"content": {JSON: {"schema": _list(_ref("Forecast"))}, CSV: {"schema": _TEXT}}},
+                {
+                    "content": {JSON: {"schema": _list(_ref("Forecast"))}, CSV: {"schema": _TEXT}},
+                    **_link("ofSymbol", "/0/symbol", "/0/horizon"),
+                },
                 "404 406 422 503",
                 parameters=[_parameter(name, _FILTERS[name]) for name in FILTERS],
             )

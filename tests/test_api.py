@@ -232,12 +232,17 @@ def test_forecasts_a_symbol(ask):
     [
         ("forecast", 422, "symbol", "symbol is missing"),
         ("forecast?symbol=aapl", 404, "symbol", "there is no forecast of this symbol; the nearest are AAPL"),
-        ("forecast?symbol=AAPL&horizon=2", 422, "horizon", "horizon must be one of 1, 5, 21: sessions ahead"),
+        (
+            "forecast?symbol=AAPL&horizon=2",
+            404,
+            "horizon",
+            "there are no forecasts for this horizon; there are for 1, 5, 21",
+        ),
         ("forecast?symbol=AAPL&symbol=AAPL", 422, "symbol", "symbol is given more than once"),
         ("forecast?ticker=AAPL", 422, "ticker", "unknown parameter; the parameters are symbol, horizon"),
         ("forecasts?symbols=AAPL,TRU", 404, "symbols", "there is no forecast of this symbol; the nearest are TRUE"),
         ("forecasts?min_ratio=1,2", 422, "min_ratio", "min_ratio must be a decimal number, such as 12345 or 25.5"),
-        ("forecasts?horizon=05", 422, "horizon", "horizon must be one of 1, 5, 21: sessions ahead"),
+        ("forecasts?horizon=05", 422, "horizon", "horizon must be a whole number of sessions ahead, from 1"),
     ],
 )
 def test_names_what_is_wrong_with_a_question_for_forecasts(ask, query, status, name, message):
