@@ -26,7 +26,7 @@ FILTERS = ("symbols", "horizon", "min_ratio", "max_ratio")  # the parameters of 
 CSV, JSON = "text/csv", "application/json"
 
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # date.fromisoformat reads 20130104 and 2013-W01-5 too
-_WHOLE = re.compile(r"[1-9]\d{0,17}", re.ASCII)
+_HORIZON = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _PAIRS_WANTED = "send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [vol_moving_avg, adj_close_rolling_med]"
 _ROWS_WANTED = f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(ROW)}"
@@ -298,8 +298,8 @@ def _horizon(given: dict[str, str], table: ForecastTable) -> int | None:
     if "horizon" not in given:
         return None
     text = given["horizon"]
-    if not _WHOLE.fullmatch(text):
-        message = "horizon must be a whole number of sessions ahead, from 1"
+    if not _HORIZON.fullmatch(text):
+        message = "horizon must be a whole number of sessions ahead, 1 to 999"
         raise RequestError("not_a_horizon", ["query", "horizon"], message, text)
     if int(text) not in table.horizons:
         message = f"there are no forecasts for this horizon; there are for {', '.join(map(str, table.horizons))}"

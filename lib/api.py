@@ -393,6 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
         ws="none",
         backlog=min(2048, open_files // 2),  # all may be accepted before the oldest connections are closed
         timeout_graceful_shutdown=5,
+        proxy_headers=False,  # whose X-Forwarded-For is believed is for `Access` to say, not for the address it comes from
         log_level="error",  # every malformed request is a warning: anyone could fill the disk
         access_log=False,
         server_header=False,

@@ -29,7 +29,7 @@ class Limits:
     head: int = 16_384  # request line and headers, trailers included
     headers: int = 100
     body: int = 2_000_000  # a body as sent, chunk sizes included, whether anyone reads it or not
-    pipelined: int = 16  # requests that wait for the answer to an earlier one of their connection
+    pipelined: int = 4  # requests that wait for the answer to an earlier one of their connection
     connections: int = 512
     held: int = 32_000_000  # of all connections: unfinished requests and unread answers
     request_seconds: float = 15.0  # from the opening, or from the last answer, to the end of a request
@@ -162,6 +162,7 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if self.is_answering():
             cycle.keep_alive = False
+            self.flow.pause_reading()
             return
         if cycle is not None and not cycle.response_complete:  # its handler waits for the rest of the body
             if cycle.response_started:
@@ -253,6 +254,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """Take the end of an answer."""
         super().on_response_complete()
         self._renew()
+        # uvicorn has just resumed reading. libuv accepts one connection in each turn of the loop, so that reading in vain would
+        # keep new ones waiting (uv__server_io, https://github.com/libuv/libuv/blob/v1.48.0/src/unix/stream.c).
+        if self._refused and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         """Stop answers until the client has read those it was sent."""

@@ -31,7 +31,7 @@ _FILTERS: dict[str, Schema] = {
     "symbols": {"description": "These symbols alone, separated by commas.", "schema": _TEXT, "example": "AAPL,MSFT"},
     "horizon": {
         "description": "Forecasts of this many sessions ahead alone.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999},
     },
     "min_ratio": {"description": "Smallest ratio of forecast to moving average.", "schema": _RATIO, "example": 1.2},
     "max_ratio": {"description": "Largest ratio of forecast to moving average.", "schema": _RATIO, "example": 0.8},
@@ -144,6 +144,10 @@ _HEADERS: Schema = {
         "required": True,
     },
 }
+_ONE_HORIZON = {
+    "operationId": "forecast",
+    "parameters": {"symbol": "$response.body#/symbol", "horizon": "$response.body#/forecasts/0/horizon"},
+}
 _DETAIL = {
     "description": "Answer with interval, training range, predicted day and model too.",
     "schema": {"type": "boolean"},
@@ -167,12 +171,6 @@ def _parameter(name: str, about: Schema, required: bool = False) -> Schema:
 
 def _body(schema: Schema, description: str, example: Any) -> Schema:
     return {"required": True, "description": description, "content": {JSON: {"schema": schema, "example": example}}}
-
-
-def _link(name: str, symbol: str, horizon: str) -> Schema:
-    """A link to the forecast that these positions in an answer name."""
-    parameters = {"symbol": f"$response.body#{symbol}", "horizon": f"$response.body#{horizon}"}
-    return {"links": {name: {"operationId": "forecast", "parameters": parameters}}}
 
 
 def _operation(name: str, summary: str, answer: Schema, refusals: str, **more: Any) -> Schema:
@@ -204,7 +202,7 @@ def document(with_rows: bool, token: bool) -> Schema:
         "get": _operation(
             "forecast",
             "The forecasts of one symbol",
-            {**_content(_ref("SymbolForecasts")), **_link("oneHorizon", "/symbol", "/forecasts/0/horizon")},
+            {**_content(_ref("SymbolForecasts")), "links": {"oneHorizon": _ONE_HORIZON}},
             "404 422 503",
             parameters=[
                 _parameter("symbol", {"schema": _TEXT, "example": "AAPL"}, True),
@@ -253,10 +251,7 @@ def document(with_rows: bool, token: bool) -> Schema:
             "get": _operation(
                 "forecasts",
                 "The forecasts of all symbols, or of some",
-                {
-                    "content": {JSON: {"schema": _list(_ref("Forecast"))}, CSV: {"schema": _TEXT}},
-                    **_link("ofSymbol", "/0/symbol", "/0/horizon"),
-                },
+                {"content": {JSON: {"schema": _list(_ref("Forecast"))}, CSV: {"schema": _TEXT}}},
                 "404 406 422 503",
                 parameters=[_parameter(name, _FILTERS[name]) for name in FILTERS],
             )

@@ -242,7 +242,7 @@ def test_forecasts_a_symbol(ask):
         ("forecast?ticker=AAPL", 422, "ticker", "unknown parameter; the parameters are symbol, horizon"),
         ("forecasts?symbols=AAPL,TRU", 404, "symbols", "there is no forecast of this symbol; the nearest are TRUE"),
         ("forecasts?min_ratio=1,2", 422, "min_ratio", "min_ratio must be a decimal number, such as 12345 or 25.5"),
-        ("forecasts?horizon=05", 422, "horizon", "horizon must be a whole number of sessions ahead, from 1"),
+        ("forecasts?horizon=05", 422, "horizon", "horizon must be a whole number of sessions ahead, 1 to 999"),
     ],
 )
 def test_names_what_is_wrong_with_a_question_for_forecasts(ask, query, status, name, message):
