@@ -254,8 +254,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Take the end of an answer."""
         super().on_response_complete()
         self._renew()
-        # uvicorn has just resumed reading. libuv accepts one connection in each turn of the loop, so that reading in vain would
-        # keep new ones waiting (uv__server_io, https://github.com/libuv/libuv/blob/v1.48.0/src/unix/stream.c).
+        # uvicorn has just resumed reading. uvloop 0.23 (libuv 1.52) accepts one connection in each turn of the loop, so that
+        # reading in vain would keep new ones waiting (uv__server_io, https://github.com/libuv/libuv/blob/v1.52.1/src/unix/stream.c).
         if self._refused and not self.transport.is_closing():
             self.transport.pause_reading()
 
