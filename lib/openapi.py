@@ -186,18 +186,33 @@ def _operation(name: str, summary: str, answer: Schema, refusals: str, **more: A
     }
 
 
-def document(with_rows: bool, token: bool) -> Schema:
-    """The OpenAPI document.
-
-    Parameters
-    ----------
-    with_rows : bool
-        Whether ``POST /forecast`` is served.
-    token : bool
-        Whether the server asks for a token.
-    """
+def _predict() -> Schema:
     one_or_more = [_parameter(name, _INPUTS[name], True) for name in INPUTS]
     detail = _parameter("detail", _DETAIL)
+    return {
+        "get": _operation(
+            "predict",
+            "Predict one volume",
+            {"headers": _HEADERS, **_content({"oneOf": [_COUNT, _ref("Prediction")]})},
+            "422 503",
+            parameters=[*one_or_more, detail],
+        ),
+        "post": _operation(
+            "predictMany",
+            "Predict many volumes",
+            {"headers": _HEADERS, **_content({"oneOf": [_list(_COUNT, 1), _list(_ref("Prediction"), 1)]})},
+            "413 422 503",
+            parameters=[detail],
+            requestBody=_body(
+                _PAIRS,
+                f"Pairs [vol_moving_avg, adj_close_rolling_med]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
+                [[12345, 25], [2500000, 41.5]],
+            ),
+        ),
+    }
+
+
+def _forecast(with_rows: bool) -> Schema:
     forecast = {
         "get": _operation(
             "forecast",
@@ -224,29 +239,22 @@ def document(with_rows: bool, token: bool) -> Schema:
                 [{"Date": "2013-02-28", **dict.fromkeys(PRICES, 25.5), "Volume": 12345}],
             ),
         )
+    return forecast
+
+
+def document(with_rows: bool, token: bool) -> Schema:
+    """The OpenAPI document.
+
+    Parameters
+    ----------
+    with_rows : bool
+        Whether ``POST /forecast`` is served.
+    token : bool
+        Whether the server asks for a token.
+    """
     paths = {
-        "/predict": {
-            "get": _operation(
-                "predict",
-                "Predict one volume",
-                {"headers": _HEADERS, **_content({"oneOf": [_COUNT, _ref("Prediction")]})},
-                "422 503",
-                parameters=[*one_or_more, detail],
-            ),
-            "post": _operation(
-                "predictMany",
-                "Predict many volumes",
-                {"headers": _HEADERS, **_content({"oneOf": [_list(_COUNT, 1), _list(_ref("Prediction"), 1)]})},
-                "413 422 503",
-                parameters=[detail],
-                requestBody=_body(
-                    _PAIRS,
-                    f"Pairs [vol_moving_avg, adj_close_rolling_med]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
-                    [[12345, 25], [2500000, 41.5]],
-                ),
-            ),
-        },
-        "/forecast": forecast,
+        "/predict": _predict(),
+        "/forecast": _forecast(with_rows),
         "/forecasts": {
             "get": _operation(
                 "forecasts",
