@@ -41,11 +41,11 @@ from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
-from lib.api import answer_query
-from lib.dashboard_server import LEFT_SECONDS, TIDY_SECONDS
+from lib.answers import answer_query
 from lib.files import write_atomically
 from lib.inputs import INPUTS
 from lib.predictor import Predictor
+from lib.voila_patches import LEFT_SECONDS
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
@@ -113,7 +113,7 @@ async def ask_all(url: str, volumes: NDArray[np.float64], prices: NDArray[np.flo
             volumes[start::CONNECTIONS].tolist(), prices[start::CONNECTIONS].tolist(), strict=True
         ):
             target = f"/predict?{INPUTS[0]}={volume!r}&{INPUTS[1]}={price!r}".replace("+", "%2B")
-            writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             found = re.search(rb"content-length: (\d+)", head)
             assert head.startswith(b"HTTP/1.1 200") and found is not None, head
@@ -127,20 +127,23 @@ async def ask_all(url: str, volumes: NDArray[np.float64], prices: NDArray[np.flo
 class Visitor:
     """Opens a dashboard and uses its form, in the protocol of the page's own scripts."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, token: str = "") -> None:
         self.url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.client = client
         self.kernel = ""
         self._session = uuid.uuid4().hex
 
     async def open(self) -> None:
         """Ask for the page, connect to its kernel, and fetch the widgets."""
-        page = (await self.client.get(self.url, timeout=120)).text
+        page = (await self.client.get(self.url, headers=self._headers, timeout=120)).text
         found = re.search(r'"kernelId": "([\w-]+)"', page)
         assert found is not None, page[-500:]
         self.kernel = found[1]
         address = f"{self.url.replace('http', 'ws', 1)}/api/kernels/{self.kernel}/channels?session_id={self._session}"
-        self._line = await websockets.connect(address, max_size=None, open_timeout=120)
+        self._line = await websockets.connect(
+            address, max_size=None, open_timeout=120, additional_headers=self._headers
+        )
         control = uuid.uuid4().hex
         await self._send("comm_open", {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}})
         await self._send("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})
@@ -332,7 +335,7 @@ def sessions(study: str, count: int = 200) -> dict[str, Any]:
             for _ in range(tens):
                 asyncio.run(_open_and_close(url, 10))
                 time.sleep(0.5)
-            time.sleep(LEFT_SECONDS + TIDY_SECONDS + 1)  # until the last of them have ended
+            time.sleep(LEFT_SECONDS + 2)  # until the last of them have ended
             held.append(memory(process)["rss_mb"])
             files.append(process.num_fds())
         return {

@@ -1,7 +1,7 @@
 """The endpoint: ``GET /predict?vol_moving_avg=12345&adj_close_rolling_med=25`` -> an integer.
 
-FastAPI describes every path and answers all but one: ``GET /predict`` is answered in front of it, by `Service`, in a
-third of the time (benchmarks/serving.py measures it). Both ways run the same function, `answer_query`.
+Starlette's routes call the pure functions of `lib.answers`; `lib.openapi` describes them. FastAPI's reading of parameters would take
+what must be refused (repeated and unknown names, ``1_000``), and three fifths of the requests a second (benchmarks/serving.py).
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from functools import cache, lru_cache, partial
 from time import perf_counter
-from typing import Annotated, Any
-from urllib.parse import parse_qsl
+from typing import Any
 
-import numpy as np
 import uvicorn
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -30,227 +27,41 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
 
-from lib import paths
+from lib import access, openapi, paths
 from lib.access import Access
-from lib.current_model import CurrentModel, NoModelError
-from lib.inputs import INPUTS, InputError, number
-from lib.predictor import PredictionInputError, Predictor
+from lib.answers import (
+    CSV,
+    MAX_BODY,
+    RequestError,
+    answer_forecast,
+    answer_forecasts,
+    answer_pairs,
+    answer_query,
+    choose_type,
+    read_flag,
+    read_query,
+    read_rows,
+)
+from lib.current_model import CurrentModel, NotMadeError, current_forecasts
+from lib.http_limits import Connections, LimitedProtocol, Limits, raise_open_files
+from lib.predictor import Predictor
 
-MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
-MODEL_DIGEST = "x-model-digest"  # the header that names the model that answered
-MAX_PAIRS = 10_000  # pairs in one POST
-MAX_BODY = 1_000_000  # bytes of one POST
-RELOAD_SECONDS = 1.0  # between two looks at the model's file
-
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+RELOAD_SECONDS = 1.0  # between two looks at the files
+MAX_WAITING = 32  # bodies that wait to be answered, one at a time; each may take `MAX_BODY` bytes
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_RETRY = {"retry-after": "5"}
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-
-class Problem(BaseModel):
-    """One thing wrong with a request."""
-
-    type: str
-    loc: list[str | int]
-    msg: str
-    input: str | None = None
-
-
-class Problems(BaseModel):
-    """Why a request was refused."""
-
-    detail: list[Problem]
-
-
-class Unavailable(BaseModel):
-    """Why there is no answer yet."""
-
-    detail: str
-
-
-class Prediction(BaseModel):
-    """A prediction with what is known about it."""
-
-    prediction: int
-    interval: tuple[int, int]
-    interval_level: float
-    in_training_range: bool
-    model_digest: str
-
-
-class RequestError(Exception):
-    """A request that is refused: an HTTP status and the problem.
-
-    Parameters
-    ----------
-    kind : str
-        A short name of what is wrong, such as ``missing``.
-    place : list of str or int
-        Where: ``query`` or ``body``, then the parameter, or the pair and its input.
-    message : str
-        What is wrong, in full.
-    found : object, optional
-        What was there; the answer repeats its first `MAX_SHOWN` characters.
-    status : int
-        The HTTP status.
-    """
-
-    def __init__(
-        self, kind: str, place: list[str | int], message: str, found: object = None, status: int = 422
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        shown = None if found is None else str(found)[:MAX_SHOWN]
-        self.problem = Problem(type=kind, loc=place, msg=message, input=shown)
-
-
-def answer_query(predictor: Predictor, query: bytes) -> bytes:
-    """The body that answers ``GET /predict``.
-
-    Parameters
-    ----------
-    predictor : Predictor
-    query : bytes
-        The URL's query string: both inputs once, and perhaps ``detail``.
-
-    Returns
-    -------
-    bytes
-        JSON: the integer, or with ``detail=true`` a `Prediction`.
-
-    Raises
-    ------
-    RequestError
-        A parameter is missing, repeated, unknown, or not a number that the model takes.
-    """
-    given: dict[str, str] = {}
-    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name in given:
-            raise RequestError("repeated", ["query", name], f"{name} is given more than once", text)
-        if name not in INPUTS and name != "detail":
-            allowed = ", ".join((*INPUTS, "detail"))
-            raise RequestError(
-                "unknown", ["query", name[:MAX_SHOWN]], f"unknown parameter; the parameters are {allowed}", text
-            )
-        given[name] = text
-    for name in INPUTS:
-        if name not in given:
-            raise RequestError("missing", ["query", name], f"{name} is missing")
-    volume, price = (_number(name, given[name]) for name in INPUTS)
-    flag = given.get("detail", "false").lower()
-    if flag not in _FLAGS:
-        raise RequestError("not_a_flag", ["query", "detail"], "detail must be true or false", given["detail"])
-    try:
-        prediction = predictor.predict(volume, price)
-    except PredictionInputError as error:
-        raise RequestError("not_allowed", ["query", error.field], str(error), given[error.field]) from None
-    if not _FLAGS[flag]:
-        return str(prediction).encode()
-    return json.dumps(details(predictor, np.array([volume]), np.array([price]))[0]).encode()
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return number(name, text)
-    except InputError as error:
-        raise RequestError(error.kind, ["query", name], str(error), text) from None
-
-
-def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> list[dict[str, Any]]:
-    """Predictions with intervals and range flags.
-
-    Parameters
-    ----------
-    predictor : Predictor
-    volumes, prices : ndarray of float64, shape (n,)
-        vol_moving_avg, in shares a day, and adj_close_rolling_med, in dollars.
-
-    Returns
-    -------
-    list of dict
-        A `Prediction` for each pair.
-
-    Raises
-    ------
-    PredictionInputError
-        An input is not finite, or outside what `Predictor.predict` takes.
-    """
-    low, high = predictor.predict_interval(volumes, prices)
-    information = predictor.information
-    return [
-        {
-            "prediction": prediction,
-            "interval": interval,
-            "interval_level": information["interval_level"],
-            "in_training_range": inside,
-            "model_digest": information["digest"],
-        }
-        for prediction, interval, inside in zip(
-            predictor.predict(volumes, prices).tolist(),
-            zip(low.tolist(), high.tolist(), strict=True),
-            predictor.in_training_range(volumes, prices).tolist(),
-            strict=True,
-        )
-    ]
-
-
-_PAIRS = TypeAdapter(list[tuple[FiniteFloat, FiniteFloat]])
-
-
-def answer_pairs(predictor: Predictor, body: bytes, detail: bool) -> bytes:
-    """The body that answers ``POST /predict``.
-
-    Parameters
-    ----------
-    predictor : Predictor
-    body : bytes
-        JSON: ``[[vol_moving_avg, adj_close_rolling_med], ...]``, at most `MAX_PAIRS` pairs.
-    detail : bool
-        Intervals and range flags too.
-
-    Returns
-    -------
-    bytes
-        JSON: a list as long as ``body``'s, of integers, or of `Prediction` with ``detail``.
-
-    Raises
-    ------
-    RequestError
-        Not JSON, not pairs of finite numbers, too many, or a pair that the model does not take: it names the pair.
-    """
-    try:
-        pairs = _PAIRS.validate_json(body, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = list(first["loc"])
-        if len(place) == 2 and place[1] in (0, 1):
-            place[1] = INPUTS[place[1]]
-        raise RequestError(first["type"], ["body", *place], first["msg"], first["input"]) from None
-    if not 0 < len(pairs) <= MAX_PAIRS:
-        raise RequestError(
-            "too_many" if pairs else "empty", ["body"], f"{len(pairs)} pairs; 1 to {MAX_PAIRS} are allowed"
-        )
-    volumes, prices = np.array(pairs, dtype="float64").T
-    try:
-        if detail:
-            return json.dumps(details(predictor, volumes, prices)).encode()
-        return json.dumps(predictor.predict(volumes, prices).tolist()).encode()
-    except PredictionInputError as error:
-        raise _first_refused(predictor, pairs, error) from None
-
-
-def _first_refused(predictor: Predictor, pairs: list[tuple[float, float]], error: PredictionInputError) -> RequestError:
-    for row, pair in enumerate(pairs):
-        try:
-            predictor.predict(*pair)
-        except PredictionInputError as found:
-            return RequestError("not_allowed", ["body", row, found.field], str(found), pair[INPUTS.index(found.field)])
-    return RequestError("not_allowed", ["body"], str(error))
+ForecastRows = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 class Metrics:
@@ -268,6 +79,8 @@ class Metrics:
         self.seconds = Histogram(
             "http_request_seconds", "Time to answer.", ["path"], registry=self.registry, buckets=self._BUCKETS
         )
+        self._made, self._text = float("-inf"), b""
+        self._requests, self._seconds = cache(self.requests.labels), cache(self.seconds.labels)  # labels() is slow
         self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
@@ -282,241 +95,278 @@ class Metrics:
         seconds : float
             Time to answer.
         """
-        self.requests.labels(method, path, str(status)).inc()
-        self.seconds.labels(path).observe(seconds)
+        self._requests(method, path, str(status)).inc()
+        self._seconds(path).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' format, at most a second old: making it takes as long as a hundred predictions."""
+        if perf_counter() - self._made > 1.0:
+            self._made, self._text = perf_counter(), generate_latest(self.registry)
+        return self._text
 
 
-_JSON = "application/json"
-_OPENAPI_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": f"Pairs [vol_moving_avg, adj_close_rolling_med]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
-        "content": {
-            _JSON: {
-                "schema": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": MAX_PAIRS,
-                    "items": {
-                        "type": "array",
-                        "minItems": 2,
-                        "maxItems": 2,
-                        "prefixItems": [{"type": "number", "minimum": 0}, {"type": "number"}],
-                    },
-                    "example": [[12345, 25], [2500000, 41.5]],
-                }
-            }
-        },
-    }
-}
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Unavailable, "description": "The server asks for a bearer token (SERVE_TOKEN)"},
-    422: {"model": Problems, "description": "An input is missing or wrong; `loc` names it"},
-    503: {"model": Unavailable, "description": "The study has no model yet; says which command makes one"},
-}
-_VOLUME = Query(
-    ge=0,
-    allow_inf_nan=False,
-    description="Moving average of daily volume over the study's window (30 trading days unless said), in shares a day.",
-    examples=[12345],
-)
-_PRICE = Query(
-    allow_inf_nan=False,
-    description="Rolling median of the adjusted close over the same window, in dollars.",
-    examples=[25],
-)
-
-
-def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
-    """FastAPI's application: every path, described and answered.
+class Handlers:
+    """The routes' handlers.
 
     Parameters
     ----------
-    current : CurrentModel
+    study : str
+        The study that is served.
     metrics : Metrics
-
-    Returns
-    -------
-    fastapi.FastAPI
+    forecast_rows : callable, optional
+        The forecasts that follow the rows of `lib.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
+        served.
+    token : bool
+        Whether a token is asked for.
     """
 
+    def __init__(self, study: str, metrics: Metrics, forecast_rows: ForecastRows | None, token: bool) -> None:
+        self.current = CurrentModel(study)
+        self.forecasts = current_forecasts(study)
+        self.metrics = metrics
+        self._forecast_rows = forecast_rows
+        self._document = json.dumps(openapi.document(forecast_rows is not None, token)).encode()
+        # One body at a time: while Python reads JSON, nothing else of this process is answered.
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    def routes(self) -> list[Route]:
+        """Every path with its handlers."""
+        forecast = {"GET": self.forecast, **({"POST": self.forecast_own_rows} if self._forecast_rows else {})}
+        return [
+            _route("/predict", {"GET": self.predict, "POST": self.predict_many}),
+            _route("/forecast", forecast),
+            *(
+                _route(path, {"GET": handler})
+                for path, handler in {
+                    "/forecasts": self.list_forecasts,
+                    "/health": self.health,
+                    "/ready": self.ready,
+                    "/metrics": self.show_metrics,
+                    "/openapi.json": self.document,
+                    "/docs": self.docs,
+                    "/": self.root,
+                }.items()
+            ),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """Answer ``GET /predict``."""
+        predictor = self.current.predictor  # once: a new one may be loaded at any moment
+        answer = answer_query(predictor, request.scope["query_string"])
+        return _json(answer.body, _about(predictor, answer.inside))
+
+    async def predict_many(self, request: Request) -> Response:
+        """Answer ``POST /predict``."""
+        detail = read_flag(read_query(request.scope["query_string"], ["detail"]), "detail")
+        predictor = self.current.predictor
+        answer = await self._in_turn(request, lambda body: answer_pairs(predictor, body, detail))
+        return _json(answer.body, _about(predictor, answer.inside))
+
+    async def forecast(self, request: Request) -> Response:
+        """Answer ``GET /forecast``."""
+        return _json(answer_forecast(self.forecasts.value, request.scope["query_string"]))
+
+    async def forecast_own_rows(self, request: Request) -> Response:
+        """Answer ``POST /forecast``."""
+        read_query(request.scope["query_string"], [])
+        forecast_rows = self._forecast_rows
+        assert forecast_rows is not None  # or there is no such route
+
+        def answer(body: bytearray) -> bytes:
+            return json.dumps({"forecasts": forecast_rows(read_rows(body))}).encode()
+
+        return _json(await self._in_turn(request, answer))
+
+    async def list_forecasts(self, request: Request) -> Response:
+        """Answer ``GET /forecasts``."""
+        media_type = choose_type(",".join(request.headers.getlist("accept")))
+        answer = answer_forecasts(self.forecasts.value, request.scope["query_string"], media_type)
+        file_name = {"content-disposition": 'attachment; filename="forecasts.csv"'} if media_type == CSV else {}
+        return Response(answer, headers={"vary": "accept", **file_name}, media_type=media_type)
+
+    async def health(self, _: Request) -> Response:
+        """Answer ``GET /health``."""
+        return _json(b'{"status": "ok"}')
+
+    async def ready(self, _: Request) -> Response:
+        """Answer ``GET /ready``."""
+        problems = [current.problem for current in (self.current, self.forecasts) if current.problem]
+        found = {"status": "ready", "study": self.current.study, "model": self.current.predictor.information}
+        return _json(json.dumps({**found, "problems": problems}).encode())
+
+    async def show_metrics(self, _: Request) -> Response:
+        """Answer ``GET /metrics``."""
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def document(self, _: Request) -> Response:
+        """Answer ``GET /openapi.json``."""
+        return _json(self._document)
+
+    async def docs(self, _: Request) -> Response:
+        """Answer ``GET /docs``."""
+        return HTMLResponse((paths.TEMPLATES / "docs.html").read_text(encoding="utf-8"))
+
+    async def root(self, _: Request) -> Response:
+        """Answer ``GET /``."""
+        return RedirectResponse("docs")
+
+    async def _in_turn(self, request: Request, answer: Callable[[bytearray], Any]) -> Any:
+        """What ``answer`` makes of the request's body, in a thread, when all earlier bodies have been answered."""
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise RequestError(
+                    "too_large", ["body"], f"the body is over {MAX_BODY} bytes; send fewer pairs or rows", status=413
+                )
+        if self._waiting >= MAX_WAITING:
+            raise HTTPException(503, "too many requests with a body at once; try again", {"retry-after": "1"})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                return await asyncio.to_thread(answer, body)
+        finally:
+            self._waiting -= 1
+
+    def refresh(self) -> None:
+        """Load what a run has written since the last time."""
+        if self.current.refresh():
+            self.metrics.loaded.clear()
+            self.metrics.loaded.labels(self.current.study, self.current.predictor.information["digest"]).set(1)
+        self.forecasts.refresh()
+
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Load everything, and again what changes while the server runs."""
+
         async def keep_current() -> None:
             while True:
-                # In a thread: a file system that hangs must not stop answers from the model in memory.
-                if await asyncio.to_thread(current.refresh):
-                    metrics.loaded.clear()
-                    metrics.loaded.labels(current.study, current.predictor.information["digest"]).set(1)
                 await asyncio.sleep(RELOAD_SECONDS)
+                # In a thread: a file system that hangs must not stop answers from memory.
+                await asyncio.to_thread(self.refresh)
 
-        if current.refresh():
-            metrics.loaded.labels(current.study, current.predictor.information["digest"]).set(1)
+        self.refresh()
         task = asyncio.create_task(keep_current())
         try:
             yield
         finally:
             task.cancel()
 
-    app = FastAPI(
-        title="Market study",
-        description="Predicts a day's trading volume from its moving average and the rolling median of the price.",
-        version="1",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-    )
 
-    @app.exception_handler(RequestError)
-    async def refused(_: Request, error: RequestError) -> Response:
-        return Response(_refusal(error), error.status, media_type=_JSON)
+def _route(path: str, handlers: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
+    async def handle(request: Request) -> Response:
+        method = request.scope["method"]
+        return await handlers["GET" if method == "HEAD" else method](request)
 
-    @app.exception_handler(NoModelError)
-    async def no_model(_: Request, error: NoModelError) -> Response:
-        return Response(json.dumps({"detail": str(error)}), 503, {"retry-after": "5"}, media_type=_JSON)
-
-    @app.get("/predict", response_model=int | Prediction, responses=_REFUSALS, summary="Predict one volume")
-    async def predict(
-        request: Request,
-        vol_moving_avg: Annotated[float, _VOLUME],
-        adj_close_rolling_med: Annotated[float, _PRICE],
-        detail: Annotated[
-            bool, Query(description="Give the interval, the range flag and the model's digest too.")
-        ] = False,
-    ) -> Response:
-        # The signature is for the OpenAPI page; the strict reading of the query is answer_query's.
-        return Response(answer_query(current.predictor, request.scope["query_string"]), media_type=_JSON)
-
-    @app.post(
-        "/predict",
-        response_model=list[int] | list[Prediction],
-        responses={**_REFUSALS, 413: {"model": Problems, "description": "The body is too large"}},
-        openapi_extra=_OPENAPI_BODY,
-        summary="Predict many volumes",
-    )
-    async def predict_many(request: Request, detail: bool = False) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise RequestError(
-                    "too_large", ["body"], f"the body is over {MAX_BODY} bytes; send fewer pairs", status=413
-                )
-        predictor = current.predictor
-        answer = await asyncio.to_thread(answer_pairs, predictor, bytes(body), detail)
-        return Response(answer, headers={MODEL_DIGEST: predictor.information["digest"]}, media_type=_JSON)
-
-    @app.get("/health", summary="The process answers")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/ready", responses={503: _REFUSALS[503]}, summary="The process can predict; says with which model")
-    async def ready() -> dict[str, Any]:
-        return {"status": "ready", "study": current.study, "model": current.predictor.information}
-
-    @app.get("/metrics", response_class=Response, summary="Counters and latencies, for Prometheus")
-    async def show_metrics() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse((paths.TEMPLATES / "docs.html").read_text(encoding="utf-8"))
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
-
-    return app
+    return Route(path, handle, methods=list(handlers))
 
 
-def _refusal(error: RequestError) -> bytes:
-    return Problems(detail=[error.problem]).model_dump_json(exclude_none=True).encode()
+def _json(body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+def _about(predictor: Predictor, inside: bool) -> dict[str, str]:
+    """The headers that tell which model answered, and whether it knows inputs like these."""
+    return {
+        "x-model-digest": predictor.information["digest"],
+        "x-in-training-range": "true" if inside else "false",
+    }
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _json(error.body, status=error.status)
+
+
+async def _not_made(_: Request, error: Exception) -> Response:
+    return _json(json.dumps({"detail": str(error)}).encode(), _RETRY, 503)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json(json.dumps({"detail": error.detail}).encode(), dict(error.headers or {}), error.status_code)
 
 
 class Service:
-    """The whole endpoint as an ASGI application: access, counting, ``GET /predict``, and FastAPI for the rest.
+    """The whole endpoint as an ASGI application: who may ask, the routes, and their counts.
 
     Parameters
     ----------
     study : str
-        The study whose model predicts.
+        The study that is served.
     access : Access
         Who may ask.
+    forecast_rows : callable, optional
+        As for `Handlers`.
     """
 
-    def __init__(self, study: str, access: Access) -> None:
-        self.current = CurrentModel(study)
-        self.metrics = Metrics()
+    def __init__(self, study: str, access: Access, forecast_rows: ForecastRows | None = None) -> None:
         self.access = access
-        self.app = make_app(self.current, self.metrics)
-        self.paths = {"/", "/docs", "/openapi.json", "/predict", "/health", "/ready", "/metrics"}
+        self.metrics = Metrics()
+        self.handlers = Handlers(study, self.metrics, forecast_rows, access.required)
+        self.current = self.handlers.current
+        routes = self.handlers.routes()
+        errors = {RequestError: _refused, NotMadeError: _not_made, HTTPException: _http_error}
+        self.app = Starlette(routes=routes, exception_handlers=errors, lifespan=self.handlers.lifespan)
+        self.app.router.redirect_slashes = False
+        self._paths = {route.path for route in routes}
+        self._is_known_host = lru_cache(256)(access.is_known_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         started = perf_counter()
         status = 500
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_safely(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(message["headers"])]
+                message["headers"].append(_NOSNIFF)
             await send(message)
 
-        method, path = scope["method"], scope["path"]
         try:
-            if self.access.required and not self._allowed(scope):
-                await _respond(
-                    send_with_headers, 401, b'{"detail":"this server asks for a token: Authorization: Bearer ..."}'
-                )
-            elif path == "/predict" and method == "GET":
-                await self._predict(scope["query_string"], send_with_headers)
-            else:
-                await self.app(scope, receive, send_with_headers)
+            refusal = self._refusal(scope)
+            await (refusal or self.app)(scope, receive, send_safely)
+        except ClientDisconnect:
+            status = 499  # as nginx counts a client that went away
         finally:
             # Only known names become labels, or anyone could fill the memory with them.
-            known = path if path in self.paths else "other"
+            method, path = scope["method"], scope["path"]
             self.metrics.count(
-                method if method in ("GET", "POST", "HEAD") else "other", known, status, perf_counter() - started
+                method if method in ("GET", "POST", "HEAD") else "other",
+                path if path in self._paths else "other",
+                status,
+                perf_counter() - started,
             )
 
-    async def _predict(self, query: bytes, send: Send) -> None:
-        digest = ""
-        try:
-            # Once: a new model may be loaded at any moment, and the header names the one that answered.
-            predictor = self.current.predictor
-            digest = predictor.information["digest"]
-            status, body = 200, answer_query(predictor, query)
-        except RequestError as error:
-            status, body = error.status, _refusal(error)
-        except NoModelError as error:
-            status, body = 503, json.dumps({"detail": str(error)}).encode()
-        await _respond(send, status, body, digest)
-
-    def _allowed(self, scope: Scope) -> bool:
-        sent = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        return self.access.allows(sent.get(b"authorization", ""), sent.get(b"cookie", ""))
-
-    def _headers(self, sent: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-content-type-options", b"nosniff")]
-        if all(name != MODEL_DIGEST.encode() for name, _ in sent):
-            with suppress(NoModelError):
-                headers.append((MODEL_DIGEST.encode(), self.current.predictor.information["digest"].encode()))
-        return headers
-
-
-async def _respond(send: Send, status: int, body: bytes, digest: str = "") -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if digest:
-        headers.append((MODEL_DIGEST.encode(), digest.encode()))
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    elif status == 503:
-        headers.append((b"retry-after", b"5"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Why a request is not looked at; None for one that is."""
+        sent: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            if name == b"host" and name in sent:
+                return _json(b'{"detail": "more than one Host header"}', status=400)
+            sent[name] = value.decode("latin-1")
+        if not self._is_known_host(sent.get(b"host", "")):
+            detail = "the Host header is not a name of this server; add it with: bash serve.sh --allow-host NAME"
+            return _json(json.dumps({"detail": detail}).encode(), status=421)
+        if not self.access.required:
+            return None
+        peer = (scope.get("client") or ("",))[0]
+        address = self.access.address(peer, sent.get(b"x-forwarded-for", ""))
+        if self.access.allows(address, sent.get(b"authorization", "")):
+            return None
+        headers = {"www-authenticate": "Bearer"}
+        detail = "this server asks for a token: Authorization: Bearer ..."
+        if wait := self.access.guesses.wait(address):
+            headers["retry-after"] = str(int(wait) + 1)
+            detail += f"; after wrong ones the next is looked at in {int(wait) + 1} s"
+        return _json(json.dumps({"detail": detail}).encode(), headers, 401)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -524,6 +374,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    access.add_arguments(parser)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -532,14 +383,20 @@ def main(arguments: list[str] | None = None) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
+    open_files = raise_open_files()
+    limits = Limits(connections=min(Limits.connections, open_files // 4))
     uvicorn.run(
-        Service(options.study, Access.from_environment()),
+        Service(options.study, Access.from_options(options)),
         host=options.host,
         port=options.port,
-        log_level="warning",
+        http=partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]
+        ws="none",
+        backlog=min(2048, open_files // 2),  # all may be accepted before the oldest connections are closed
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,  # whose X-Forwarded-For is believed is for `Access` to say, not for the address it comes from
+        log_level="error",  # every malformed request is a warning: anyone could fill the disk
         access_log=False,
         server_header=False,
-        limit_concurrency=1000,
     )
     return 0
 

@@ -1,21 +1,89 @@
-"""The study's predictor, replaced in a running server when a run has written another one."""
+"""What a server answers from, replaced while it runs when a run of the study has written another one."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
 
 from lib import paths
+from lib.forecast_table import ForecastTable
 from lib.predictor import Predictor
 
 log = logging.getLogger("market-study")
+T = TypeVar("T")
 
 
-class NoModelError(Exception):
-    """There is no model to predict with; the message says which command makes one."""
+class NotMadeError(Exception):
+    """The study has not made what an answer needs; the message says which command makes it."""
 
 
-class CurrentModel:
-    """The study's predictor and whether its file has changed.
+class NoModelError(NotMadeError):
+    """There is no model to predict with."""
+
+
+class NoForecastsError(NotMadeError):
+    """There are no forecasts to answer."""
+
+
+class Current(Generic[T]):
+    """What a file of a study holds, and whether the file has changed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    load : callable
+        Reads the file; an exception means that it is not to be used.
+    missing : callable
+        Makes the error to raise where nothing was loaded yet.
+    """
+
+    def __init__(self, path: Path, load: Callable[[Path], T], missing: Callable[[], NotMadeError]) -> None:
+        self.problem = ""  # why the newest file is not in use
+        self._path = path
+        self._load = load
+        self._missing = missing
+        self._value: T | None = None
+        self._seen: tuple[int, int, int] | None = None
+
+    def refresh(self) -> bool:
+        """Load the file if it is not the one in use.
+
+        A file that cannot be used leaves what is in use as it is, with `problem` and a line in the log.
+
+        Returns
+        -------
+        bool
+            Whether another one is in use now.
+        """
+        try:
+            status = self._path.stat()
+        except OSError:
+            return False
+        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            self._value = self._load(self._path)
+        except Exception as error:
+            self.problem = f"{self._path.name} cannot be loaded; what was loaded before stays in use"
+            log.error("%s: %s", self.problem, error)
+            return False
+        self.problem = ""
+        return True
+
+    @property
+    def value(self) -> T:
+        """What is in use; raises `NotMadeError` when nothing is."""
+        if self._value is None:
+            raise self._missing()
+        return self._value
+
+
+class CurrentModel(Current[Predictor]):
+    """The study's predictor.
 
     Parameters
     ----------
@@ -30,40 +98,24 @@ class CurrentModel:
     """
 
     def __init__(self, study: str) -> None:
+        message = f"study {study} has no model yet; make one with: bash run_all.sh {study}"
+        super().__init__(paths.StudyPaths(study).grid, Predictor.load, lambda: NoModelError(message))
         self.study = study
-        self._path = paths.StudyPaths(study).grid
-        self._predictor: Predictor | None = None
-        self._seen: tuple[int, int, int] | None = None
 
     def refresh(self) -> bool:
-        """Load the model's file if it is not the one in use.
-
-        A file that cannot be read leaves the model in use as it is, with a line in the log.
-
-        Returns
-        -------
-        bool
-            Whether another model is in use now.
-        """
-        try:
-            status = self._path.stat()
-        except OSError:
+        """As `Current.refresh`; names a new model in the log."""
+        if not super().refresh():
             return False
-        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        try:
-            self._predictor = Predictor.load(self._path)
-        except Exception:
-            log.exception("%s cannot be loaded; what was loaded before stays in use", self._path.name)
-            return False
-        log.info("model %s of study %s is in use", self._predictor.information["digest"][:12], self.study)
+        log.info("model %s of study %s is in use", self.predictor.information["digest"][:12], self.study)
         return True
 
     @property
     def predictor(self) -> Predictor:
         """The predictor in use; raises `NoModelError` when there is none."""
-        if self._predictor is None:
-            raise NoModelError(f"study {self.study} has no model yet; make one with: bash run_all.sh {self.study}")
-        return self._predictor
+        return self.value
+
+
+def current_forecasts(study: str) -> Current[ForecastTable]:
+    """The study's forecasts."""
+    message = f"study {study} has no forecasts yet; make them with: bash run_all.sh {study}"
+    return Current(paths.StudyPaths(study).forecasts_csv, ForecastTable.load, lambda: NoForecastsError(message))

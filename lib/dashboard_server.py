@@ -1,70 +1,87 @@
 """The dashboard's web server: Voilà's application, with what a page that anyone may open needs.
 
-One process for the page and the reports, one kernel process for each visitor. What Voilà leaves open is mended here, each
-mend beside its reason.
+One process for the page and the reports, one kernel process for each visitor. What Voilà, Jupyter and Tornado leave open is
+patched in `lib.voila_patches`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import ctypes
-import gc
 import json
 import os
+import socket
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
-from contextvars import Context
-from time import monotonic
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
 import tornado.web
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
 from jupyter_events import EventLogger
-from jupyter_server import CallContext
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode
 from traitlets.config import Config
 from voila import __version__ as voila_version
 from voila import notebook_renderer
 from voila.app import Voila
-from voila.exporter import VoilaExporter
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
-from voila.static_file_handler import AllowListFileHandler, MultiStaticFileHandler, TemplateStaticFileHandler
+from voila.static_file_handler import MultiStaticFileHandler, TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+from voila.voila_identity_provider import VoilaLoginHandler
 
-from lib import kernels, paths
-from lib.access import COOKIE, Access
+from lib import access, kernels, paths, server_process
+from lib.access import Access, network_of
+from lib.kernel_messages import MAX_MESSAGE
+from lib.voila_patches import (
+    OPEN_SECONDS,
+    TEMPLATE,
+    Channel,
+    Connection,
+    EndSession,
+    Exporter,
+    FrontEnd,
+    Identity,
+    Page,
+    Reports,
+    call_later,
+    cookie_secret,
+)
 
 NOTEBOOK = paths.NOTEBOOKS / "dashboard.ipynb"
-TEMPLATE = paths.TEMPLATES / "dashboard"
 IDLE_SECONDS = 600  # a session without use ends
-OPEN_SECONDS = 60  # a page that takes longer has failed
-LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
-TIDY_SECONDS = 2  # after a session has ended: for all that end at the same time, once
-_M_ARENA_MAX = -8  # of malloc.h
-MAX_UPLOAD = 12 * 2**20  # bytes of one websocket message: the 10 MiB that the page allows, and its envelope
+MAX_CONNECTIONS = 2_000  # of all visitors, where the system allows as many descriptors
+MAX_CONNECTIONS_OF_ONE = 256  # of one address: thirty pages, each with a browser's six
+KERNEL_DESCRIPTORS = 24  # what a session takes of them, at most
+HEADER_SECONDS = 20  # for a request's head, and for a connection without a request
+BODY_SECONDS = 10
+UNREAD_SECONDS = 30  # a connection whose other end takes nothing for so long is closed
+MAX_HEADER, MAX_BODY = 16 * 2**10, 64 * 2**10  # bytes; the only body of size is the sign-in form's
 # Files of a study that visitors may read.
 REPORTS = [r"index\.html", r"reports/[\w-]+\.html", r"notebooks/[\w-]+\.ipynb"]
+# What needs no token: the scripts and styles of public packages, and ours.
+PUBLIC = (
+    tornado.web.RedirectHandler,
+    tornado.web.StaticFileHandler,
+    FrontEnd,
+    MultiStaticFileHandler,
+    TemplateStaticFileHandler,
+)
 
-# The page may talk to this server and to no other, whatever its widgets or reports contain. Voilà's front end needs inline
-# scripts and eval (JupyterLab compiles its settings' schemas).
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
+ENDED = "It ends after ten minutes without use. Your inputs are kept."
+DIED = (
+    f"Its process ended by itself, as it does when it needs more than {kernels.MAX_MEMORY >> 20} MB of memory. "
+    "Reload the page to go on; a smaller file may be predicted."
+)
 
 
 def same_origin(request: HTTPServerRequest) -> bool:
@@ -79,74 +96,40 @@ def same_origin(request: HTTPServerRequest) -> bool:
     return not foreign or (request.method in ("GET", "HEAD") and request.headers.get("Sec-Fetch-Mode") == "navigate")
 
 
-def call_later(seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function later, outside the request that asks for it: its context would keep all that the request held until then.
-
-    Parameters
-    ----------
-    seconds : float
-        From now.
-    function : callable
-        It may be asynchronous.
-    *arguments
-        Its arguments.
-    """
-    Context().run(IOLoop.current().call_later, seconds, function, *arguments)
-
-
-def give_memory_back() -> None:
-    """Free what ended sessions have left, and return it to the system: 20 milliseconds.
-
-    A session's objects refer to each other in circles, and Python looks for circles the more rarely the more objects it has. Most of
-    those here are modules and live as long as the process: after the first time, at the start, they are not looked at again.
-    """
-    gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()
-    with suppress(AttributeError, OSError):  # of the GNU C library alone
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class Refused(tornado.web.RequestHandler):
-    """Answers what comes from another site's page."""
+    """Answers what comes from another site's page, or by a name that is not this server's."""
+
+    def initialize(self, status: int, message: str) -> None:
+        """Take what to say."""
+        self.status, self.message = status, message
 
     def prepare(self) -> None:
         """Refuse."""
-        self.set_status(403)
-        self.finish("refused: the request comes from another site")
+        self.set_status(self.status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(self.message)
 
 
-class SignIn(tornado.web.RequestHandler):
-    """Asks for the token, and gives the cookie that shows it."""
+class LimitedServer(HTTPServer):
+    """Tornado's HTTP server with limits on connections: in all, of one address, and on those whose other end does nothing."""
 
-    def initialize(self, access: Access) -> None:
-        """Take the access that this server asks for."""
-        self.access = access
+    max_connections = MAX_CONNECTIONS
+    access: Access
 
-    def set_default_headers(self) -> None:
-        """Add the security headers."""
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)
-
-    def get(self) -> None:
-        """Show the form."""
-        self._ask(401, "")
-
-    def _ask(self, status: int, message: str) -> None:
-        self.set_status(status)
-        self.set_header("Cache-Control", "no-store")
-        self.finish((TEMPLATE / "sign_in.html").read_text(encoding="utf-8").replace("<!-- message -->", message))
-
-    def post(self) -> None:
-        """Take the form's token."""
-        if not self.access.is_token(self.get_body_argument("token", "")):
-            self._ask(401, "<p class='error' role='alert'>That is not the token.</p>")
+    def handle_stream(self, stream: IOStream, address: tuple) -> None:
+        """Take a connection, or close it when there are too many."""
+        self._open: list[tuple[str, IOStream]]
+        peer = str(address[0]) if address else ""
+        self._open = [one for one in getattr(self, "_open", []) if not one[1].closed()]
+        most = self.max_connections if self.access.is_proxy(peer) else MAX_CONNECTIONS_OF_ONE
+        key = network_of(peer)
+        if len(self._open) >= self.max_connections or sum(other == key for other, _ in self._open) >= most:
+            stream.close()
             return
-        secure = "; Secure" if self.request.headers.get("X-Forwarded-Proto") == "https" else ""
-        self.set_header("Set-Cookie", f"{COOKIE}={self.access.cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
-        # A second slash would make it another server's address.
-        self.set_header("Location", "/" + (self.request.uri or "").lstrip("/\\"))
-        self.set_status(303)
+        self._open.append((key, stream))
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+        super().handle_stream(stream, address)
 
 
 class GuardedApplication(tornado.web.Application):
@@ -155,21 +138,39 @@ class GuardedApplication(tornado.web.Application):
     Parameters
     ----------
     access : Access
-        What a visitor has to show.
+        Whose requests are answered.
+    max_connections : int
+        Connections at once.
     **settings
         Of Tornado's application.
     """
 
-    def __init__(self, access: Access, **settings: Any) -> None:
+    def __init__(self, access: Access, max_connections: int, **settings: Any) -> None:
         super().__init__(**settings)
         self._access = access
+        self._max_connections = max_connections
+
+    def listen(self, port: int, address: str | None = None, **kwargs: Any) -> HTTPServer:
+        """Listen with a `LimitedServer`."""
+        server = LimitedServer(
+            self,
+            max_header_size=MAX_HEADER,
+            max_body_size=MAX_BODY,
+            max_buffer_size=MAX_MESSAGE + 2**20,
+            idle_connection_timeout=HEADER_SECONDS,
+            body_timeout=BODY_SECONDS,
+        )
+        server.access, server.max_connections = self._access, self._max_connections
+        server.listen(port, address)
+        return server
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        """Choose the handler: another site gets `Refused`, who has not shown the token `SignIn`.
+        """Choose the handler: another site and another name get `Refused`.
 
         Parameters
         ----------
         request : tornado.httputil.HTTPServerRequest
+            It learns the visitor's address, and whether the visitor speaks HTTPS, from a proxy that is believed.
         **kwargs
             As Tornado passes them; handed on.
 
@@ -178,153 +179,38 @@ class GuardedApplication(tornado.web.Application):
         tornado.httputil.HTTPMessageDelegate
             What takes the request.
         """
+        peer, headers = str(request.remote_ip), request.headers
+        request.remote_ip = self._access.address(peer, headers.get("X-Forwarded-For", ""))
+        if self._access.is_proxy(peer) and headers.get("X-Forwarded-Proto") == "https":
+            request.protocol = "https"
+        if not self._access.is_known_host(request.host):
+            message = f"refused: this server is not called {request.host[:100]!r}; --allow-host adds a name"
+            return self.get_handler_delegate(request, Refused, {"status": 421, "message": message})
         if not same_origin(request):
-            return self.get_handler_delegate(request, Refused)
-        headers = request.headers
-        if not self._access.allows(headers.get("Authorization", ""), headers.get("Cookie", "")):
-            return self.get_handler_delegate(request, SignIn, {"access": self._access})
+            message = "refused: the request comes from another site"
+            return self.get_handler_delegate(request, Refused, {"status": 403, "message": message})
         return super().find_handler(request, **kwargs)
 
 
-def _forget_handler() -> None:
-    """Take the request's handler out of its context, where every timer that the request starts would keep it."""
-    CallContext.set(CallContext.JUPYTER_HANDLER, None)
-
-
-class Page(TornadoVoilaHandler):
-    """The dashboard: a kernel for each visitor."""
-
-    async def prepare(self) -> None:
-        """Set the cookie without which the page's good-bye is refused, and its kernel stays for ever."""
-        await super().prepare()
-        _forget_handler()
-        _ = self.xsrf_token
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)
-
-    @tornado.web.authenticated
-    async def get(self, path: str | None = None) -> None:
-        """Render the page; any other path is no page of ours."""
-        if path:
-            raise tornado.web.HTTPError(404)
-        started = monotonic()
-        async for html in self.get_generator():
-            self.write(html)
-            await self.flush()
-            # When rendering fails Voilà goes on sending its heartbeat, for ever.
-            if monotonic() - started > OPEN_SECONDS:
-                self.write((TEMPLATE / "failed.html").read_text(encoding="utf-8"))
-                return
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what is wrong in a plain page, without a traceback.
-
-        Parameters
-        ----------
-        status_code : int
-            The HTTP status.
-        **kwargs
-            As Tornado passes them; the exception in them is not shown.
-        """
-        texts = {404: "There is no such page.", 503: "Too many visitors at once. Try again in a minute."}
-        self.set_status(status_code)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        page = (TEMPLATE / "error.html").read_text(encoding="utf-8")
-        self.finish(page.replace("<!-- message -->", texts.get(status_code, "Something went wrong on the server.")))
-
-
-class Channel(VoilaKernelWebsocketHandler):
-    """The widgets' line to their kernel."""
-
-    async def prepare(self) -> None:
-        """Prepare as Jupyter does, without leaving the handler to the line's timers."""
-        await super().prepare()
-        _forget_handler()
-
-    async def open(self, kernel_id: str) -> None:
-        """Open without Nagle's algorithm, which holds each answer back until the last is acknowledged: 50 ms to 15."""
-        self.set_nodelay(True)
-        await super().open(kernel_id)
-
-    def on_close(self) -> None:
-        """End the session soon after its last page is gone, also when no good-bye came."""
-        super().on_close()
-        if self.ping_callback is not None:
-            self.ping_callback.stop()  # by itself it would stop, and let the session go, at its next turn
-        call_later(LEFT_SECONDS, self.kernel_manager.end_if_left, self.kernel_id)
-
-
-class Connection(ZMQChannelsWebsocketConnection):
-    """What a line and its kernel's sockets are joined by."""
-
-    async def prepare(self) -> None:
-        """Wait for the kernel's first answer.
-
-        Jupyter's own does so with a timer that it does not stop: for a minute it holds all that the session was made of.
-        """
-        await self._register_session()
-        await asyncio.wrap_future(self.kernel_manager.ready)
-        if not await self.kernel_manager.is_alive():
-            raise tornado.web.HTTPError(404)
-        self.session.key = self.kernel_manager.session.key
-        await asyncio.wait_for(asyncio.wrap_future(self.request_kernel_info()), self.kernel_info_timeout)
-
-
-class EndSession(VoilaShutdownKernelHandler):
-    """Takes the page's good-bye."""
-
-    @tornado.web.authenticated
-    async def post(self, kernel_id: str) -> None:
-        """End the kernel; one that has ended already is no error."""
-        if kernel_id in self.kernel_manager:
-            await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
-        self.set_status(204)
-
-
-class Session(tornado.web.RequestHandler):
+class Session(APIHandler):
     """Tells a page whether its kernel lives; lighter than Jupyter's own answer, as every open page asks every few seconds."""
 
-    def initialize(self, manager: AsyncMappingKernelManager) -> None:
-        """Take the manager that knows the kernels."""
-        self.manager = manager
-
     def get(self, kernel_id: str) -> None:
-        """204: it lives; 404: it has ended."""
+        """204: it lives; 404: it has ended, and why."""
         self.set_header("Cache-Control", "no-store")
-        self.set_status(204 if kernel_id in self.manager else 404)
+        lives = kernel_id in self.kernel_manager
+        self.set_status(204 if lives else 404)
+        if not lives:
+            manager: Any = self.kernel_manager
+            self.finish(manager.reason(kernel_id), set_content_type="text/plain; charset=utf-8")
 
 
-class Health(tornado.web.RequestHandler):
+class Health(APIHandler):
     """Says that the process answers, and to how many visitors."""
-
-    def initialize(self, manager: AsyncMappingKernelManager) -> None:
-        """Take the manager that knows the kernels."""
-        self.manager = manager
 
     def get(self) -> None:
         """Answer."""
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"status": "ok", "visitors": len(self.manager)}))
-
-
-class Reports(AllowListFileHandler):
-    """The study's reports, through Voilà's list of allowed files."""
-
-    def set_extra_headers(self, path: str) -> None:
-        """Add the security headers, and let a new run's report replace the old one at once."""
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Cache-Control", "no-cache")
-        if path.endswith(".ipynb"):
-            self.set_header("Content-Disposition", "attachment")
-
-
-class FrontEnd(MultiStaticFileHandler):
-    """Voilà's scripts, under a path with its version: a browser asks for each of the hundred once, not once a page."""
-
-    def set_extra_headers(self, path: str) -> None:
-        """Let browsers keep the file."""
-        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        self.finish(json.dumps({"status": "ok", "visitors": len(self.kernel_manager)}))
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -334,8 +220,28 @@ class Kernels(AsyncMappingKernelManager):
     """
 
     max_visitors = Integer(64, config=True, help="Kernels at once.")
-    _starting = 0
-    _is_tidying = False
+    max_per_address = Integer(32, config=True, help="Kernels of one address at once.")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._asker: ContextVar[str] = ContextVar("asker", default="")
+        self._starting: Counter[str] = Counter()  # kernels that are about to be counted, by address
+        self._addresses: dict[str, str] = {}  # of each kernel's visitor
+        self._ending: set[str] = set()
+        self._died: OrderedDict[str, None] = OrderedDict()  # kernels that ended by themselves; the latest of them
+
+    @contextmanager
+    def asked_by(self, address: str) -> Iterator[None]:
+        """Count the kernels that are started in this context as those of ``address``."""
+        token = self._asker.set(network_of(address))
+        try:
+            yield
+        finally:
+            self._asker.reset(token)
+
+    def reason(self, kernel_id: str) -> str:
+        """Why a kernel has ended, for its page."""
+        return DIED if kernel_id in self._died else ENDED
 
     async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]  # as the asynchronous class above it
         """Start a visitor's kernel.
@@ -353,22 +259,27 @@ class Kernels(AsyncMappingKernelManager):
         Raises
         ------
         tornado.web.HTTPError
-            There are as many visitors as there may be.
+            503: there are as many visitors as there may be; 429: as many of one address.
         """
         # Those that are about to be counted count too, or a crowd that comes at once would pass.
-        if len(self) + self._starting >= self.max_visitors:
+        asker = self._asker.get()
+        if len(self) + self._starting.total() >= self.max_visitors:
             raise tornado.web.HTTPError(503)
-        self._starting += 1
+        if asker and list(self._addresses.values()).count(asker) + self._starting[asker] >= self.max_per_address:
+            raise tornado.web.HTTPError(429)
+        self._starting[asker] += 1
         try:
             kernel_id: str = await super().start_kernel(**kwargs)
+            self._addresses[kernel_id] = asker
         finally:
-            self._starting -= 1
+            self._starting[asker] -= 1
+            self._starting += Counter()  # without those that are at zero
         # A program that only fetched the page, or a tab that was closed while it opened, never connects.
         call_later(OPEN_SECONDS, self.end_if_left, kernel_id)
         return kernel_id
 
     async def shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
-        """End a kernel, and soon after give back the memory that its session had here.
+        """End a kernel.
 
         Parameters
         ----------
@@ -376,14 +287,25 @@ class Kernels(AsyncMappingKernelManager):
         now, restart : bool
             As Jupyter passes them; handed on.
         """
-        await super().shutdown_kernel(kernel_id, now=now, restart=restart)
-        if not self._is_tidying:
-            self._is_tidying = True
-            call_later(TIDY_SECONDS, self._tidy)
+        self._ending.add(kernel_id)
+        try:
+            await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+        finally:
+            self._ending.discard(kernel_id)
 
-    def _tidy(self) -> None:
-        self._is_tidying = False
-        give_memory_back()
+    def remove_kernel(self, kernel_id: str) -> Any:
+        """Forget a kernel, and note whether it ended by itself.
+
+        Parameters
+        ----------
+        kernel_id : str
+        """
+        self._addresses.pop(kernel_id, None)
+        if kernel_id not in self._ending:
+            self._died[kernel_id] = None
+            if len(self._died) > 1000:
+                self._died.popitem(last=False)
+        return super().remove_kernel(kernel_id)
 
     async def end_if_left(self, kernel_id: str) -> None:
         """End a kernel to which no page is connected.
@@ -414,31 +336,6 @@ class Kernels(AsyncMappingKernelManager):
         return str(paths.ROOT)
 
 
-class _CompiledTemplates(BytecodeCache):
-    """Compiled templates, kept in memory: Voilà makes its Jinja environment anew for each page and compiles thirteen."""
-
-    def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
-
-
-class Exporter(VoilaExporter):
-    """Voilà's exporter, compiling each template once a process and not once a page."""
-
-    _compiled = _CompiledTemplates()
-
-    def _create_environment(self) -> Any:
-        environment = super()._create_environment()
-        environment.bytecode_cache = self._compiled
-        return environment
-
-
 class DashboardServer(Voila):
     """Voilà's application for one notebook and one study's reports."""
 
@@ -460,48 +357,55 @@ class DashboardServer(Voila):
             VoilaShutdownKernelHandler: EndSession,
             KernelHandler: KernelHandler,
             MultiStaticFileHandler: MultiStaticFileHandler,
+            VoilaLoginHandler: VoilaLoginHandler,
         }
-        mended = []
+        of_voila = []
         for pattern, handler, *rest in super().init_handlers():
             if handler in kept:
-                mended.append((pattern, kept[handler], *rest))
+                of_voila.append((pattern, kept[handler], *rest))
             elif "/voila/api/themes/" in pattern:
-                mended.append((pattern, handler, *rest))
+                of_voila.append((pattern, handler, *rest))
             elif "/voila/labextensions/" in pattern:
                 # Their names and queries hold their digests: browsers may keep them.
-                mended.append((pattern, handler, {**rest[0], "no_cache_paths": []}))
+                of_voila.append((pattern, handler, {**rest[0], "no_cache_paths": []}))
         allowed = {
             "allowlist": self.voila_configuration.file_allowlist,
             "denylist": self.voila_configuration.file_denylist,
         }
         folder = {"path": str(paths.StudyPaths(self.study).folder)}
-        manager = {"manager": self.kernel_manager}
         # Voilà's own pattern takes any path, and some of them end in a 500.
         style = (r"/voila/templates/(lab/static/[\w-]+\.\w+)", TemplateStaticFileHandler)
-        return [
+        handlers = [
             (r"/reports", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
             (r"/reports/", tornado.web.RedirectHandler, {"url": "/reports/index.html"}),
             (r"/reports/(.*)", Reports, {**allowed, **folder}),
             (r"/static/([\w.-]+)", tornado.web.StaticFileHandler, {"path": str(TEMPLATE / "static")}),
             (rf"/voila/static/{voila_version}/(.*)", FrontEnd, {"paths": self.static_paths}),
-            (r"/session/([\w-]+)", Session, manager),
-            (r"/health", Health, manager),
+            (r"/session/([\w-]+)", Session),
+            (r"/health", Health),
             style,
-            *mended,
+            *of_voila,
         ]
+        # Jupyter's handlers ask for the token by themselves.
+        assert all(issubclass(handler, (JupyterHandler, *PUBLIC)) for _, handler, *_ in handlers)
+        return handlers
 
     def start(self) -> None:
-        """Serve until told to stop. As Voilà's own, with the gate."""
+        """Serve until told to stop. As Voilà's own, with the gate and the limits."""
         self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
         kernels.use_forked_kernels(self.connection_dir)
         settings = self.init_settings()
-        settings["websocket_max_message_size"] = MAX_UPLOAD
+        self.identity_provider.access = self.access
+        settings["jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # our sign-in page, on Jupyter's
+        settings["websocket_max_message_size"] = MAX_MESSAGE
         # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is
         # still there; Tornado wants a timeout no longer than the interval.
         settings["ws_ping_interval"] = settings["ws_ping_timeout"] = 60_000
-        self.app = GuardedApplication(self.access, **settings)
+        settings["log_function"] = lambda handler: None  # no line for each request; exceptions have their own
+        free = server_process.raise_descriptor_limit() - KERNEL_DESCRIPTORS * self.kernel_manager.max_visitors
+        self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)
         self.app.add_handlers(".*$", self.init_handlers())
-        give_memory_back()
+        server_process.limit_logs()
         self.listen()
 
 
@@ -511,7 +415,7 @@ def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
     return {**page_config, "fullStaticUrl": versioned, "study": os.environ["STUDY"]}
 
 
-def configuration(host: str, port: int, max_visitors: int) -> Config:
+def configuration(host: str, port: int, token: str, max_visitors: int, max_per_address: int) -> Config:
     """The settings of Voilà and of what it stands on.
 
     Parameters
@@ -520,8 +424,10 @@ def configuration(host: str, port: int, max_visitors: int) -> Config:
         The address to listen on.
     port : int
         The port to listen on; no other is tried.
-    max_visitors : int
-        Kernels at once; further visitors are asked to wait.
+    token : str
+        What visitors have to show; empty: nothing.
+    max_visitors, max_per_address : int
+        Kernels at once, of all visitors and of one address; further visitors are asked to wait.
 
     Returns
     -------
@@ -535,6 +441,10 @@ def configuration(host: str, port: int, max_visitors: int) -> Config:
     config.Voila.root_dir = str(paths.NOTEBOOKS)
     config.Voila.log_level = "ERROR"
     config.Voila.kernel_websocket_connection_class = Connection
+    config.Voila.token = token
+    config.Voila.identity_provider_class = Identity
+    if token:
+        config.Voila.cookie_secret = cookie_secret(token)
     config.Voila.config_file_paths = []  # nobody's own settings of Voilà change this server
     page = config.VoilaConfiguration
     page.template = "lab"
@@ -550,6 +460,7 @@ def configuration(host: str, port: int, max_visitors: int) -> Config:
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_cell_tags = ["notebook-only"]
     config.Kernels.max_visitors = max_visitors
+    config.Kernels.max_per_address = max_per_address
     config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
     config.MappingKernelManager.cull_interval = 60
     config.MappingKernelManager.cull_connected = True
@@ -570,6 +481,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--max-visitors", type=int, default=64, help="sessions at once (default: %(default)s)")
+    parser.add_argument("--max-per-address", type=int, help="sessions of one address at once (default: half of them)")
+    access.add_arguments(parser)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -577,26 +490,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.dashboard_server", description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     options = parser.parse_args(arguments)
-    with suppress(AttributeError, OSError):  # of the GNU C library alone
-        # One heap for all threads: what a session leaves in one thread's heap no other thread uses again.
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    access = Access.from_environment()
+    asked = Access.from_options(options)
     # The kernels inherit this process's environment, less the token and plus what the notebook reads.
     os.environ.pop("SERVE_TOKEN", None)
     os.environ.update(
         STUDY=options.study,
-        SERVE_ASKS_TOKEN="1" if access.required else "",
+        SERVE_ASKS_TOKEN="1" if asked.required else "",
         PYTHONPATH=str(paths.ROOT),
         JUPYTER_WIDGETS_ECHO="0",  # half the messages of an edit
         OPENBLAS_NUM_THREADS="1",  # a lookup needs no threads, and each costs memory
     )
     notebook_renderer.VoilaExporter = Exporter  # Voilà has no setting for it
+    most = options.max_per_address or (options.max_visitors + 1) // 2
     server = DashboardServer(
         study=options.study,
-        access=access,
+        access=asked,
         event_logger=EventLogger(),
         notebook_path=str(NOTEBOOK),
-        config=configuration(options.host, options.port, options.max_visitors),
+        config=configuration(options.host, options.port, asked.token, options.max_visitors, most),
     )
     server.initialize([])
     server.start()

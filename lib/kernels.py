@@ -5,17 +5,20 @@ imports them once; each visitor's kernel is a fork of it: its own process and it
 copy of their memory. `ForkProvisioner` is Jupyter's way to say how a kernel process is made.
 
 The fork server reads one JSON line a kernel on its standard input and answers with one line, the process id. It ends when its
-standard input does, and its kernels end with it. Then it also sweeps the folder of their connection files, which a killed
+standard input does, and its kernels end with it, whatever they are doing. Then it also sweeps the folder of their connection files, which a killed
 server cannot.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import importlib
 import json
+import logging
 import os
+import resource
 import select
 import shutil
 import signal
@@ -34,6 +37,11 @@ PROVISIONER = "fork"
 # What every kernel imports; ipykernel first, as it decides how ipywidgets talks.
 PRELOADED = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "lib.dashboard_page")
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")  # Linux; elsewhere kernels start as usual, slower
+# Bytes that a kernel may take beyond what it shares when it starts. An open page takes 35 MB of it.
+MAX_MEMORY = 256 * 2**20
+STACKS = 128 * 2**20  # address space, most of it never used, of a kernel's fifteen threads
+NICENESS = 5  # a kernel that computes lets the endpoint, which answers in microseconds, go first
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 # No file of inputs, as a page has none, and no lines about how to connect to it.
 LEAN = ("--HistoryManager.enabled=False", "--log-level=40")
 
@@ -182,8 +190,37 @@ def use_forked_kernels(connections: str) -> None:
     factory.default_provisioner_name = PROVISIONER
 
 
-def _become_kernel(request: dict[str, Any]) -> None:
+def _limit(fork_server: int) -> None:
+    """Let this kernel end with its fork server, also when its own interpreter is stuck, and bound what it takes."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != fork_server:  # it ended before the line above
+        os._exit(1)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        shared = (
+            int(file.read().split()[5]) * resource.getpagesize()
+        )  # private writable memory: what RLIMIT_DATA counts
+    most = shared + STACKS + MAX_MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    os.nice(NICENESS)
+
+
+def _end_without_memory() -> None:
+    """End this kernel when something in it that logs its errors found no memory: it would go on, with whatever is half done."""
+    make = logging.getLogRecordFactory()
+
+    def check(*arguments: Any, **keywords: Any) -> logging.LogRecord:
+        record = make(*arguments, **keywords)
+        if record.exc_info and isinstance(record.exc_info[1], MemoryError):
+            os._exit(1)
+        return record
+
+    logging.setLogRecordFactory(check)
+
+
+def _become_kernel(request: dict[str, Any], fork_server: int) -> None:
     """Run a kernel in this process, a fresh fork, and never return."""
+    _limit(fork_server)
+    _end_without_memory()
     null = os.open(os.devnull, os.O_RDWR)
     # The pipes of the fork server must not live on in its kernels: their end is what ends the fork server.
     os.dup2(null, 0)
@@ -211,6 +248,7 @@ def main(connections: str) -> int:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
+    fork_server = os.getpid()
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
@@ -218,7 +256,7 @@ def main(connections: str) -> int:
         except OSError:  # no memory, or no more processes: this visitor must wait, the others stay
             pid = -1
         if pid == 0:
-            _become_kernel(request)
+            _become_kernel(request, fork_server)
             os._exit(0)
         print(pid, flush=True)
     shutil.rmtree(connections, ignore_errors=True)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from lib import paths
+from lib import access, paths
 
 START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-visitors", type=int, default=64, help="dashboard sessions at once (default: %(default)s)"
     )
+    access.add_arguments(parser)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -67,16 +68,12 @@ def main(options: argparse.Namespace) -> int:
     api_url = f"http://{_reachable(options.host)}:{options.api_port}"
     # What the dashboard tells a visitor to ask: a server that listens on every address is reached by the visitor's own name for it.
     told = f"http://{{host}}:{options.api_port}" if options.host in ("0.0.0.0", "::") else api_url
-    common = [name, "--host", options.host, "--port"]
+    common = [name, "--host", options.host]
+    common += [f"--allow-host={host}" for host in options.allow_host] + [f"--proxy={proxy}" for proxy in options.proxy]
+    visitors = ["--max-visitors", str(options.max_visitors)]
     commands = {
-        api: ["lib.api", *common, str(options.api_port)],
-        dashboard: [
-            "lib.dashboard_server",
-            *common,
-            str(options.dashboard_port),
-            "--max-visitors",
-            str(options.max_visitors),
-        ],
+        api: ["lib.api", *common, "--port", str(options.api_port)],
+        dashboard: ["lib.dashboard_server", *common, "--port", str(options.dashboard_port), *visitors],
     }
     for server, port in (api, dashboard):
         if reason := _taken(options.host, port):
@@ -89,8 +86,13 @@ def main(options: argparse.Namespace) -> int:
     try:
         for (server, _), command in commands.items():
             environment = {"SERVE_API_URL": told, **os.environ}
+            # Their standard input ends with this process, however it does, and they with their standard input.
             processes[server] = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=paths.ROOT, env=environment, start_new_session=True
+                [sys.executable, "-m", "lib.server_process", *command],
+                cwd=paths.ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                start_new_session=True,
             )
         for server, port in (api, dashboard):
             if not _wait_until_ready(processes, server, _reachable(options.host), port):
@@ -165,7 +167,7 @@ def _answers(host: str, port: int) -> bool:
     connection = HTTPConnection(host.strip("[]"), port, timeout=2)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status in (200, 401)
+        return connection.getresponse().status in (200, 401, 403)  # the latter two ask for the token
     except (OSError, HTTPException):
         return False
     finally:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from lib import paths, symbol_forecasts, symbols
 from lib.files import write_atomically
+from lib.forecast_table import COLUMNS
 
 INFORMATION = {
     "model": "ratio_boosting",
@@ -59,6 +60,20 @@ def write_grid(path: Path, share: float = 0.9) -> None:
         information=json.dumps(INFORMATION),
     )
     write_atomically(path, content.getvalue())
+
+
+def write_forecasts(path: Path, share: float = 1.0) -> None:
+    """Write a study's forecasts: three symbols at three horizons, ``share`` times what they would be."""
+    lines = [",".join(COLUMNS)]
+    names = [("AAPL", "Apple Inc.", 0.9), ("TRUE", '"TrueCar, Inc."', 1.2), ("ZED", "", 1.0)]
+    for index, (symbol, name, ratio) in enumerate(names):
+        average = 1_000_000.0 * (index + 1)
+        for horizon, until in ((1, "2013-03-04"), (5, "2013-03-08"), (21, "2013-04-02")):
+            forecast = round(share * ratio * average)
+            line = [symbol, name, "2013-03-01", "2013-03-04", until, horizon, forecast]
+            line += [forecast - 200_000, forecast + 400_000, average, round(share * ratio, 4), str(symbol == "ZED")]
+            lines.append(",".join(map(str, line)))
+    write_atomically(path, "\n".join([*lines, ""]))
 
 
 def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
@@ -153,7 +168,7 @@ def running(module: str, *arguments: str, port: int, log: Path, **environment: s
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code in (200, 401)
+        return httpx.get(f"{url}/health", timeout=5).status_code in (200, 401, 403)
     except httpx.HTTPError:
         return False
 

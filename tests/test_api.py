@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import datetime
+import io
 import json
 import threading
 from types import SimpleNamespace
@@ -20,11 +23,12 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from serving_study import free_port, make_study, running, wait_for, write_grid
+from serving_study import free_port, make_study, running, wait_for, write_forecasts, write_grid
 
 from lib import api, paths
 from lib.access import Access
-from lib.api import MAX_BODY, MAX_PAIRS, Service
+from lib.answers import MAX_BODY, MAX_PAIRS
+from lib.api import MAX_WAITING, Service
 from lib.predictor import Predictor
 
 GOOD = "vol_moving_avg=12345&adj_close_rolling_med=25"
@@ -35,25 +39,41 @@ class Client:
 
     def __init__(self, service):
         self.service = service
-        service.current.refresh()
+        service.handlers.refresh()
 
     def __call__(self, path, method="GET", **options):
         async def ask():
             transport = httpx.ASGITransport(self.service, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(ask())
 
 
+def same_forecast(rows):
+    """A forecast of a symbol's own rows that says what it was given."""
+    return [{"horizon": 1, "forecast": rows[-1]["Volume"], "as_of": str(rows[-1]["Date"])}]
+
+
+def own_rows(count=30, **changed):
+    """A symbol's own rows, as a program sends them; ``changed`` is put into the last one."""
+    days = [datetime.date(2013, 1, 1) + datetime.timedelta(day) for day in range(count)]
+    prices = dict.fromkeys(("Open", "High", "Low", "Close", "Adj Close"), 20.5)
+    rows = [{"Date": str(day), **prices, "Volume": 1000 + index} for index, day in enumerate(days)]
+    rows[-1].update(changed)
+    return rows
+
+
 @pytest.fixture
 def study(outputs):
-    return make_study(outputs)
+    study = make_study(outputs)
+    write_forecasts(study.forecasts_csv)
+    return study
 
 
 @pytest.fixture
 def ask(study):
-    return Client(Service("sample", Access("")))
+    return Client(Service("sample", Access(""), same_forecast))
 
 
 @pytest.fixture
@@ -87,6 +107,8 @@ def test_gives_details(ask, predictor):
         "interval": [low, high],
         "interval_level": 0.8,
         "in_training_range": True,
+        "horizon": 0,
+        "for": "the day the average ends on",
         "model_digest": predictor.information["digest"],
     }
     assert ask(f"/predict?{GOOD}&detail=false").json() == predictor.predict(12345.0, 25.0)
@@ -166,6 +188,11 @@ def test_predicts_many_in_order(ask, predictor):
         ("[[1, 2], [1, 2, 3]]", ["body", 1]),
         ("[1, 2]", ["body", 0]),
         ('{"pairs": [[1, 2]]}', ["body"]),
+        ('[[1, 2], {"vol_moving_avg": 1}]', ["body", 1]),
+        ('[[1, 2], [{"a": 1, "a": 2}, 1]]', ["body"]),
+        (f"[[1, 2], [1, {'1' * 400}]]", ["body", 1, "adj_close_rolling_med"]),
+        (f"[[1, 2], [1, {'1' * 5000}]]", ["body"]),
+        (b"\xff", ["body"]),
         ("[]", ["body"]),
         ("", ["body"]),
         ("[[1, 2]", ["body"]),
@@ -178,6 +205,165 @@ def test_names_the_pair_that_is_wrong(ask, body, place):
     answer = ask("/predict", "POST", content=body)
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == place
+
+
+@pytest.mark.parametrize("body", ['{"vol_moving_avg": 1, "adj_close_rolling_med": 2}', '[{"vol_moving_avg": 1}]'])
+def test_says_which_shape_is_wanted_where_objects_came(ask, body):
+    message = ask("/predict", "POST", content=body).json()["detail"][0]["msg"]
+    assert message.startswith("found an object; send a list of pairs, such as [[12345, 25]")
+
+
+def test_says_whether_the_inputs_lie_in_the_training_range(ask):
+    inside, outside = "vol_moving_avg=12345&adj_close_rolling_med=25", "vol_moving_avg=12345&adj_close_rolling_med=900"
+    assert ask(f"/predict?{inside}").headers["x-in-training-range"] == "true"
+    assert ask(f"/predict?{outside}").headers["x-in-training-range"] == "false"
+    assert ask("/predict", "POST", json=[[12345, 25]]).headers["x-in-training-range"] == "true"
+    assert ask("/predict", "POST", json=[[12345, 25], [12345, 900]]).headers["x-in-training-range"] == "false"
+
+
+def test_forecasts_a_symbol(ask):
+    found = ask("/forecast?symbol=AAPL").json()
+    assert (found["symbol"], [one["horizon"] for one in found["forecasts"]]) == ("AAPL", [1, 5, 21])
+    assert [one["forecast"] for one in ask("/forecast?symbol=AAPL&horizon=5").json()["forecasts"]] == [900_000]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "name", "message"),
+    [
+        ("forecast", 422, "symbol", "symbol is missing"),
+        ("forecast?symbol=aapl", 404, "symbol", "there is no forecast of this symbol; the nearest are AAPL"),
+        (
+            "forecast?symbol=AAPL&horizon=2",
+            404,
+            "horizon",
+            "there are no forecasts for this horizon; there are for 1, 5, 21",
+        ),
+        ("forecast?symbol=AAPL&symbol=AAPL", 422, "symbol", "symbol is given more than once"),
+        ("forecast?ticker=AAPL", 422, "ticker", "unknown parameter; the parameters are symbol, horizon"),
+        ("forecasts?symbols=AAPL,TRU", 404, "symbols", "there is no forecast of this symbol; the nearest are TRUE"),
+        ("forecasts?min_ratio=1,2", 422, "min_ratio", "min_ratio must be a decimal number, such as 12345 or 25.5"),
+        ("forecasts?horizon=05", 422, "horizon", "horizon must be a whole number of sessions ahead, 1 to 999"),
+    ],
+)
+def test_names_what_is_wrong_with_a_question_for_forecasts(ask, query, status, name, message):
+    answer = ask(f"/{query}")
+    [problem] = answer.json()["detail"]
+    assert (answer.status_code, problem["loc"], problem["msg"]) == (status, ["query", name], message)
+
+
+def test_lists_forecasts_as_json_or_csv(ask):
+    rows = ask("/forecasts?horizon=1&min_ratio=0.95").json()
+    assert [row["symbol"] for row in rows] == ["TRUE", "ZED"]
+    answer = ask("/forecasts?symbols=ZED,AAPL", headers={"accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert [row["Symbol"] for row in csv.DictReader(io.StringIO(answer.text))] == ["AAPL"] * 3 + ["ZED"] * 3
+    assert ask("/forecasts", headers={"accept": "image/png"}).status_code == 406
+
+
+def test_says_which_command_makes_forecasts(ask, study):
+    study.forecasts_csv.unlink()
+    ask = Client(Service("sample", Access("")))
+    for path in ("/forecast?symbol=AAPL", "/forecasts"):
+        answer = ask(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "bash run_all.sh sample" in answer.json()["detail"]
+
+
+def test_takes_over_new_forecasts_and_keeps_the_old_ones_beside_a_damaged_file(ask, study):
+    write_forecasts(study.forecasts_csv, share=2.0)
+    ask.service.handlers.refresh()
+    assert ask("/forecast?symbol=AAPL&horizon=1").json()["forecasts"][0]["forecast"] == 1_800_000
+    assert ask("/ready").json()["problems"] == []
+    study.forecasts_csv.write_text(study.forecasts_csv.read_text()[:-40])
+    ask.service.handlers.refresh()
+    assert ask("/forecast?symbol=AAPL&horizon=1").json()["forecasts"][0]["forecast"] == 1_800_000
+    assert ask("/ready").json()["problems"] == ["forecasts.csv cannot be loaded; what was loaded before stays in use"]
+
+
+def test_forecasts_own_rows(ask):
+    answer = ask("/forecast", "POST", json=own_rows(400))
+    assert answer.json() == {"forecasts": [{"horizon": 1, "forecast": 1399, "as_of": "2014-02-04"}]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "message"),
+    [
+        (own_rows(29), ["body"], "found 29 rows; send a list of 30 to 400 objects with the keys Date, Open,"),
+        (own_rows(401), ["body"], "found 401 rows"),
+        ({"rows": []}, ["body"], "found an object"),
+        ([[1]] * 30, ["body", 0], "found a list"),
+        (own_rows(Date="2013-02-30"), ["body", 29, "Date"], "Date must be a day of the calendar as YYYY-MM-DD"),
+        (own_rows(Date="2013-W05-3"), ["body", 29, "Date"], "Date must be a day"),
+        (own_rows(Date="2013-01-29"), ["body", 29, "Date"], "Date is not after the one of the row before, 2013-01-29"),
+        (own_rows(Volume=1.5), ["body", 29, "Volume"], "Volume must be a whole number from 0 to 1e+15"),
+        (own_rows(Volume=-1), ["body", 29, "Volume"], "Volume must be"),
+        (own_rows(Volume=True), ["body", 29, "Volume"], "Volume must be"),
+        (own_rows(Open="1"), ["body", 29, "Open"], "Open must be a number to 1e+15"),
+        (own_rows(Close=10**400), ["body", 29, "Close"], "Close must be"),
+        (own_rows(extra=1), ["body", 29, "extra"], "unknown key"),
+        ([*own_rows(29), {"Date": "2014-01-01"}], ["body", 29, "Open"], "Open is missing"),
+    ],
+)
+def test_names_the_row_and_field_that_is_wrong(ask, rows, where, message):
+    answer = ask("/forecast", "POST", json=rows)
+    [problem] = answer.json()["detail"]
+    assert (answer.status_code, problem["loc"]) == (422, where)
+    assert problem["msg"].startswith(message)
+
+
+@pytest.mark.parametrize("text", ["NaN", "1e400", '"2013-01-30", "Date": "2013-01-31"'])
+def test_refuses_numbers_that_are_none_and_keys_given_twice(ask, text):
+    body = json.dumps(own_rows(High="HIGH")).replace('"HIGH"', text)
+    assert ask("/forecast", "POST", content=body).status_code == 422
+
+
+def test_does_not_serve_own_rows_without_what_forecasts_them(study):
+    ask = Client(Service("sample", Access("")))
+    assert "post" not in ask("/openapi.json").json()["paths"]["/forecast"]
+    answer = ask("/forecast", "POST", json=own_rows())
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+
+
+def test_its_document_names_every_operation_and_the_token(study):
+    for token, security in (("", []), ("correct horse", [{"token": []}])):
+        ask = Client(Service("sample", Access(token), same_forecast))
+        document = ask("/openapi.json", headers={"authorization": "Bearer correct horse"}).json()
+        names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+        assert sorted(names) == [
+            "forecast", "forecastRows", "forecasts", "health", "metrics", "predict", "predictMany", "ready"
+        ]  # fmt: skip
+        assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+        assert document["security"] == security
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "study.example"])
+def test_answers_to_its_own_names(study, host):
+    ask = Client(Service("sample", Access(hosts=["study.example"])))
+    assert ask("/health", headers={"host": host}).status_code == 200
+
+
+def test_is_not_reached_by_another_s_name(ask):
+    answer = ask(f"/predict?{GOOD}", headers={"host": "attacker.example"})
+    assert answer.status_code == 421
+    assert "--allow-host" in answer.json()["detail"]
+    twice = [("host", "localhost"), ("host", "attacker.example")]
+    assert ask("/health", headers=twice).status_code == 400
+
+
+def test_says_how_long_a_guesser_waits(study):
+    ask = Client(Service("sample", Access("correct horse")))
+    for _ in range(4):
+        answer = ask("/health", headers={"authorization": "Bearer wrong"})
+        assert answer.status_code == 401
+    answer = ask("/health", headers={"authorization": "Bearer correct horse"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (401, "1")
+
+
+def test_limits_the_bodies_that_wait(ask):
+    ask.service.handlers._waiting = MAX_WAITING
+    answer = ask("/predict", "POST", json=[[1, 2]])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert ask(f"/predict?{GOOD}").status_code == 200
 
 
 def test_limits_the_size_of_a_post(ask):
@@ -217,6 +403,7 @@ def test_keeps_the_model_in_use_when_its_file_is_damaged(ask, study, predictor, 
 
 def test_is_closed_without_the_token(study):
     ask = Client(Service("sample", Access("correct horse")))
+    assert ask(f"/predict?{GOOD}", headers={"authorization": "Bearer correct horse"}).status_code == 200
     paths = ["/", f"/predict?{GOOD}", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/nowhere"]
     for path in paths:
         for headers in (
@@ -228,9 +415,6 @@ def test_is_closed_without_the_token(study):
             answer = ask(path, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), path
     assert ask("/predict", "POST", json=[[1, 2]]).status_code == 401
-    assert ask(f"/predict?{GOOD}", headers={"authorization": "Bearer correct horse"}).status_code == 200
-    cookie = f"other=1; market-study-access={Access('correct horse').cookie}"
-    assert ask(f"/predict?{GOOD}", headers={"cookie": cookie}).status_code == 200
 
 
 def test_takes_a_token_of_any_letters(study):
@@ -250,7 +434,7 @@ def test_the_header_names_the_model_that_answered(ask, predictor, many, monkeypa
         def swapped(used, *rest):
             assert used is old
             answered = answer(used, *rest)
-            current._predictor = SimpleNamespace(information={"digest": "another"})
+            current._value = SimpleNamespace(information={"digest": "another"})
             return answered
 
         return swapped
@@ -280,38 +464,33 @@ def test_pages_ask_no_other_host(ask):
     assert ask("/").headers["location"] == "docs"
 
 
-def test_both_ways_to_answer_are_one(ask):
-    """FastAPI's route, which describes /predict, answers as `Service` does in front of it."""
-    service = ask.service
-    for query in (GOOD, f"{GOOD}&detail=true", f"{GOOD}&{GOOD}", f"{GOOD}&x=1"):
-        front = ask(f"/predict?{query}")
-        ask.service = service.app
-        behind = ask(f"/predict?{query}")
-        ask.service = service
-        assert (front.status_code, front.json()) == (behind.status_code, behind.json())
-
-
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "wrong"])
 def test_keeps_its_schema(study, mode):
     """Requests made from the OpenAPI schema: none is answered by a 5xx, or by anything that the schema doesn't say."""
-    service = Service("sample", Access(""))
-    service.current.refresh()
+    service = Service("sample", Access(hosts=["testserver"]), same_forecast)
+    service.handlers.refresh()
     schema = schemathesis.openapi.from_asgi("/openapi.json", service)
     kept = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     tried = []
     for found in schema.get_all_operations():
         operation = found.ok()
-        if mode is GenerationMode.NEGATIVE and operation.path != "/predict":
-            continue  # the others take nothing that could be wrong
+        if mode is GenerationMode.NEGATIVE and operation.path in ("/health", "/ready", "/metrics"):
+            continue  # they take nothing that could be wrong
 
-        @settings(max_examples=80, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=80 if operation.path == "/predict" else 15,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=operation.as_strategy(generation_mode=mode))
         def check(case):
             case.call_and_validate(checks=kept)
             tried.append((case.method, case.path))
 
         check()
-    assert {("GET", "/predict"), ("POST", "/predict")} <= set(tried)
+    paths = ("/predict", "/forecast")
+    assert {("GET", "/forecasts"), *((method, path) for method in ("GET", "POST") for path in paths)} <= set(tried)
     assert len(tried) > 100
 
 

@@ -28,8 +28,8 @@
     if (ended || !config) return;
     try {
       const answer = await fetch(`${base}session/${JSON.parse(config.textContent).kernelId}`, { cache: "no-store" });
-      if (answer.status === 404) end("It ends after ten minutes without use. Your inputs are kept.");
-      if (answer.status === 401) location.reload();
+      if (answer.status === 404) end(await answer.text());
+      if (answer.status === 403) location.reload(); // asks for the token
     } catch {
       end("The server does not answer. Your inputs are kept.");
     }
