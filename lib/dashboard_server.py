@@ -44,6 +44,7 @@ from lib.access import Access, network_of
 from lib.kernel_messages import MAX_MESSAGE
 from lib.voila_patches import (
     OPEN_SECONDS,
+    PINGS,
     TEMPLATE,
     Channel,
     Connection,
@@ -398,9 +399,7 @@ class DashboardServer(Voila):
         self.identity_provider.access = self.access
         settings["jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # our sign-in page, on Jupyter's
         settings["websocket_max_message_size"] = MAX_MESSAGE
-        # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is
-        # still there; Tornado wants a timeout no longer than the interval.
-        settings["ws_ping_interval"] = settings["ws_ping_timeout"] = 60_000
+        settings.update(PINGS)
         settings["log_function"] = lambda handler: None  # no line for each request; exceptions have their own
         free = server_process.raise_descriptor_limit() - KERNEL_DESCRIPTORS * self.kernel_manager.max_visitors
         self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)
