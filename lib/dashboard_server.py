@@ -295,12 +295,15 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, and note whether it ended by itself.
+        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why.
 
         Parameters
         ----------
         kernel_id : str
         """
+        for channel in list(Channel.open_channels):
+            if channel.kernel_id == kernel_id:
+                call_later(0, channel.close)
         self._addresses.pop(kernel_id, None)
         if kernel_id not in self._ending:
             self._died[kernel_id] = None

@@ -124,8 +124,9 @@ class Identity(VoilaIdentityProvider):
 def _refuse_guess(handler: Any, access: Access) -> None:
     """429 to an address that has to wait; others get what Jupyter answers to a wrong token."""
     if wait := access.guesses.wait(handler.request.remote_ip):
+        handler.set_status(429)
         handler.set_header("Retry-After", str(int(wait) + 1))
-        raise tornado.web.HTTPError(429, f"too many wrong tokens; try again in {int(wait) + 1} seconds")
+        raise tornado.web.Finish(f"too many wrong tokens; try again in {int(wait) + 1} seconds")
 
 
 def cookie_secret(token: str) -> bytes:
@@ -175,11 +176,11 @@ class Page(TornadoVoilaHandler):
         status_code : int
             The HTTP status.
         **kwargs
-            As Tornado passes them; of the exception in them only the reason of a 429 is shown.
+            As Tornado passes them; the exception in them is not shown.
         """
         texts = {
             404: "There is no such page.",
-            429: "Too many sessions, or too many wrong tokens, from your address. Try again in a minute.",
+            429: "Too many sessions from your address. Try again in a minute.",
             503: "Too many visitors at once. Try again in a minute.",
         }
         self.set_status(status_code)
