@@ -44,6 +44,7 @@ from lib.access import Access, network_of
 from lib.kernel_messages import MAX_MESSAGE
 from lib.voila_patches import (
     OPEN_SECONDS,
+    PINGS,
     TEMPLATE,
     Channel,
     Connection,
@@ -294,12 +295,15 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, and note whether it ended by itself.
+        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why.
 
         Parameters
         ----------
         kernel_id : str
         """
+        for channel in list(Channel.open_channels):
+            if channel.kernel_id == kernel_id:
+                call_later(0, channel.close)
         self._addresses.pop(kernel_id, None)
         if kernel_id not in self._ending:
             self._died[kernel_id] = None
@@ -398,9 +402,7 @@ class DashboardServer(Voila):
         self.identity_provider.access = self.access
         settings["jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # our sign-in page, on Jupyter's
         settings["websocket_max_message_size"] = MAX_MESSAGE
-        # Milliseconds. A page that computes for half a minute, or is looked at by a screen reader's checks, answers late and is
-        # still there; Tornado wants a timeout no longer than the interval.
-        settings["ws_ping_interval"] = settings["ws_ping_timeout"] = 60_000
+        settings.update(PINGS)
         settings["log_function"] = lambda handler: None  # no line for each request; exceptions have their own
         free = server_process.raise_descriptor_limit() - KERNEL_DESCRIPTORS * self.kernel_manager.max_visitors
         self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)

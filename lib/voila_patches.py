@@ -45,6 +45,9 @@ MAX_UNREAD = (
 MAX_UNREAD_OF_ALL = 64 * 2**20  # bytes that wait for all visitors
 SMALL = 256 * 2**10  # bytes of a message that needs no turn of `Protocol`
 LARGE_AT_ONCE = 4  # larger messages that are received at the same time
+# Milliseconds between two pings, and until a line without an answer is closed. A page that computes for half a minute, or is looked at by
+# a screen reader's checks, answers late and is still there.
+PINGS = {"ws_ping_interval": 30_000, "ws_ping_timeout": 90_000}
 LARGE_SECONDS = 60  # what one of them may take: 10 MiB at 1.4 Mbit/s
 FRAMES_AT_ONCE, FRAMES_PER_SECOND = 400, 100  # of one connection; more wait
 MAX_PENDING = 32  # messages that a kernel has not dealt with; more wait
@@ -121,8 +124,9 @@ class Identity(VoilaIdentityProvider):
 def _refuse_guess(handler: Any, access: Access) -> None:
     """429 to an address that has to wait; others get what Jupyter answers to a wrong token."""
     if wait := access.guesses.wait(handler.request.remote_ip):
+        handler.set_status(429)
         handler.set_header("Retry-After", str(int(wait) + 1))
-        raise tornado.web.HTTPError(429, f"too many wrong tokens; try again in {int(wait) + 1} seconds")
+        raise tornado.web.Finish(f"too many wrong tokens; try again in {int(wait) + 1} seconds")
 
 
 def cookie_secret(token: str) -> bytes:
@@ -172,11 +176,11 @@ class Page(TornadoVoilaHandler):
         status_code : int
             The HTTP status.
         **kwargs
-            As Tornado passes them; of the exception in them only the reason of a 429 is shown.
+            As Tornado passes them; the exception in them is not shown.
         """
         texts = {
             404: "There is no such page.",
-            429: "Too many sessions, or too many wrong tokens, from your address. Try again in a minute.",
+            429: "Too many sessions from your address. Try again in a minute.",
             503: "Too many visitors at once. Try again in a minute.",
         }
         self.set_status(status_code)
@@ -245,9 +249,17 @@ class Channel(VoilaKernelWebsocketHandler):
         _forget_handler()
 
     def get_websocket_protocol(self) -> Any:
-        """The protocol with limits, in place of Tornado's."""
+        """The protocol with limits, in place of Tornado's.
+
+        Jupyter Server pings by itself, with intervals in milliseconds, which Tornado would take for seconds and pings of its own:
+        https://github.com/jupyter-server/jupyter_server/blob/v2.21.1/jupyter_server/base/websocket.py.
+        Test: ``test_a_line_that_answers_pings_stays``.
+        """
         protocol = super().get_websocket_protocol()
-        return protocol and Protocol(self, False, protocol.params)
+        if protocol is None:
+            return None
+        protocol.params.ping_interval = None
+        return Protocol(self, False, protocol.params)
 
     async def open(self, kernel_id: str) -> None:
         """Open, if the kernel has not enough lines, without Nagle's algorithm, which holds each answer back until the last is acknowledged: 50 ms to 15.

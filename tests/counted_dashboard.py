@@ -16,16 +16,14 @@ from jupyter_client.manager import KernelManager
 from tornado.httputil import HTTPServerRequest
 from zmq.eventloop.zmqstream import ZMQStream
 
-from lib import dashboard_server, files
+from lib import dashboard_server, files, voila_patches
 
-COUNTED = (KernelManager, HTTPServerRequest, ZMQStream, dashboard_server.Channel, dashboard_server.Connection)
+COUNTED = (KernelManager, HTTPServerRequest, ZMQStream, voila_patches.Channel, voila_patches.Connection)
 
 
 def count(place: Path) -> None:
     """Write how many objects of each class of `COUNTED` there are; the collector has left only what something holds."""
     gc.collect()
-    # What the server has frozen is of its first visitors, and `gc.get_objects` does not show it.
-    gc.unfreeze()
     found = Counter(kind.__name__ for each in gc.get_objects() for kind in COUNTED if isinstance(each, kind))
     files.write_atomically(place, json.dumps({kind.__name__: found[kind.__name__] for kind in COUNTED}))
 

@@ -79,6 +79,13 @@ def test_when_one_dies_the_other_stops_and_the_exit_code_says_so(served, module)
     wait_for(lambda: gone(children))
 
 
+def test_killed_it_takes_all_along(served):
+    """Nobody is left to end the others: each notices by itself."""
+    process, _, children = served
+    process.kill()
+    wait_for(lambda: gone(children))
+
+
 def test_without_a_model_says_which_command_makes_one(outputs, ports):
     process = serve("other", *ports)
     assert process.wait(60) == 1

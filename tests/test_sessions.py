@@ -14,7 +14,7 @@ import psutil
 from serving_study import free_port, make_study, running, wait_for
 
 from benchmarks.serving import open_many
-from lib.dashboard_server import TIDY_SECONDS, call_later
+from lib.voila_patches import call_later
 
 
 def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):
@@ -36,7 +36,7 @@ def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):
         for _ in range(2):
             assert asyncio.run(open_and_close()) >= 5  # four kernels and the process whose forks they are
         wait_for(lambda: httpx.get(f"{url}/health").json()["visitors"] == 0)
-        time.sleep(TIDY_SECONDS + 1)  # less than any timer that might hold a session
+        time.sleep(3)  # less than any timer that might hold a session
         server.send_signal(signal.SIGUSR1)
         wait_for(held.exists)
         found = json.loads(held.read_text())
