@@ -62,7 +62,7 @@ def write_grid(path: Path, share: float = 0.9) -> None:
     write_atomically(path, content.getvalue())
 
 
-def write_forecasts(path: Path, share: float = 1.0) -> None:
+def write_three_forecasts(path: Path, share: float = 1.0) -> None:
     """Write a study's forecasts: three symbols at three horizons, ``share`` times what they would be."""
     lines = [",".join(COLUMNS)]
     names = [("AAPL", "Apple Inc.", 0.9), ("TRUE", '"TrueCar, Inc."', 1.2), ("ZED", "", 1.0)]

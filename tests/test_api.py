@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from serving_study import free_port, make_study, running, wait_for, write_forecasts, write_grid
+from serving_study import free_port, make_study, running, wait_for, write_grid, write_three_forecasts
 
 from lib import api, paths
 from lib.access import Access
@@ -67,7 +67,7 @@ def own_rows(count=30, **changed):
 @pytest.fixture
 def study(outputs):
     study = make_study(outputs)
-    write_forecasts(study.forecasts_csv)
+    write_three_forecasts(study.forecasts_csv)
     return study
 
 
@@ -270,7 +270,7 @@ def test_says_which_command_makes_forecasts(ask, study):
 
 
 def test_takes_over_new_forecasts_and_keeps_the_old_ones_beside_a_damaged_file(ask, study):
-    write_forecasts(study.forecasts_csv, share=2.0)
+    write_three_forecasts(study.forecasts_csv, share=2.0)
     ask.service.handlers.refresh()
     assert ask("/forecast?symbol=AAPL&horizon=1").json()["forecasts"][0]["forecast"] == 1_800_000
     assert ask("/ready").json()["problems"] == []

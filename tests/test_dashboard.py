@@ -24,10 +24,12 @@ import pytest
 import websockets
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
-from serving_study import free_port, make_study, running, wait_for, write_grid
+from serving_study import features, free_port, make_study, running, wait_for, write_grid
 from tools import need
 
+from lib import stage_records, symbols
 from lib.predictor import Predictor
+from lib.stages import STAGES
 from lib.symbols import Symbols
 
 pytestmark = pytest.mark.xdist_group("dashboard")  # one server and one browser for all
@@ -291,6 +293,35 @@ def test_the_largest_file_that_is_allowed_arrives(open_page):
     row = b"123456,25" + b" " * 50 + b"\n"
     choose(page, "full.csv", row * (10 * 2**20 // len(row)))
     expect(page.locator(".batch-result h2")).to_contain_text("full.csv: 174,762 of 174,762 rows")
+
+
+def test_symbols_of_another_window_close_the_picker_and_results_of_another_model_are_marked(tmp_path, monkeypatch):
+    from lib.dashboard import Dashboard
+
+    monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path))
+    study = make_study(tmp_path)
+    page = Dashboard("sample")
+    assert not page.symbol.disabled and "out of date" not in (page.reports.value + page.about.value).lower()
+    table = features({"AAPL": "Apple Inc."})
+    symbols.write_recent_days([table], study.symbols, 20)
+    filled = page.fields["vol_moving_avg"].value
+    page.symbol.value = "AAPL"
+    assert page.symbol.disabled
+    assert "over 20 trading days and the model was trained on 30" in page.symbol_message.value
+    assert "bash run_all.sh sample" in page.symbol_message.value
+    assert page.fields["vol_moving_avg"].value == filled
+    opened = Dashboard("sample", "symbol=AAPL")
+    assert opened.symbol.disabled and "data-prediction" in opened.result.value
+    symbols.write_recent_days([table], study.symbols, 30)
+    opened.fields["vol_moving_avg"].value = "12345"
+    assert not opened.symbol.disabled and opened.symbol_message.value == ""
+    # A model that was made again, by a run that ended, after the evaluation.
+    for stage in STAGES:
+        made = {"model/grid.npz": "another"} if stage == "03_train" else {}
+        stage_records.write_record(study.stage_record(stage), stage_records.Record({}, made))
+    marked = Dashboard("sample")
+    assert marked.about.value.count("Out of date: model/grid.npz was changed since") == 1
+    assert marked.reports.value.count("Out of date: 03_train is out of date") == 2  # the numbers, and their report
 
 
 def test_reports_open(page, served):

@@ -13,6 +13,7 @@ import time
 
 import nbformat
 import pytest
+from filelock import FileLock
 from short_study import Place, Run, write_notebooks
 from tools import lacking
 
@@ -249,3 +250,138 @@ def test_a_damaged_record_of_the_last_run_is_made_again(place, reference):
     files.write_atomically(record, record.read_bytes()[:100])
     assert_mended(place, reference)
     assert json.loads(record.read_text(encoding="utf-8"))["archive"] == whole["archive"]
+
+
+def shown(place, name):
+    """What a page of the study says at its head."""
+    text = (place.outputs / "short" / name).read_text(encoding="utf-8")
+    return text.split("<!-- status -->")[1].split("<!-- end of status -->")[0]
+
+
+def test_what_is_out_of_date_is_marked_and_the_last_line_says_what_to_run(place, reference):
+    ended, told = Run(place, "--only", "03_train", "-p", "train.seed", "7").end()
+    assert ended == 0, told
+    command = f"bash run_all.sh {place.params} -p compute.workers 1 -p train.seed 7"
+    assert told.splitlines()[-1] == f"out of date: 04_evaluate; to run them: {command}"
+    reason = "model has been made again since; train.seed was 42 here and is 7 in 03_train"
+    assert f"Out of date: {reason}. To bring it up to date: bash run_all.sh short.yaml" in shown(
+        place, "reports/04_evaluate.html"
+    )
+    assert f"04_evaluate ({reason})" in shown(place, "index.html")
+    assert shown(place, "reports/03_train.html") == shown(place, "reports/02_features.html") == ""
+    record = json.loads((place.outputs / "short" / "run.json").read_text(encoding="utf-8"))
+    assert record["out_of_date"] == {"04_evaluate": reason.split("; ")}
+    assert str(place.base) not in json.dumps(record)
+    assert_mended(place, reference)
+    assert not any(shown(place, f"reports/{stage}.html") for stage in STAGES)
+    assert shown(place, "index.html") == ""
+
+
+def test_a_killed_run_leaves_what_is_out_of_date_marked(place, reference):
+    write_notebooks(place.notebooks, {"02_features": "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"})
+    ended, _ = Run(place, "-p", "features.window", "20").end()
+    assert ended == -signal.SIGKILL
+    assert place.left_behind() == []
+    assert shown(place, "reports/01_ingest.html") == ""
+    for stage in ("02_features", "03_train", "04_evaluate"):
+        assert "Out of date" in shown(place, f"reports/{stage}.html")
+    assert "02_features (its last run did not finish)" in shown(place, "index.html")
+    write_notebooks(place.notebooks)
+    assert_mended(place, reference)
+    assert shown(place, "index.html") == ""
+
+
+def test_a_failed_run_says_what_is_out_of_date(place):
+    write_notebooks(place.notebooks, {"02_features": "1 / 0"})
+    ended, told = Run(place).end()
+    assert ended == 1
+    assert told.endswith("  out of date until then: 02_features, 03_train, 04_evaluate\n"), told
+
+
+def test_rows_and_digest_of_the_record_are_counted_anew(place):
+    path = place.outputs / "short" / "run.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for edited in (
+        {"rows": {"read": 1}, "archive": {**whole["archive"], "digest": "0" * 64}},
+        {"rows": 7, "archive": []},
+    ):
+        path.write_text(json.dumps({**whole, **edited}), encoding="utf-8")
+        ended, told = Run(place).end()
+        assert ended == 0, told
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert (found["rows"], found["archive"]) == (whole["rows"], whole["archive"])
+
+
+@pytest.mark.parametrize("link", ["", "link to it", "link in the outputs"])
+def test_an_archive_inside_the_studys_outputs_is_refused(place, tmp_path, link):
+    study, raw = place.outputs / "short", place.outputs / "short" / "raw"
+    shutil.copytree(reference_archive(place), raw)
+    source = raw
+    if link == "link to it":
+        source = tmp_path / "raw"
+        source.symlink_to(raw)
+    elif link:
+        source = tmp_path / "elsewhere"
+        raw.rename(source)
+        shutil.rmtree(study / "prices")
+        (study / "prices").symlink_to(source / "stocks")
+    before = {path: path.read_bytes() for path in source.rglob("*.csv")}
+    ended, told = Run(place, "-p", "archive.source", str(source)).end()
+    assert ended == 2
+    assert "raw files would be lost" in told and "Move the archive elsewhere" in told
+    assert before and all(path.read_bytes() == content for path, content in before.items())
+
+
+def reference_archive(place):
+    return next(line.split(": ")[1] for line in place.params.read_text().splitlines() if "source" in line)
+
+
+def test_folders_of_killed_runs_are_swept_and_no_others(place):
+    made = {}
+    for name in ("killed", "running", "starting", "anothers"):
+        folder = made[name] = paths.sockets() / f"study-test-{os.getpid()}-{name}"
+        folder.mkdir(mode=0o755 if name == "anothers" else 0o700)
+        files.write_atomically(folder / ".lock", "")
+        if name != "starting":
+            files.write_atomically(folder / "profile_default" / "ipython_kernel_config.py", "")
+    try:
+        with FileLock(made["running"] / ".lock"):
+            assert Run(place).end()[0] == 0
+        assert {name for name, folder in made.items() if folder.exists()} == {"running", "starting", "anothers"}
+    finally:
+        for folder in made.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_outputs_and_files_with_the_names_that_libraries_read_as_markup(reference, tmp_path):
+    place = reference[0].copy(tmp_path / "{x} [bold] :smile:")
+    stray = place.outputs / "short" / "prices" / "[" / "x].parquet"
+    files.write_atomically(stray, "not of this run")
+    ended, told = Run(place, "--explain", told=tmp_path / "told.txt").end()
+    assert ended == 0, told
+    assert "01_ingest: output prices/[/x].parquet is not of this run" in told
+    assert "{x} [bold] :smile:" in told
+    shutil.rmtree(stray.parent)
+    assert_mended(place, reference)
+
+
+JSON_DAMAGE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"ingredients": [], "artifacts": null}']
+
+
+@pytest.mark.parametrize("damage", JSON_DAMAGE, ids=lambda damage: repr(damage[:12]))
+def test_damaged_records_only_mean_that_it_runs_again(place, reference, damage):
+    study = place.outputs / "short"
+    for path in [
+        *study.glob("stages/*.json"),
+        *study.glob(".*/manifest.json"),
+        study / "run.json",
+        study / "metrics.json",
+    ]:
+        path.write_bytes(damage)
+    for name in ("history.jsonl", ".lock_holder"):
+        (study / name).write_bytes(damage)
+    ended, told = Run(place, "--only", "03_train").end()
+    assert "Traceback" not in told, told
+    assert ended == 1, "the features have no manifest"
+    assert "damaged" in told and "to go on, once it is fixed" in told
+    assert_mended(place, reference)

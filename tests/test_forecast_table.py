@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from serving_study import write_forecasts
+from serving_study import write_three_forecasts
 
 from lib.forecast_table import COLUMNS, KEYS, ForecastTable, UnknownSymbolError
 
@@ -15,7 +15,7 @@ from lib.forecast_table import COLUMNS, KEYS, ForecastTable, UnknownSymbolError
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "forecasts.csv"
-    write_forecasts(path)
+    write_three_forecasts(path)
     return path
 
 
