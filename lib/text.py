@@ -34,7 +34,7 @@ def as_text(value: Any) -> str:
     """
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         value = value.item()  # NumPy's own types are not all numbers to `numbers`
-    if value is None or value != value:  # not itself: NaN, and pandas' NaT
+    if value is None or (value != value) is not False:  # not itself: NaN, and pandas' NaT and NA
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

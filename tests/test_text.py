@@ -20,6 +20,7 @@ from lib import paths, text
         (np.float32(0.5), "0.5"),
         (np.float64("nan"), "–"),
         (pd.NaT, "–"),
+        (pd.NA, "–"),
         (np.bool_(True), "yes"),
         (False, "no"),
         (pd.Timestamp("2000-03-01"), "2000-03-01"),
