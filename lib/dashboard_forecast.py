@@ -27,9 +27,9 @@ from lib.dashboard_widgets import (
     set_invalid,
     text_field,
 )
+from lib.forecast_file import LEVEL
 from lib.inputs import InputError, written_number
 from lib.symbol_forecasts import (
-    LEVEL,
     WINDOW,
     ForecastsError,
     ForecastTable,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lib.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_ROWS, PRICES, ROW
-from lib.forecast_table import KEYS, OF_SYMBOL
+from lib.forecast_file import KEYS
+from lib.forecast_table import OF_SYMBOL
 from lib.inputs import INPUTS
 from lib.predictor import LARGEST_VOLUME
 

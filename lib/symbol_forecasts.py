@@ -5,18 +5,14 @@ From ``forecasts.csv``, and without pandas or Parquet: every visitor has a proce
 
 from __future__ import annotations
 
-import csv
 import datetime
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-COLUMNS = (
-    *("Symbol", "Security Name", "as_of", "horizon", "for_from", "for_to"),
-    *("forecast", "low", "high", "vol_moving_avg", "stale"),
-)
-LEVEL = 0.8  # the share of days that the ranges are meant to hold
+from lib.forecast_file import read
+
 WINDOW = 30  # trading days of the moving average that forecasts are compared with
 
 
@@ -102,7 +98,7 @@ def load(path: Path) -> ForecastTable | None:
     Parameters
     ----------
     path : pathlib.Path
-        ``StudyPaths(study).forecasts_csv``: at least `COLUMNS`, in any order; one row a symbol and horizon.
+        ``StudyPaths(study).forecasts_csv``.
 
     Returns
     -------
@@ -119,46 +115,22 @@ def load(path: Path) -> ForecastTable | None:
     >>> load(Path("no-such-file")) is None
     True
     """
-    if not path.exists():
-        return None
-    symbols: dict[str, SymbolForecast] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            _read(csv.reader(file, strict=True), symbols)
-    except (OSError, ValueError, csv.Error) as error:
-        raise ForecastsError(f"{path.name}: {error}; make it again: bash run_all.sh {path.parent.name}") from None
-    return ForecastTable({symbol: _ascending(one) for symbol, one in symbols.items()})
-
-
-def _ascending(one: SymbolForecast) -> SymbolForecast:
-    return replace(one, horizons=dict(sorted(one.horizons.items())))
-
-
-def _read(lines: Iterator[list[str]], symbols: dict[str, SymbolForecast]) -> None:
-    """Add the rows of a CSV reader to ``symbols``."""
-    header = next(lines, [])
-    if missing := [name for name in COLUMNS if header.count(name) != 1]:
-        raise ValueError(f"the header must have {', '.join(missing)} once")
-    positions = [header.index(name) for name in COLUMNS]
-    date = datetime.date.fromisoformat
-    for number, cells in enumerate(lines, 1):
-        try:
-            symbol, name, as_of, horizon, first, last, forecast, low, high, average, stale = (
-                cells[position] for position in positions
-            )
-            each = HorizonForecast(int(horizon), date(first), date(last), int(forecast), int(low), int(high))
-            if symbol not in symbols:
-                symbols[symbol] = SymbolForecast(symbol, name, date(as_of), float(average or 0), _FLAGS[stale], {})
-        except (ValueError, IndexError, KeyError) as error:
-            raise ValueError(f"row {number} cannot be read ({type(error).__name__}: {error})") from None
-        if not (0 <= each.low <= each.forecast <= each.high and each.horizon >= 1):
-            raise ValueError(
-                f"row {number}: {low} <= {forecast} <= {high} does not hold, or horizon {horizon} is below 1"
-            )
+        rows = read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ForecastsError(str(error)) from None
+    symbols: dict[str, SymbolForecast] = {}
+    for row in sorted(rows, key=lambda row: row["horizon"]):
+        symbol, name = row["symbol"], row["security_name"] or ""
+        if symbol not in symbols:
+            as_of = datetime.date.fromisoformat(row["as_of"])
+            symbols[symbol] = SymbolForecast(symbol, name, as_of, row["vol_moving_avg"], row["stale"], {})
+        first, last = (datetime.date.fromisoformat(row[key]) for key in ("for_from", "for_to"))
+        each = HorizonForecast(row["horizon"], first, last, row["forecast"], row["low"], row["high"])
         symbols[symbol].horizons[each.horizon] = each
-
-
-_FLAGS = {"true": True, "false": False, "True": True, "False": False}
+    return ForecastTable(symbols)
 
 
 def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: float) -> tuple[float, float, float]:

@@ -19,9 +19,9 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
-from lib import paths, symbol_forecasts, symbols
+from lib import paths, symbols
 from lib.files import write_atomically
-from lib.forecast_table import COLUMNS
+from lib.forecast_file import COLUMNS
 
 INFORMATION = {
     "model": "ratio_boosting",
@@ -107,14 +107,14 @@ def write_forecasts(
     random = np.random.default_rng(2)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*symbol_forecasts.COLUMNS, "ratio"])
+    writer.writerow(COLUMNS)
     for place, (symbol, name) in enumerate(sorted(names.items())):
         average = 2_000_000.0 * (place + 1)
         for horizon in (1, 5, 21):
             forecast = round(average * random.uniform(0.6, 1.5))
-            row = (symbol, name, as_of, horizon, as_of + datetime.timedelta(1), as_of + datetime.timedelta(horizon))
-            numbers = (forecast, round(0.7 * forecast), round(1.6 * forecast), average, str(symbol in stale).lower())
-            writer.writerow([*row, *numbers, forecast / average])
+            row = (symbol, name, as_of, as_of + datetime.timedelta(1), as_of + datetime.timedelta(horizon), horizon)
+            numbers = (forecast, round(0.7 * forecast), round(1.6 * forecast), average, forecast / average)
+            writer.writerow([*row, *numbers, str(symbol in stale).lower()])
     write_atomically(path, text.getvalue())
 
 

@@ -9,7 +9,8 @@ import json
 import pytest
 from serving_study import write_three_forecasts
 
-from lib.forecast_table import COLUMNS, KEYS, ForecastTable, UnknownSymbolError
+from lib.forecast_file import COLUMNS, KEYS
+from lib.forecast_table import ForecastTable, UnknownSymbolError
 
 
 @pytest.fixture
