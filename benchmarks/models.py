@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.models STUDY ...`` cuts the later half of the dates into twelve periods. Each candidate is fitted
 on all dates before a period and judged on it. Needs the studies' features: ``bash run_all.sh STUDY``. The table shows the mean
-absolute error as a multiple of the moving average's, and by how much the study's default model leads the candidate, with its
-standard error over the periods.
+absolute error as a multiple of the moving average's, and by how much the default model leads the candidate, with its
+standard error over the periods. docs/method.md has what came out.
 """
 
 from __future__ import annotations
@@ -13,39 +13,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from lib.dataset import open_dataset
-from lib.evaluation import Rows, best_scale, deciles, load_rows, weighted_medians
-from lib.model import Floats, RatioBoosting, distinct_days
+from lib.evaluation import Rows, best_scale, distinct_days, load_rows
 from lib.paths import StudyPaths
+from lib.ratio_by_quantile import RatioByQuantile
+from lib.table import Floats
 
 PERIODS = 12
-OURS = "ratio boosting"
+DEFAULT = "ratio by quantile, the default"
 Predict = Callable[[Floats], Floats]
-Fit = Callable[[Floats, Floats, NDArray[np.datetime64]], Predict]
+Fit = Callable[[Floats, Floats], Predict]
 
 
-def scaled(X: Floats, y: Floats, dates: NDArray[np.datetime64]) -> Predict:
+def scaled(X: Floats, y: Floats) -> Predict:
     """The best multiple of the average."""
     scale = best_scale(X[:, 0], y)
     return lambda inputs: scale * inputs[:, 0]
 
 
-def by_decile(X: Floats, y: Floats, dates: NDArray[np.datetime64]) -> Predict:
-    """The best multiple in each tenth of the average."""
-    edges, tenths = deciles(X[:, 0])
-    traded = X[:, 0] > 0
-    ratios = weighted_medians(y[traded] / X[traded, 0], X[traded, 0], tenths[traded], 10)
-    ratios = np.where(np.isnan(ratios), 1.0, ratios)
-    return lambda inputs: ratios[np.searchsorted(edges, inputs[:, 0], side="right")] * inputs[:, 0]
-
-
 def boosted(leaves: int, iterations: int, power: float) -> Fit:
     """scikit-learn's boosting of the ratio, each row weighted by its average to a power."""
 
-    def fit(X: Floats, y: Floats, dates: NDArray[np.datetime64]) -> Predict:
+    def fit(X: Floats, y: Floats) -> Predict:
         traded = X[:, 0] > 0
         weights = X[traded, 0] ** power
         model = HistGradientBoostingRegressor(
@@ -63,12 +54,11 @@ def boosted(leaves: int, iterations: int, power: float) -> Fit:
 
 
 CANDIDATES: dict[str, Fit] = {
-    "moving average": lambda X, y, dates: lambda inputs: inputs[:, 0],
+    "moving average": lambda X, y: lambda inputs: inputs[:, 0],
     "scaled average": scaled,
-    "median ratio by decile": by_decile,
     "HistGradientBoosting, 15 trees of 3 leaves": boosted(3, 15, 0.25),
     "HistGradientBoosting, 30 trees of 4 leaves": boosted(4, 30, 0.5),
-    OURS: lambda X, y, dates: RatioBoosting(interval_level=None).fit(X, y, dates).predict,
+    DEFAULT: lambda X, y: RatioByQuantile().fit(X, y).predict,
 }
 
 
@@ -81,16 +71,17 @@ def judge(rows: Rows) -> pd.DataFrame:
         A line a candidate: relative_mae, the mean over the periods; lead, of the default model over it; lead_error.
     """
     days = distinct_days(rows.date)
-    starts = [days[len(days) // 2 + (len(days) - len(days) // 2) * period // PERIODS] for period in range(PERIODS)]
+    half = len(days) // 2
+    starts = [days[half + (len(days) - half) * period // PERIODS] for period in range(PERIODS)]
     errors = []
     for start, end in zip(starts, [*starts[1:], days[-1] + 1], strict=True):
         train, test = rows.date < start, (rows.date >= start) & (rows.date < end)
-        learned = rows.features[train], rows.volume[train], rows.date[train]
+        learned = rows.features[train], rows.volume[train]
         inputs, volume = rows.features[test], rows.volume[test]
         errors.append({name: np.abs(fit(*learned)(inputs) - volume).mean() for name, fit in CANDIDATES.items()})
     relative = pd.DataFrame(errors)
     relative = relative.div(relative["moving average"], axis=0)
-    leads = relative.sub(relative[OURS], axis=0)
+    leads = relative.sub(relative[DEFAULT], axis=0)
     return pd.DataFrame(
         {"relative_mae": relative.mean(), "lead": leads.mean(), "lead_error": leads.std(ddof=1) / PERIODS**0.5}
     )

@@ -412,7 +412,8 @@ def make_app(current: CurrentModel, metrics: Metrics) -> FastAPI:
 
     @app.get("/ready", responses={503: _REFUSALS[503]}, summary="The process can predict; says with which model")
     async def ready() -> dict[str, Any]:
-        return {"status": "ready", "study": current.study, "model": current.predictor.information}
+        answer = {"status": "ready", "study": current.study, "model": current.predictor.information}
+        return answer | ({"refused": current.refused} if current.refused else {})
 
     @app.get("/metrics", response_class=Response, summary="Counters and latencies, for Prometheus")
     async def show_metrics() -> Response:

@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from lib import files, paths
 from lib.params import STAGES, Params, stage_parameters
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+_CLASS_OF_LIB = re.compile(r"lib(\.[a-z_]+)+\.[A-Z]\w*")
 _NO_INGREDIENT = {"study", *COMPUTE}
 
 # What a stage reads and makes, by the names of `lib.paths.StudyPaths`.
@@ -294,6 +296,8 @@ def _imports(code: str) -> tuple[str, ...]:
             names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS_OF_LIB.fullmatch(node.value):
+            names.append(node.value.rpartition(".")[0])  # as `lib.registry` names the models
     return tuple(names)
 
 

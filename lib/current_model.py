@@ -34,11 +34,13 @@ class CurrentModel:
         self._path = paths.StudyPaths(study).grid
         self._predictor: Predictor | None = None
         self._seen: tuple[int, int, int] | None = None
+        self.refused: str | None = None
+        """What is wrong with the model's file that is there now; None while the file is the model in use."""
 
     def refresh(self) -> bool:
         """Load the model's file if it is not the one in use.
 
-        A file that cannot be read leaves the model in use as it is, with a line in the log.
+        A file that cannot be read, or is malformed, leaves the model in use as it is: `refused` and the log say why.
 
         Returns
         -------
@@ -55,9 +57,12 @@ class CurrentModel:
         self._seen = seen
         try:
             self._predictor = Predictor.load(self._path)
-        except Exception:
-            log.exception("%s cannot be loaded; what was loaded before stays in use", self._path.name)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)  # no path of this machine is served
+            self.refused = reason or type(error).__name__
+            log.error("the model's file is refused, what was loaded before stays in use: %s", self.refused)
             return False
+        self.refused = None
         log.info("model %s of study %s is in use", self._predictor.information["digest"][:12], self.study)
         return True
 
@@ -65,5 +70,6 @@ class CurrentModel:
     def predictor(self) -> Predictor:
         """The predictor in use; raises `NoModelError` when there is none."""
         if self._predictor is None:
-            raise NoModelError(f"study {self.study} has no model yet; make one with: bash run_all.sh {self.study}")
+            why = f" ({self.refused})" if self.refused else ""
+            raise NoModelError(f"study {self.study} has no model yet{why}; make one with: bash run_all.sh {self.study}")
         return self._predictor

@@ -322,7 +322,7 @@ class Dashboard:
             )
         bounds = information["range"]
         names = {
-            "ratio_boosting": "Gradient boosting of volume / moving average",
+            "ratio_by_quantile": "The best multiple of the moving average in each tenth of the rows",
             "forest": "Random forest (the reference)",
         }
         days = {0: "the same day's volume", 1: "the next trading day's volume"}

@@ -38,6 +38,16 @@ def study(sample_outputs, tmp_path, monkeypatch):
     return paths.StudyPaths("sample")
 
 
+def test_what_was_printed_is_one_output_however_the_kernel_sent_it() -> None:
+    outputs = [
+        nbformat.v4.new_output("stream", name=name, text=text) for name, text in (("stdout", "a"), ("stdout", "\n"))
+    ]
+    outputs += [nbformat.v4.new_output("stream", name="stderr", text="b\n")]
+    cell = nbformat.v4.new_code_cell("print()", outputs=outputs)
+    found = pipeline.normalised(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs
+    assert [(output.name, output.text) for output in found] == [("stdout", "a\n"), ("stderr", "b\n")]
+
+
 def test_paths_are_cut_from_texts_and_from_nothing_else(monkeypatch):
     monkeypatch.setenv("STUDY_OUTPUTS", "/app/out")
     monkeypatch.setenv("STUDY_ARCHIVE", "/data/raw.zip")
@@ -70,7 +80,7 @@ def test_sample_leaves_every_artifact(sample_study):
         assert sample_study.report(stage).stat().st_size > 10_000
     assert pq.read_table(sample_study.prices).num_rows == 12_154
     assert pq.read_table(sample_study.features).num_rows == 12_154
-    for path in (sample_study.estimator, sample_study.grid, sample_study.model_card, sample_study.training_log):
+    for path in (sample_study.estimator, sample_study.grid, sample_study.model_card):
         assert path.stat().st_size > 0
     assert json.loads(sample_study.metrics.read_text())
     index = sample_study.index.read_text()
@@ -92,7 +102,7 @@ def test_run_record_says_what_made_it(sample_study):
     assert record["params"] == Params().model_dump()
     parts = {path: entry["rows"] for path, entry in record["artifacts"].items() if path.startswith("prices/part-")}
     assert sum(parts.values()) == 12_154
-    assert {"model/model.skops", "model/grid.npz", "metrics.json", "reports/01_ingest.html"} <= record[
+    assert {"model/model.skops", "model/grid.safetensors", "metrics.json", "reports/01_ingest.html"} <= record[
         "artifacts"
     ].keys()
 
