@@ -47,7 +47,7 @@ def test_the_table_answers_as_the_estimator_on_random_and_boundary_inputs(
     saved(study, fitted, X, dates)
     predictor = Predictor.load(study.grid)
     random = np.random.default_rng(1)
-    edges = np.meshgrid(fitted.table_.volume_edges, [*fitted.table_.price_edges, 1.0])
+    edges = np.meshgrid([*fitted.table_.volume_edges, 1.0], [*fitted.table_.price_edges, 1.0])
     at_edges = np.array(edges).reshape(2, -1).T
     anywhere = np.column_stack([np.exp(random.uniform(0, 25, 20_000)), random.normal(0, 500, 20_000)])
     anywhere[::100, 0] = 0
