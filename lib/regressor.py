@@ -43,11 +43,13 @@ class TableRegressor(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_samples, 2)
             vol_moving_avg (shares a day) and adj_close_rolling_med (dollars).
         """
-        return self.table_.predict(*self._inputs(X))
+        volumes, prices = self._inputs(X)
+        return self.table_.predict(volumes, prices)
 
     def predict_interval(self, X: ArrayLike) -> tuple[Floats, Floats]:
         """Predict the ends of the interval that holds Volume with probability ``interval_level``; the prediction lies within it."""
-        return self.table_.interval(*self._inputs(X))
+        volumes, prices = self._inputs(X)
+        return self.table_.interval(volumes, prices)
 
     def _inputs(self, X: ArrayLike) -> tuple[Floats, Floats]:
         check_is_fitted(self)
