@@ -20,9 +20,9 @@ from benchmarks.pipeline import machine, markdown, print_table
 from lib.dataset import open_dataset
 from lib.evaluation import load_rows
 from lib.files import write_atomically
-from lib.model import read_estimator
 from lib.paths import StudyPaths
 from lib.predictor import Predictor
+from lib.store import read_estimator
 
 HEADER = ("one row", "µs", "ours / it")
 MANY = 100_000  # rows of the second table

@@ -28,10 +28,12 @@ from benchmarks.pipeline import machine, markdown, print_table
 from lib.dataset import open_dataset
 from lib.evaluation import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
 from lib.files import write_atomically
-from lib.model import RatioBoosting, sampled_rows, write_estimator
 from lib.paths import ROOT
+from lib.ratio_by_quantile import RatioByQuantile
+from lib.regressor import sampled_rows
+from lib.store import write_estimator
 
-OURS, REFERENCE = "ratio boosting, all rows", "random forest, a tenth of the rows"
+OURS, REFERENCE = "ratio by quantile, all rows", "random forest, a tenth of the rows"
 TREES, SHARE, SEED = 25, 0.1, 42
 JUDGED = 500_000  # test rows that errors are measured on, at most: a forest takes minutes to predict millions
 HEADER = ("model", "fit s", "CPU s", "peak GB", "file MB", "MAE / average's", "MAE / best multiple's", "ours / it: fit")
@@ -68,10 +70,10 @@ def synthetic_rows(count: int) -> Rows:
 
 def fit_one(name: str, folder: Path, result: Path) -> None:
     """Fit one contestant on the arrays in ``folder``; write what it cost and how it predicts to ``result``."""
-    X, y, dates, test_X, test_y = (np.load(folder / f"{part}.npy") for part in ("X", "y", "dates", "test_X", "test_y"))
+    X, y, test_X, test_y = (np.load(folder / f"{part}.npy") for part in ("X", "y", "test_X", "test_y"))
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     if name == OURS:
-        model = RatioBoosting().fit(X, y, dates)
+        model = RatioByQuantile().fit(X, y)
     else:
         chosen = sampled_rows(len(X), SHARE, SEED)
         model = RandomForestRegressor(TREES, n_jobs=-1, random_state=SEED).fit(X[chosen], y[chosen])
@@ -114,7 +116,6 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
     parts: dict[str, NDArray[Any]] = {
         "X": rows.features[split.train],
         "y": rows.volume[split.train],
-        "dates": rows.date[split.train],
         "test_X": rows.features[judged],
         "test_y": rows.volume[judged],
     }

@@ -169,6 +169,10 @@ def text() -> str:
             "",
             params.table(),
             "",
+            "`train.settings` holds parameters of the model's own, by name, such as `-p train.settings.groups 20`:",
+            "",
+            params.settings_table(),
+            "",
             "## Outputs",
             "",
             "In `outputs/STUDY/`. Datasets are plain folders of Parquet files: "

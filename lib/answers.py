@@ -14,7 +14,8 @@ import numpy as np
 
 from lib.forecast_table import ForecastTable, UnknownSymbolError
 from lib.inputs import INPUTS, InputError, number
-from lib.predictor import LARGEST_VOLUME, PredictionInputError, Predictor
+from lib.predictor import PredictionInputError, Predictor
+from lib.table import LARGEST_VOLUME
 
 MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
 MAX_PAIRS = 10_000  # pairs in one POST

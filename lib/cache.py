@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lib.stage_records import Record, artifact_files
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+_CLASS_OF_LIB = re.compile(r"lib(\.[a-z_]+)+\.[A-Z]\w*")
 _NO_INGREDIENT = {"study", *COMPUTE}
 
 
@@ -193,6 +195,8 @@ def _imports(code: str) -> tuple[str, ...]:
             names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS_OF_LIB.fullmatch(node.value):
+            names.append(node.value.rpartition(".")[0])  # as `lib.registry` names the models
     return tuple(names)
 
 

@@ -35,15 +35,18 @@ class Current(Generic[T]):
     path : pathlib.Path
     load : callable
         Reads the file; an exception means that it is not to be used.
-    missing : callable
-        Makes the error to raise where nothing was loaded yet.
+    missing : type
+        The error to raise where nothing was loaded yet.
+    what : str
+        Its message; what is wrong with a file that was refused is added.
     """
 
-    def __init__(self, path: Path, load: Callable[[Path], T], missing: Callable[[], NotMadeError]) -> None:
+    def __init__(self, path: Path, load: Callable[[Path], T], missing: type[NotMadeError], what: str) -> None:
         self.problem = ""  # why the newest file is not in use
         self._path = path
         self._load = load
         self._missing = missing
+        self._what = what
         self._value: T | None = None
         self._seen: tuple[int, int, int] | None = None
 
@@ -68,8 +71,10 @@ class Current(Generic[T]):
         try:
             self._value = self._load(self._path)
         except Exception as error:
-            self.problem = f"{self._path.name} cannot be loaded; what was loaded before stays in use"
-            log.error("%s: %s", self.problem, error)
+            # No path of this machine is served.
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.problem = f"{self._path.name} is refused, what was loaded before stays in use: {reason}"
+            log.error("%s", self.problem)
             return False
         self.problem = ""
         return True
@@ -78,7 +83,7 @@ class Current(Generic[T]):
     def value(self) -> T:
         """What is in use; raises `NotMadeError` when nothing is."""
         if self._value is None:
-            raise self._missing()
+            raise self._missing(f"{self._what} ({self.problem})" if self.problem else self._what)
         return self._value
 
 
@@ -99,7 +104,7 @@ class CurrentModel(Current[Predictor]):
 
     def __init__(self, study: str) -> None:
         message = f"study {study} has no model yet; make one with: bash run_all.sh {study}"
-        super().__init__(paths.StudyPaths(study).grid, Predictor.load, lambda: NoModelError(message))
+        super().__init__(paths.StudyPaths(study).grid, Predictor.load, NoModelError, message)
         self.study = study
 
     def refresh(self) -> bool:
@@ -118,4 +123,4 @@ class CurrentModel(Current[Predictor]):
 def current_forecasts(study: str) -> Current[ForecastTable]:
     """The study's forecasts."""
     message = f"study {study} has no forecasts yet; make them with: bash run_all.sh {study}"
-    return Current(paths.StudyPaths(study).forecasts_csv, ForecastTable.load, lambda: NoForecastsError(message))
+    return Current(paths.StudyPaths(study).forecasts_csv, ForecastTable.load, NoForecastsError, message)

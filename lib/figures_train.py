@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import ScalarFormatter
 
 from lib.figures_axes import feature_axes
 from lib.figures_counts import AVERAGE_EDGES, MEDIAN_EDGES
-from lib.figures_style import BLUE, GREY, INK, ORANGE, described, house_style, new_figure, nothing
-
-
-@house_style
-def training_loss(history: Sequence[Mapping[str, float]], chosen: int) -> Figure:
-    """How boosting lowers the error, iteration by iteration.
-
-    Parameters
-    ----------
-    history : sequence of mapping
-        ``lib.model.RatioBoosting.history_``: iteration, train and validation error.
-    chosen : int
-        The iteration that the model stops at.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Examples
-    --------
-    >>> history = [{"iteration": 0, "train": 10, "validation": 12}, {"iteration": 1, "train": 9, "validation": 11.4}]
-    >>> training_loss(history, 1).get_label()
-    'Lines: error by boosting iteration, as a multiple of the best single ratio. At iteration 1, where boosting stops: \
-0.9000 on the rows it learns from, 0.9500 on the validation rows.'
-    """
-    title = "Error by boosting iteration"
-    if not history:
-        return nothing(title, "This model is not boosted: it has no iterations.")
-    figure, axes = new_figure(title, "iteration", "error / best single ratio's")
-    iterations = [entry["iteration"] for entry in history]
-    ends = {}
-    for name, label, color in (("train", "earlier dates, fitted", BLUE), ("validation", "validation dates", ORANGE)):
-        start = history[0][name] or 1.0
-        values = [entry[name] / start for entry in history]
-        axes.plot(iterations, values, color=color, label=label, linestyle="-" if name == "train" else "--")
-        axes.plot([chosen], [values[chosen]], marker="o", markersize=7, color=color)
-        ends[name] = values[chosen]
-    axes.axvline(chosen, color=GREY, linewidth=1.2, linestyle=":")
-    axes.annotate(
-        "stops here", (chosen, 1), (4, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter("{x:.4f}")
-    axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    axes.margins(y=0.15)
-    return described(
-        figure,
-        "Lines: error by boosting iteration, as a multiple of the best single ratio. At iteration "
-        f"{chosen}, where boosting stops: {ends['train']:.4f} on the rows it learns from, {ends['validation']:.4f} on the "
-        "validation rows.",
-    )
+from lib.figures_style import INK, described, house_style, nothing
 
 
 @house_style

@@ -48,8 +48,20 @@ def normalised(notebook: Any) -> Any:
             lines = cell.source.splitlines(keepends=True)
             cell.source = "".join(line for line in lines if line.partition(" = ")[0] not in cache.COMPUTE)
         if cell.cell_type == "code":
-            cell.outputs = [without_paths(output) for output in cell.outputs]
+            cell.outputs = [without_paths(output) for output in _joined(cell.outputs)]
     return notebook
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with what was printed in one piece: ipykernel sends a text in several when the machine is busy."""
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def without_paths(value: Any) -> Any:

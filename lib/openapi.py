@@ -8,7 +8,7 @@ from lib.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_R
 from lib.forecast_file import KEYS
 from lib.forecast_table import OF_SYMBOL
 from lib.inputs import INPUTS
-from lib.predictor import LARGEST_VOLUME
+from lib.table import LARGEST_VOLUME
 
 Schema = dict[str, Any]
 

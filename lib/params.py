@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lib import paths
+from lib.registry import ELSEWHERE, MODELS, settings_of
 from lib.stages import STAGES
 
 
@@ -96,9 +97,12 @@ class Features(Section):
 class Train(Section):
     """03_train: features to a model."""
 
-    model: Literal["ratio_boosting", "forest"] = Field(
-        "ratio_boosting",
-        description="`ratio_boosting`: the ratio of Volume to its average; `forest`: the reference random forest.",
+    model: Literal[tuple(MODELS)] = Field(  # type: ignore[valid-type]
+        "ratio_by_quantile",
+        description="`ratio_by_quantile`: the best multiple of the average in each tenth of the rows; `forest`: a random forest.",
+    )
+    settings: dict[str, Any] = Field(
+        {}, description="What the model's own parameters are, by name, where they are not their defaults: see below."
     )
     objective: Literal["absolute", "squared"] = Field(
         "absolute", description="The error that is made small: `absolute` (MAE) or `squared` (RMSE)."
@@ -108,10 +112,6 @@ class Train(Section):
     )
     test_share: float = Field(0.2, gt=0, lt=1, description="Share of the dates, the last ones, held out for the test.")
     seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of every random choice.")
-    forest_trees: int = Field(25, ge=1, le=1000, description="Trees of the reference forest.")
-    forest_sample_share: float = Field(
-        0.1, gt=0, le=1, description="Share of the training rows that the reference forest is fitted on, at random."
-    )
 
 
 class Evaluate(Section):
@@ -124,6 +124,10 @@ class Evaluate(Section):
         description="Share of the rows held out in the random split, and of the symbols in the split by symbol.",
     )
     seeds: int = Field(5, ge=1, le=100, description="Random splits that show how much chance there is in one of them.")
+    forest_trees: int = Field(25, ge=1, le=1000, description="Trees of the reference forest.")
+    forest_sample_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the training rows that the reference forest is fitted on, at random."
+    )
 
 
 class Run(Section):
@@ -246,15 +250,29 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                     raise ParamsError(f"{place}: {key} stands twice; keep one")
                 places[key] = place
                 field = _field(section, key_node.value, place)
-                values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
+                if key == "train.settings":
+                    values[section]["settings"] = settings = {}
+                    for name_node, text_node in _setting_items(value_node, place):
+                        setting = f"{key}.{name_node.value}"
+                        if setting in places:
+                            raise ParamsError(f"{place}: {setting} stands twice; keep one")
+                        places[setting] = f"{path}, line {name_node.start_mark.line + 1}"
+                        settings[name_node.value] = _node_value(text_node, str, setting, places[setting])
+                else:
+                    values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
     for key, text in overrides:
         section, _, name = key.partition(".")
         place = f"-p {key}"
         if section not in Params.model_fields or not name:
             raise ParamsError(f"{place}: keys are written section.key{_nearest(key, _all_keys())}")
-        _field(section, name, place)
+        if key.startswith("train.settings."):
+            values.setdefault(section, {}).setdefault("settings", {})[name.removeprefix("settings.")] = text
+        elif key == "train.settings":
+            raise ParamsError(f"{place}: name the setting: -p train.settings.NAME VALUE")
+        else:
+            _field(section, name, place)
+            values.setdefault(section, {})[name] = text
         places[key] = place
-        values.setdefault(section, {})[name] = text
     return _validated(values, places, path)
 
 
@@ -292,6 +310,17 @@ def table() -> str:
             allowed = _allowed(field).replace("|", "\\|")
             lines.append(
                 f"| `{section}.{key}` | {allowed} | `{'null' if field.default is None else field.default}` | {field.description} |"
+            )
+    return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """What ``train.settings`` may hold for each model, as a Markdown table."""
+    lines = ["| model | setting | allowed | default |", "| --- | --- | --- | --- |"]
+    for model in MODELS:
+        for name, field in settings_of(model).model_fields.items():
+            lines.append(
+                f"| `{model}` | `{name}` | {_allowed(field)} | `{'null' if field.default is None else field.default}` |"
             )
     return "\n".join(lines)
 
@@ -353,6 +382,10 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
     for section, keys in values.items():
         fields = _section_class(section).model_fields
         converted[section] = {key: _choice(fields[key].annotation, value) for key, value in keys.items()}
+    train = converted.get("train", {})
+    model = train.get("model", Params().train.model)
+    if train.get("settings") and model in MODELS:
+        train["settings"] = _settings(model, train["settings"], places)
     try:
         return Params.model_validate(converted)
     except ValidationError as error:
@@ -377,6 +410,34 @@ _NUMBERS: dict[type[int] | type[float], re.Pattern[str]] = {
 }
 
 
+def _setting_items(node: yaml.Node, place: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    if isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~"):
+        return []
+    return _items(node, f"{place}: train.settings", "settings of the model, such as `groups: 20`,")
+
+
+def _settings(model: str, texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a model's own settings, by the types in its signature."""
+    allowed = settings_of(model)
+    for name in texts:
+        if name not in allowed.model_fields:
+            place = places[f"train.settings.{name}"]
+            hint = _nearest(name, allowed.model_fields)
+            elsewhere = f"; it is {ELSEWHERE[name]!r}" if name in ELSEWHERE else hint
+            raise ParamsError(f"{place}: {model} has no setting 'train.settings.{name}'{elsewhere}")
+    values = {name: _choice(allowed.model_fields[name].annotation, text) for name, text in texts.items()}
+    try:
+        return allowed.model_validate(values).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise ParamsError(
+            "\n".join(
+                f"{places[key]}: {key} is {problem['input']!r}; allowed: {_allowed(allowed.model_fields[key.rpartition('.')[2]])}"
+                for problem in error.errors(include_url=False)
+                for key in [f"train.settings.{problem['loc'][0]}"]
+            )
+        ) from None
+
+
 def _choice(annotation: Any, value: Any) -> Any:
     if type(None) in get_args(annotation) and value in ("", "null", "~", "None"):
         return None
@@ -392,6 +453,8 @@ def _allowed(field: Any) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "settings by name"
     options = [option for option in get_args(annotation) or (annotation,) if option is not type(None)]
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[options[0]]
     bounds = {

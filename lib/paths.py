@@ -111,12 +111,12 @@ class StudyPaths:
     @property
     def grid(self) -> Path:
         """The estimator as a lookup table: what serving loads."""
-        return self.model / "grid.npz"
+        return self.model / "grid.safetensors"
 
     @property
     def symbols(self) -> Path:
         """Each symbol's recent days: what the dashboard fills its form with."""
-        return self.folder / "symbols.npz"
+        return self.folder / "symbols.safetensors"
 
     @property
     def forecasts_csv(self) -> Path:
@@ -127,11 +127,6 @@ class StudyPaths:
     def model_card(self) -> Path:
         """What the model is, for a reader."""
         return self.model / "model_card.md"
-
-    @property
-    def training_log(self) -> Path:
-        """The loss at each boosting iteration of the trial fits that chose their number, one JSON object a line."""
-        return self.model / "training.jsonl"
 
     @property
     def metrics(self) -> Path:

@@ -1,28 +1,26 @@
 """Load a trained model once and predict a day's Volume: the only way anything predicts.
 
-The model is a lookup table over its two inputs, so that serving needs numpy alone and one prediction costs about a
-microsecond. `lib.model` writes the table; a test holds it equal to the estimator, row by row.
+The model is a lookup table over its two inputs, so that serving needs NumPy alone and one prediction costs less than a
+microsecond. `lib.store` writes the table that the estimator holds.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
-import io
 import json
 import math
 import numbers
-import zipfile
-from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lib import arrays
 from lib.inputs import INPUTS
-
-# No exchange trades this many shares of one symbol in a day; above it, an integer prediction would lose its last digits.
-LARGEST_VOLUME = 1e15
+from lib.table import LARGEST_VOLUME, LookupTable
 
 
 class PredictionInputError(ValueError):
@@ -42,60 +40,36 @@ class PredictionInputError(ValueError):
 
 
 class Predictor:
-    """A trained model as a table: prediction of Volume and its 80 % interval for each cell of the two inputs.
+    """A trained model: its table, asked for whole numbers of shares, and what it is.
 
     Parameters
     ----------
-    volume_edges : ndarray of float64, shape (n,)
-        Increasing. Row ``i`` of the table holds ``volume_edges[i - 1] <= vol_moving_avg < volume_edges[i]``.
-    price_edges : ndarray of float64, shape (m,)
-        The same for columns and ``adj_close_rolling_med``.
-    point, lower, upper : ndarray of float64, shape (n + 1, m + 1)
-        In units of ``vol_moving_avg`` when ``relative``, in shares otherwise.
-    relative : bool
-        Whether the table holds ratios Volume / vol_moving_avg. The interval always is one.
+    table : lib.table.LookupTable
     information : dict
         What the model is: see `load`.
 
     Examples
     --------
-    >>> table = np.array([[0.9]])
-    >>> predictor = Predictor(np.array([]), np.array([]), table, 0.5 * table, 2 * table, True, {})
+    >>> ratio = np.array([[0.9]])
+    >>> predictor = Predictor(LookupTable(np.array([]), np.array([]), ratio, 0.5 * ratio, 2 * ratio, True), {})
     >>> predictor.predict(1000.0, 25.0)
     900
     >>> predictor.predict_interval(1000.0, 25.0)
     (450, 1800)
     """
 
-    def __init__(
-        self,
-        volume_edges: NDArray[np.float64],
-        price_edges: NDArray[np.float64],
-        point: NDArray[np.float64],
-        lower: NDArray[np.float64],
-        upper: NDArray[np.float64],
-        relative: bool,
-        information: dict[str, Any],
-    ) -> None:
+    def __init__(self, table: LookupTable, information: dict[str, Any]) -> None:
+        self.table = table
         self.information = information
-        self._edges = (volume_edges, price_edges)
-        self._tables = {"point": point, "lower": lower, "upper": upper}
-        self._relative = relative
-        # Plain lists: for one pair, bisect on a list is ten times faster than numpy's searchsorted.
-        self._volume_edges: list[float] = volume_edges.tolist()
-        self._price_edges: list[float] = price_edges.tolist()
-        self._point: list[list[float]] = point.tolist()
-        self._lower: list[list[float]] = lower.tolist()
-        self._upper: list[list[float]] = upper.tolist()
 
     @classmethod
     def load(cls, path: Path) -> Predictor:
-        """Read the table that training wrote.
+        """Read the table that training wrote, and check all of it.
 
         Parameters
         ----------
         path : pathlib.Path
-            A study's ``model/grid.npz``.
+            A study's ``model/grid.safetensors``.
 
         Returns
         -------
@@ -109,18 +83,19 @@ class Predictor:
         FileNotFoundError
             There is no such file: the study was not trained yet.
         ValueError
-            The file is not such a table.
+            The file is not such a table; the message says what is wrong with it.
         """
         content = Path(path).read_bytes()
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                tables = {name: arrays[name] for name in ("volume_edges", "price_edges", "point", "lower", "upper")}
-                relative = bool(arrays["relative"])
-                information = json.loads(str(arrays["information"]))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a model table ({error}); train the study again: bash run_all.sh") from None
-        digest = hashlib.sha256(content).hexdigest()
-        return cls(**tables, relative=relative, information={**information, "digest": digest})
+            held = arrays.from_bytes(content)
+            if "information" not in held:
+                raise ValueError("information missing")
+            information = _checked_information(arrays.array_to_text(held["information"]))
+            table = LookupTable.of(held)
+        except ValueError as error:
+            name = f"{path.parent.name}/{path.name}"
+            raise ValueError(f"{name}: not a model table: {error}; train the study again: bash run_all.sh") from None
+        return cls(table, {**information, "digest": hashlib.sha256(content).hexdigest()})
 
     def predict(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> Any:
         """Predict Volume.
@@ -143,12 +118,9 @@ class Predictor:
             NaN, infinite, text, a bool, or a negative vol_moving_avg; its ``field`` names the input.
         """
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
-            volume, row, column = self._cell(vol_moving_avg, adj_close_rolling_med)
-            value = self._point[row][column]
-            return round(value * volume) if self._relative else round(value)
-        volume_array, cells = self._cells(vol_moving_avg, adj_close_rolling_med)
-        values = self._tables["point"][cells]
-        return np.rint(values * volume_array if self._relative else values).astype(np.int64)
+            volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
+            return round(self.table.predict_one(volume, price))
+        return np.rint(self.table.predict(*_pair(vol_moving_avg, adj_close_rolling_med))).astype(np.int64)
 
     def predict_interval(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[Any, Any]:
         """Predict the interval that holds Volume on four days of five.
@@ -169,14 +141,10 @@ class Predictor:
             As for `predict`.
         """
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
-            volume, row, column = self._cell(vol_moving_avg, adj_close_rolling_med)
-            point = self._point[row][column] * (volume if self._relative else 1)
-            low, high = self._lower[row][column] * volume, self._upper[row][column] * volume
-            return math.floor(min(low, point)), math.ceil(max(high, point))
-        volume_array, cells = self._cells(vol_moving_avg, adj_close_rolling_med)
-        points = self._tables["point"][cells] * (volume_array if self._relative else 1)
-        lows = np.minimum(self._tables["lower"][cells] * volume_array, points)
-        highs = np.maximum(self._tables["upper"][cells] * volume_array, points)
+            volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
+            low, high = self.table.interval_one(volume, price)
+            return math.floor(low), math.ceil(high)
+        lows, highs = self.table.interval(*_pair(vol_moving_avg, adj_close_rolling_med))
         return np.floor(lows).astype(np.int64), np.ceil(highs).astype(np.int64)
 
     def in_training_range(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> Any:
@@ -198,14 +166,65 @@ class Predictor:
         volumes, prices = _pair(vol_moving_avg, adj_close_rolling_med)
         return (low_volume <= volumes) & (volumes <= high_volume) & (low_price <= prices) & (prices <= high_price)
 
-    def _cell(self, vol_moving_avg: Any, adj_close_rolling_med: Any) -> tuple[float, int, int]:
-        volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
-        return volume, bisect_right(self._volume_edges, volume), bisect_right(self._price_edges, price)
 
-    def _cells(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[NDArray[np.float64], Any]:
-        volumes, prices = _pair(vol_moving_avg, adj_close_rolling_med)
-        rows = np.searchsorted(self._edges[0], volumes, side="right")
-        return volumes, (rows, np.searchsorted(self._edges[1], prices, side="right"))
+def to_bytes(table: LookupTable, information: Mapping[str, Any]) -> bytes:
+    """The content of the file that `Predictor.load` reads."""
+    text = json.dumps(information, sort_keys=True, allow_nan=False)
+    return arrays.to_bytes({**table.arrays(), "information": arrays.text_to_array(text)})
+
+
+def _checked_information(text: str) -> dict[str, Any]:
+    """What a model is, from JSON; a ValueError says which key is missing or holds something else."""
+    try:
+        information = json.loads(text)
+    except RecursionError:
+        raise ValueError("information is nested too deeply") from None
+    if not isinstance(information, dict):
+        raise ValueError(f"information is {information!r:.60}; a JSON object is expected")
+    for key, (allowed, is_allowed) in _INFORMATION.items():
+        if key not in information:
+            raise ValueError(f"information has no {key}; {allowed} is expected")
+        if not is_allowed(information[key]):
+            raise ValueError(f"information's {key} is {information[key]!r:.60}; {allowed} is expected")
+    if information["train_first_date"] > information["train_last_date"]:
+        raise ValueError("information's train_first_date is after train_last_date")
+    return information
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # not NaN
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int) and value >= 0
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
+
+
+_INFORMATION: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": ("text", lambda value: isinstance(value, str) and bool(value)),
+    "objective": ("'absolute' or 'squared'", lambda value: value in ("absolute", "squared")),
+    "horizon": ("a whole number", _is_whole),
+    "window": ("a whole number above 0", lambda value: _is_whole(value) and value > 0),
+    "train_first_date": ("a date", _is_date),
+    "train_last_date": ("a date", _is_date),
+    "train_rows": ("a whole number", _is_whole),
+    "interval_level": ("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
+    "range": (
+        f"two ascending numbers for each of {', '.join(INPUTS)}",
+        lambda value: isinstance(value, dict) and all(_is_range(value.get(name)) for name in INPUTS),
+    ),
+    "metrics": ("numbers by name", lambda value: isinstance(value, dict) and all(map(_is_number, value.values()))),
+}
 
 
 def _is_scalar(value: Any) -> bool:

@@ -1,12 +1,11 @@
 """Each symbol's recent days, in one small file: what the dashboard fills its form with and draws.
 
 The features dataset holds every row of every symbol; opening a page must not read it. A run writes the last `DAYS` rows of each
-symbol to one NumPy archive (11 MB for 8,000 symbols), whose arrays are read only when a symbol is picked.
+symbol to one file (11 MB for 8,000 symbols), of which a symbol's days are read when it is picked.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib import arrays
 from lib.files import write_atomically
 from lib.text import printable
 
@@ -86,18 +86,16 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
             days.append((date[recent], *(value[recent] for value in values)))
     counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
     columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        symbols=np.frombuffer("\n".join("\t".join(pair) for pair in names).encode(), dtype="uint8"),
-        end=np.cumsum(counts),
-        window=np.array([window, window if min_periods is None else min_periods]),
-        date=columns[0].astype("datetime64[D]"),
-        volume=columns[1].astype("int64"),
-        vol_moving_avg=columns[2].astype("float64"),
-        adj_close_rolling_med=columns[3].astype("float64"),
-    )
-    write_atomically(path, buffer.getvalue())
+    content = {
+        "symbols": arrays.text_to_array("\n".join("\t".join(pair) for pair in names)),
+        "end": np.cumsum(counts),
+        "window": np.array([window, window if min_periods is None else min_periods], dtype="int64"),
+        "date": columns[0].astype("datetime64[D]").astype("int64"),  # days since 1970
+        "volume": columns[1].astype("int64"),
+        "vol_moving_avg": columns[2].astype("float64"),
+        "adj_close_rolling_med": columns[3].astype("float64"),
+    }
+    write_atomically(path, arrays.to_bytes(content))
     return len(names)
 
 
@@ -123,10 +121,11 @@ class Symbols:
         self.window: tuple[int, ...] = ()
         self.last_date = ""
         if path.exists():
-            with np.load(path) as stored:
-                self.names = _names(stored)
-                self.window = tuple(stored["window"].tolist()) if "window" in stored else ()
-                self.last_date = str(stored["date"].max()) if len(stored["date"]) else ""
+            with arrays.opened(path) as read:
+                self.names = _names(read("symbols"))
+                self.window = tuple(read("window").tolist())
+                dates = read("date")
+                self.last_date = str(dates.max().astype("datetime64[D]")) if len(dates) else ""
 
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
@@ -144,18 +143,20 @@ class Symbols:
         KeyError
             The study doesn't have the symbol, or has it no longer.
         """
-        with np.load(self._path) as stored:
-            names = _names(stored)  # as they are now: a run may have replaced the file since this object was made
-            place = {name: number for number, name in enumerate(names)}[symbol]
-            end = stored["end"]
-            days = slice(int(end[place - 1]) if place else 0, int(end[place]))
+        with arrays.opened(self._path) as read:
+            names = _names(
+                read("symbols")
+            )  # as they are now: a run may have replaced the file since this object was made
+            index = {name: number for number, name in enumerate(names)}[symbol]
+            ends = [0, *read("end").tolist()]
+            days = slice(ends[index], ends[index + 1])
             return RecentDays(
                 symbol,
                 names[symbol],
-                stored["date"][days],
-                stored["volume"][days],
-                stored["vol_moving_avg"][days],
-                stored["adj_close_rolling_med"][days],
+                read("date", days).astype("datetime64[D]"),
+                read("volume", days),
+                read("vol_moving_avg", days),
+                read("adj_close_rolling_med", days),
             )
 
 
@@ -166,7 +167,7 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
     ----------
     symbols : Symbols
     information : mapping
-        The model's, as `lib.model.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
+        The model's, as `lib.store.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
     study : str
         Whose they are.
 
@@ -187,7 +188,6 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
     )
 
 
-def _names(stored: Mapping[str, Any]) -> dict[str, str]:
+def _names(text: NDArray[np.uint8]) -> dict[str, str]:
     """Security names by symbol, in the order of their days."""
-    lines = stored["symbols"].tobytes().decode().split("\n")
-    return dict(line.split("\t") for line in lines if line)
+    return dict(line.split("\t") for line in arrays.array_to_text(text).split("\n") if line)

@@ -22,9 +22,11 @@ import pyarrow as pa
 from lib import paths, symbols
 from lib.files import write_atomically
 from lib.forecast_file import COLUMNS
+from lib.predictor import to_bytes
+from lib.table import LookupTable
 
 INFORMATION = {
-    "model": "ratio_boosting",
+    "model": "ratio_by_quantile",
     "objective": "absolute",
     "horizon": 0,
     "window": 30,
@@ -48,18 +50,8 @@ def write_grid(path: Path, share: float = 0.9) -> None:
     volume_edges, price_edges = np.geomspace(2e3, 1.5e8, 40), np.geomspace(2, 500, 30)
     rows, columns = np.meshgrid(np.linspace(0, 1, 41), np.linspace(0, 1, 31), indexing="ij")
     point = share + 0.05 * np.sin(6 * rows) * np.cos(5 * columns)
-    content = io.BytesIO()
-    np.savez(
-        content,
-        volume_edges=volume_edges,
-        price_edges=price_edges,
-        point=point,
-        lower=0.6 * point,
-        upper=1.5 * point,
-        relative=True,
-        information=json.dumps(INFORMATION),
-    )
-    write_atomically(path, content.getvalue())
+    table = LookupTable(volume_edges, price_edges, point, 0.6 * point, 1.5 * point, relative=True)
+    write_atomically(path, to_bytes(table, INFORMATION))
 
 
 def write_three_forecasts(path: Path, share: float = 1.0) -> None:

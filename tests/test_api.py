@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_study import free_port, make_study, running, wait_for, write_grid, write_three_forecasts
 
-from lib import api, paths
+from lib import api, arrays, paths
 from lib.access import Access
 from lib.answers import MAX_BODY, MAX_PAIRS
 from lib.api import MAX_WAITING, Service
@@ -399,6 +399,28 @@ def test_keeps_the_model_in_use_when_its_file_is_damaged(ask, study, predictor, 
         study.grid.write_bytes(damage)
     assert not ask.service.current.refresh()
     assert ask(f"/predict?{GOOD}").json() == predictor.predict(12345.0, 25.0)
+
+
+def test_a_malformed_model_is_refused_and_ready_says_so(ask, study, predictor, caplog):
+    content = study.grid.read_bytes()
+    held = arrays.from_bytes(content)
+    study.grid.write_bytes(arrays.to_bytes(held | {"point": -held["point"]}))
+    assert not ask.service.current.refresh()
+    answer = ask("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert answer.json()["model"]["digest"] == predictor.information["digest"]
+    message = "model/grid.safetensors: not a model table: point holds a number that is not from 0 to 1000"
+    assert answer.json()["refused"].startswith(message)
+    assert message in caplog.text
+    assert ask(f"/predict?{GOOD}").json() == predictor.predict(12345.0, 25.0)
+
+    fresh = Client(Service("sample", Access("")))
+    assert fresh("/ready").status_code == 503
+    assert message in fresh("/ready").json()["detail"]
+
+    study.grid.write_bytes(content)
+    assert ask.service.current.refresh()
+    assert "refused" not in ask("/ready").json()
 
 
 def test_is_closed_without_the_token(study):

@@ -16,7 +16,7 @@ from lib.predictor import Predictor
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
-    path = tmp_path_factory.mktemp("batch") / "grid.npz"
+    path = tmp_path_factory.mktemp("batch") / "grid.safetensors"
     write_grid(path)
     return Predictor.load(path)
 

@@ -57,8 +57,8 @@ def test_ingest_does_not_depend_on_features():
     assert "prices.py" in modules["01_ingest"]
     assert "features.py" not in modules["01_ingest"]
     assert "features.py" in modules["02_features"]
-    assert "model.py" in modules["03_train"]
-    assert "model.py" not in modules["02_features"]
+    assert "ratio_by_quantile.py" in modules["03_train"]
+    assert "regressor.py" not in modules["02_features"]
 
 
 def test_prose_and_outputs_of_a_notebook_do_not_count(tmp_path):

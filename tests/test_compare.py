@@ -28,7 +28,7 @@ def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
     assert params.loc["train.seed", "same"] == "yes"
     artifacts = tables["Artifacts"].set_index("what")
     assert set(artifacts["same"]) == {"yes"}
-    assert {"model/grid.npz", "prices/", "features/"} <= set(artifacts.index)
+    assert {"model/grid.safetensors", "prices/", "features/"} <= set(artifacts.index)
     assert not any(name.endswith(".parquet") for name in artifacts.index), "a dataset is told as one"
     assert list(tables["Seconds"]["what"]) == list(STAGES)
     shown = io.StringIO()

@@ -566,7 +566,7 @@ REFUSED = [
     "/api/terminals", "/api/status", "/api/config/x", "/login", "/logout", "/terminals/1", "/voila/tree",
     "/voila/render/dashboard.ipynb", "/voila/api/contents/", "/voila/files/dashboard.ipynb", "/voila/files/../lib/api.py",
     "/dashboard.ipynb", "/notebooks/dashboard.ipynb", "/files/dashboard.ipynb",
-    "/reports/secret.txt", "/reports/model/grid.npz", "/reports/features/", "/reports/notebooks/", "/reports/run.json",
+    "/reports/secret.txt", "/reports/model/grid.safetensors", "/reports/features/", "/reports/notebooks/", "/reports/run.json",
     "/reports/../../../etc/passwd", "/reports/..%2f..%2f..%2fetc%2fpasswd", "/reports/%2e%2e/%2e%2e/etc/passwd",
     "/reports/reports/..%2f..%2fsample%2fsecret.txt", "/reports//etc/passwd", "/reports/index.html/../secret.txt",
     "/reports/reports/../secret.txt", "/reports/notebooks/../../../notebooks/dashboard.ipynb",

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from lib import evaluation
-from lib.evaluation import AVERAGE, BY_DECILE, LAST, MODEL, ORACLE, REFERENCE, SCALED
-from lib.model import Forest, RatioBoosting
+from lib.evaluation import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
+from lib.forest import Forest
+from lib.ratio_by_quantile import RatioByQuantile
 
 
 class Parts:
@@ -203,31 +204,20 @@ def test_baselines_learn_from_the_training_rows_alone() -> None:
     assert before[SCALED] / before[AVERAGE] == pytest.approx(np.full(len(rows), before[SCALED][0] / before[AVERAGE][0]))
 
 
-def test_the_median_ratio_is_that_of_the_decile() -> None:
-    rows = study(1000)
-    train = np.ones(1000, dtype=bool)
-    predicted = evaluation.baselines(rows, train)[BY_DECILE](train)
-    tenth = pd.qcut(rows.features[:, 0], 10, labels=False)
-    for number in range(10):
-        chosen = tenth == number
-        scale = evaluation.best_scale(rows.features[chosen, 0], rows.volume[chosen])
-        assert predicted[chosen] == pytest.approx(scale * rows.features[chosen, 0])
-
-
 # --- comparisons ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def compared() -> tuple[evaluation.Rows, evaluation.Split, RatioBoosting, pd.DataFrame]:
+def compared() -> tuple[evaluation.Rows, evaluation.Split, RatioByQuantile, pd.DataFrame]:
     rows = study(12_000)
     split = evaluation.chronological_split(rows, 0.2)
-    fitted = RatioBoosting().fit(rows.features[split.train], rows.volume[split.train], rows.date[split.train])
+    fitted = RatioByQuantile().fit(rows.features[split.train], rows.volume[split.train])
     return rows, split, fitted, evaluation.compare(rows, split, fitted, fitted=True, forest=(5, 0.2))
 
 
 def test_the_comparison_has_every_predictor_with_its_errors(compared: Any) -> None:
     rows, split, fitted, table = compared
-    assert table["predictor"].tolist() == [AVERAGE, SCALED, BY_DECILE, LAST, MODEL, REFERENCE, ORACLE]
+    assert table["predictor"].tolist() == [AVERAGE, SCALED, LAST, MODEL, REFERENCE, ORACLE]
     lines = table.set_index("predictor")
     error = np.abs(fitted.predict(rows.features) - rows.volume)
     assert lines["mae"][MODEL] == error[split.test].mean()
@@ -247,7 +237,7 @@ def test_a_real_gain_beats_and_the_words_say_so(compared: Any) -> None:
 
 def test_a_copy_is_fitted_on_the_training_rows_unless_it_is_fitted(compared: Any) -> None:
     rows, split, fitted, table = compared
-    again = evaluation.compare(rows, split, RatioBoosting())
+    again = evaluation.compare(rows, split, RatioByQuantile())
     assert again.set_index("predictor")["mae"][MODEL] == table.set_index("predictor")["mae"][MODEL]
     other = evaluation.compare(rows, evaluation.random_split(rows, 0.2, 1), fitted)
     assert other["split"].unique().tolist() == ["random"]
@@ -281,7 +271,7 @@ def test_the_verdict_follows_the_numbers(compared: Any, lead: float, error: floa
 def test_a_model_that_is_no_good_does_not_beat_the_average() -> None:
     rows = study(2000)
     split = evaluation.chronological_split(rows, 0.2)
-    doubled = RatioBoosting().fit(rows.features[split.train], 3 * rows.volume[split.train])
+    doubled = RatioByQuantile().fit(rows.features[split.train], 3 * rows.volume[split.train])
     said = evaluation.verdict(evaluation.compare(rows, split, doubled, fitted=True))
     assert "It does not beat the average, and it does not beat the average's best multiple" in said
     assert "the model wins nothing" in said
@@ -298,7 +288,7 @@ def test_the_verdict_where_the_average_is_never_wrong(compared):
 def test_the_squared_objective_is_judged_by_squared_errors() -> None:
     rows = study(4000)
     split = evaluation.chronological_split(rows, 0.2)
-    table = evaluation.compare(rows, split, RatioBoosting("squared"))
+    table = evaluation.compare(rows, split, RatioByQuantile("squared"))
     lines = table.set_index("predictor")
     assert lines["lead"][AVERAGE] == pytest.approx(1 - lines["rmse"][MODEL] / lines["rmse"][AVERAGE])
     assert "root mean squared error" in evaluation.verdict(table)
@@ -378,10 +368,10 @@ def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
 
 def test_the_spread_has_a_line_a_seed() -> None:
     rows = study(2000)
-    table = evaluation.spread(rows, RatioBoosting(), 0.2, [1, 2, 3])
+    table = evaluation.spread(rows, RatioByQuantile(), 0.2, [1, 2, 3])
     assert table["seed"].tolist() == [1, 2, 3]
     assert table["relative_mae"].nunique() == 3
-    first = evaluation.compare(rows, evaluation.random_split(rows, 0.2, 1), RatioBoosting()).set_index("predictor")
+    first = evaluation.compare(rows, evaluation.random_split(rows, 0.2, 1), RatioByQuantile()).set_index("predictor")
     assert table["relative_mae"].iloc[0] == pytest.approx(first["relative_mae"][MODEL])
     assert table["relative_mae_scaled"].iloc[0] == pytest.approx(first["relative_mae"][SCALED])
 
@@ -411,7 +401,7 @@ def test_odd_markets_are_judged_without_an_error(volumes: list[int]) -> None:
     averages: list[float | None] = [None, *([float(a + b) / 2 for a, b in pairwise(volumes)])]
     rows = evaluation.load_rows(Parts(frame("A", volumes, averages), frame("B", volumes, averages)), 0)
     split = evaluation.chronological_split(rows, 0.3)
-    fitted = RatioBoosting().fit(rows.features[split.train], rows.volume[split.train], rows.date[split.train])
+    fitted = RatioByQuantile().fit(rows.features[split.train], rows.volume[split.train])
     table = evaluation.compare(rows, split, fitted, fitted=True, forest=(2, 1.0))
     extra = {
         "coverage": evaluation.coverage(rows, split, fitted),

@@ -214,8 +214,8 @@ def test_outputs_changed_by_hand_between_runs(place, reference, damage):
     study = place.outputs / "short"
     by_stage = {
         "01_ingest": [".prices/manifest.json", "files/*.parquet", "notebooks/01_ingest.ipynb"],
-        "02_features": ["features/*.parquet", "symbols.npz"],
-        "03_train": ["model/grid.npz"],
+        "02_features": ["features/*.parquet", "symbols.safetensors"],
+        "03_train": ["model/grid.safetensors"],
         "04_evaluate": ["metrics.json"],
     }
     # One artifact of every kind, all at once: each stage says what it misses, and the pages are made again too.

@@ -74,3 +74,13 @@ def test_metadata_keys_and_svg_are_cut_too(monkeypatch):
     assert found.cells[0].outputs[0].data == {"image/svg+xml": "<svg>x</svg>", "image/png": "/app/x"}
     assert found.cells[0].metadata == {"note": "x"}
     assert found.metadata["widgets"] == {"state": {"model": {"value": "x"}}}
+
+
+def test_what_was_printed_is_one_output_however_the_kernel_sent_it() -> None:
+    outputs = [
+        nbformat.v4.new_output("stream", name=name, text=text) for name, text in (("stdout", "a"), ("stdout", "\n"))
+    ]
+    outputs += [nbformat.v4.new_output("stream", name="stderr", text="b\n")]
+    cell = nbformat.v4.new_code_cell("print()", outputs=outputs)
+    found = notebook.normalised(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs
+    assert [(output.name, output.text) for output in found] == [("stdout", "a\n"), ("stderr", "b\n")]

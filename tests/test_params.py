@@ -113,6 +113,43 @@ def test_every_bad_value_is_named_at_once(load):
     ]
 
 
+SETTINGS = {
+    "unknown": ("group: 20", "line 3: ratio_by_quantile has no setting 'train.settings.group'; did you mean 'groups'?"),
+    "nothing near": ("zzz: 20", "has no setting 'train.settings.zzz'; known: groups, interval_level"),
+    "set elsewhere": ("random_state: 20", "has no setting 'train.settings.random_state'; it is 'train.seed'"),
+    "too small": (
+        "groups: 0",
+        "line 3: train.settings.groups is '0'; allowed: a whole number, at least 1, at most 1000",
+    ),
+    "no number": ("interval_level: all", "train.settings.interval_level is 'all'; allowed: a number, above 0, below 1"),
+    "list": ("groups: [3]", "line 3: train.settings.groups is a list; one value is expected"),
+    "twice": ("groups: 3\n    groups: 4", "train.settings.groups stands twice; keep one"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_a_setting_is_checked_against_the_estimators_signature(load, text, message):
+    with pytest.raises(ParamsError) as caught:
+        load(f"train:\n  settings:\n    {text}\n")
+    assert message in str(caught.value)
+
+
+def test_settings_are_those_of_the_model_that_is_chosen(load):
+    assert load("train:\n  settings:\n    groups: 20\n").train.settings == {"groups": 20}
+    forest = load(
+        "train:\n  model: forest\n", ("train.settings.n_estimators", "7"), ("train.settings.sample_share", "1e-1")
+    )
+    assert forest.train.settings == {"n_estimators": 7, "sample_share": 0.1}
+    for text in ("{}", "null", ""):
+        assert load(f"train:\n  settings: {text}\n") == Params()
+    with pytest.raises(ParamsError, match=r"-p train\.settings\.groups: forest has no setting"):
+        load("train:\n  model: forest\n", ("train.settings.groups", "7"))
+    with pytest.raises(ParamsError, match=r"found '3', where settings of the model"):
+        load("train:\n  settings: 3\n")
+    with pytest.raises(ParamsError, match=r"name the setting: -p train\.settings\.NAME VALUE"):
+        load("", ("train.settings", "7"))
+
+
 def test_an_override_wins_over_the_file(load):
     assert load("features:\n  window: 10\n", ("features.window", "20")).features.window == 20
     assert load("", ("features.window", "20"), ("features.min_periods", "")).features.window == 20

@@ -47,7 +47,7 @@ def test_sample_leaves_every_artifact(sample_study):
         assert sample_study.report(stage).stat().st_size > 10_000
     assert pq.read_table(sample_study.prices).num_rows == 12_154
     assert pq.read_table(sample_study.features).num_rows == 12_154
-    for path in (sample_study.estimator, sample_study.grid, sample_study.model_card, sample_study.training_log):
+    for path in (sample_study.estimator, sample_study.grid, sample_study.model_card):
         assert path.stat().st_size > 0
     assert json.loads(sample_study.metrics.read_text())
     index = sample_study.index.read_text()
@@ -69,7 +69,7 @@ def test_run_record_says_what_made_it(sample_study):
     assert record["params"] == Params().model_dump()
     parts = {path: entry["rows"] for path, entry in record["artifacts"].items() if path.startswith("prices/part-")}
     assert sum(parts.values()) == 12_154
-    assert {"model/model.skops", "model/grid.npz", "metrics.json", "reports/01_ingest.html"} <= record[
+    assert {"model/model.skops", "model/grid.safetensors", "metrics.json", "reports/01_ingest.html"} <= record[
         "artifacts"
     ].keys()
 

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_study import INFORMATION as WHOLE
+from test_table import ARRAYS, LOWER, POINT, PRICE_EDGES, SHARES, UPPER, VOLUME_EDGES, prices, volumes
 
-from lib.predictor import LARGEST_VOLUME, PredictionInputError, Predictor
+from lib import arrays
+from lib.predictor import LARGEST_VOLUME, PredictionInputError, Predictor, to_bytes
+from lib.table import LookupTable
 
-VOLUME_EDGES = np.array([1_000.0, 50_000.0, 2e6])
-PRICE_EDGES = np.array([-1.0, 0.0, 25.0, 300.0])
-SHAPE = (4, 5)
-RANDOM = np.random.default_rng(7)
-POINT = RANDOM.uniform(0.5, 1.1, SHAPE)
-LOWER, UPPER = POINT * RANDOM.uniform(0.0, 1.0, SHAPE), POINT * RANDOM.uniform(1.0, 2.0, SHAPE)
-INFORMATION = {"range": {"vol_moving_avg": [100.0, 1e7], "adj_close_rolling_med": [-0.5, 500.0]}}
-
-volumes = st.one_of(st.sampled_from([0.0, *VOLUME_EDGES, LARGEST_VOLUME]), st.floats(0, 1e9))
-prices = st.one_of(st.sampled_from(PRICE_EDGES.tolist()), st.floats(-1e3, 1e6))
+INFORMATION = WHOLE | {"range": {"vol_moving_avg": [100.0, 1e7], "adj_close_rolling_med": [-0.5, 500.0]}}
 
 
 def predictor(relative: bool = True) -> Predictor:
-    point = POINT if relative else POINT * 1e5
-    return Predictor(VOLUME_EDGES, PRICE_EDGES, point, LOWER, UPPER, relative, INFORMATION)
+    return Predictor(LookupTable.of(ARRAYS if relative else SHARES), INFORMATION)
 
 
-def write(path: Path, **changes: Any) -> Path:
-    arrays = {
-        "volume_edges": VOLUME_EDGES,
-        "price_edges": PRICE_EDGES,
-        "point": POINT,
-        "lower": LOWER,
-        "upper": UPPER,
-        "relative": np.array(True),
-        "information": np.array(json.dumps(INFORMATION)),
-    }
-    np.savez(path, **{name: value for name, value in {**arrays, **changes}.items() if value is not None})
+def write(path: Path, information: Any = INFORMATION, **changes: Any) -> Path:
+    if information is not None and not isinstance(information, np.ndarray):
+        text = information if isinstance(information, str) else json.dumps(information, sort_keys=True)
+        information = arrays.text_to_array(text)
+    content = {**ARRAYS, "information": information, **changes}
+    path.write_bytes(arrays.to_bytes({name: values for name, values in content.items() if values is not None}))
     return path
 
 
@@ -133,31 +123,116 @@ def test_what_is_no_number_is_refused_by_name(field: str, volume: Any, price: An
 def test_a_file_is_loaded_with_its_digest(tmp_path: Path) -> None:
     import hashlib
 
-    path = write(tmp_path / "grid.npz")
+    path = write(tmp_path / "grid.safetensors")
     loaded = Predictor.load(path)
     assert loaded.predict(3e4, 30.0) == predictor().predict(3e4, 30.0)
     assert loaded.information["digest"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.information["range"] == INFORMATION["range"]
+    assert path.read_bytes() == to_bytes(LookupTable.of(ARRAYS), INFORMATION)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "grid.npz"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"grid\.npz: not a model table"):
+MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
+    "no table": ({"point": None}, "point missing"),
+    "a malformed table": ({"point": POINT[1:]}, "point is float64 of shape"),
+    "no information": ({"information": None}, "information missing"),
+    "not JSON": ({"information": "{"}, "Expecting property name"),
+    "not text": ({"information": np.frombuffer(b"\xff\xfe", dtype=np.uint8)}, "can't decode"),
+    "a list": ({"information": [1]}, r"information is \[1\]; a JSON object is expected"),
+    "empty": ({"information": {}}, "information has no model; text is expected"),
+    "nested": ({"information": "[" * 100_000}, "nested too deeply"),
+}
+MALFORMED |= {
+    f"{key} {value!r}": ({"information": INFORMATION | {key: value}}, f"information's {key} is .*; .* is expected")
+    for key, value in (
+        ("model", 3),
+        ("objective", "cubed"),
+        ("objective", []),
+        ("horizon", -1),
+        ("horizon", True),
+        ("window", 0),
+        ("window", 30.0),
+        ("train_first_date", "yesterday"),
+        ("train_last_date", "20100702"),
+        ("train_rows", math.nan),
+        ("interval_level", 80),
+        ("range", {"vol_moving_avg": [1, 2]}),
+        ("range", {"vol_moving_avg": [2, 1], "adj_close_rolling_med": [1, 2]}),
+        ("range", {"vol_moving_avg": [1, math.inf], "adj_close_rolling_med": [1, 2]}),
+        ("metrics", None),
+        ("metrics", {"mae": "many"}),
+    )
+}
+MALFORMED["dates"] = ({"information": INFORMATION | {"train_first_date": "2011-01-01"}}, "is after train_last_date")
+
+
+@pytest.mark.parametrize(("changes", "message"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_file_is_refused_with_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = write(tmp_path / "grid.safetensors", **changes)
+    with pytest.raises(ValueError, match=rf"grid\.safetensors: not a model table: .*{message}.*bash run_all\.sh"):
         Predictor.load(path)
 
 
-def test_a_file_without_a_table_or_with_pickled_objects_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a model table"):
-        Predictor.load(write(tmp_path / "a.npz", point=None))
-    with pytest.raises(ValueError, match="not a model table"):
-        Predictor.load(write(tmp_path / "b.npz", information=np.array([{}], dtype=object)))
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a table"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "grid.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"grid\.safetensors: not a model table"):
+        Predictor.load(path)
+
+
+def mutations(content: bytes, count: int) -> Iterator[bytes]:
+    """Copies of a file with bytes changed, cut out, repeated or exchanged, most of them in its header and its first numbers."""
+    random = np.random.default_rng(3)
+    for _ in range(count):
+        mutated = bytearray(content)
+        for _ in range(random.integers(1, 3)):
+            end = len(mutated) if random.random() < 0.6 else min(len(mutated), 700)
+            start, length = int(random.integers(0, max(end, 1))), int(random.integers(1, 17))
+            piece = mutated[start : start + length]
+            match random.integers(0, 6):
+                case 0:
+                    mutated[start : start + 1] = random.bytes(1)
+                case 1:
+                    mutated[start : start + 1] = b"0123456789-.eE{}[],:"[(at := int(random.integers(0, 20))) : at + 1]
+                case 2:
+                    del mutated[start : start + length]
+                case 3:
+                    mutated[start:start] = piece
+                case 4:
+                    mutated[start : start + len(piece)] = random.bytes(len(piece))
+                case 5:
+                    other = int(random.integers(0, max(end, 1)))
+                    mutated[other : other + len(piece)] = piece
+        yield bytes(mutated)
+
+
+def test_a_mutated_file_is_refused_with_a_sentence_or_answers_sane_integers(tmp_path: Path) -> None:
+    path = write(tmp_path / "grid.safetensors")
+    asked = np.array([0.0, 1.0, 999.5, 1e4, 1e6, 1e9, LARGEST_VOLUME]), np.array([-2.0, 0.0, 24.0, 25.0, 1e3, 1e9, 1.0])
+    refused = answered = 0
+    for content in mutations(path.read_bytes(), 6000):
+        path.write_bytes(content)
+        try:
+            loaded = Predictor.load(path)
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{tmp_path.name}/grid.safetensors: not a model table: ")
+            assert str(error).endswith("; train the study again: bash run_all.sh")
+            continue
+        answered += 1
+        predicted, (low, high) = loaded.predict(*asked), loaded.predict_interval(*asked)
+        assert ((low >= 0) & (low <= predicted) & (predicted <= high)).all()
+        assert (high <= np.maximum(1000 * asked[0], LARGEST_VOLUME)).all()
+        pairs = list(zip(*(values.tolist() for values in asked), strict=True))
+        assert predicted.tolist() == [loaded.predict(*pair) for pair in pairs]
+        assert loaded.in_training_range(*asked).dtype == bool
+    assert refused > 1000
+    assert answered > 300
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Predictor.load(tmp_path / "none.npz")
+        Predictor.load(tmp_path / "none.safetensors")
 
 
 def test_serving_needs_numpy_alone() -> None:

@@ -184,7 +184,7 @@ RECORD = {
         "prices/part-00000-a.parquet": {"sha256": "ab" * 32, "bytes": 2**20, "rows": 12_000},
         "prices/part-00001-b.parquet": {"sha256": "cd" * 32, "bytes": 2**20, "rows": 154},
         "prices/_manifest.json": {"sha256": "ef" * 32, "bytes": 100},
-        "model/grid.npz": {"sha256": "77" * 32, "bytes": 2048},
+        "model/grid.safetensors": {"sha256": "77" * 32, "bytes": 2048},
         "reports/01_ingest.html": {"sha256": "88" * 32, "bytes": 10},
     },
 }
@@ -290,7 +290,7 @@ def test_index_tells_stages_artifacts_and_what_made_them(study):
     assert seconds["Features"] == ["5.0", "200 MiB"]
     artifacts = {row[0]: row[1:] for row in cells if len(row) == 4}
     assert artifacts["prices/"] == ["12,154", "2.0 MiB", dataset.open_dataset(study.prices).digest[:16]]
-    assert artifacts["model/grid.npz"] == ["", "2.0 KiB", "77" * 8]
+    assert artifacts["model/grid.safetensors"] == ["", "2.0 KiB", "77" * 8]
     assert not [name for name in artifacts if name.startswith(("reports", "prices/part"))]
     pairs = {row[0]: row[1] for row in cells if len(row) == 2}
     assert pairs["features.window"] == "30"
@@ -305,7 +305,10 @@ def test_index_tells_stages_artifacts_and_what_made_them(study):
     [
         ({}, {}),
         ({"stages": None, "artifacts": None, "params": {"x": None}, "archive": []}, {"mae": None, "verdict": None}),
-        ({"stages": [{}], "artifacts": {"model/grid.npz": {}}, "code": {}}, {"mae": 1, "mae_moving_average": None}),
+        (
+            {"stages": [{}], "artifacts": {"model/grid.safetensors": {}}, "code": {}},
+            {"mae": 1, "mae_moving_average": None},
+        ),
     ],
 )
 def test_index_leaves_out_what_is_missing(outputs, record, metrics):

@@ -62,7 +62,7 @@ def test_reproduce_finds_what_chance_decides(tmp_path):
     write_notebooks(root / "notebooks", {"03_train": "import random; seed = random.random()"})
     done = command(root, "run", "short", "--reproduce")
     assert done.returncode == 1
-    assert "different: model/grid.npz" in done.stdout
+    assert "different: model/grid.safetensors" in done.stdout
     assert "different: prices" not in done.stdout
 
 

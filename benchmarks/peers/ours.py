@@ -17,19 +17,20 @@ from lib.paths import StudyPaths
 
 def make_model(study: StudyPaths) -> None:
     """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
-    from lib import evaluation, model
+    from lib import evaluation, store
     from lib.dataset import open_dataset
+    from lib.registry import make_estimator
 
     features = open_dataset(study.features)
     rows = evaluation.load_rows(features, horizon=0)
     split = evaluation.chronological_split(rows, 0.2)
     inputs, dates = rows.features[split.train], rows.date[split.train]
-    estimator = model.make_estimator("ratio_boosting", "absolute", seed=42)
-    estimator.fit(inputs, rows.volume[split.train], dates)
+    estimator = make_estimator("ratio_by_quantile", "absolute", 42, {})
+    estimator.fit(inputs, rows.volume[split.train])
     measured = evaluation.headline_metrics(rows, split, estimator)
     first_test_date = str(rows.date[split.test].min())
-    model.save(
-        study, estimator, model.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)
+    store.save(
+        study, estimator, store.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)
     )
 
 
