@@ -1,7 +1,7 @@
 """Attacks on the servers, each in turn and all at once: ``python -m benchmarks.attacks [STUDY] [--seconds 60] [--to FILE]``.
 
-They are bounded, and go to servers that this starts on the loopback device. The attacker has an address of its own, 127.0.0.2, as on the
-Internet; where there is none (macOS) they share the bystanders', and its limits. Meanwhile the endpoint's `/predict` and `/health` are asked
+They are bounded, and go to servers that this starts on the loopback device. Attackers have addresses of their own, 127.0.0.2 and on, as on the
+Internet; where there are none (macOS) they share the bystanders', and its limits. Meanwhile the endpoint's `/predict` and `/health` are asked
 forty times a second, and one visitor uses the dashboard. Shown for each attack: the latencies beside those without an attack, the most memory that
 any process took, and what is left of it afterwards.
 
@@ -466,9 +466,14 @@ def every_attack(endpoint: str, dashboard: str) -> list[tuple[str, str]]:
 
 
 async def carry_out(attacks: Sequence[tuple[str, str]], token: str, seconds: float) -> None:
-    """Run attacks at the same time, in this process."""
+    """Run attacks at the same time, in this process, each from an address of its own where there are several."""
     known = {attack.__name__: attack for attack in (*ON_BOTH, *ON_DASHBOARD)}
-    await asyncio.gather(*(repeat(known[name], Target(url, token), seconds) for name, url in attacks))
+    sources = [f"127.0.0.{number}" if sys.platform == "linux" else "127.0.0.1" for number in range(2, 2 + len(attacks))]
+    tasks = [
+        repeat(known[name], Target(url, token, source), seconds)
+        for (name, url), source in zip(attacks, sources, strict=True)
+    ]
+    await asyncio.gather(*tasks)
 
 
 async def measure(running: Servers, each: float, together: float) -> list[dict[str, Any]]:
