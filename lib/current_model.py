@@ -72,8 +72,8 @@ class Current(Generic[T]):
             self._value = self._load(self._path)
         except Exception as error:
             # No path of this machine is served.
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self.problem = f"{self._path.name} is refused, what was loaded before stays in use: {reason}"
+            reason = f"{self._path.name}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self.problem = f"{reason}. What was loaded before stays in use"
             log.error("%s", self.problem)
             return False
         self.problem = ""

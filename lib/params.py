@@ -443,6 +443,8 @@ def _choice(annotation: Any, value: Any) -> Any:
         return None
     if get_origin(annotation) is Literal:
         return next((choice for choice in get_args(annotation) if str(choice) == value), value)
+    if annotation is bool:
+        return {"true": True, "false": False}.get(value.lower(), value)
     for kind, written in _NUMBERS.items():
         if annotation is kind or kind in get_args(annotation):
             return kind(value) if written.fullmatch(value) and len(value) <= 40 else value

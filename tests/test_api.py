@@ -277,7 +277,9 @@ def test_takes_over_new_forecasts_and_keeps_the_old_ones_beside_a_damaged_file(a
     study.forecasts_csv.write_text(study.forecasts_csv.read_text()[:-40])
     ask.service.handlers.refresh()
     assert ask("/forecast?symbol=AAPL&horizon=1").json()["forecasts"][0]["forecast"] == 1_800_000
-    assert ask("/ready").json()["problems"] == ["forecasts.csv cannot be loaded; what was loaded before stays in use"]
+    assert ask("/ready").json()["problems"] == [
+        "forecasts.csv: line 10: 7 cells; the header has 12; make it again: bash run_all.sh sample. What was loaded before stays in use"
+    ]
 
 
 def test_forecasts_own_rows(ask):
@@ -410,7 +412,7 @@ def test_a_malformed_model_is_refused_and_ready_says_so(ask, study, predictor, c
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert answer.json()["model"]["digest"] == predictor.information["digest"]
     message = "model/grid.safetensors: not a model table: point holds a number that is not from 0 to 1000"
-    assert answer.json()["refused"].startswith(message)
+    assert answer.json()["problems"][0].startswith(message)
     assert message in caplog.text
     assert ask(f"/predict?{GOOD}").json() == predictor.predict(12345.0, 25.0)
 
@@ -420,7 +422,7 @@ def test_a_malformed_model_is_refused_and_ready_says_so(ask, study, predictor, c
 
     study.grid.write_bytes(content)
     assert ask.service.current.refresh()
-    assert "refused" not in ask("/ready").json()
+    assert ask("/ready").json()["problems"] == []
 
 
 def test_is_closed_without_the_token(study):

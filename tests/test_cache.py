@@ -54,7 +54,7 @@ def test_ingest_does_not_depend_on_features():
         }
         for stage in STAGES
     }
-    assert "prices.py" in modules["01_ingest"]
+    assert "parse.py" in modules["01_ingest"]
     assert "features.py" not in modules["01_ingest"]
     assert "features.py" in modules["02_features"]
     assert "ratio_by_quantile.py" in modules["03_train"]
@@ -127,5 +127,5 @@ def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
     assert "01_ingest    unchanged" in told
     assert "02_features: lib/features.py changed" in told
     assert "03_train: input .features/manifest.json changed" in told
-    told = run_after_changing("lib/prices.py", "# A comment.\n")
-    assert "01_ingest: lib/prices.py changed" in told
+    told = run_after_changing("lib/parse.py", "# A comment.\n")
+    assert "01_ingest: lib/parse.py changed" in told

@@ -119,7 +119,7 @@ SETTINGS = {
     "set elsewhere": ("random_state: 20", "has no setting 'train.settings.random_state'; it is 'train.seed'"),
     "too small": (
         "groups: 0",
-        "line 3: train.settings.groups is '0'; allowed: a whole number, at least 1, at most 1000",
+        "line 3: train.settings.groups is 0; allowed: a whole number, at least 1, at most 1000",
     ),
     "no number": ("interval_level: all", "train.settings.interval_level is 'all'; allowed: a number, above 0, below 1"),
     "list": ("groups: [3]", "line 3: train.settings.groups is a list; one value is expected"),
@@ -212,3 +212,10 @@ def test_a_notebook_gets_every_key_of_its_sections():
 def test_the_command_line_takes_an_override_as_two_words():
     options = command_line._parsed(["run", "-p", "features.window", "20", "-p", "train.seed", "7"])
     assert options.overrides == [["features.window", "20"], ["train.seed", "7"]]
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("True", True), ("FALSE", False)])
+def test_a_switch_is_true_or_false(load, text, value):
+    assert load(f"archive:\n  follow_links: {text}\n").archive.follow_links is value
+    with pytest.raises(ParamsError, match=r"archive\.follow_links is 'yes'; allowed: true or false"):
+        load("archive:\n  follow_links: yes\n")
