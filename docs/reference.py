@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import cache, params, paths, prices
+from lib import cache, params, paths, schema
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 
@@ -67,10 +67,10 @@ COLUMNS = {
     "zero_volume": "days without a trade: kept",
 }
 DATASETS = {
-    "prices": prices.SCHEMA,
+    "prices": schema.PRICES,
     "features": FEATURES_SCHEMA,
-    "quarantine": prices.QUARANTINE_SCHEMA,
-    "files": prices.FILES_SCHEMA,
+    "quarantine": schema.QUARANTINE,
+    "files": schema.FILES,
 }
 VARIABLES = {
     "PYTHON": "the interpreter that `.venv` is made with",
@@ -204,7 +204,7 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
 
 
 def _columns(name: str, schema: pa.Schema) -> list[str]:
-    shown = [field for field in schema if name != "features" or field not in prices.SCHEMA]
+    shown = [field for field in schema if name != "features" or field not in schema.PRICES]
     rows = [(f"`{field.name}`", str(field.type).replace("[day]", ""), COLUMNS[field.name]) for field in shown]
     first = ["All columns of prices, then", ""] if len(shown) < len(schema) else []
     return ["", f"### {name}", "", *first, *_table(("column", "type", "what"), rows)]

@@ -1,8 +1,8 @@
-"""The raw archive: which price files there are, what their symbols are called, and their bytes.
+"""The raw archive: which price files there are, and what their symbols are called.
 
 An archive is a folder or a ``.zip`` in the layout of Kaggle's ``jacksoncrow/stock-market-dataset``: ``stocks/*.csv``,
-``etfs/*.csv`` and ``symbols_valid_meta.csv``. The sample and the download are laid out the same way, so that one
-path of code serves every source.
+``etfs/*.csv`` and, if there is one, ``symbols_valid_meta.csv``. The sample and the download are laid out the same way, so
+that one path of code serves every source.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import hashlib
 import io
 import os
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 
 from blake3 import blake3
 
-from lib import files, paths
+from lib.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_members, open_regular
+from lib.text import printable, shortened
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
 METADATA = "symbols_valid_meta.csv"
 FOLDERS = ("etfs", "stocks")
+NO_METADATA = f"there is no {METADATA} beside stocks/ and etfs/, so no row has a Security Name"
 # Names that Windows does not let a file have; the archive guards them with a leading "_".
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)", re.IGNORECASE)
-
-
-class ArchiveError(ValueError):
-    """An archive that is not there, or is not in Kaggle's layout."""
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_SHOWN = 20  # files that a message names
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,22 @@ class PriceFile:
     Parameters
     ----------
     name : str
-        Its path within the archive, such as ``stocks/AAPL.csv``.
+        Its path within the archive, such as ``stocks/AAPL.csv``, as the file system has it.
     symbol : str
-        The ticker: the file's stem without the guard of a reserved name (``_PRN.csv`` is ``PRN``).
+        The ticker: the file's stem without the guard of a reserved name (``_PRN.csv`` is ``PRN``), `lib.text.printable`.
     security_name : str or None
         From the metadata; None when the metadata has none.
     size : int
         Bytes.
+    packed : ZipMember or None
+        Where it is in a zip.
     """
 
     name: str
     symbol: str
     security_name: str | None
     size: int
+    packed: ZipMember | None = None
 
 
 @dataclass(frozen=True)
@@ -67,79 +70,51 @@ class Archive:
     base : str
         The folder within ``location`` that holds ``stocks/`` and ``etfs/``: empty, or it ends with ``/``.
     files : tuple of PriceFile
-        Sorted by symbol, then name.
+        Sorted by symbol; no symbol has two.
+    metadata : Member or None
+        The metadata's file, if there is one.
     metadata_symbols : int
         Symbols that the metadata lists.
     metadata_without_file : tuple of str
         Those of them that have no price file.
-    ignored : tuple of str
-        Files of the archive that are neither price files nor the metadata.
+    ignored : tuple of NotRead
+        Files of the archive that are not read, by name, and why.
     """
 
     location: Path
     base: str
     files: tuple[PriceFile, ...]
+    metadata: Member | None
     metadata_symbols: int
     metadata_without_file: tuple[str, ...]
-    ignored: tuple[str, ...]
+    ignored: tuple[NotRead, ...]
 
     @property
     def symbols_without_metadata(self) -> list[str]:
         """The symbols, in order, whose rows have no security name."""
         return [file.symbol for file in self.files if file.security_name is None]
 
-    @contextmanager
-    def reader(self) -> Iterator[Callable[[PriceFile], bytes]]:
-        """Give a function that reads price files.
-
-        Yields
-        ------
-        callable
-            From a `PriceFile` to its bytes; it raises OSError for one that can't be read.
-        """
-        with open_members(self.location) as read:
-            yield lambda file: read(self.base + file.name)
-
-
-def open_archive(source: str, study: paths.StudyPaths) -> Archive:
-    """Find the archive that ``archive.source`` names, and list it.
-
-    Parameters
-    ----------
-    source : str
-        ``sample``, ``kaggle``, or the path of a folder or ``.zip``; a relative path starts at the repository.
-        ``STUDY_ARCHIVE``, set by the pipeline, says where a path given as a bare name is on this machine, so that no
-        absolute path gets into a report.
-    study : StudyPaths
-        The sample is laid out in ``study.archive``.
-
-    Returns
-    -------
-    Archive
-
-    Raises
-    ------
-    ArchiveError
-        No such folder or file, no price files in it, or no metadata.
-    """
-    if place := os.environ.get("STUDY_ARCHIVE"):  # first: a folder may be called kaggle
-        location = Path(place)
-    elif source == "sample":
-        location = write_sample(study.archive)
-    elif source == "kaggle":
-        location = _kaggle()
-    else:
-        location = paths.ROOT / Path(source).expanduser()
-    return list_archive(location)
+    def remarks(self) -> list[str]:
+        """What a user should know before the files are read: sentences, empty for an archive as Kaggle has it."""
+        said = [] if self.metadata else [NO_METADATA]
+        if self.ignored:
+            listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
+            if len(self.ignored) > _SHOWN:
+                rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
+                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, which the report of 01_ingest names: {rest}")
+            said.append("\n".join([f"{len(self.ignored):,} files are not read:", *listed]))
+        return said
 
 
-def list_archive(location: Path) -> Archive:
+def list_archive(location: Path, follow_links: bool = False) -> Archive:
     """List an archive.
 
     Parameters
     ----------
     location : pathlib.Path
         A folder or a ``.zip``.
+    follow_links : bool
+        Read what links lead to outside the archive, too.
 
     Returns
     -------
@@ -148,47 +123,102 @@ def list_archive(location: Path) -> Archive:
     Raises
     ------
     ArchiveError
-        As `open_archive` does.
+        As `lib.sources.open_archive` does.
     """
-    members = _members(location)
-    for name in members:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ArchiveError(f"{location}: the file name {name!r} is not UTF-8 text; rename the file") from None
-    price_files = [name for name in members if _is_price_file(name)]
+    shown = printable(str(location))
+    members, not_read = list_members(location, follow_links)
+    price_files = [member for member in members if _is_price_file(member.name)]
     if not price_files:
-        raise ArchiveError(
-            f"{location}: no price files found; expected stocks/*.csv and etfs/*.csv beside {METADATA}, "
-            f"as Kaggle's {KAGGLE_DATASET} has them"
-        )
-    base = _base(price_files)
-    if base + METADATA not in members:
-        raise ArchiveError(
-            f"{location}: {base}{METADATA} is missing; it gives each symbol its security name, and comes with Kaggle's "
-            f"{KAGGLE_DATASET}: put it beside stocks/ and etfs/ (its columns: Symbol, Security Name, NASDAQ Symbol)"
-        )
-    with open_members(location) as read:
-        try:
-            content = read(base + METADATA)
-        except OSError as error:
-            raise ArchiveError(f"{location}: {base}{METADATA}: cannot be read: {error}") from None
-    names, listed = parse_metadata(content, f"{location}: {base}{METADATA}")
-    within = [name for name in price_files if name.startswith(base) and name.count("/") == base.count("/") + 1]
+        raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
+    base = _base(member.name for member in price_files)
+    metadata = next((member for member in members if member.name == base + METADATA), None)
+    names, listed = _read_metadata(location, metadata)
     found = []
-    for name in within:
-        symbol = symbol_of(name)
-        found.append(PriceFile(name[len(base) :], symbol, names.get(symbol), members[name]))
+    for member in members:
+        name = member.name
+        if member is metadata:
+            continue
+        if _is_price_file(name) and name.startswith(base) and name.count("/") == base.count("/") + 1:
+            symbol = symbol_of(name)
+            security_name = names.get(symbol)
+            found.append(PriceFile(name[len(base) :], printable(symbol), security_name, member.size, member.packed))
+        else:
+            not_read.append(NotRead(printable(name), _why_not_read(name, base)))
     found.sort(key=lambda file: (file.symbol, file.name))
-    with_file = {file.symbol for file in found}
+    _refuse_two_of_one_symbol(shown, found)
+    with_file = {symbol_of(file.name) for file in found}
     return Archive(
         location=location,
         base=base,
         files=tuple(found),
+        metadata=metadata,
         metadata_symbols=len(listed),
         metadata_without_file=tuple(symbol for symbol, aliases in listed if not with_file.intersection(aliases)),
-        ignored=tuple(sorted(members.keys() - set(within) - {base + METADATA})),
+        ignored=tuple(sorted(not_read, key=lambda file: file.name)),
     )
+
+
+def _read_metadata(location: Path, metadata: Member | None) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+    if metadata is None:
+        return {}, []
+    place = f"{printable(str(location))}: {printable(metadata.name)}"
+    try:
+        with open_members(location) as read:
+            content = read(metadata)
+    except OSError as error:
+        raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from None
+    return parse_metadata(content, place)
+
+
+def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
+    several = [[file.name for file in group] for _, group in groupby(found, key=lambda file: file.symbol)]
+    several = [names for names in several if len(names) > 1]
+    if several:
+        listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
+        listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
+        raise ArchiveError(
+            f"{shown}: two price files claim the same symbol; rename or remove one of them:\n" + "\n".join(listed)
+        )
+
+
+def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
+    names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
+    said = f"no price files found; expected stocks/*.csv and etfs/*.csv, as Kaggle's {KAGGLE_DATASET} has them; " + (
+        f"found {_by_ending(names)}" if names else "found no other files either"
+    )
+    if any(name.lower().endswith(".csv") for name in names):
+        said += "; put the .csv files, one a symbol, into a folder stocks"
+    if not_read:
+        first = not_read[0]
+        said += f"; {len(not_read):,} files cannot be read, such as {shortened(first.name, 80)} ({first.why})"
+    return said
+
+
+def _by_ending(names: Iterable[str]) -> str:
+    """How many files of each ending there are, with one of them."""
+    endings: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        inner = PurePosixPath(path.stem).suffix if path.suffix.lower() in _PACKED else ""
+        ending = (inner + path.suffix).lower()
+        endings[ending] += 1
+        first.setdefault(ending, name)
+    return ", ".join(
+        f"{count:,} {shortened(ending, 20) or 'without an ending'} ({shortened(first[ending], 80)})"
+        for ending, count in endings.most_common(5)
+    )
+
+
+def _why_not_read(name: str, base: str) -> str:
+    *_, folder, file = f"/{name}".split("/")
+    if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+        return "hidden, or one of macOS's own"
+    if not file.lower().endswith(".csv"):
+        return "not a .csv file"
+    if folder.lower() in FOLDERS:
+        return f"not in {shortened(printable(base), 80) or 'the archive'} itself, where most price files are"
+    return "not in a folder stocks or etfs"
 
 
 def symbol_of(name: str) -> str:
@@ -256,143 +286,10 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     return {**by_symbol, **by_nasdaq}, listed
 
 
-@contextmanager
-def open_members(location: Path) -> Iterator[Callable[[str], bytes]]:
-    """Give a function that reads the members of a folder or zip.
-
-    Parameters
-    ----------
-    location : pathlib.Path
-        A folder or a ``.zip``.
-
-    Yields
-    ------
-    callable
-        From a member's POSIX name to its bytes; whatever keeps a member from being read is an OSError.
-
-    Raises
-    ------
-    ArchiveError
-        The zip cannot be opened.
-    """
-    if location.is_dir():
-        yield lambda name: (location / name).read_bytes()
-        return
-    with _open_zip(location) as archive:
-        members = {_plain(member.filename): member for member in archive.infolist()}
-
-        def read(name: str) -> bytes:
-            try:
-                return archive.read(members[name])
-            except Exception as error:  # zipfile passes on what zlib, bz2, lzma, struct and the codecs raise
-                raise OSError(f"zip member cannot be read: {error}") from error
-
-        yield read
-
-
-def write_sample(folder: Path) -> Path:
-    """Lay the sample out as an archive, unless it is there.
-
-    The prices are real: those of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 that the package bokeh-sampledata
-    ships (from Quandl's WIKI prices, public domain). GOOG is Google before the split of 2014.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where to.
-
-    Returns
-    -------
-    pathlib.Path
-        The same folder.
-    """
-    from bokeh_sampledata import stocks
-
-    securities = {
-        "AAPL": "Apple Inc. - Common Stock",
-        "FB": "Facebook, Inc. - Class A Common Stock",
-        "GOOG": "Google Inc. - Common Stock",
-        "IBM": "International Business Machines Corporation Common Stock",
-        "MSFT": "Microsoft Corporation - Common Stock",
-    }
-    columns = ("date", "open", "high", "low", "close", "adj_close", "volume")
-    content = {METADATA: "Symbol,Security Name,NASDAQ Symbol,ETF\n"}
-    for symbol, security in securities.items():
-        series = getattr(stocks, symbol)
-        rows = zip(*(series[column] for column in columns), strict=True)
-        lines = ["Date,Open,High,Low,Close,Adj Close,Volume", *(",".join(map(str, row)) for row in rows)]
-        content[f"stocks/{symbol}.csv"] = "\n".join(lines) + "\n"
-        content[METADATA] += f'{symbol},"{security}",{symbol},N\n'
-    (folder / "etfs").mkdir(parents=True, exist_ok=True)
-    for name, text in content.items():
-        path = folder / name
-        if not path.exists() or path.read_bytes() != text.encode():
-            files.write_atomically(path, text)
-    return folder
-
-
-def _kaggle() -> Path:
-    by_hand = [paths.DATA / name for name in ("stock-market-dataset.zip", "archive.zip", "stock-market-dataset")]
-    for location in by_hand:
-        if location.exists():
-            return location
-    try:
-        import kagglehub
-        from kagglehub import cache, handle
-
-        # What was downloaded once is used, whatever Kaggle has by now, and without a network.
-        newest = handle.parse_dataset_handle(KAGGLE_DATASET)
-        versions = Path(cache.get_cached_path(newest), "versions")
-        for version in sorted((int(path.name) for path in versions.glob("*") if path.name.isdigit()), reverse=True):
-            if found := cache.Cache().load_from_cache(newest.with_version(version)):
-                return Path(found)
-        return Path(kagglehub.dataset_download(KAGGLE_DATASET))
-    except Exception as error:  # kagglehub raises whatever its HTTP client does
-        raise ArchiveError(
-            f"archive.source: kaggle: {KAGGLE_DATASET} cannot be downloaded ({type(error).__name__}: {error}). By hand: "
-            f"open kaggle.com/datasets/{KAGGLE_DATASET}, press Download, and put the zip at "
-            f"data/{by_hand[0].name} of this repository; or name a folder or zip you have as archive.source"
-        ) from None
-
-
-def _members(location: Path) -> dict[str, int]:
-    """Every file of a folder or zip, by POSIX name, with its size in bytes."""
-    if location.is_dir():
-        found = {}
-        for folder, _, names in os.walk(location, onerror=_unreadable, followlinks=True):
-            base = "" if Path(folder) == location else Path(folder).relative_to(location).as_posix() + "/"
-            for name in names:
-                try:
-                    found[base + name] = os.stat(f"{folder}/{name}").st_size
-                except OSError:  # a link to nowhere is listed too, and refused when it is read
-                    found[base + name] = 0
-        return found
-    if not location.exists():
-        raise ArchiveError(f"{location}: no such folder or .zip; archive.source is sample, kaggle, or the path of one")
-    with _open_zip(location) as archive:
-        return {_plain(member.filename): member.file_size for member in archive.infolist() if not member.is_dir()}
-
-
-def _unreadable(error: OSError) -> None:
-    raise ArchiveError(f"{error.filename}: the folder cannot be read ({error.strerror}); may you read it?") from None
-
-
-def _plain(member: str) -> str:
-    """A zip member's name as other archives have it: Windows' own zips have backslashes, some start with ``./``."""
-    return member.replace("\\", "/").removeprefix("./")
-
-
-def _open_zip(location: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(location)
-    except Exception as error:  # of a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, ...
-        raise ArchiveError(f"{location}: not a readable .zip ({error}); download it again, or name a folder") from None
-
-
 def _is_price_file(name: str) -> bool:
     *above, file = name.split("/")
     hidden = any(part.startswith((".", "__MACOSX")) for part in (*above, file))
-    return bool(above) and above[-1] in FOLDERS and file.lower().endswith(".csv") and not hidden
+    return bool(above) and above[-1].lower() in FOLDERS and file.lower().endswith(".csv") and not hidden
 
 
 def _base(price_files: Iterable[str]) -> str:
@@ -437,24 +334,51 @@ def fingerprint(archive: Archive) -> str:
         other files, which the report counts.
     """
     if archive.location.is_file():
-        return _file_digest(archive.location)
-    names = [archive.base + METADATA, *(archive.base + file.name for file in archive.files)]
-    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock to the other threads
-        digests = pool.map(lambda name: _digest_or_error(archive.location / name), names)
-        return digest([*zip(names, digests, strict=True), *((name, "not read") for name in archive.ignored)])
+        return _digest_or_error(archive.location, None)
+    names = [archive.base + file.name for file in archive.files]
+    if archive.metadata:
+        names.append(archive.metadata.name)
+    digests = _digests([archive.location / name for name in names])
+    entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
+    return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 
 
-def _digest_or_error(path: Path) -> str:
-    try:
-        return _file_digest(path)
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+def _digests(places: list[Path]) -> list[str]:
+    """The files' digests, by several threads: hashing leaves Python's lock to the others.
+
+    The threads end with the process, whatever they wait for: Ctrl-C must not wait for a disk that does not answer, as the
+    threads of concurrent.futures make it.
+    """
+    found: dict[int, str] = {}
+    waiting: Iterator[tuple[int, Path]] = iter(enumerate(places))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number, path = next(waiting, (-1, Path()))
+            if number < 0:
+                return
+            found[number] = _digest_or_error(path, LARGEST)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(8, len(places)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[number] for number in range(len(places))]
 
 
-def _file_digest(path: Path) -> str:
+def _digest_or_error(path: Path, largest: int | None) -> str:
     # Raw data is digested in every run, to find what has changed: BLAKE3 takes a quarter of SHA-256's time.
     found = blake3()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
+    try:
+        with open_regular(path) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if largest is not None and size > largest:
+                return f"not read: {size} bytes"
+            while block := os.read(descriptor, 1 << 20):
+                found.update(block)
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
     return found.hexdigest()

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import prices
+from lib import schema
 
 VOL_MOVING_AVG = "vol_moving_avg"
 ADJ_CLOSE_ROLLING_MED = "adj_close_rolling_med"
 INPUTS = ("Symbol", "Adj Close", "Volume")  # the columns of prices that they are made of
-SCHEMA = pa.schema([*prices.SCHEMA, (VOL_MOVING_AVG, pa.float64()), (ADJ_CLOSE_ROLLING_MED, pa.float64())])
+SCHEMA = pa.schema([*schema.PRICES, (VOL_MOVING_AVG, pa.float64()), (ADJ_CLOSE_ROLLING_MED, pa.float64())])
 
 
 def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None = None) -> pa.Table:
@@ -27,7 +27,7 @@ def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None 
     Parameters
     ----------
     table : pyarrow.Table
-        Of `INPUTS` at least, typed as in `lib.prices.SCHEMA` (Symbol may be dictionary-encoded), sorted by Symbol and
+        Of `INPUTS` at least, typed as in `lib.schema.PRICES` (Symbol may be dictionary-encoded), sorted by Symbol and
         Date, symbols whole.
     window : int
         Rows (trading days) of a window.

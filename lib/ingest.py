@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from blake3 import blake3
 
-from lib import dataset, paths, prices
-from lib.archive import Archive, PriceFile, open_members
-from lib.dataset import Dataset, PartResult
+from lib import dataset, parse, paths, quarantine
+from lib.archive import Archive, PriceFile
+from lib.dataset import Dataset
 from lib.engine import Engine
-
-UNREADABLE = "unreadable file"  # how the reason begins
-
-
-class QuarantineError(RuntimeError):
-    """More rows were quarantined than ``ingest.max_quarantined_share`` allows."""
+from lib.members import LARGEST, Member, open_members
+from lib.schema import HEADER
+from lib.text import printable
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class Ingested:
     Parameters
     ----------
     prices, quarantine, files : Dataset
-        The rows kept, the rows set aside, and an account of each file: see `lib.prices.Parsed`.
+        The rows kept, the rows set aside, and an account of each file: see `lib.parse.Parsed`.
     """
 
     prices: Dataset
@@ -59,7 +55,7 @@ class IngestPart:
     files: Sequence[PriceFile]
     _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
     _ends: list[int] = field(default_factory=list, init=False, repr=False)
-    _sources: list[prices.Source] = field(default_factory=list, init=False, repr=False)
+    _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
 
     def read(self) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
@@ -67,13 +63,17 @@ class IngestPart:
         folder = location.is_dir()
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         # A zip only claims its members' sizes; damaged, it may claim gigabytes.
-        buffer = _buffer(sum(file.size for file in self.files) + 1 if folder else 1 << 20)
+        sizes = (file.size for file in self.files if file.size <= LARGEST)
+        buffer = _buffer(sum(sizes) + 1 if folder else 1 << 20)
         self._ends, self._sources = [], []
         end = 0
         with open_members(location) as read:
             for file in self.files:
                 name = self.base + file.name
-                found = (folder and _read_regular(self.location, name, file.size, buffer, end)) or _read_any(read, name)
+                member = Member(name, file.size, file.packed)
+                found = (folder and _read_regular(self.location, name, file.size, buffer, end)) or _read_any(
+                    read, member
+                )
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
                     if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
@@ -83,8 +83,9 @@ class IngestPart:
                 else:
                     end += found.length
                 self._ends.append(end)
+                shown = printable(file.name)
                 self._sources.append(
-                    prices.Source(file.name, file.symbol, file.security_name, found.blake3, found.size, found.body)
+                    parse.Source(shown, file.symbol, file.security_name, found.blake3, found.size, found.body)
                 )
         self._joined = memoryview(buffer)[:end]
         lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources)
@@ -92,7 +93,7 @@ class IngestPart:
 
     def tables(self) -> Mapping[str, pa.Table]:
         """Parse what was read."""
-        parsed = prices.parse(self._sources, self._joined, self._ends)
+        parsed = parse.parse(self._sources, self._joined, self._ends)
         self._joined = memoryview(b"")
         return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
 
@@ -116,59 +117,40 @@ def ingest(
 
     Raises
     ------
-    QuarantineError
-        Too many rows are quarantined, or none is left. The datasets of an earlier run stay as they were.
+    lib.quarantine.QuarantineError
+        Too many rows are quarantined, none is left, or prices contradict each other. The dataset of prices stays what it was;
+        the other two say what was found.
     """
     folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
-    by_symbol: dict[str, list[PriceFile]] = {}
-    for file in archive.files:
-        by_symbol.setdefault(file.symbol, []).append(file)
+    by_symbol = {file.symbol: file for file in archive.files}
     works = [
-        IngestPart(str(archive.location), archive.base, [file for symbol in part for file in by_symbol[symbol]])
+        IngestPart(str(archive.location), archive.base, [by_symbol[symbol] for symbol in part])
         for part in dataset.cut(sorted(by_symbol))
     ]
-    code = dataset.code_digest([paths.LIB / name for name in ("ingest.py", "prices.py", "dataset.py")], {})
+    code = dataset.code_digest([paths.LIB / f"{name}.py" for name in _CODE], {})
     sizes = [sum(file.size for file in work.files) for work in works]
     results = dataset.build("ingest", works, sizes, "B", folders, code, engine or Engine())
-    _check_quarantine(results, study, max_quarantined_share)
+    refusal = quarantine.refusal(
+        pa.concat_tables(_made(results, study.files, "files")),
+        _made(results, study.quarantine, "quarantine"),
+        max_quarantined_share,
+    )
+    if refusal:
+        dataset.commit(results, {name: folder for name, folder in folders.items() if name != "prices"})
+        raise quarantine.QuarantineError(
+            f"{refusal}\nEvery row set aside, with its reason: {study.quarantine}; an account of each file: {study.files}"
+        )
     made = dataset.commit(results, folders)
     return Ingested(made["prices"], made["quarantine"], made["files"])
 
 
-def _check_quarantine(results: Sequence[PartResult], study: paths.StudyPaths, most: float) -> None:
-    accounts = pa.concat_tables(
-        dataset.read_part(study.files / part.file, part.sha256)
-        for part in (result.files["files"] for result in results)
-    )
-    read, kept = pc.sum(accounts["rows_read"]).as_py(), pc.sum(accounts["rows_kept"]).as_py()
-    share = (read - kept) / read if read else 0.0
-    # Of a file that cannot be read nobody knows how many rows it has. One or a few are set aside; most are a broken disk or download.
-    unreadable = accounts.filter(pc.starts_with(accounts["refused"], UNREADABLE))
-    if 2 * unreadable.num_rows > accounts.num_rows:
-        first = unreadable.slice(0, 1).to_pylist()[0]
-        raise QuarantineError(
-            f"{unreadable.num_rows:,} of {accounts.num_rows:,} price files cannot be read, {first['file']} the first of them "
-            f"({first['refused']}). Download or copy the archive again, or make the files readable"
-        )
-    if share <= most and kept:
-        return
-    worst = accounts.sort_by([("rows_quarantined", "descending")]).slice(0, 10).to_pylist()
-    lines = [
-        f"  {row['file']}: {row['rows_quarantined']:,} of {row['rows_read']:,} rows"
-        + (f" ({row['refused']})" if row["refused"] else "")
-        for row in worst
-    ]
-    if not kept:
-        raise QuarantineError(
-            f"no price is left: {read:,} raw rows were read, and none can be kept. Worst files:\n"
-            + "\n".join(lines)
-            + "\nMend the files, or name another archive as archive.source"
-        )
-    raise QuarantineError(
-        f"{read - kept:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
-        f"{most:.2%}. Worst files:\n" + "\n".join(lines) + "\nMend the files, or allow more: "
-        f"-p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
-    )
+_CODE = ("ingest", "parse", "rows", "schema", "text", "members", "dataset")  # the modules that decide a part's bytes
+
+
+def _made(results: Sequence[dataset.PartResult], folder: Path, name: str) -> Iterator[pa.Table]:
+    """The finished parts of one folder."""
+    for part in (result.files[name] for result in results):
+        yield dataset.read_part(folder / part.file, part.sha256)
 
 
 _BUFFER = bytearray()
@@ -186,7 +168,7 @@ def _buffer(size: int) -> bytearray:
 class _Found:
     """A file that was read: its rows stand in the body's text or, ``length`` bytes of them, in the buffer already."""
 
-    body: prices.Body
+    body: parse.Body
     blake3: str
     size: int
     length: int = 0
@@ -197,17 +179,17 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
 
     The header is read apart, so that the rows of one file stand right behind those of the file before.
     """
-    header = bytearray(len(prices.HEADER))
+    header = bytearray(len(HEADER))
     length = size - len(header)
-    if length <= 0:
+    if length <= 0 or size > LARGEST:
         return None
     end = start + length
     try:
-        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY)
+        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NONBLOCK)  # not to wait for a FIFO
         try:
             with memoryview(buffer) as view:
                 # One byte more than is expected would show a file that grew.
-                if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != prices.HEADER:
+                if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != HEADER:
                     return None
                 digest = blake3(header).update(view[start:end])
         finally:
@@ -218,12 +200,12 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
     blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
     if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
         return None
-    return _Found(prices.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
+    return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
 
-def _read_any(read: Callable[[str], bytes], name: str) -> _Found:
+def _read_any(read: Callable[[Member], bytes], member: Member) -> _Found:
     try:
-        content = read(name)
+        content = read(member)
     except OSError as error:
-        return _Found(prices.Body(b"", refused=f"{UNREADABLE}: {error.strerror or error}"), "", 0)
-    return _Found(prices.split_body(content), blake3(content).hexdigest(), len(content))
+        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0)
+    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content))

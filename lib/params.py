@@ -38,6 +38,11 @@ class Archive(Section):
         description="Where the raw prices are: `sample` (real prices that come with the packages), `kaggle` (downloaded "
         "once), or the path of a folder or .zip in Kaggle's layout (relative paths start at the repository).",
     )
+    follow_links: bool = Field(
+        False,
+        description="Read files and folders outside the archive, too, that links in it lead to. Only for an archive that you "
+        "trust: a link can lead to any file that you may read.",
+    )
 
 
 class Compute(Section):

@@ -20,7 +20,8 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib import archive, cache, files, paths, provenance
+from lib import archive, cache, files, paths, provenance, sources
+from lib.members import ArchiveError
 from lib.params import STAGES, Params, stage_parameters
 
 # Exit codes.
@@ -130,13 +131,15 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, caller)
         try:
-            raw = archive.open_archive(params.archive.source, study)
-        except archive.ArchiveError as error:
+            raw = sources.open_archive(params.archive.source, study, params.archive.follow_links)
+        except ArchiveError as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
         console.print(f"[bold]{name}[/bold]: {len(raw.files):,} price files")
+        for remark in raw.remarks():
+            console.print(remark, markup=False)
         failure: StudyError | None = None
         for number, stage in enumerate(STAGES, start=1):
             title = f"\\[{number}/{len(STAGES)}]"
@@ -146,6 +149,8 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
                 failure = error
             except OSError as error:
                 failure = _failure(stage, study, _told(error), options)
+            if stage == "01_ingest" and runs and runs[-1].status == "run":
+                _name_lost_files(study, console)
             if failure:
                 break
         try:
@@ -159,6 +164,14 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         ran = [run.name for run in runs if run.status == "run"]
         done = f"{len(ran)} of {len(runs)} stages run, the rest unchanged" if ran else "nothing had changed"
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
+
+
+def _name_lost_files(study: paths.StudyPaths, console: Console) -> None:
+    from lib import dataset, quarantine
+
+    lost = quarantine.lost_files(dataset.open_dataset(study.files).read())
+    if lost:
+        console.print(f"{lost}\nTheir rows are in {_relative(study.quarantine)}", markup=False)
 
 
 def _write_records(

@@ -29,6 +29,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, PercentFormatter, ScalarFormatter
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from lib.text import shortened
+
 # Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
@@ -49,6 +51,7 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.w_pad": 0.08,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same bytes on every machine
     "font.size": 11.5,
+    "text.parse_math": False,  # a symbol may have dollar signs
     "text.color": INK,
     "figure.titlesize": 13.5,
     "figure.titleweight": "bold",
@@ -279,7 +282,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
     places = np.arange(len(names))[::-1]
     axes.barh(places, counts, height=0.62, color=color)
-    axes.set_yticks(places, names)
+    axes.set_yticks(places, [shortened(name, 40) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(False)
@@ -287,7 +290,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.spines["bottom"].set_visible(False)
     labels = [f"{count:,}  ({share_text(count / total)})" if total else f"{count:,}" for count in counts]
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
-    room = WIDTH - 0.4 - 0.1 * max(map(len, names))
+    room = WIDTH - 0.4 - 0.1 * min(40, max(map(len, names)))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
     for place, count, label in zip(places, counts, labels, strict=True):
         axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)
@@ -476,8 +479,9 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     if not any(counts.values()):
         return _nothing(title, f"None among the {rows_kept:,} rows kept ({', '.join(counts)}).")
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(ordered))
-    _counted_bars(axes, [name for name, _ in ordered], [count for _, count in ordered], rows_kept, YELLOW)
+    present = [(name, count) for name, count in ordered if count]
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
+    _counted_bars(axes, [name for name, _ in present], [count for _, count in present], rows_kept, YELLOW)
     listed = ", ".join(f"{name} {count:,} ({share_text(count / rows_kept)})" for name, count in ordered)
     return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.files import write_atomically
+from lib.text import printable
 
 DAYS = 60  # recent trading days kept of each symbol
 COLUMNS = ["Symbol", "Security Name", "Date", "Volume", "vol_moving_avg", "adj_close_rolling_med"]
@@ -78,7 +79,8 @@ def write_recent_days(tables: Iterable, path: Path) -> int:
                 continue
             recent = slice(max(start, end - DAYS), end)
             # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
-            names.append((symbol[start], " ".join((column["Security Name"][start].as_py() or "").split())))
+            security_name = printable(" ".join((column["Security Name"][start].as_py() or "").split()))
+            names.append((symbol[start], security_name))
             days.append((date[recent], *(value[recent] for value in values)))
     counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
     columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4

@@ -27,7 +27,7 @@ from lib.params import STAGES, Params, stage_parameters
 
 CELLS = {
     "01_ingest": [
-        "from lib.archive import open_archive\nfrom lib.ingest import ingest\nfrom lib.paths import StudyPaths",
+        "from lib.ingest import ingest\nfrom lib.paths import StudyPaths\nfrom lib.sources import open_archive",
         "made = ingest(open_archive(source, StudyPaths(study)), StudyPaths(study), max_quarantined_share)",
         "print(made.prices.rows, 'rows')",
     ],

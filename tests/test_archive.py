@@ -10,8 +10,8 @@ import kagglehub
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv
 
-from lib import archive, paths
-from lib.archive import ArchiveError
+from lib import archive, paths, sources
+from lib.members import ArchiveError
 
 STUDY = paths.StudyPaths("s")
 ROWS = 3
@@ -29,7 +29,7 @@ def location(request):
 
 def test_an_archive_lists_its_files_by_symbol(make_archive, location):
     place = make_archive({"stocks/B.csv": ROWS, "etfs/C.csv": ROWS, "stocks/A.csv": ROWS}, name=location)
-    found = archive.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(place), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc.", "stocks/B.csv": "B Inc.", "etfs/C.csv": "C Inc."}
     assert [file.symbol for file in found.files] == ["A", "B", "C"]
     assert [file.size for file in found.files] == [len(price_csv(symbol, ROWS)) for symbol in "ABC"]
@@ -41,36 +41,36 @@ def test_an_archive_lists_its_files_by_symbol(make_archive, location):
 def test_a_relative_path_starts_at_the_repository(make_archive):
     place = make_archive({"stocks/A.csv": ROWS})
     relative = os.path.relpath(place, paths.ROOT)
-    assert names(archive.open_archive(relative, STUDY)) == {"stocks/A.csv": "A Inc."}
+    assert names(sources.open_archive(relative, STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
 def test_the_pipeline_says_where_a_bare_name_is(make_archive, monkeypatch):
     monkeypatch.setenv("STUDY_ARCHIVE", str(make_archive({"stocks/A.csv": ROWS})))
-    assert names(archive.open_archive("my-archive", STUDY)) == {"stocks/A.csv": "A Inc."}
+    assert names(sources.open_archive("my-archive", STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
 def test_no_archive_folder(tmp_path):
     with pytest.raises(ArchiveError, match=r"nowhere: no such folder or .zip; archive.source is sample, kaggle, or"):
-        archive.open_archive(str(tmp_path / "nowhere"), STUDY)
+        sources.open_archive(str(tmp_path / "nowhere"), STUDY)
 
 
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ArchiveError, match=r"no price files found; expected stocks/\*.csv and etfs/\*.csv"):
-        archive.open_archive(str(tmp_path), STUDY)
+        sources.open_archive(str(tmp_path), STUDY)
 
 
 def test_an_empty_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w"):
         pass
     with pytest.raises(ArchiveError, match="no price files found"):
-        archive.open_archive(str(tmp_path / "a.zip"), STUDY)
+        sources.open_archive(str(tmp_path / "a.zip"), STUDY)
 
 
 def test_no_metadata(make_archive):
     place = make_archive({"stocks/A.csv": ROWS})
     (place / "symbols_valid_meta.csv").unlink()
     with pytest.raises(ArchiveError, match=r"symbols_valid_meta.csv is missing.*its columns: Symbol, Security Name"):
-        archive.open_archive(str(place), STUDY)
+        sources.open_archive(str(place), STUDY)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_no_metadata(make_archive):
 def test_metadata_that_cannot_be_read(make_archive, location, metadata, message):
     place = make_archive({"stocks/A.csv": ROWS}, metadata, name=location)
     with pytest.raises(ArchiveError, match=f"symbols_valid_meta.csv, {message}" if "line" in message else message):
-        archive.open_archive(str(place), STUDY)
+        sources.open_archive(str(place), STUDY)
 
 
 def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_archive):
@@ -102,7 +102,7 @@ def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_ar
         ]
     )
     files = ["AGM-A", "LGF.B", "_PRN", "X", "W", "V"]
-    found = archive.open_archive(str(make_archive({f"stocks/{file}.csv": ROWS for file in files}, metadata)), STUDY)
+    found = sources.open_archive(str(make_archive({f"stocks/{file}.csv": ROWS for file in files}, metadata)), STUDY)
     assert {file.symbol: file.security_name for file in found.files} == {
         "AGM-A": "Preferred Stock",
         "LGF.B": "Lions Gate",
@@ -117,7 +117,7 @@ def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_ar
 
 def test_metadata_without_nasdaq_symbols(make_archive):
     place = make_archive({"stocks/A.csv": ROWS}, "\ufeffSecurity Name,Symbol\nA Inc.,A\n\nB Inc.,B\n,\n")
-    found = archive.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(place), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc."}
     assert (found.metadata_symbols, found.metadata_without_file) == (2, ("B",))
 
@@ -125,7 +125,7 @@ def test_metadata_without_nasdaq_symbols(make_archive):
 @pytest.mark.parametrize("symbol", ["NAN", "TRUE", "ON", "NULL", "NA", "1E5", "INF", "007"])
 def test_a_symbol_is_text_whatever_it_looks_like(make_archive, symbol):
     metadata = metadata_csv([(symbol, "Some name", symbol), ("NONE", "Other", "NONE")])
-    found = archive.open_archive(str(make_archive({f"stocks/{symbol}.csv": ROWS}, metadata)), STUDY)
+    found = sources.open_archive(str(make_archive({f"stocks/{symbol}.csv": ROWS}, metadata)), STUDY)
     assert [(file.symbol, file.security_name) for file in found.files] == [(symbol, "Some name")]
     assert found.metadata_without_file == ("NONE",)
 
@@ -134,7 +134,7 @@ def test_symbols_without_metadata_and_metadata_without_file(make_archive):
     place = make_archive(
         {"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, metadata_csv([("A", "A", "A"), ("C$D", "C", "C-D")])
     )
-    found = archive.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(place), STUDY)
     assert found.symbols_without_metadata == ["B"]
     assert found.metadata_without_file == ("C$D",)
 
@@ -153,7 +153,7 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
         more.writestr("__MACOSX/stock-market-dataset/stocks/._A.csv", b"\x00")
         more.writestr("__MACOSX/stocks/A.csv", b"\x00")
         more.mkdir("stock-market-dataset/empty")
-    found = archive.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(place), STUDY)
     assert found.base == "stock-market-dataset/"
     assert list(names(found)) == ["stocks/A.csv", "etfs/B.CSV"]
     assert set(found.ignored) == {
@@ -166,7 +166,7 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
 
 
 def test_the_same_symbol_among_stocks_and_etfs(make_archive):
-    found = archive.open_archive(str(make_archive({"stocks/A.csv": ROWS, "etfs/A.csv": ROWS})), STUDY)
+    found = sources.open_archive(str(make_archive({"stocks/A.csv": ROWS, "etfs/A.csv": ROWS})), STUDY)
     assert [(file.symbol, file.name) for file in found.files] == [("A", "etfs/A.csv"), ("A", "stocks/A.csv")]
 
 
@@ -177,13 +177,13 @@ def test_a_file_name_that_is_not_utf8(make_archive):
     except OSError:
         pytest.skip("this file system has no such names")
     with pytest.raises(ArchiveError, match=r"the file name 'stocks/caf.udce9.csv' is not UTF-8 text; rename the file"):
-        archive.open_archive(str(place), STUDY)
+        sources.open_archive(str(place), STUDY)
 
 
 def test_a_file_that_is_no_zip(tmp_path):
     (tmp_path / "a.zip").write_text(price_csv("A", ROWS))
     with pytest.raises(ArchiveError, match=r"a.zip: not a readable .zip .*; download it again, or name a folder"):
-        archive.open_archive(str(tmp_path / "a.zip"), STUDY)
+        sources.open_archive(str(tmp_path / "a.zip"), STUDY)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -221,7 +221,7 @@ def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
 
 
 def test_the_sample_is_laid_out_as_kaggle_has_it(outputs):
-    found = archive.open_archive("sample", STUDY)
+    found = sources.open_archive("sample", STUDY)
     assert [file.symbol for file in found.files] == ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
     assert found.symbols_without_metadata == []
     assert (STUDY.archive / "etfs").is_dir()
@@ -231,7 +231,7 @@ def test_the_sample_is_laid_out_as_kaggle_has_it(outputs):
     # A second run mends what was changed, and touches nothing else.
     path.write_bytes(content[:100])
     other = (STUDY.archive / "stocks" / "IBM.csv").stat()
-    archive.open_archive("sample", STUDY)
+    sources.open_archive("sample", STUDY)
     assert path.read_bytes() == content
     assert (STUDY.archive / "stocks" / "IBM.csv").stat() == other
 
@@ -240,7 +240,7 @@ def test_kaggles_archive_is_downloaded(make_archive, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     place = make_archive({"stocks/A.csv": ROWS})
     monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(place) if "stock-market" in name else None)
-    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
+    assert names(sources.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
 def test_what_was_downloaded_once_needs_no_network(make_archive, monkeypatch, tmp_path):
@@ -252,13 +252,13 @@ def test_what_was_downloaded_once_needs_no_network(make_archive, monkeypatch, tm
         make_archive({f"stocks/V{version}.csv": ROWS}, name=f"{kept}/versions/{version}")
     for version in (2, 10):  # the download of 11 was broken off
         (tmp_path / kept / f"{version}.complete").touch()
-    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/V10.csv": "V10 Inc."}
+    assert names(sources.open_archive("kaggle", STUDY)) == {"stocks/V10.csv": "V10 Inc."}
 
 
 def test_a_folder_may_be_called_as_a_source_is(make_archive, monkeypatch):
     place = make_archive({"stocks/A.csv": ROWS}, name="kaggle")
     monkeypatch.setenv("STUDY_ARCHIVE", str(place))  # as the pipeline does; the notebook gets the name
-    assert archive.open_archive("kaggle", STUDY).location == place
+    assert sources.open_archive("kaggle", STUDY).location == place
 
 
 def test_a_zip_made_by_windows_is_read(tmp_path):
@@ -267,7 +267,7 @@ def test_a_zip_made_by_windows_is_read(tmp_path):
         made.writestr("stocks\\A.csv", price_csv("A", ROWS))
         made.writestr("./etfs/B.csv", price_csv("B", ROWS))
         made.writestr("symbols_valid_meta.csv", metadata_csv([("A", "A Inc.", "A")]))
-    found = archive.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(place), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc.", "etfs/B.csv": None}
     with found.reader() as read:
         assert [read(file) for file in found.files] == [price_csv(symbol, ROWS).encode() for symbol in "AB"]
@@ -284,7 +284,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(make_archive, monkeypatch)
 
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(ArchiveError, match=r"stocks: the folder cannot be read \(Permission denied\)"):
-        archive.open_archive(str(place), STUDY)
+        sources.open_archive(str(place), STUDY)
 
 
 def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
@@ -294,7 +294,7 @@ def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(kagglehub, "dataset_download", fail)
     with pytest.raises(ArchiveError) as caught:
-        archive.open_archive("kaggle", STUDY)
+        sources.open_archive("kaggle", STUDY)
     for part in (
         "cannot be downloaded (ConnectionError: no route to host)",
         "open kaggle.com/datasets/jacksoncrow/stock-market-dataset, press Download",
@@ -307,7 +307,7 @@ def test_an_archive_downloaded_by_hand_is_used(make_archive, monkeypatch, tmp_pa
     monkeypatch.setattr(paths, "DATA", tmp_path)
     monkeypatch.setattr(kagglehub, "dataset_download", lambda name: pytest.fail("it was downloaded"))
     make_archive({"stocks/A.csv": ROWS}, name="stock-market-dataset.zip")
-    assert names(archive.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
+    assert names(sources.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
 def test_the_fingerprint_changes_with_any_byte(make_archive, location):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows, write_archive
 from tools import lacking
 
-from lib import archive, dataset, features, files, ingest, paths, prices
+from lib import archive, dataset, features, files, ingest, paths, schema
 from lib.dataset import DatasetError, cut, open_dataset
 from lib.engine import Engine
 from lib.featurize import build_features
@@ -403,7 +403,7 @@ def test_features_keep_every_column_of_prices_as_it_was_written(outputs, make_ar
     source, made = open_dataset(STUDY.prices), open_dataset(STUDY.features)
     table = made.read()
     assert table.schema == features.SCHEMA
-    assert table.select(prices.SCHEMA.names) == source.read()
+    assert table.select(schema.PRICES.names) == source.read()
     for before, after in zip(source.paths, made.paths, strict=True):
         pages = pq.read_metadata(before).row_group(0)
         chunk = pages.column(pages.num_columns - 1)

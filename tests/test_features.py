@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import features, prices
+from lib import features, schema
 
 WINDOWS = st.integers(1, 45)
 # -0.0 is left out: which of 0.0 and -0.0 is the smaller, nobody says. Sums of two must not overflow.
@@ -118,7 +118,7 @@ def test_the_median_of_an_even_window_is_the_mean_of_the_middle_two():
 
 @pytest.mark.parametrize("window", [1, 30])
 def test_no_rows(window):
-    found = features.rolling_features(prices.SCHEMA.empty_table(), window)
+    found = features.rolling_features(schema.PRICES.empty_table(), window)
     assert found.schema.names == [features.VOL_MOVING_AVG, features.ADJ_CLOSE_ROLLING_MED]
     assert found.num_rows == 0
 

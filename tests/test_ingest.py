@@ -8,10 +8,11 @@ import zipfile
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv, price_rows
 
-from lib import archive, dataset, ingest, paths, prices
+from lib import archive, dataset, ingest, paths, schema
 from lib.archive import PriceFile
 from lib.engine import Engine
-from lib.ingest import IngestPart, QuarantineError
+from lib.ingest import IngestPart
+from lib.quarantine import QuarantineError
 
 STUDY = paths.StudyPaths("s")
 GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"
@@ -26,7 +27,7 @@ def run(outputs, make_archive):
         made = ingest.ingest(archive.list_archive(place), STUDY, share, Engine(workers=1))
         accounts, quarantined = made.files.read().to_pylist(), made.quarantine.read().to_pylist()
         kept = made.prices.read()
-        assert kept.schema == prices.SCHEMA
+        assert kept.schema == schema.PRICES
         assert sum(account["rows_kept"] for account in accounts) == kept.num_rows == made.prices.rows
         for account in accounts:
             assert account["rows_read"] == account["rows_kept"] + account["rows_quarantined"]

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-from lib import archive, featurize, ingest, paths
+from lib import featurize, ingest, paths, sources
 
 ARCHIVES = ["sample", *filter(None, os.environ.get("STUDY_TEST_ARCHIVES", "").split(":"))]
 
@@ -44,7 +44,7 @@ def pandas_reading(raw: dict[str, bytes]) -> pd.DataFrame:
 @pytest.mark.parametrize("source", ARCHIVES, ids=lambda source: Path(source).stem)
 def test_every_row_and_both_features_are_as_pandas_has_them(outputs, source):
     study = paths.StudyPaths("real")
-    raw = archive.open_archive(source, study)
+    raw = sources.open_archive(source, study)
     made = ingest.ingest(raw, study)
     features = featurize.build_features(study).read().to_pandas()
 

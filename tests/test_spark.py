@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lib import archive, dataset, featurize, files, ingest, paths, prices, spark
+from lib import archive, dataset, featurize, files, ingest, paths, schema, spark
 from lib.engine import Engine, EngineError
 
 # One process for the whole module (pytest --dist loadgroup), so that one cluster is started.
@@ -63,7 +63,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> archive.Archive:
             volume = "" if chance.random() < 0.005 else int(chance.lognormvariate(12, 1))
             date = f"2019-{1 + day // 28:02}-{1 + day % 28:02}"
             lines.append(f"{date},{price},{price * 1.01},{price * 0.99},{price},{price * 0.9},{volume}\n")
-        (folder / "stocks" / f"S{number:02}.csv").write_bytes(prices.HEADER + "".join(lines).encode())
+        (folder / "stocks" / f"S{number:02}.csv").write_bytes(schema.HEADER + "".join(lines).encode())
     names = [f"S{number:02},Stock {number},S{number:02}\n" for number in range(STOCKS)]
     (folder / archive.METADATA).write_text("Symbol,Security Name,NASDAQ Symbol\n" + "".join(names))
     return archive.list_archive(folder)

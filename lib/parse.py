@@ -7,14 +7,12 @@ bad row costs only itself. `parse_row` is the definition of a good row; the rest
 
 from __future__ import annotations
 
-import csv
 import datetime
 import functools
 import math
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -23,49 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-COLUMNS = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
-HEADER = ",".join(COLUMNS).encode() + b"\n"
+from lib import schema
+from lib.rows import BLANK, EXACT, code, contradicts_itself, odd_values, parse_row
+from lib.schema import COLUMNS, HEADER
+from lib.text import shortened
 
-# Only a security name may be missing. That the other columns have no nulls saves every reader and writer their marks.
-SCHEMA = pa.schema(
-    [
-        pa.field("Symbol", pa.string(), nullable=False),
-        pa.field("Security Name", pa.string()),
-        pa.field("Date", pa.date32(), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in COLUMNS[1:6]),
-        pa.field("Volume", pa.int64(), nullable=False),
-    ]
-)
-QUARANTINE_SCHEMA = pa.schema(
-    [("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
-)
-FILES_SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("symbol", pa.string()),
-        ("security_name", pa.string()),
-        ("bytes", pa.int64()),
-        ("blake3", pa.string()),
-        ("rows_read", pa.int64()),
-        ("rows_kept", pa.int64()),
-        ("rows_quarantined", pa.int64()),
-        ("refused", pa.string()),  # why the file was set aside whole; null for a file that was read
-        ("first_date", pa.date32()),
-        ("last_date", pa.date32()),
-        ("dates_out_of_order", pa.int64()),
-        ("adj_close_not_positive", pa.int64()),
-        ("high_below_low", pa.int64()),
-        ("zero_volume", pa.int64()),
-    ]
-)
-
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
 _FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
-_EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
 _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
+_LONGEST_EXAMPLE = 200  # of one that the accounts, and so messages, show
+_CUT = 5  # by so much is a last volume below its file's that seems to have lost digits
 
 
 @dataclass(frozen=True)
@@ -84,6 +49,8 @@ class Body:
         Why the whole file is set aside, if so.
     set_aside : tuple of (int, str)
         For a refused file: each row's line and raw text.
+    unfinished : bool
+        The last line has no newline: as some programs write it, or cut off.
     """
 
     text: bytes
@@ -91,6 +58,7 @@ class Body:
     lines: npt.NDArray[np.int64] | None = None
     refused: str | None = None
     set_aside: tuple[tuple[int, str], ...] = ()
+    unfinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +68,7 @@ class Source:
     Parameters
     ----------
     file : str
-        Its name in the archive, such as ``stocks/AAPL.csv``.
+        Its name in the archive, such as ``stocks/AAPL.csv``, `lib.text.printable`.
     symbol : str
     security_name : str or None
     blake3 : str
@@ -126,12 +94,12 @@ class Parsed:
     Parameters
     ----------
     prices : pyarrow.Table
-        Of `SCHEMA`: the rows kept. Its two string columns are dictionary-encoded; Parquet stores them as plain strings all
+        Of `lib.schema.PRICES`: the rows kept. Its two string columns are dictionary-encoded; Parquet stores them as plain strings all
         the same.
     quarantine : pyarrow.Table
-        Of `QUARANTINE_SCHEMA`: the rows set aside.
+        Of `lib.schema.QUARANTINE`: the rows set aside.
     files : pyarrow.Table
-        Of `FILES_SCHEMA`: an account of each file.
+        Of `lib.schema.FILES`: an account of each file.
     """
 
     prices: pa.Table
@@ -188,7 +156,7 @@ def split_body(content: bytes) -> Body:
     if tuple(found) != COLUMNS:
         expected = ",".join(COLUMNS)
         reason = (
-            "empty file" if not content.strip() else f"wrong header: {_shortened(header, 200)!r}, expected {expected!r}"
+            "empty file" if not content.strip() else f"wrong header: {shortened(header, 200)!r}, expected {expected!r}"
         )
         return Body(b"", refused=reason, set_aside=tuple((number, _text(line)) for number, line in rows))
     if not rows:
@@ -197,6 +165,7 @@ def split_body(content: bytes) -> Body:
         b"".join(line + b"\n" for _, line in rows),
         len(rows),
         lines=np.fromiter((number for number, _ in rows), np.int64, len(rows)),
+        unfinished=lines[-1] != b"",
     )
 
 
@@ -206,7 +175,7 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     Parameters
     ----------
     sources : sequence of Source
-        In symbol order; the files of one symbol stand together.
+        In symbol order; no two of one symbol.
     joined : memoryview
         Their rows, as `split_body` cuts them, back to back.
     ends : sequence of int
@@ -216,7 +185,7 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     -------
     Parsed
         Prices sorted by symbol and date. Every row is in prices or in quarantine: a row with a null or unparsable
-        value, with a negative or fractional volume, or with a date that the symbol already has.
+        value, with a negative or fractional volume, or with a date that comes again further down.
 
     Examples
     --------
@@ -232,95 +201,53 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
     bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))
-    kept = per_file - _count(_file_of(per_file, bad_rows), len(sources))
+    blank = np.array([row for row, reason in bad.items() if reason == BLANK], dtype=np.int64)
+    bad = {row: reason for row, reason in bad.items() if reason != BLANK}
+    good = per_file - _count(_file_of(per_file, bad_rows), len(sources))
     dates = table["Date"].cast(pa.int32()).to_numpy()
-    symbols, symbol_of_file = _codes([source.symbol for source in sources])
+    cut = _cut_volumes(sources, table["Volume"], good, per_file, bad_rows)
 
-    back = np.flatnonzero(dates[1:] <= dates[:-1])  # from the last row of a symbol to the first of the next, too
-    before, after = _file_of(kept, back), _file_of(kept, back + 1)
+    def number(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Good rows' numbers among all rows: as many bad ones stand before one as have no more good rows before them."""
+        return positions + np.searchsorted(bad_rows - np.arange(len(bad_rows)), positions, side="right")
+
+    back = np.flatnonzero(dates[1:] <= dates[:-1])  # from the last row of a file to the first of the next, too
+    before, after = _file_of(good, back), _file_of(good, back + 1)
     out_of_order = _count(before[(before == after) & (dates[back + 1] < dates[back])], len(sources))
-    order = None
-    if (symbol_of_file[before] == symbol_of_file[after]).any():
-        order, repeated = _order(dates, np.repeat(symbol_of_file, kept))
-        for position in repeated.tolist():
-            # Its number among all rows: as many bad ones stand before it as have no more kept rows before them.
-            row = position + int(np.searchsorted(bad_rows - np.arange(len(bad_rows)), position, side="right"))
-            bad[row] = f"repeated date: {datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)}"
-        first = np.ones(len(dates), dtype=bool)
-        first[repeated] = False
-        order = (np.cumsum(first) - 1)[order]
-        kept -= _count(_file_of(kept, repeated), len(sources))
-        table, dates = table.filter(pa.array(first)), dates[first]
+    kept, order, repeated = good, None, np.zeros(0, dtype=np.int64)
+    if (before == after).any():
+        order, repeated = _order(dates, np.repeat(np.arange(len(sources), dtype=np.int32), good))
+        for position, row in zip(repeated.tolist(), number(repeated).tolist(), strict=True):
+            day = datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)
+            bad[row] = f"repeated date: {day} comes again further down"
+        kept = good - _count(_file_of(good, repeated), len(sources))
+        table, dates = table.take(pa.array(order)), dates[order]
 
-    table_of_prices = _prices(sources, table, kept, symbols, symbol_of_file)
+    counts, contradicting = _odd_counts(table, kept)
+    contradiction: dict[int, str] = {}
+    for file, position in contradicting.items():
+        row = int(number(np.array([position if order is None else order[position]]))[0])
+        contradiction[file] = _example(_line_number(sources[file].body, raw.place(row)[1]), _text(raw.line(row)))
+    counts |= {
+        "dates_out_of_order": out_of_order,
+        "no_last_newline": np.array([source.body.unfinished for source in sources], dtype=np.int64),
+        "cut_volume": cut,
+    }
+    quarantine, why = _quarantine(sources, bad, raw)
+    read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
+    read -= _count(_file_of(per_file, blank), len(sources))
+    counts |= {"rows_read": read, "rows_kept": kept, "rows_quarantined": read - kept}
+    counts["rows_repeated"] = _count(_file_of(good, repeated), len(sources))
     return Parsed(
-        prices=table_of_prices if order is None else table_of_prices.take(pa.array(order)),
-        quarantine=_quarantine(sources, bad, raw),
-        files=_files(sources, table, kept, dates, per_file, out_of_order),
+        prices=_prices(sources, table, kept),
+        quarantine=quarantine,
+        files=_files(sources, dates, counts, why, contradiction),
     )
 
 
-def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, float, int] | str:
-    """Read one row, slowly and exactly: the definition of what a good row is.
-
-    Parameters
-    ----------
-    line : bytes
-        The row without its newline.
-
-    Returns
-    -------
-    tuple or str
-        Date, open, high, low, close, adjusted close (float64, the nearest to the text) and volume (int); or why the row
-        is refused.
-
-    Examples
-    --------
-    >>> parse_row(b"2020-01-02,1,2,.5,1.5,1.5,123.0")
-    (datetime.date(2020, 1, 2), 1.0, 2.0, 0.5, 1.5, 1.5, 123)
-    >>> parse_row(b"2020-01-02,1,2,.5,1.5,1.5,-3")
-    "negative volume: '-3'"
-    """
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}"
-    try:
-        fields = next(csv.reader([text]), []) if '"' in text else text.split(",")
-    except csv.Error as error:
-        return f"unparsable row: {error}"
-    if len(fields) != len(COLUMNS):
-        return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
-    fields = [value.strip(" \t") for value in fields]
-    nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
-    if nulls:
-        return f"null value: {', '.join(nulls)}"
-    try:
-        date = datetime.date.fromisoformat(fields[0]) if _DATE.fullmatch(fields[0]) else None
-    except ValueError:
-        date = None
-    if date is None:
-        return f"unparsable date: {_shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
-    numbers = []
-    for name, value in zip(COLUMNS[1:], fields[1:], strict=True):
-        number = float(value) if _NUMBER.fullmatch(value) else math.nan
-        if not math.isfinite(number):
-            return f"unparsable value: {name} is {_shortened(value, 40)!r}"
-        numbers.append(number)
-    volume = numbers.pop()
-    if volume < 0:
-        return f"negative volume: {_shortened(fields[6], 40)!r}"
-    exact = Decimal(volume) if volume < _EXACT else Decimal(fields[6])
-    if exact >= 2**63:
-        return f"volume too large: {_shortened(fields[6], 40)!r}"
-    if exact != exact.to_integral_value():
-        return f"fractional volume: {_shortened(fields[6], 40)!r}"
-    opening, high, low, close, adjusted = numbers
-    return date, opening, high, low, close, adjusted, int(exact)
-
-
 _FEW = 100  # bad rows of a block
-_ROW_SCHEMA = pa.schema([SCHEMA.field(name).with_nullable(True) for name in COLUMNS])
+_FILES = dict(zip(schema.FILES.names, schema.FILES.types, strict=True))
+_ROW_SCHEMA = pa.schema([schema.PRICES.field(name).with_nullable(True) for name in COLUMNS])
 _READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 22)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
 # Volume is read as a float64 because pandas writes 123.0 wherever a file has one null row; empty fields become nulls.
@@ -335,7 +262,7 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
         table = pa.csv.read_csv(pa.BufferReader(pa.py_buffer(block)), _READ, _PARSE, _CONVERT)
     except pa.ArrowInvalid:
         return None
-    if _extreme(np.fmax, table["Volume"]) >= _EXACT:
+    if _extreme(np.fmax, table["Volume"]) >= EXACT:
         return None
     return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < _FIRST_DATE else table
 
@@ -431,13 +358,30 @@ def _refusal(line: bytes) -> str:
 
 
 def _order(
-    dates: npt.NDArray[np.int32], symbol_of_row: npt.NDArray[np.int32]
+    dates: npt.NDArray[np.int32], file_of_row: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The rows by symbol and date, each date once (the first that was read), and the rows left out."""
-    order = np.lexsort((dates, symbol_of_row))  # stable: the first row read of a date stays first
+    """The rows by file and date, each date once (the last that was read), and the rows left out, in the order read."""
+    order = np.lexsort((dates, file_of_row))  # stable: the last row read of a date stays last
     repeated = np.zeros(len(order), dtype=bool)
-    repeated[1:] = (np.diff(dates[order]) == 0) & (np.diff(symbol_of_row[order]) == 0)
-    return order[~repeated], order[repeated]
+    repeated[:-1] = (np.diff(dates[order]) == 0) & (np.diff(file_of_row[order]) == 0)
+    return order[~repeated], np.sort(order[repeated])
+
+
+def _cut_volumes(
+    sources: Sequence[Source],
+    volume: pa.ChunkedArray,
+    good: npt.NDArray[np.int64],
+    per_file: npt.NDArray[np.int64],
+    bad_rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """One for each file whose last line has no newline, and a volume far below those before: its last digits may be cut off."""
+    found = np.zeros(len(sources), dtype=np.int64)
+    ends, raw_ends = np.cumsum(good), np.cumsum(per_file)
+    for file, source in enumerate(sources):
+        if source.body.unfinished and good[file] > 1 and raw_ends[file] - 1 not in bad_rows:
+            last = volume.slice(ends[file] - min(good[file], 31), min(good[file], 31)).to_numpy()
+            found[file] = _CUT * last[-1] < np.median(last[:-1])
+    return found
 
 
 class _RawRows:
@@ -466,93 +410,120 @@ class _RawRows:
         return bytes(self._joined[start : self._starts[file] + int(ends[number])])
 
 
-def _prices(
-    sources: Sequence[Source],
-    table: pa.Table,
-    kept: npt.NDArray[np.int64],
-    symbols: list[str | None],
-    symbol_of_file: npt.NDArray[np.int32],
-) -> pa.Table:
-    """The rows kept, still in the order of the files, with each one's symbol and security name."""
+def _prices(sources: Sequence[Source], table: pa.Table, kept: npt.NDArray[np.int64]) -> pa.Table:
+    """The rows kept, with each one's symbol and security name."""
+    symbol_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), kept)
     names, name_of_file = _codes([source.security_name for source in sources])
     name_of_row = np.repeat(name_of_file, kept)
     # A null is a missing index: as a dictionary entry it would not survive Parquet.
     unnamed = name_of_row == names.index(None) if None in names else None
     columns = [
-        pa.DictionaryArray.from_arrays(pa.array(np.repeat(symbol_of_file, kept)), pa.array(symbols, pa.string())),
+        pa.DictionaryArray.from_arrays(
+            pa.array(symbol_of_row), pa.array([source.symbol for source in sources], pa.string())
+        ),
         pa.DictionaryArray.from_arrays(
             pa.array(name_of_row, mask=unnamed),
             pa.array(["" if name is None else name for name in names], pa.string()),
         ),
         *table.columns,
     ]
-    fields = [field.with_type(column.type) for field, column in zip(SCHEMA, columns, strict=True)]
+    fields = [field.with_type(column.type) for field, column in zip(schema.PRICES, columns, strict=True)]
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _quarantine(sources: Sequence[Source], bad: dict[int, str], raw: _RawRows) -> pa.Table:
-    records: list[tuple[int, int | None, str, str | None]] = []
+def _quarantine(
+    sources: Sequence[Source], bad: dict[int, str], raw: _RawRows
+) -> tuple[pa.Table, dict[int, tuple[str, str | None]]]:
+    """The rows set aside; and by file the first reason with the commonest code, with the row that it is given for."""
+    records: list[tuple[int, int | None, str, str, str | None]] = []
     for number, source in enumerate(sources):
-        if source.body.refused is not None:
+        reason = source.body.refused
+        if reason is not None:
             lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
-            records += [(number, line, source.body.refused, text) for line, text in lines]
+            records += [(number, line, code(reason), reason, text) for line, text in lines]
     for row, reason in bad.items():
         number, position = raw.place(row)
-        lines_of_file = sources[number].body.lines
-        line = position + 2 if lines_of_file is None else int(lines_of_file[position])
-        records.append((number, line, reason, _text(raw.line(row))))
+        records.append(
+            (number, _line_number(sources[number].body, position), code(reason), reason, _text(raw.line(row)))
+        )
     records.sort(key=lambda record: (record[0], record[1] or 0))
-    columns = [
-        [sources[number].file for number, *_ in records],
-        *([record[i] for record in records] for i in (1, 2, 3)),
-    ]
-    return pa.table(
-        [pa.array(c, t) for c, t in zip(columns, QUARANTINE_SCHEMA.types, strict=True)], schema=QUARANTINE_SCHEMA
+    names = [sources[number].file for number, *_ in records]
+    columns = [names, *([record[i] for record in records] for i in (1, 2, 3, 4))]
+    table = pa.table(
+        [pa.array(c, t) for c, t in zip(columns, schema.QUARANTINE.types, strict=True)], schema=schema.QUARANTINE
     )
+    first: dict[tuple[int, str], tuple[str, str | None]] = {}
+    for number, line, kind, reason, text in records:
+        if (number, kind) not in first:
+            first[number, kind] = reason, None if line is None else _example(line, text or "")
+    why: dict[int, tuple[str, str | None]] = {}
+    for (number, kind), _ in Counter((number, kind) for number, _, kind, *_ in records).most_common():
+        why.setdefault(number, first[number, kind])
+    return table, why
+
+
+def _odd_counts(
+    table: pa.Table, kept: npt.NDArray[np.int64]
+) -> tuple[dict[str, npt.NDArray[np.int64]], dict[int, int]]:
+    """Count each file's odd values; of the files that contradict themselves, find the first row that does."""
+    ends = np.cumsum(kept)
+
+    def count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        rows = np.flatnonzero(mask)
+        return np.diff(np.searchsorted(rows, ends), prepend=0)
+
+    odd, high_below_low, contradicting = odd_values(table, (ends - kept)[kept > 0])
+    counts = {name: count(mask) for name, mask in odd.items()}
+    counts["contradictions"] = count(contradicting)
+    reversed_ = count(high_below_low)
+    first: dict[int, int] = {}
+    for file in np.flatnonzero(counts["contradictions"]):
+        if contradicts_itself(int(kept[file]), int(reversed_[file]), int(counts["contradictions"][file])):
+            start = int(ends[file] - kept[file])
+            first[int(file)] = start + int(np.argmax(contradicting[start:]))
+    return counts, first
 
 
 def _files(
     sources: Sequence[Source],
-    table: pa.Table,
-    kept: npt.NDArray[np.int64],
     dates: npt.NDArray[np.int32],
-    per_file: npt.NDArray[np.int64],
-    out_of_order: npt.NDArray[np.int64],
+    counts: dict[str, npt.NDArray[np.int64]],
+    why: dict[int, tuple[str, str | None]],
+    contradiction: dict[int, str],
 ) -> pa.Table:
-    count = len(sources)
-    read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
-    ends = np.cumsum(kept)
+    count, kept = len(sources), counts["rows_kept"]
     with_rows = np.flatnonzero(kept)
-    starts = (ends - kept)[with_rows]
+    starts = (np.cumsum(kept) - kept)[with_rows]
     first, last = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
     first[with_rows], last[with_rows] = np.minimum.reduceat(dates, starts), np.maximum.reduceat(dates, starts)
+    reasons = [why.get(number, (None, None)) for number in range(count)]
+    values: dict[str, Any] = {
+        "file": [source.file for source in sources],
+        "symbol": [source.symbol for source in sources],
+        "security_name": [source.security_name for source in sources],
+        "bytes": [source.size for source in sources],
+        "blake3": [source.blake3 for source in sources],
+        "refused": [source.body.refused for source in sources],
+        "commonest_reason": [reason for reason, _ in reasons],
+        "example": [example for _, example in reasons],
+        "first_date": pa.array(first, pa.int32(), mask=kept == 0).cast(pa.date32()),
+        "last_date": pa.array(last, pa.int32(), mask=kept == 0).cast(pa.date32()),
+        "contradiction": [contradiction.get(number) for number in range(count)],
+        **counts,
+    }
+    return pa.table([pa.array(values[name], kind) for name, kind in _FILES.items()], schema=schema.FILES)
 
-    def odd(mask: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        rows = pc.indices_nonzero(mask).to_numpy()
-        return np.diff(np.searchsorted(rows, ends.astype(rows.dtype)), prepend=0)
 
-    columns = [
-        [source.file for source in sources],
-        [source.symbol for source in sources],
-        [source.security_name for source in sources],
-        [source.size for source in sources],
-        [source.blake3 for source in sources],
-        read,
-        kept,
-        read - kept,
-        [source.body.refused for source in sources],
-        pa.array(first, pa.int32(), mask=kept == 0).cast(pa.date32()),
-        pa.array(last, pa.int32(), mask=kept == 0).cast(pa.date32()),
-        out_of_order,
-        odd(pc.less_equal(table["Adj Close"], 0)),
-        odd(pc.less(table["High"], table["Low"])),
-        odd(pc.equal(table["Volume"], 0)),
-    ]
-    return pa.table([pa.array(c, t) for c, t in zip(columns, FILES_SCHEMA.types, strict=True)], schema=FILES_SCHEMA)
+def _example(line: int, text: str) -> str:
+    return f"line {line:,}: {shortened(text, _LONGEST_EXAMPLE)!r}"
+
+
+def _line_number(body: Body, position: int) -> int:
+    return position + 2 if body.lines is None else int(body.lines[position])
 
 
 def _codes(values: Sequence[str | None]) -> tuple[list[str | None], npt.NDArray[np.int32]]:
-    """The distinct values in order of appearance, and each value's place among them."""
+    """The distinct values in order of appearance, and each value's position among them."""
     places: dict[str | None, int] = {}
     codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
     return list(places), codes
@@ -572,8 +543,4 @@ def _count_rows(block: memoryview) -> int:
 
 
 def _text(line: bytes) -> str:
-    return _shortened(line.decode("utf-8", "backslashreplace"), _LONGEST_RAW)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+    return shortened(line.decode("utf-8", "backslashreplace"), _LONGEST_RAW)

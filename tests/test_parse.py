@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows
 
-from lib import prices
+from lib import parse, schema
 from lib.archive import PriceFile
 from lib.ingest import IngestPart
-from lib.prices import Body, Parsed, Source
+from lib.parse import Body, Parsed, Source
 
 GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"
 
@@ -108,10 +108,10 @@ def shown(line: bytes) -> str:
 
 
 def parse_alone(content: bytes, symbol: str = "A", security_name: str | None = "A Inc.") -> Parsed:
-    body = prices.split_body(content)
+    body = parse.split_body(content)
     digest = blake3(content).hexdigest()
     source = Source(f"stocks/{symbol}.csv", symbol, security_name, digest, len(content), body)
-    return prices.parse([source], memoryview(body.text), [len(body.text)])
+    return parse.parse([source], memoryview(body.text), [len(body.text)])
 
 
 def parse_rows(*rows: str | bytes) -> Parsed:
@@ -120,7 +120,7 @@ def parse_rows(*rows: str | bytes) -> Parsed:
 
 
 def values(table: pa.Table) -> list[tuple]:
-    return list(zip(*(table[name].to_pylist() for name in prices.COLUMNS), strict=True))
+    return list(zip(*(table[name].to_pylist() for name in schema.COLUMNS), strict=True))
 
 
 def reasons(parsed: Parsed) -> list[str]:
@@ -162,7 +162,7 @@ def test_a_good_row(row, volume):
     parsed = parse_rows(row)
     assert values(parsed.prices) == [(datetime.date(2020, 1, 2), 1.0, 2.0, 0.5, 1.5, 1.25, volume)]
     assert parsed.quarantine.num_rows == 0
-    assert parsed.prices.cast(prices.SCHEMA).schema == prices.SCHEMA
+    assert parsed.prices.cast(schema.PRICES).schema == schema.PRICES
 
 
 @pytest.mark.parametrize(
@@ -300,13 +300,13 @@ def test_harmless_differences_of_format(change, lines):
 
 
 def test_files_of_one_symbol_are_one_series():
-    bodies = [prices.split_body(f"{HEADER}\n{GOOD}\n".encode()), prices.split_body(f"{HEADER}\n{GOOD}\n".encode())]
+    bodies = [parse.split_body(f"{HEADER}\n{GOOD}\n".encode()), parse.split_body(f"{HEADER}\n{GOOD}\n".encode())]
     sources = [
         Source(f"{folder}/A.csv", "A", None, "", 0, body)
         for folder, body in zip(("etfs", "stocks"), bodies, strict=True)
     ]
     joined = b"".join(body.text for body in bodies)
-    parsed = prices.parse(sources, memoryview(joined), [len(bodies[0].text), len(joined)])
+    parsed = parse.parse(sources, memoryview(joined), [len(bodies[0].text), len(joined)])
     assert parsed.prices.num_rows == 1
     assert [(row["file"], row["reason"]) for row in parsed.quarantine.to_pylist()] == [
         ("stocks/A.csv", "repeated date: 2020-01-02")
@@ -320,7 +320,7 @@ def test_names_are_kept_as_they_are():
         for symbol, name in [("NAN", None), ("TRUE", "nan"), ("Z", ""), ("é", "Ünï")]
     ]
     row = f"{GOOD}\n".encode()
-    parsed = prices.parse(sources, memoryview(row * 4), [len(row) * n for n in range(1, 5)])
+    parsed = parse.parse(sources, memoryview(row * 4), [len(row) * n for n in range(1, 5)])
     assert parsed.prices["Symbol"].to_pylist() == ["NAN", "TRUE", "Z", "é"]
     assert parsed.prices["Security Name"].to_pylist() == [None, "nan", "", "Ünï"]
 
@@ -348,7 +348,7 @@ ROWS = st.tuples(DATE_TEXTS, *[NUMBER_TEXTS] * 6).map(",".join) | st.text(st.cha
 def test_any_rows_are_read_as_an_independent_reading_reads_them(rows, row_by_row):
     content = "".join(f"{line}\n" for line in [HEADER, *rows]).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prices, "_ROW_BY_ROW", row_by_row)  # 0: Arrow reads down to the single row
+        patch.setattr(parse, "_ROW_BY_ROW", row_by_row)  # 0: Arrow reads down to the single row
         assert_same_as_reading(parse_alone(content), content)
 
 
@@ -455,7 +455,7 @@ def test_mutated_files_are_read_alone_as_beside_neighbours_and_every_row_is_acco
     kinds: Counter[str] = Counter()
     (tmp_path / "stocks").mkdir()
     for batch in range(FUZZ_BATCHES):
-        monkeypatch.setattr(prices, "_ROW_BY_ROW", chance.choice([0, 200, 1000, *[4096] * 9]))
+        monkeypatch.setattr(parse, "_ROW_BY_ROW", chance.choice([0, 200, 1000, *[4096] * 9]))
         contents = [mutated(chance) for _ in range(BATCH)]
         files, alone = [], []
         for number, content in enumerate(contents):
@@ -470,13 +470,13 @@ def test_mutated_files_are_read_alone_as_beside_neighbours_and_every_row_is_acco
         part = IngestPart(str(tmp_path), "", files)
         part.read()
         joined = part.tables()
-        for name, schema in (
-            ("prices", prices.SCHEMA),
-            ("quarantine", prices.QUARANTINE_SCHEMA),
-            ("files", prices.FILES_SCHEMA),
+        for name, columns in (
+            ("prices", schema.PRICES),
+            ("quarantine", schema.QUARANTINE),
+            ("files", schema.FILES),
         ):
-            separate = pa.concat_tables([getattr(parsed, name).cast(schema) for parsed in alone])
-            assert joined[name].cast(schema).equals(separate), f"batch {batch}: {name}"
+            separate = pa.concat_tables([getattr(parsed, name).cast(columns) for parsed in alone])
+            assert joined[name].cast(columns).equals(separate), f"batch {batch}: {name}"
     # The mutations reach every kind of refusal.
     assert kinds.keys() >= {
         *("kept", "null", "unparsable", "negative", "fractional", "volume", "repeated", "wrong", "not"),
@@ -491,7 +491,7 @@ def test_there_are_enough_mutated_files():
 def test_many_bad_rows_and_few_are_left_out_alike(every):
     rows = price_rows("A", 400)
     bad = list(range(0, 400, every))  # the first among them, and with every=3 the last
-    assert (len(bad) > prices._FEW) == (every < 50)
+    assert (len(bad) > parse._FEW) == (every < 50)
     raw = [f"{row.split(',')[0]},,,,,," if number in bad else row for number, row in enumerate(rows)]
     found = parse_rows(*raw)
     assert found.prices == parse_rows(*(row for number, row in enumerate(rows) if number not in bad)).prices

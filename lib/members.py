@@ -1,0 +1,312 @@
+"""The files of a folder or ``.zip``: which there are, which of them may be read, and their bytes.
+
+An archive is whatever somebody gives: nothing but a regular file is opened, no link is followed out of the archive
+unless that is allowed, and nothing is unpacked beyond a limit.
+"""
+
+from __future__ import annotations
+
+import bz2
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from lib.text import printable
+
+LARGEST = 1 << 28  # bytes of one file: a daily price file of a century has 3 MB
+LARGEST_RATIO = 200  # unpacked to packed, of members over a megabyte: prices reach 20
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip's member: signature, length of the name, length of the extra field
+_DECOMPRESSORS: dict[int, Callable[[], object]] = {
+    zipfile.ZIP_DEFLATED: lambda: zlib.decompressobj(-zlib.MAX_WBITS),
+    zipfile.ZIP_BZIP2: bz2.BZ2Decompressor,
+}
+
+
+class ArchiveError(ValueError):
+    """An archive that is not there, cannot be read, or is not in Kaggle's layout."""
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """Where a member of a zip is, as the zip's directory says: a worker that has this need not read the directory.
+
+    Parameters
+    ----------
+    offset : int
+        Of its local header, in the zip.
+    packed, crc, method, flags : int
+        Bytes it takes in the zip, its checksum, how it is packed, and the zip format's flags.
+    """
+
+    offset: int
+    packed: int
+    crc: int
+    method: int
+    flags: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file that can be read.
+
+    Parameters
+    ----------
+    name : str
+        Its POSIX path in the archive; as `os.fsdecode` has it, so it may hold anything but NUL.
+    size : int
+        Bytes; of a zip's member, as the directory claims.
+    packed : ZipMember or None
+        None in a folder.
+    """
+
+    name: str
+    size: int
+    packed: ZipMember | None = None
+
+
+@dataclass(frozen=True)
+class NotRead:
+    """A file that is not read.
+
+    Parameters
+    ----------
+    name : str
+        Its path in the archive, `lib.text.printable`.
+    why : str
+    """
+
+    name: str
+    why: str
+
+
+def list_members(location: Path, follow_links: bool = False) -> tuple[list[Member], list[NotRead]]:
+    """List the files of a folder or ``.zip``.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+    follow_links : bool
+        Read what links lead to outside the folder, too.
+
+    Returns
+    -------
+    members : list of Member
+        In no order.
+    not_read : list of NotRead
+        What is no regular file, or is behind a link that leaves the folder.
+
+    Raises
+    ------
+    ArchiveError
+        No such folder or zip, a folder in it cannot be read, or the zip's directory is damaged.
+    """
+    if location.is_dir():
+        return _list_folder(location, follow_links)
+    if not location.exists():
+        raise ArchiveError(
+            f"{printable(str(location))}: no such folder or .zip; archive.source is sample, kaggle, or the path of one"
+        )
+    return _list_zip(location), []
+
+
+@contextmanager
+def open_members(location: Path) -> Iterator[Callable[[Member], bytes]]:
+    """Give a function that reads members of a folder or zip.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+
+    Yields
+    ------
+    callable
+        From a `Member` to its bytes; whatever keeps it from being read is an OSError.
+    """
+    if location.is_dir():
+        yield lambda member: read_file(location / member.name)
+        return
+    descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        yield lambda member: _unpack(descriptor, member)
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file of at most `LARGEST` bytes; OSError for any other."""
+    with open_regular(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > LARGEST:
+            raise OSError(too_large(size))
+        content = bytearray()
+        while block := os.read(descriptor, max(1 << 16, size + 1 - len(content))):
+            content += block
+            if len(content) > LARGEST:  # it grew, or has no size, as in /proc
+                raise OSError(too_large(len(content)))
+        return bytes(content)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[int]:
+    """Open a file for reading, unless it is something else, such as a FIFO, whose reader would wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # not to wait for a FIFO's writer
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def too_large(size: int) -> str:
+    """What is said of a file with so many bytes."""
+    return (
+        f"too large: {size:,} bytes, where {LARGEST:,} are allowed; a price file holds one symbol's daily prices, "
+        "about a hundred bytes a day: cut it up, or take it out of the archive"
+    )
+
+
+def _list_folder(location: Path, follow_links: bool) -> tuple[list[Member], list[NotRead]]:
+    root = os.path.realpath(location)
+    members: list[Member] = []
+    not_read: list[NotRead] = []
+    visited: set[tuple[int, int]] = set()
+    # Folders that are there themselves come first, so that what is reached through a link too has its own name.
+    folders, linked = [""], list[str]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.pop(0)
+        path = f"{location}/{folder}"
+        try:
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) in visited:
+                continue
+            visited.add((found.st_dev, found.st_ino))
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            raise ArchiveError(
+                f"{printable(path.rstrip('/'))}: the folder cannot be read ({error.strerror}); may you read it?"
+            ) from None
+        for entry in entries:
+            name = folder + entry.name
+            link = entry.is_symlink()
+            if link and not follow_links and not _within(root, os.path.realpath(entry.path)):
+                not_read.append(
+                    NotRead(printable(name), "a link out of the archive, which archive.follow_links: true would follow")
+                )
+            elif entry.is_dir():
+                (linked if link else folders).append(f"{name}/")
+            else:
+                _add_file(name, entry, members, not_read)
+    return members, not_read
+
+
+def _add_file(name: str, entry: os.DirEntry[str], members: list[Member], not_read: list[NotRead]) -> None:
+    try:
+        found = entry.stat()
+    except OSError:  # a link to nowhere is listed too, and refused when it is read
+        members.append(Member(name, 0))
+        return
+    if stat.S_ISREG(found.st_mode):
+        members.append(Member(name, found.st_size))
+    else:
+        kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+        not_read.append(NotRead(printable(name), f"{kinds.get(stat.S_IFMT(found.st_mode), 'no file')}, not a file"))
+
+
+def _within(root: str, path: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _list_zip(location: Path) -> list[Member]:
+    shown = printable(str(location))
+    if not location.is_file():
+        raise ArchiveError(f"{shown}: neither a folder nor a file; name a folder or a .zip as archive.source")
+    try:
+        with zipfile.ZipFile(location) as archive:
+            found = [member for member in archive.infolist() if not member.is_dir()]
+    except Exception as error:  # of a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, ...
+        raise ArchiveError(f"{shown}: {_no_zip(location, error)}") from None
+    size = location.stat().st_size
+    ordered = sorted(found, key=lambda member: member.header_offset)
+    starts = [*(member.header_offset for member in ordered), size]
+    for (start, following), member in zip(pairwise(starts), ordered, strict=True):
+        # Each member has bytes of its own: shared ones are how a small zip unpacks to any size.
+        if start + _LOCAL_HEADER.size + member.compress_size > following:
+            raise ArchiveError(
+                f"{shown}: {printable(_plain(member.filename))} overlaps what comes after it in the zip: it is damaged, "
+                "or a zip bomb; download it again, or unpack it and name the folder"
+            )
+    return [
+        Member(
+            _plain(member.filename),
+            member.file_size,
+            ZipMember(member.header_offset, member.compress_size, member.CRC, member.compress_type, member.flag_bits),
+        )
+        for member in found
+    ]
+
+
+def _plain(name: str) -> str:
+    """A zip member's name as other archives have it: Windows' own zips have backslashes, some start with ``./``."""
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _no_zip(location: Path, error: Exception) -> str:
+    """What a file that is given as an archive is instead, and what to do."""
+    try:
+        with location.open("rb") as file:
+            start = file.read(8)
+    except OSError as reason:
+        return f"cannot be read ({reason.strerror}); may you read it?"
+    if start.startswith(b"PK") or location.suffix.lower() == ".zip":
+        return f"not a readable .zip ({error}); download it again, or name a folder"
+    unpack = "unpack it, and name the folder as archive.source"
+    packed = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard", b"7z": "7z"}
+    for magic, name in packed.items():
+        if start.startswith(magic):
+            return f"neither a folder nor a .zip, but packed with {name}: {unpack}"
+    kind = "a Parquet file" if start.startswith(b"PAR1") else "a single file"
+    return (
+        f"neither a folder nor a .zip, but {kind}; an archive has one CSV file a symbol, such as stocks/AAPL.csv: put them "
+        "into a folder stocks, and name the folder that holds it as archive.source"
+    )
+
+
+def _unpack(descriptor: int, member: Member) -> bytes:
+    """Read a zip's member; never more of it than the directory claims, nor than the limits allow."""
+    packed = member.packed
+    assert packed is not None, "a member of a zip"
+    try:
+        if packed.flags & 0x1:
+            raise ValueError("encrypted; unpack the zip with its password, and name the folder as archive.source")
+        if max(member.size, packed.packed) > LARGEST:
+            raise ValueError(too_large(max(member.size, packed.packed)))
+        if member.size > max(1 << 20, LARGEST_RATIO * packed.packed):
+            raise ValueError(
+                f"{packed.packed:,} bytes that unpack to {member.size:,}, more than {LARGEST_RATIO} times as many, as a zip "
+                "bomb does; if it is right, unpack the zip and name the folder as archive.source"
+            )
+        signature, name, extra = _LOCAL_HEADER.unpack(os.pread(descriptor, _LOCAL_HEADER.size, packed.offset))
+        if signature != b"PK\x03\x04":
+            raise ValueError("the zip is damaged here: download it again")
+        start = packed.offset + _LOCAL_HEADER.size + name + extra
+        content = os.pread(descriptor, packed.packed, start)
+        if packed.method != zipfile.ZIP_STORED:
+            if packed.method not in _DECOMPRESSORS:
+                raise ValueError(
+                    f"packed by a method, {packed.method}, that is not read; unpack the zip, and name the folder"
+                )
+            decompressor = _DECOMPRESSORS[packed.method]()
+            content = decompressor.decompress(content, member.size + 1)  # type: ignore[attr-defined]
+        if len(content) != member.size or zlib.crc32(content) != packed.crc:
+            raise ValueError("the zip is damaged here, as its checksum says: download it again")
+    except Exception as error:  # what zlib, bz2 and struct raise, too
+        raise OSError(f"zip member cannot be read: {error}") from error
+    return content
