@@ -116,7 +116,7 @@ _NO_ADJUSTED = "an adjusted close"
 LAYOUTS = (
     Layout(
         "yahoo",
-        "Yahoo's download, and Kaggle's jacksoncrow/stock-market-dataset and paultimothymooney/stock-market-data",
+        "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset",
         "date open high low close adjclose volume",
         adjusted="Open to Close for splits; Adj Close for splits and dividends",
     ),
@@ -281,8 +281,14 @@ LAYOUTS = (
         "eodhd",
         "EODHD: end of day",
         "date open high low close adjustedclose volume",
-        optional="code exchangeshortname",
         adjusted="Open to Close as they were traded; Adjusted_close for splits and dividends",
+    ),
+    Layout(
+        "mooney",
+        "Kaggle: paultimothymooney/stock-market-data",
+        "date low open volume high close adjustedclose",
+        dates="04-01-2021 (day first)",
+        adjusted="Open to Close for splits; Adjusted Close for splits and dividends",
     ),
     Layout(
         "nse",

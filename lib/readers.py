@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ import pyarrow.csv
 
 from lib import layouts, values
 from lib.layouts import LayoutError, Reading
+from lib.rows import BLANK
 from lib.values import DateOrder, DecimalMark
 
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
@@ -118,6 +120,11 @@ class Plan:
 
     def __hash__(self) -> int:
         return hash((self.encoding, self.delimiter, self.skip, self.header, self.order, self.texts))
+
+    @property
+    def parquet(self) -> bool:
+        """Whether the file is Parquet, whose rows have no lines."""
+        return self.encoding == "parquet"
 
     @property
     def has_symbols(self) -> bool:
@@ -255,7 +262,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     skip = start
     ends = to_utf8(tail, encoding.replace("utf-16", "utf-16-le") if encoding == "utf-16" else encoding)
     sample = [*lines[skip : skip + _SAMPLE], *ends.decode("utf-8", "replace").split("\n")[1:][-_SAMPLE:]]
-    fields = [tuple(_split(line, delimiter)) for line in sample if line.strip(f"{delimiter} \t")]
+    fields = [tuple(split_line(line, delimiter)) for line in sample if line.strip(f"{delimiter} \t")]
     fields = [row for row in fields if len(row) == len(header) and not _is_header(row, header)]
     if not fields:
         if any(line.strip(f"{delimiter} \t") for line in lines[skip:]):
@@ -292,14 +299,15 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         volume_unit=options.volume_unit,
         texts=frozenset(name for name in numeric if not _all_plain(fields, columns[name], mark)),
     )
-    return _with_dates(plan, fields)
+    return with_dates(plan, fields)
 
 
-def _with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
+def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
+    """A plan with what its sample's dates say; raises `Refused` for intraday rows."""
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     possible = [found for text in texts if (found := values.date_orders(text))]
     orders = frozenset(next(iter(found)) for found in possible if len(found) == 1)
-    separator = next((found for text in texts if (found := values.date_separator(text))), "")
+    separator = next((mark for text in texts if (mark := values.date_separator(text))), "")
     plan = replace(plan, separator=separator, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
     _refuse_intraday(plan, fields)
     return Sample(plan, orders, tuple(fields))
@@ -325,7 +333,7 @@ def _find_header(
         ):
             continue
         for delimiter in delimiters:
-            names = _split(line, delimiter)
+            names = split_line(line, delimiter)
             if len(names) >= 5:
                 known = sum(map(layouts.is_known, names))
                 candidates.append((known >= 3, -number if known >= 3 else 0, len(names), -number, delimiter, names))
@@ -367,11 +375,11 @@ def _levels(
     lines: Sequence[str], number: int, delimiter: str
 ) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading] | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
-    names = _split(lines[number], delimiter)
+    names = split_line(lines[number], delimiter)
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
-        tickers = _split(lines[other], delimiter)
+        tickers = split_line(lines[other], delimiter)
         if len(tickers) != len(names) or not all(name.strip() for name in tickers[1:]):
             continue
         if any(values.parse_number(name) is not None and other > number for name in tickers[1:]):
@@ -380,7 +388,7 @@ def _levels(
             continue
         end = max(number, other) + 1
         if end < len(lines):
-            third = _split(lines[end], delimiter)
+            third = split_line(lines[end], delimiter)
             if third[0].strip().lower() in ("date", "datetime") and not any(name.strip() for name in third[1:]):
                 end += 1
         by_ticker: dict[str, dict[str, int]] = {}
@@ -403,7 +411,8 @@ def _levels(
     return None
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def split_line(line: str, delimiter: str) -> list[str]:
+    """The fields of a line."""
     if '"' not in line:
         return line.split(delimiter)
     try:
@@ -488,6 +497,8 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
         Days since 1970, open, high, low, close, adjusted close, volume, and whether that was rounded; or why the row is refused.
     """
     columns = plan.reading.columns
+    if not any(field.strip() for field in fields):  # as spreadsheets leave behind
+        return BLANK
     if len(fields) != len(plan.header):
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
@@ -608,7 +619,7 @@ def _read_together(bodies: Sequence[Body], texts: Sequence[bytes], plan: Plan, s
         return None
     raw = _RawText(bodies)
     lines = [np.arange(body.first_line, body.first_line + count) for body, count in zip(bodies, counts, strict=True)]
-    return _rows(table, plan, counts, lines, raw)
+    return rows_of_table(table, plan, counts, lines, raw)
 
 
 def _by_arrow(joined: bytes, plan: Plan, separator: str, texts: frozenset[str]) -> pa.Table | None:
@@ -649,12 +660,12 @@ def _read_csv(
         return None
 
 
-def _rows(
+def rows_of_table(
     table: pa.Table,
     plan: Plan,
     counts: npt.NDArray[np.int64],
     lines: list[npt.NDArray[np.int64]],
-    raw: _RawText,
+    raw: RowTexts,
 ) -> Rows:
     """Convert the columns of some files, and look for the rows that are not good."""
     columns: dict[str, pa.Array] = {}
@@ -806,7 +817,7 @@ def _reasons(
     plan: Plan,
     ends: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],
-    raw: _RawText,
+    raw: RowTexts,
     symbols: pa.Array | None,
     no_adjusted: npt.NDArray[np.bool_],
 ) -> tuple[dict[int, str], dict[int, tuple]]:
@@ -840,6 +851,16 @@ def _set_rows(columns: dict[str, pa.Array], rows: Mapping[int, tuple]) -> pa.Tab
             columns[name] = pc.replace_with_mask(columns[name], pa.array(mask), new.cast(columns[name].type))
     names = [*VALUES, *(name for name in ("Symbol", "Security Name") if name in columns)]
     return pa.table([columns[name] for name in names], names=names)
+
+
+class RowTexts(Protocol):
+    """The text of rows, by file and number within the file."""
+
+    def line(self, file: int, row: int) -> str:
+        """The text of a row, shortened where it is very long."""
+
+    def text(self, file: int, row: int) -> str:
+        """The text of a row."""
 
 
 class _RawText:
@@ -894,7 +915,7 @@ def _by_line(body: Body, plan: Plan) -> _Lines:
 
 def _fields(line: str, plan: Plan) -> list[str]:
     """A line's fields; a delimiter at its end begins no field."""
-    fields = _split(line, plan.delimiter)
+    fields = split_line(line, plan.delimiter)
     if len(fields) == len(plan.header) + 1 and not fields[-1].strip():
         fields.pop()
     return fields
@@ -908,7 +929,7 @@ def _read_by_line(body: Body, plan: Plan) -> Rows:
         table = _by_arrow(found.text, replace(plan, plain_dates=False), _SEPARATOR, frozenset(VALUES[1:]))
         assert table is not None and table.num_rows == len(found.fitting), "its fields have been counted"
         inner = _RawText([body], [found.rows[found.fitting]])
-        rows = _rows(table, plan, np.array([len(found.fitting)], dtype=np.int64), [lines[found.fitting]], inner)
+        rows = rows_of_table(table, plan, np.array([len(found.fitting)], dtype=np.int64), [lines[found.fitting]], inner)
     else:
         rows = _no_rows(1)
     bad = {int(found.fitting[row]): reason for row, reason in rows.bad.items()}
@@ -971,7 +992,7 @@ def _of_ticker(
         empty &= np.asarray(own[name].is_null().to_numpy())
     own, numbers = own.filter(pa.array(~empty)), lines[~empty]
     reading = replace(plan.reading, columns={"Date": 0, **columns})
-    rows = _rows(
+    rows = rows_of_table(
         own,
         replace(plan, tickers=(), reading=reading),
         np.array([len(numbers)], dtype=np.int64),
