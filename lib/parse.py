@@ -292,6 +292,25 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     )
 
 
+def merged(parts: Sequence[Parsed]) -> Parsed:
+    """Put what was made of different symbols together, in symbol order."""
+    if len(parts) == 1:
+        return parts[0]
+    prices = pa.concat_tables(part.prices for part in parts).unify_dictionaries()
+    symbols = prices["Symbol"].combine_chunks()
+    if isinstance(symbols, pa.ChunkedArray):
+        symbols = symbols.chunk(0)
+    names = symbols.dictionary.to_pylist()
+    ranks = np.empty(len(names), dtype=np.int32)
+    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    codes = ranks[symbols.indices.to_numpy()]
+    return Parsed(
+        prices.take(pa.array(np.argsort(codes, kind="stable"))),
+        pa.concat_tables(part.quarantine for part in parts),
+        pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")]),
+    )
+
+
 _FEW = 100  # bad rows of a block
 _FILES = dict(zip(schema.FILES.names, schema.FILES.types, strict=True))
 _ROW_SCHEMA = pa.schema([schema.PRICES.field(name).with_nullable(True) for name in COLUMNS])
@@ -492,8 +511,8 @@ def _quarantine(
         number, position = raw.place(row)
         source = sources[number]
         name = source.file if source.body.files is None else source.files[source.body.files[position]]
-        line = _line_number(source.body, position)
-        records.append((number, line, code(reason), reason, _text(raw.line(row)), name))
+        at = _line_number(source.body, position)
+        records.append((number, at, code(reason), reason, _text(raw.line(row)), name))
     records.sort(key=lambda record: (record[0], record[1] or 0))
     columns = [[record[i] for record in records] for i in (5, 1, 2, 3, 4)]
     table = pa.table(

@@ -121,6 +121,11 @@ class Plan:
     def __hash__(self) -> int:
         return hash((self.encoding, self.delimiter, self.skip, self.header, self.order, self.texts))
 
+    @staticmethod
+    def nothing() -> Plan:
+        """A plan for no files."""
+        return Plan("utf-8", ",", 1, VALUES, Reading((), dict(zip(VALUES, range(len(VALUES)), strict=True))))
+
     @property
     def parquet(self) -> bool:
         """Whether the file is Parquet, whose rows have no lines."""
@@ -546,6 +551,8 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     -------
     Rows
     """
+    if not bodies:
+        return _no_rows(0)
     if plan.tickers:
         return _concatenated([_read_wide(body, plan) for body in bodies])
     plain = [_unquoted(body, plan) for body in bodies]

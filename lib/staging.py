@@ -25,6 +25,7 @@ from lib.engine import Engine
 from lib.members import LARGEST, ArchiveError, Member, open_regular
 from lib.quarantine import QuarantineError
 from lib.readers import VALUES, Body, Plan, Rows
+from lib.rows import BLANK
 from lib.survey import Found
 from lib.text import printable
 
@@ -160,6 +161,12 @@ class Stage:
     staged: tuple[Staged, ...]
     symbols: tuple[str, ...]
     names: Mapping[str, str]
+
+    def files_of(self, symbol: str) -> str:
+        """The name of a file that holds a symbol."""
+        part = self.part([symbol], first=False)
+        entry, start, _ = next(iter((*part.good, *part.bad)))
+        return self.files[self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file]
 
     def part(self, symbols: Sequence[str], first: bool) -> StagedPart:
         """What a worker needs for some symbols that follow each other; the rows without a symbol go to the ``first`` part."""
@@ -382,7 +389,7 @@ def _bad_table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]
     records = []
     symbols = []
     for row in sorted(rows.bad):
-        if rows.bad[row] == readers.BLANK:
+        if rows.bad[row] == BLANK:
             continue
         file = int(np.searchsorted(ends, row, side="right"))
         number = row - int(ends[file] - rows.counts[file])
@@ -443,6 +450,11 @@ class StagedPart:
     digests: tuple[tuple[str, int], ...]
     no_adjusted: frozenset[int]
 
+    @property
+    def rows(self) -> int:
+        """Rows, good and bad."""
+        return sum(stop - start for _, start, stop in (*self.good, *self.bad))
+
     def digest(self) -> str:
         """A digest of the rows and of the files' names."""
         found = blake3()
@@ -451,11 +463,17 @@ class StagedPart:
                 if pa.types.is_string(column.type):
                     found.update(json.dumps(column.to_pylist()).encode())
                 else:
-                    found.update(np.ascontiguousarray(column.to_numpy()))
-        described = [self.symbols, self.files, self.digests, self.first_lines, [repr(piece.plan) for piece in self.pieces]]
+                    found.update(np.ascontiguousarray(column.to_numpy()).view(np.uint8))
+        described = [
+            self.symbols,
+            self.files,
+            self.digests,
+            self.first_lines,
+            [repr(piece.plan) for piece in self.pieces],
+        ]
         return found.update(json.dumps(described).encode()).hexdigest()
 
-    def parse(self, names: Mapping[str, str | None]) -> parse.Parsed:
+    def parsed(self, names: Mapping[str, str | None]) -> parse.Parsed:
         """Make prices of the rows."""
         codes, table = self._in_order(self.good, _GOOD)
         bad_codes, bad_table = self._in_order(self.bad, _BAD)
@@ -464,8 +482,9 @@ class StagedPart:
         groups = [""] * bool(without.any()) + list(self.symbols)
         shift = int(without.any())
         codes, bad_codes = codes + shift, bad_codes + shift
-        place = np.concatenate([codes, bad_codes]), *(
-            np.concatenate([table[name].to_numpy(), bad_table[name].to_numpy()]) for name in ("piece", "line")
+        place = (
+            np.concatenate([codes, bad_codes]),
+            *(np.concatenate([table[name].to_numpy(), bad_table[name].to_numpy()]) for name in ("piece", "line")),
         )
         order = np.lexsort((place[2], place[1], place[0]))  # by symbol, piece and line: as they were read
         is_bad = order >= len(codes)
@@ -500,7 +519,9 @@ class StagedPart:
         if not symbol:
             label += " (rows without a symbol)"
         digests = [self.digests[number] for number in found]
-        digest = digests[0][0] if len(found) == 1 else blake3("\n".join(entry[0] for entry in digests).encode()).hexdigest()
+        digest = (
+            digests[0][0] if len(found) == 1 else blake3("\n".join(entry[0] for entry in digests).encode()).hexdigest()
+        )
         body = parse.Body(b"", rows=len(lines), lines=lines, files=files)
         plan = next(piece.plan for piece in self.pieces if piece.file == found[0])
         without = bool(self.no_adjusted.intersection(found.tolist()))
@@ -537,7 +558,7 @@ class StagedPart:
             day = np.datetime64(int(dates[order[row]]), "D")
             raise QuarantineError(
                 f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
-                f"{second}. Take one of them out of the archive, or name the files to read: archive.files: '{first}'"
+                f"{second}. Take one of them out of the archive, or name the files to read: archive.only_files: '{first}'"
             )
 
 

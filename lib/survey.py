@@ -11,7 +11,7 @@ import fnmatch
 import io
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ _HEAD, _TAIL = 1 << 14, 1 << 12  # bytes of a file that are looked at
 _PLAIN = re.compile(  # a row as Kaggle's archive has it
     rb"\d{4}-\d\d-\d\d(?:,[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?){6}\n"
 )
+_KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
 # What file names have beside the symbol, by who writes them.
@@ -71,6 +72,8 @@ class Found:
         Why none of its rows can be read.
     key : bool
         The symbol is a folder's, so that several files may be of it.
+    no_adjusted : bool
+        It has no adjusted close.
     """
 
     member: Member
@@ -78,6 +81,7 @@ class Found:
     plan: Plan | None = None
     refused: str | None = None
     key: bool = False
+    no_adjusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def survey(location: Path, members: Sequence[Member], options: Options, pattern:
     members : sequence of Member
     options : Options
     pattern : str, optional
-        Only files whose path matches it are read (``archive.files``).
+        Only files whose path matches it are read (``archive.only_files``).
 
     Returns
     -------
@@ -139,6 +143,37 @@ def survey(location: Path, members: Sequence[Member], options: Options, pattern:
     return made
 
 
+def is_price_file(path: Path) -> bool:
+    """Whether a path is that of a single file that may be one of prices."""
+    return path.is_file() and not _no_candidate(path.name, "")
+
+
+def is_table(file: Found) -> bool:
+    """Whether a file's rows must be sorted by symbol first: they say their symbols, or other files have the same one."""
+    return file.plan is not None and (file.plan.has_symbols or file.key or file.plan.parquet)
+
+
+def notes(found: Iterable[Found]) -> list[str]:
+    """What to tell about layouts other than Kaggle's, and about what they lack."""
+    groups: dict[tuple[tuple[str, ...], DateOrder | None, bool], list[Found]] = defaultdict(list)
+    for file in found:
+        if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.separator):
+            order = file.plan.order if file.plan.separator else None
+            groups[file.plan.reading.titles, order, file.no_adjusted].append(file)
+    said = []
+    for (titles, order, no_adjusted), files in groups.items():
+        text = f"{len(files):,} price file{'s' * (len(files) > 1)} read as {' or '.join(titles)}"
+        if order:
+            text += f"; dates have the {order.removesuffix('_first')} first"
+        if no_adjusted:
+            text += "; no adjusted close, so Adj Close is Close"
+            plan = files[0].plan
+            if plan and plan.reading.adjusted:
+                text += f" (these prices are adjusted: {plan.reading.adjusted})"
+        said.append(text)
+    return said
+
+
 def _no_candidate(name: str, pattern: str) -> str:
     if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
         return "hidden, or one of macOS's own"
@@ -147,7 +182,7 @@ def _no_candidate(name: str, pattern: str) -> str:
     if ending not in ENDINGS:
         return f"not one of {', '.join(ENDINGS)}, packed or not"
     if pattern and not fnmatch.fnmatchcase(name, pattern):
-        return f"archive.files is {pattern!r}"
+        return f"archive.only_files is {pattern!r}"
     return ""
 
 
@@ -223,7 +258,9 @@ def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str
             )
             return
     samples[member.name] = replace(sample, plan=plan)
-    made.found.append(Found(member, symbol, plan))
+    adjusted = plan.reading.columns.get("Adj Close")
+    empty = adjusted is None or all(values.is_null(row[adjusted]) for row in sample.fields)
+    made.found.append(Found(member, symbol, plan, no_adjusted=empty))
 
 
 def _in_kaggles_folders(name: str) -> bool:
@@ -409,12 +446,6 @@ _SYMBOL_NAMES = {"symbol", "ticker", "nasdaqsymbol", "actsymbol", "cqssymbol", "
 _SECURITY_NAMES = ("securityname", "companyname", "longname", "security", "name", "shortname", "company", "description")
 
 
-def layouts_found(found: Iterable[Found]) -> Counter[str]:
-    """How many files there are of each layout."""
-    kaggle = layouts.recognise(HEADER.decode().strip().split(",")).titles
-    return Counter(
-        "none: " + file.refused.partition(":")[0]
-        if file.refused
-        else " or ".join(file.plan.reading.titles if file.plan else kaggle)
-        for file in found
-    )
+def titles(found: Found) -> tuple[str, ...]:
+    """The titles of a file's layout."""
+    return found.plan.reading.titles if found.plan else _KAGGLE
