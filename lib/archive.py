@@ -28,7 +28,7 @@ from lib.text import printable, shortened
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
 METADATA = "symbols_valid_meta.csv"
 FOLDERS = ("etfs", "stocks")
-NO_METADATA = f"there is no {METADATA} beside stocks/ and etfs/, so no row has a Security Name"
+NO_METADATA = f"no file says what the symbols are called ({METADATA}, or another list), so no row has a Security Name"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _SHOWN = 20  # files that a message names
 

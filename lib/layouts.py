@@ -352,7 +352,7 @@ class Reading:
     columns : dict of str to int
         From a name of `READ` to the column's index.
     adjusted : str
-        Of the layout; empty where it is not known.
+        Whether its prices are, as `Layout` says it; empty where that is not known.
     """
 
     titles: tuple[str, ...]
@@ -427,12 +427,8 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
             f"the header fits {' and '.join(repr(entry.name) for entry in candidates)}, which read its columns differently; "
             f"archive.layout chooses one"
         )
-    adjusted = {entry.adjusted for entry in candidates}
-    return Reading(
-        tuple(entry.title for entry in candidates),
-        readings[0],
-        adjusted.pop() if len(adjusted) == 1 else "",
-    )
+    adjusted = dict.fromkeys(entry.adjusted for entry in candidates)
+    return Reading(tuple(entry.title for entry in candidates), readings[0], ", or ".join(adjusted))
 
 
 def looks_like_prices(header: Sequence[str]) -> bool:

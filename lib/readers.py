@@ -406,12 +406,12 @@ def _levels(
                 reading = layouts.recognise(["Date", *own])
             except LayoutError as error:
                 raise Refused(f"wrong header: {ticker}: {error}") from None
-            adjusted = reading.adjusted
+            adjusted = "" if "Adj Close" in reading.columns else "for splits and dividends (auto_adjust)"
             order = list(own.values())
             found = {ours: order[index - 1] for ours, index in reading.columns.items() if index}
             columns.append((ticker, tuple(found.items())))
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
-        titles = (f"yfinance: download(), {len(columns):,} symbol{'s' * (len(columns) > 1)} in columns",)
+        titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, tuple(columns), Reading(titles, {"Date": 0, **dict(columns[0][1])}, adjusted)
     return None
 

@@ -169,7 +169,7 @@ def notes(found: Iterable[Found]) -> list[str]:
             text += "; no adjusted close, so Adj Close is Close"
             plan = files[0].plan
             if plan and plan.reading.adjusted:
-                text += f" (these prices are adjusted: {plan.reading.adjusted})"
+                text += f" (adjusted: {plan.reading.adjusted.partition('; ')[0]})"
         said.append(text)
     return said
 
