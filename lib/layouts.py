@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -360,6 +361,7 @@ class Reading:
     adjusted: str = ""
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def normalised(name: str) -> str:
     """A column's name without case, accents, spaces and signs.
 
@@ -438,16 +440,19 @@ def looks_like_prices(header: Sequence[str]) -> bool:
     return prices >= 2 and any(name in _first("Date") or name in _second("Date") for name in names)
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def is_known(name: str) -> bool:
     """Whether a column's name is one of those that `NAMES` has for dates, prices and volumes, in the first group."""
     plain = normalised(name)
     return any(plain in _first(ours) for ours in ("Date", *PRICES, "Adj Close", "Volume"))
 
 
+@functools.cache
 def _first(ours: str) -> list[str]:
     return NAMES[ours][0].split()
 
 
+@functools.cache
 def _second(ours: str) -> list[str]:
     return NAMES[ours][1].split()
 

@@ -32,7 +32,7 @@ from lib.values import DateOrder, DecimalMark
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = "\x1f"  # between the fields of rows that had quotes
-_SAMPLE = 40  # lines of each end of a file
+_SAMPLE = 15  # lines of each end of a file
 _FIRST_DATE = -719162  # 0001-01-01 in days since 1970
 _EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 _NULL_TEXTS = sorted({spelling for null in values.NULLS for spelling in (null, null.upper(), null.capitalize(), "NaN")})
@@ -329,7 +329,8 @@ def _find_header(
     first = lines[0].strip().strip('"').lower()
     if first.startswith("sep=") and len(first) == 5:
         delimiters = (first[4],)
-    candidates = []
+    best: tuple[int, int, str, list[str]] | None = None  # of the most fields, where no line has names of prices
+    named: tuple[int, int, str, list[str]] | None = None
     for number, line in enumerate(lines[:30]):
         if (
             not line.strip()
@@ -338,15 +339,19 @@ def _find_header(
         ):
             continue
         for delimiter in delimiters:
+            if line.count(delimiter) < 4:
+                continue
             names = split_line(line, delimiter)
-            if len(names) >= 5:
-                known = sum(map(layouts.is_known, names))
-                candidates.append((known >= 3, -number if known >= 3 else 0, len(names), -number, delimiter, names))
-    if not candidates:
+            found = len(names), number, delimiter, names
+            if sum(map(layouts.is_known, names)) >= 3 and (named is None or len(names) > named[0]):
+                named = found
+            if best is None or len(names) > best[0]:
+                best = found
+        if named:
+            break
+    if best is None:
         raise NotPrices(f"no columns of dates and prices: it begins {_short(lines[0].strip(), 80)!r}")
-    # The first line that has names of prices; else the first with the most fields.
-    *_, minus_number, delimiter, names = max(candidates, key=lambda found: found[:4])
-    number = -minus_number
+    _, number, delimiter, names = named or best
     if levels := _levels(lines, number, delimiter):
         return levels
     header = tuple(name.strip(" \t\ufeff") for name in names)
@@ -558,8 +563,9 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     plain = [_unquoted(body, plan) for body in bodies]
     if all(text is not None for text, _ in plain) and len({separator for _, separator in plain}) == 1:
         texts = [text for text, _ in plain if text is not None]
-        if rows := _read_together(bodies, texts, plan, plain[0][1]):
-            return rows
+        for own in (plan, replace(plan, plain_dates=False, texts=frozenset(VALUES[1:]))):
+            if rows := _read_together(bodies, texts, own, plain[0][1]):
+                return rows
     if len(bodies) > 1:
         return _concatenated([read_rows([body], plan) for body in bodies])
     return _read_by_line(bodies[0], plan)

@@ -26,7 +26,8 @@ from lib.text import printable
 from lib.values import DateOrder
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
-_HEAD, _TAIL = 1 << 14, 1 << 12  # bytes of a file that are looked at
+_HEAD, _TAIL, _LONG_HEAD = 1 << 12, 1 << 11, 1 << 20  # bytes of a file that are looked at
+_FEW_LINES = 15
 _PLAIN = re.compile(  # a row as Kaggle's archive has it
     rb"\d{4}-\d\d-\d\d(?:,[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?){6}\n"
 )
@@ -51,10 +52,11 @@ _NAMES = tuple(
         r"(?P<symbol>.+)\.(?:csv|txt|tsv|parquet)",
     )
 )
-_GENERAL = re.compile(
-    r"(historicaldata|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod)?[-_ ]?\d*",
+_GENERAL = re.compile(  # what a file is called that names no symbol
+    r"(historicaldata|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
     re.IGNORECASE,
 )
+_PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,8 @@ def _look_at(
         _look_at_parquet(location, member, options, made, samples)
         return
     head, complete = contents.beginning(location, member, _HEAD)
+    if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
+        head, complete = contents.beginning(location, member, _LONG_HEAD)
     chosen = options != Options()
     if not chosen and not contents.packing(name) and head.startswith(HEADER) and _PLAIN.match(head, len(HEADER)):
         made.found.append(Found(member, _symbol_or_name(name)))
@@ -287,16 +291,20 @@ def symbol_of(name: str) -> str:
         for pattern in _NAMES:
             found = pattern.fullmatch(stem)
             rest = found and (found["upper"].upper() if "upper" in pattern.groupindex else found["symbol"])
-            if rest and _SYMBOL.fullmatch(rest) and not _GENERAL.fullmatch(rest):
+            if rest and _SYMBOL.fullmatch(rest) and not _is_general(rest):
                 stem = rest
                 break
         else:
             break
-    return "" if _GENERAL.fullmatch(stem) else stem
+    return "" if _is_general(stem) else stem
+
+
+def _is_general(stem: str) -> bool:
+    return not stem.isupper() and _GENERAL.fullmatch(stem) is not None  # DATA was Tableau
 
 
 def _symbol_or_name(name: str) -> str:
-    return symbol_of(name) or printable(name.rpartition("/")[2])
+    return symbol_of(name) or os.path.splitext(name.rpartition("/")[2])[0]
 
 
 def _symbols_from_folders(found: list[Found]) -> list[Found]:
@@ -311,7 +319,7 @@ def _symbols_from_folders(found: list[Found]) -> list[Found]:
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
         if key:
             made.append(replace(file, symbol=key, key=True))
-        elif not file.symbol and folders and _SYMBOL.fullmatch(folders[-1]):
+        elif folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
             made.append(replace(file, symbol=folders[-1], key=True))
         elif not file.symbol:
             reason = (
@@ -321,6 +329,13 @@ def _symbols_from_folders(found: list[Found]) -> list[Found]:
         else:
             made.append(file)
     return made
+
+
+def _names_folder(file: Found) -> bool:
+    """Whether a file's own name is general, or a year, so that its folder has the symbol."""
+    *_, folder, name = file.member.name.split("/")
+    period = _PERIOD.fullmatch(name.partition(".")[0]) is not None
+    return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not file.symbol or period)
 
 
 def _settle_dates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ class Moment:
     time: str = ""
 
 
+@functools.lru_cache(maxsize=1 << 16)  # the days of a century, in two forms
 def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     """Read a date.
 
@@ -107,6 +109,7 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     return None
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def _month(word: str) -> int | None:
     plain = unicodedata.normalize("NFKD", word.lower().replace("ä", "a")).encode("ascii", "ignore").decode()
     return _MONTHS.get(plain[:4]) or _MONTHS.get(plain[:3])
@@ -124,6 +127,7 @@ def _moment(found: re.Match[str], month: int, day: int) -> Moment | None:
     return Moment(days, f"{time} {found['half']}".strip() if found["half"] else time if time.strip("0:.") else "")
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def date_orders(text: str) -> set[DateOrder] | None:
     """The orders in which a date of two numbers and a year is one; None for any other text.
 
