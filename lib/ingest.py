@@ -75,15 +75,18 @@ class IngestPart:
         as_kaggle = [file for file in self.files if file.plan is None and file.refused is None]
         sizes = (file.size for file in as_kaggle if file.size <= LARGEST)
         buffer = _buffer(sum(sizes) + 1 if folder else 1 << 20)
-        self._ends, self._sources = [], []
+        self._ends, self._sources, self._other = [], [], []
         end = 0
         with open_members(location) as read:
             for file in as_kaggle:
                 name = self.base + file.name
                 member = Member(name, file.size, file.packed)
-                found = (folder and _read_regular(self.location, name, file.size, buffer, end)) or _read_any(
-                    read, member
-                )
+                found = _read_regular(self.location, name, file.size, buffer, end) if folder else None
+                if found is None:
+                    found, content = _read_any(read, member)
+                    if quoted := other_layouts.quoted(file, content):
+                        self._other.append(quoted)
+                        continue
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
                     if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
@@ -100,7 +103,7 @@ class IngestPart:
         self._joined = memoryview(buffer)[:end]
         lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
         others = [file for file in self.files if file.plan or file.refused]
-        self._other = [other_layouts.read(location, self.base, file) for file in others]
+        self._other += [other_layouts.read(location, self.base, file) for file in others]
         lines += [found.described() for found in self._other]
         if self.staged:
             lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
@@ -245,14 +248,14 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
         return None
     newline = np.frombuffer(buffer, dtype=np.uint8, count=length, offset=start) == ord("\n")
     blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
-    if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
+    if blank_line or not newline[-1] or any(buffer.find(mark, start, end) >= 0 for mark in (b"\r", b'"')):
         return None
     return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
 
-def _read_any(read: Callable[[Member], bytes], member: Member) -> _Found:
+def _read_any(read: Callable[[Member], bytes], member: Member) -> tuple[_Found, bytes]:
     try:
         content = read(member)
     except OSError as error:
-        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0)
-    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content))
+        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0), b""
+    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content)), content

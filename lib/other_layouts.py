@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,17 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
     except OSError as error:
         return Content(file, b"", "", f"{quarantine.UNREADABLE}: {error.strerror or error}")
     return Content(file, content, blake3(content).hexdigest(), file.refused)
+
+
+def quoted(file: PriceFile, content: bytes) -> Content | None:
+    """A file with Kaggle's header whose rows have quotes, as "1,234" has; None for another."""
+    if b'"' not in content:
+        return None
+    try:
+        plan = readers.plan_file(content).plan
+    except readers.Refused:
+        return None
+    return Content(replace(file, plan=plan), content, blake3(content).hexdigest(), None)
 
 
 def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:

@@ -30,6 +30,7 @@ from lib.rows import BLANK
 from lib.values import DateOrder, DecimalMark
 
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
+MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR = "\x1f"  # between the fields of rows that had quotes
 _SAMPLE = 15  # lines of each end of a file
@@ -392,7 +393,7 @@ def _levels(
         tickers = split_line(lines[other], delimiter)
         if len(tickers) != len(names) or not all(name.strip() for name in tickers[1:]):
             continue
-        if any(values.parse_number(name) is not None and other > number for name in tickers[1:]):
+        if other > number and any(_is_value(name) for name in tickers):
             continue
         if sum(map(layouts.is_known, tickers[1:])) > 2:
             continue
@@ -419,6 +420,14 @@ def _levels(
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, tuple(columns), Reading(titles, {"Date": 0, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _is_value(text: str) -> bool:
+    return (
+        any(values.parse_number(text.strip("% "), mark) is not None for mark in MARKS)
+        or values.parse_date(text) is not None
+        or values.date_orders(text) is not None
+    )
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
@@ -537,7 +546,7 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
         return f"volume too large: {text!r}"
     whole = volume.to_integral_value()  # half to even
     if whole != volume and not plan.rounded:
-        return f"fractional volume: {text!r}; archive.volume: rounded rounds it, archive.volume_unit: 0.001 counts thousandths"
+        return f"fractional volume: {text!r}"
     prices = (float(numbers[name]) for name in VALUES[1:6])
     opening, high, low, close, adjusted = prices
     return moment.day, opening, high, low, close, adjusted, int(whole), whole != volume
