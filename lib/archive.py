@@ -116,7 +116,8 @@ class Archive:
             if len(self.ignored) > _SHOWN:
                 rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
                 listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, which the report of 01_ingest names: {rest}")
-            said.append("\n".join([f"{len(self.ignored):,} files are not read:", *listed]))
+            count = "1 file is" if len(self.ignored) == 1 else f"{len(self.ignored):,} files are"
+            said.append("\n".join([f"{count} not read:", *listed]))
         return said
 
 
@@ -235,7 +236,7 @@ def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
         said += "; put the .csv files, one a symbol, into a folder stocks"
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} files cannot be read, such as {shortened(first.name, 80)} ({first.why})"
+        said += f"; not read either: {len(not_read):,}, such as {shortened(first.name, 80)}, {first.why}"
     return said
 
 

@@ -819,6 +819,11 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
         "random": "On rows held out at random",
         "symbol": "On symbols it never saw",
     }
+    if not average:  # as where no share of any symbol is traded
+        return (
+            f"{where[split]} (horizon {horizon}), the moving average is never wrong, so no model can beat it; the model's {words} "
+            f"is {errors[MODEL]:,.0f} shares."
+        )
     sentences = [
         f"{where[split]} (horizon {horizon}), the model's {words} is {errors[MODEL]:,.0f} shares, "
         + f"{_ratio(errors[MODEL], average):.4f} times the moving average's {average:,.0f}.",

@@ -96,7 +96,11 @@ class Ingest(Section):
     """01_ingest: raw files to prices."""
 
     max_quarantined_share: float = Field(
-        0.01, ge=0, le=1, description="The run stops when more than this share of all raw rows is quarantined."
+        0.01,
+        ge=0,
+        le=1,
+        description="The run stops when more than this share of all raw rows is quarantined. Rows whose date comes again further "
+        "down do not count, up to 5 % of a file.",
     )
 
 

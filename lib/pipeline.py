@@ -150,7 +150,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             except OSError as error:
                 failure = _failure(stage, study, _told(error), options)
             if stage == "01_ingest" and runs and runs[-1].status == "run":
-                _name_lost_files(study, console)
+                _say_what_was_read(study, console)
             if failure:
                 break
         try:
@@ -181,12 +181,11 @@ def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, 
     return sources.open_archive(section.source, study, section.follow_links, options, section.only_files)
 
 
-def _name_lost_files(study: paths.StudyPaths, console: Console) -> None:
+def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
     from lib import dataset, quarantine
 
-    lost = quarantine.lost_files(dataset.open_dataset(study.files).read())
-    if lost:
-        console.print(f"{lost}\nTheir rows are in {_relative(study.quarantine)}", markup=False)
+    for remark in quarantine.remarks(dataset.open_dataset(study.files).read()):
+        console.print(remark, markup=False)
 
 
 def _write_records(

@@ -88,12 +88,20 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
     )
 
 
-def lost_files(accounts: pa.Table) -> str | None:
-    """Name the files of which no row was kept; None where there is none."""
-    lost = [file for file in accounts.to_pylist() if not file["rows_kept"]]
-    if not lost:
-        return None
-    return f"{len(lost):,} of {accounts.num_rows:,} price files were set aside whole:\n" + _listed(map(_why, lost))
+def remarks(accounts: pa.Table) -> list[str]:
+    """What a user should know of an archive that was read: the files of which no row was kept, and those that seem cut off."""
+    files = accounts.to_pylist()
+    lost = [_why(file) for file in files if not file["rows_kept"]]
+    cut = [shortened(file["file"], 80) for file in files if file["cut_volume"]]
+    said = []
+    if lost:
+        said.append(f"{len(lost):,} of {len(files):,} price files were set aside whole:\n{_listed(lost)}")
+    if cut:
+        said.append(
+            f"{len(cut):,} of {len(files):,} price files end without a newline, in a volume far below those before: they seem cut "
+            f"off, and that last row is kept as it is:\n{_listed(cut)}"
+        )
+    return said
 
 
 def _bad_rows(file: dict[str, Any]) -> int:
@@ -105,13 +113,22 @@ def _columns_exchanged(files: list[dict[str, Any]]) -> str:
     return (
         f"{len(files):,} price {'file contradicts itself' if len(files) == 1 else 'files contradict themselves'}; are the columns "
         f"in another order than the header, {','.join(COLUMNS)}, says?\n"
-        + _listed(
-            f"{shortened(file['file'], 80)}: in {file['contradictions']:,} of {file['rows_kept']:,} rows High is below Low "
-            f"({file['high_below_low']:,} rows), Open or Close is outside Low to High ({file['outside_range']:,}), or Adj Close "
-            f"is no price; {file['contradiction']}"
-            for file in files
-        )
+        + _listed(map(_contradictions, files))
         + "\nFix the header or the columns, or take the files out of the archive"
+    )
+
+
+def _contradictions(file: dict[str, Any]) -> str:
+    found = [
+        (file["high_below_low"], "High is below Low"),
+        (file["outside_range"], "Open or Close is outside Low to High"),
+    ]
+    kinds = (
+        " and ".join(f"{said} in {count:,}" for count, said in found if count) or "Adj Close is no price, but a volume"
+    )
+    return (
+        f"{shortened(file['file'], 80)}: {file['contradictions']:,} of {file['rows_kept']:,} rows contradict themselves ({kinds}); "
+        f"{file['contradiction']}"
     )
 
 
@@ -119,7 +136,7 @@ def _why(file: dict[str, Any]) -> str:
     example = f"; {file['example']}" if file["example"] else ""
     return (
         f"{shortened(file['file'], 80)}: {file['rows_quarantined']:,} of "
-        f"{file['rows_read']:,} rows: {file['commonest_reason']}{example}"
+        f"{file['rows_read']:,} rows: {file['commonest_reason'] or 'no rows'}{example}"
     )
 
 

@@ -40,6 +40,8 @@ ODD = {
     "no_last_newline": "files without a last newline",
     "cut_volume": "a last volume that seems cut",
 }
+# Those that are more likely wrong than odd: the report names their files.
+SUSPECT = ("high_below_low", "outside_range", "price_jump", "date_gap", "date_before_exchanges", "cut_volume")
 FILES = pa.schema(
     [
         ("file", pa.string()),

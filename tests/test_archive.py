@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import random
 import zipfile
+from contextlib import contextmanager
 
 import kagglehub
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv
 
-from lib import archive, paths, sources
-from lib.members import ArchiveError
+from lib import archive, members, paths, sources
+from lib.members import ArchiveError, Member
 
 STUDY = paths.StudyPaths("s")
 ROWS = 3
+
+
+@contextmanager
+def read_price_files(found: archive.Archive):
+    """Give a function from a price file to its bytes, as a part's reader has it."""
+    with members.open_members(found.location) as read:
+        yield lambda file: read(Member(found.base + file.name, file.size, file.packed))
 
 
 def names(found: archive.Archive) -> dict[str, str | None]:
@@ -34,7 +42,7 @@ def test_an_archive_lists_its_files_by_symbol(make_archive, location):
     assert [file.symbol for file in found.files] == ["A", "B", "C"]
     assert [file.size for file in found.files] == [len(price_csv(symbol, ROWS)) for symbol in "ABC"]
     assert (found.base, found.ignored, found.metadata_symbols, found.metadata_without_file) == ("", (), 3, ())
-    with found.reader() as read:
+    with read_price_files(found) as read:
         assert read(found.files[0]) == price_csv("A", ROWS).encode()
 
 
@@ -66,11 +74,20 @@ def test_an_empty_zip(tmp_path):
         sources.open_archive(str(tmp_path / "a.zip"), STUDY)
 
 
-def test_no_metadata(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS})
-    (place / "symbols_valid_meta.csv").unlink()
-    with pytest.raises(ArchiveError, match=r"symbols_valid_meta.csv is missing.*its columns: Symbol, Security Name"):
-        sources.open_archive(str(place), STUDY)
+def test_without_metadata_no_row_has_a_name_and_that_is_said(make_archive, location):
+    place = make_archive({"stocks/A.csv": ROWS}, name=location)
+    if place.is_dir():
+        (place / "symbols_valid_meta.csv").unlink()
+    else:
+        with zipfile.ZipFile(place, "w") as again:
+            again.writestr("stocks/A.csv", price_csv("A", ROWS))
+    found = sources.open_archive(str(place), STUDY)
+    assert names(found) == {"stocks/A.csv": None}
+    assert (found.metadata, found.metadata_symbols) == (None, 0)
+    assert found.remarks() == [
+        "there is no symbols_valid_meta.csv beside stocks/ and etfs/, so no row has a Security Name"
+    ]
+    assert len(archive.fingerprint(found)) == 64
 
 
 @pytest.mark.parametrize(
@@ -156,37 +173,115 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
     found = sources.open_archive(str(place), STUDY)
     assert found.base == "stock-market-dataset/"
     assert list(names(found)) == ["stocks/A.csv", "etfs/B.CSV"]
-    assert set(found.ignored) == {
+    assert {file.name for file in found.ignored} == {
         "__MACOSX/stock-market-dataset/stocks/._A.csv",
         "__MACOSX/stocks/A.csv",
         *(f"stock-market-dataset/{name}" for name in list(files)[2:]),
     }
-    with found.reader() as read:
+    with read_price_files(found) as read:
         assert read(found.files[1]) == price_csv("B", ROWS).encode()
 
 
-def test_the_same_symbol_among_stocks_and_etfs(make_archive):
-    found = sources.open_archive(str(make_archive({"stocks/A.csv": ROWS, "etfs/A.csv": ROWS})), STUDY)
-    assert [(file.symbol, file.name) for file in found.files] == [("A", "etfs/A.csv"), ("A", "stocks/A.csv")]
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("etfs/A.csv", "stocks/A.csv"),
+        ("stocks/A.CSV", "stocks/A.csv"),
+        ("stocks/PRN.csv", "stocks/_PRN.csv"),
+        ("Stocks/A.csv", "stocks/A.csv"),
+    ],
+)
+def test_two_files_of_one_symbol_are_refused(make_archive, location, one, other):
+    place = make_archive({one: ROWS, other: ROWS, "stocks/B.csv": ROWS}, name=location)
+    with pytest.raises(ArchiveError, match="two price files claim the same symbol; rename or remove one") as caught:
+        sources.open_archive(str(place), STUDY)
+    assert f"  {one} and {other}" in str(caught.value).splitlines()
 
 
-def test_a_file_name_that_is_not_utf8(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS})
-    try:
-        (place / os.fsdecode(b"stocks/caf\xe9.csv")).write_text(HEADER)
-    except OSError:
-        pytest.skip("this file system has no such names")
-    with pytest.raises(ArchiveError, match=r"the file name 'stocks/caf.udce9.csv' is not UTF-8 text; rename the file"):
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_twice_in_a_zip_is_refused(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS}, name="a.zip")
+    with zipfile.ZipFile(place, "a") as more:
+        more.writestr("stocks/A.csv", price_csv("A", ROWS + 1))
+    with pytest.raises(ArchiveError, match=r"  stocks/A\.csv and stocks/A\.csv"):
         sources.open_archive(str(place), STUDY)
 
 
-def test_a_file_that_is_no_zip(tmp_path):
-    (tmp_path / "a.zip").write_text(price_csv("A", ROWS))
-    with pytest.raises(ArchiveError, match=r"a.zip: not a readable .zip .*; download it again, or name a folder"):
-        sources.open_archive(str(tmp_path / "a.zip"), STUDY)
+def test_many_symbols_with_two_files_are_not_all_named(make_archive):
+    place = make_archive({f"{folder}/S{n:02}.csv": 1 for n in range(30) for folder in ("etfs", "stocks")})
+    with pytest.raises(ArchiveError) as caught:
+        sources.open_archive(str(place), STUDY)
+    assert str(caught.value).splitlines()[-1] == "  and so for 10 symbols more"
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_found_instead_of_price_files_is_said(tmp_path):
+    for name in ("stocks/A.csv.gz", "stocks/B.csv.gz", "C.csv", "notes", "symbols_valid_meta.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(ArchiveError) as caught:
+        sources.open_archive(str(tmp_path), STUDY)
+    found = "found 2 .csv.gz (stocks/A.csv.gz), 1 .csv (C.csv), 1 without an ending (notes)"
+    assert f"{found}; put the .csv files, one a symbol, into a folder stocks" in str(caught.value)
+
+
+def test_files_that_are_not_read_are_named(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS, "stocks/B.csv.gz": "", "stocks/more/C.csv": ROWS, ".DS_Store": ""})
+    (place / "README").write_text("")
+    (remark,) = archive.list_archive(place).remarks()
+    assert remark.splitlines() == [
+        "4 files are not read:",
+        "  .DS_Store: hidden, or one of macOS's own",
+        "  README: not a .csv file",
+        "  stocks/B.csv.gz: not a .csv file",
+        "  stocks/more/C.csv: not in a folder stocks or etfs",
+    ]
+    for number in range(30):
+        (place / f"stocks/{number:02}.txt").write_text("")
+    (remark,) = archive.list_archive(place).remarks()
+    assert remark.splitlines()[-1].startswith(
+        "  and 14 more, which the report of 01_ingest names: 12 .txt (stocks/18.txt), 1 "
+    )
+
+
+def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archive):
+    place = make_archive({"stocks/A.csv": ROWS})
+    try:
+        (place / os.fsdecode(b"stocks/caf\xe9.csv")).write_text(price_csv("x", ROWS))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    found = archive.list_archive(place)
+    assert [file.symbol for file in found.files] == ["A", "caf\\xe9"]
+    with read_price_files(found) as read:
+        assert read(found.files[1]) == price_csv("x", ROWS).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.zip", b"Date,Open", "a.zip: not a readable .zip .*; download it again, or name a folder"),
+        ("a", b"PK\x03\x04" + bytes(99), "a: not a readable .zip .*; download it again, or name a folder"),
+        (
+            "a.tar.gz",
+            b"\x1f\x8b\x08" + bytes(99),
+            "neither a folder nor a .zip, but packed with gzip: unpack it, and name",
+        ),
+        (
+            "a.csv",
+            b"Date,Open",
+            "but a single file; an archive has one CSV file a symbol, such as stocks/AAPL.csv: put",
+        ),
+        ("a.parquet", b"PAR1" + bytes(99), "neither a folder nor a .zip, but a Parquet file; an archive has one CSV"),
+        ("a", b"", "neither a folder nor a .zip, but a single file"),
+    ],
+)
+def test_a_file_that_is_no_zip(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArchiveError, match=said) as caught:
+        sources.open_archive(str(tmp_path / name), STUDY)
+    assert ("download it again" in str(caught.value)) == ("download it again" in said)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
     place = tmp_path / "a.zip"
     with zipfile.ZipFile(place, "w", method) as whole:
@@ -209,7 +304,7 @@ def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
             assert "a.zip" in str(error)
             seen.add("no archive")
             continue
-        with found.reader() as read:
+        with read_price_files(found) as read:
             for file in found.files:
                 try:
                     assert read(file).decode().startswith(HEADER) or method == zipfile.ZIP_STORED
@@ -228,12 +323,12 @@ def test_the_sample_is_laid_out_as_kaggle_has_it(outputs):
     path = STUDY.archive / "stocks" / "FB.csv"
     content = path.read_bytes()
     assert content.decode().startswith(HEADER + "\n2012-05-18,42.05,")
-    # A second run mends what was changed, and touches nothing else.
+    # A second run repairs what was changed, and touches nothing else.
     path.write_bytes(content[:100])
-    other = (STUDY.archive / "stocks" / "IBM.csv").stat()
+    other = (STUDY.archive / "stocks" / "IBM.csv").stat().st_mtime_ns
     sources.open_archive("sample", STUDY)
     assert path.read_bytes() == content
-    assert (STUDY.archive / "stocks" / "IBM.csv").stat() == other
+    assert (STUDY.archive / "stocks" / "IBM.csv").stat().st_mtime_ns == other
 
 
 def test_kaggles_archive_is_downloaded(make_archive, monkeypatch, tmp_path):
@@ -269,7 +364,7 @@ def test_a_zip_made_by_windows_is_read(tmp_path):
         made.writestr("symbols_valid_meta.csv", metadata_csv([("A", "A Inc.", "A")]))
     found = sources.open_archive(str(place), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc.", "etfs/B.csv": None}
-    with found.reader() as read:
+    with read_price_files(found) as read:
         assert [read(file) for file in found.files] == [price_csv(symbol, ROWS).encode() for symbol in "AB"]
 
 
@@ -278,7 +373,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(make_archive, monkeypatch)
     scan = os.scandir
 
     def refusing(folder):
-        if str(folder).endswith("stocks"):
+        if str(folder).rstrip("/").endswith("stocks"):
             raise PermissionError(13, "Permission denied", str(folder))
         return scan(folder)
 

@@ -8,7 +8,8 @@ import zipfile
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv, price_rows
 
-from lib import archive, dataset, ingest, paths, schema
+from lib import archive, dataset, ingest, paths, quarantine, schema
+from lib import rows as row_rules
 from lib.archive import PriceFile
 from lib.engine import Engine
 from lib.ingest import IngestPart
@@ -64,7 +65,6 @@ BAD_FILES = {
     "a missing column": ("Date,Open,High,Low,Close,Volume\n2020-01-02,1,2,0.5,1.5,100\n", "wrong header: ", 1),
     "no rows": (content(), "no rows: the header stands alone", 0),
     "nothing": ("", "empty file", 0),
-    "the header twice": (content(HEADER, GOOD), "unparsable date: 'Date'", 1),
 }
 
 
@@ -83,7 +83,7 @@ BAD_ROWS = {
     "nulls": (b"2020-01-03,,,,,,", "null value: Open, High, Low, Close, Adj Close, Volume"),
     "a missing field": (b"2020-01-03,1,2,0.5,1.5,1.25", "wrong number of fields: 6, expected 7"),
     "a negative volume": (b"2020-01-03,1,2,0.5,1.5,1.25,-1", "negative volume: '-1'"),
-    "a repeated date": (b"2020-01-02,9,9,9,9,9,9", "repeated date: 2020-01-02"),
+    "a date that comes again": (b"2020-01-06,9,9,9,9,9,9", "repeated date: 2020-01-06 comes again further down"),
 }
 
 
@@ -136,15 +136,6 @@ def test_symbols_as_kaggle_spells_them(run):
     assert list(rows) == [("AGM-A", "Preferred"), ("LGF.B", "Lions Gate"), ("PRN", "Invesco")]
 
 
-def test_the_same_symbol_among_stocks_and_etfs_is_one_series(run):
-    rows = price_rows("A", 6)
-    kept, quarantined, accounts = run({"stocks/A.csv": content(*rows[2:]), "etfs/A.csv": content(*rows[:4])})
-    assert kept["Date"].to_pylist() == sorted(set(kept["Date"].to_pylist()))
-    assert kept.num_rows == 6
-    assert [(record["file"], record["line"]) for record in quarantined] == [("stocks/A.csv", 2), ("stocks/A.csv", 3)]
-    assert [account["rows_kept"] for account in accounts.values()] == [4, 2]
-
-
 def test_a_zip_gives_the_bytes_that_a_folder_gives(outputs, make_archive):
     files = {"stocks/A.csv": 50, "stocks/B.csv": content(GOOD, "2020-01-03,,,,,,"), "etfs/C.csv": "", "etfs/D.csv": 9}
     digests = []
@@ -190,7 +181,13 @@ def test_a_file_that_is_gone(run, make_archive):
     kept, quarantined, accounts = run(None, place=place)
     assert kept["Symbol"].to_pylist() == ["B"] * 2
     assert quarantined == [
-        {"file": "stocks/A.csv", "line": None, "reason": "unreadable file: No such file or directory", "raw": None}
+        {
+            "file": "stocks/A.csv",
+            "line": None,
+            "code": "unreadable_file",
+            "reason": "unreadable file: No such file or directory",
+            "raw": None,
+        }
     ]
     assert accounts["stocks/A.csv"]["rows_read"] == 0
 
@@ -238,27 +235,70 @@ def test_a_regular_file_and_any_other_are_read_to_the_same(make_archive):
     assert tables[0] == tables[1]
 
 
-def test_too_many_bad_rows_stop_the_run_and_keep_the_dataset(run, make_archive):
-    run({"stocks/A.csv": 100, "stocks/B.csv": 100})
-    before = {path: path.read_bytes() for path in STUDY.folder.rglob("*") if path.is_file()}
+def test_too_many_bad_rows_stop_the_run_and_keep_the_prices(run, make_archive):
+    run({"stocks/A.csv": 100, "stocks/B.csv": 100, "stocks/GOOD.csv": 100})
+    before = {path: path.read_bytes() for path in STUDY.prices.rglob("*") if path.is_file()}
     bad = ["2021-01-01,,,,,,"] * 3
     files = {
-        "stocks/A.csv": content(*price_rows("A", 97), *bad[:1]),
+        "stocks/A.csv": content(*price_rows("A", 97), "2021-01-01,1,1,1,1,1,-1"),
         "stocks/B.csv": content(*price_rows("B", 97), *bad),
-        "stocks/C.csv": "Date\n2020-01-01\n2020-01-02\n",
+        "stocks/GOOD.csv": 100,
     }
     with pytest.raises(QuarantineError) as caught:
-        run(files, share=0.02, name="bad")
+        run(files, share=0.01, name="bad")
     message = str(caught.value)
-    assert "6 of 200 raw rows would be quarantined, 3.00%; ingest.max_quarantined_share allows 2.00%" in message
-    worst = [line.split(":")[0].strip() for line in message.splitlines()[1:-1]]
-    assert worst == ["stocks/B.csv", "stocks/C.csv", "stocks/A.csv"]
-    assert "stocks/C.csv: 2 of 2 rows (wrong header: 'Date', expected" in message
-    advice = message.split("-p ingest.max_quarantined_share ")[1]
+    assert message.splitlines() == [
+        "4 of 298 raw rows would be quarantined, 1.34%; ingest.max_quarantined_share allows 1.00%. "
+        "The commonest reason: null value (3). Worst files:",
+        "  stocks/B.csv: 3 of 100 rows: null value: Open, High, Low, Close, Adj Close, Volume; line 99: '2021-01-01,,,,,,'",
+        "  stocks/A.csv: 1 of 98 rows: negative volume: '-1'; line 99: '2021-01-01,1,1,1,1,1,-1'",
+        "Fix the files, or set archive.source to another archive, or allow more: -p ingest.max_quarantined_share 0.02",
+        f"Every row set aside, with its reason: {STUDY.quarantine}; an account of each file: {STUDY.files}",
+    ]
     assert {path: path.read_bytes() for path in before} == before
-    assert dataset.open_dataset(STUDY.prices).read().num_rows == 200
-    kept, _, _ = run(files, share=float(advice), name="bad")
-    assert kept.num_rows == 194
+    assert dataset.open_dataset(STUDY.prices).read().num_rows == 300
+    assert dataset.open_dataset(STUDY.quarantine).read()["line"].to_pylist() == [99, 99, 100, 101]
+    assert dataset.open_dataset(STUDY.files).read()["rows_quarantined"].to_pylist() == [1, 3, 0]
+    kept, _, _ = run(files, share=float(message.split("-p ingest.max_quarantined_share ")[1].split()[0]), name="bad")
+    assert kept.num_rows == 294
+
+
+def test_what_would_lose_a_symbol_is_not_advised(run):
+    files = {"stocks/A.csv": 100, "stocks/C.csv": "Date\n2020-01-01\n2020-01-02\n"}
+    with pytest.raises(QuarantineError) as caught:
+        run(files, share=0.01)
+    message = str(caught.value)
+    assert "stocks/C.csv: 2 of 2 rows: wrong header: 'Date', expected" in message
+    assert "line 2: '2020-01-01'" in message
+    assert "to allow more (ingest.max_quarantined_share) would lose this symbol whole: C" in message
+    assert "-p ingest" not in message
+    assert "stocks/A.csv" not in message
+
+
+def test_superseded_rows_count_as_bad_only_where_they_are_many(run):
+    rows = price_rows("A", 60)
+    kept, quarantined, _ = run({"stocks/A.csv": content(*rows[:-1], rows[-1][:-1], rows[-1])}, share=0.0)
+    assert kept["Volume"].to_pylist()[-1] == int(rows[-1].rpartition(",")[2])
+    assert [record["code"] for record in quarantined] == ["repeated_date"]
+    with pytest.raises(QuarantineError, match=r"4 of 64 raw rows would be quarantined, 6\.25%.*repeated date \(4\)"):
+        run({"stocks/A.csv": content(*rows[:4], *rows)}, share=0.01, name="many")
+
+
+def test_columns_in_another_order_than_the_header_says_stop_the_run(run):
+    exchanged = [",".join(row.split(",")[n] for n in (0, 1, 3, 2, 4, 5, 6)) for row in price_rows("A", 180)]
+    with pytest.raises(QuarantineError) as caught:
+        run({"stocks/A.csv": content(*exchanged), "stocks/B.csv": 180})
+    message = str(caught.value)
+    assert (
+        "1 price file contradicts itself; are the columns in another order than the header, Date,Open,High," in message
+    )
+    assert (
+        "  stocks/A.csv: 180 of 180 rows contradict themselves (High is below Low in 180 and Open or Close" in message
+    )
+    assert f"line 2: {exchanged[0]!r}" in message
+    assert "stocks/B.csv" not in message and "-p " not in message
+    assert not paths.dataset_manifest(STUDY.prices).exists()
+    assert dataset.open_dataset(STUDY.files).read()["contradictions"].to_pylist() == [180, 0]
 
 
 def test_an_archive_most_of_which_cannot_be_read(outputs, make_archive):
@@ -268,15 +308,29 @@ def test_an_archive_most_of_which_cannot_be_read(outputs, make_archive):
         (place / "stocks" / f"{symbol}.csv").unlink()
     assert ingest.ingest(found, paths.StudyPaths("s")).prices.rows == 120  # a few are set aside
     (place / "stocks" / "C.csv").unlink()
-    with pytest.raises(QuarantineError, match=r"3 of 5 price files cannot be read, stocks/A\.csv the first of them"):
+    with pytest.raises(QuarantineError) as caught:
         ingest.ingest(found, paths.StudyPaths("s"))
+    assert "3 of 5 price files cannot be read:\n  stocks/A.csv: unreadable file: No such file" in str(caught.value)
 
 
 def test_an_archive_of_which_nothing_can_be_kept(run):
     with pytest.raises(QuarantineError, match="no price is left: 1 raw rows were read") as caught:
         run({"stocks/A.csv": "Date\n1\n", "stocks/B.csv": ""}, share=1.0)
-    assert "stocks/A.csv: 1 of 1 rows (wrong header: 'Date'" in str(caught.value)
+    assert "The commonest reason: wrong header (1)" in str(caught.value)
+    assert "stocks/A.csv: 1 of 1 rows: wrong header: 'Date', expected" in str(caught.value)
+    assert "stocks/B.csv: 0 of 0 rows: empty file" in str(caught.value)
     assert not paths.dataset_manifest(STUDY.prices).exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["2021-01-04 00:00:00,1,1,1,1,1,5", "04/01/2021,1,1,1,1,1,5", "2021-01-04,1,1,1,1,,5", "2021-01-04,1,1,1,1,1,0.5"],
+)
+def test_the_smallest_archive_says_why_it_is_refused(run, row):
+    with pytest.raises(QuarantineError) as caught:
+        run({"stocks/A.csv": content(row)})
+    assert f"line 2: {row!r}" in str(caught.value)
+    assert str(row_rules.parse_row(row.encode())) in str(caught.value)
 
 
 def test_only_rows_that_were_read_count_in_the_share(run):
@@ -287,3 +341,44 @@ def test_only_rows_that_were_read_count_in_the_share(run):
 def test_a_price_file_is_described(make_archive):
     found = archive.list_archive(make_archive({"stocks/A.csv": 1}))
     assert found.files == (PriceFile("stocks/A.csv", "A", "A Inc.", len(price_csv("A", 1))),)
+
+
+def test_files_of_which_nothing_was_kept_are_named(run):
+    run(
+        {
+            "stocks/A.csv": 20,
+            "stocks/B.csv": "",
+            "etfs/C.csv": content("2020-01-03,,,,,,"),
+            "etfs/D.csv": content(",,,,,,"),
+        }
+    )
+    assert quarantine.remarks(dataset.open_dataset(STUDY.files).read()) == [
+        "\n".join(
+            [
+                "3 of 4 price files were set aside whole:",
+                "  stocks/B.csv: 0 of 0 rows: empty file",
+                "  etfs/C.csv: 1 of 1 rows: null value: Open, High, Low, Close, Adj Close, Volume; line 2: '2020-01-03,,,,,,'",
+                "  etfs/D.csv: 0 of 0 rows: no rows",
+            ]
+        )
+    ]
+    run({"stocks/A.csv": 20}, name="good")
+    assert quarantine.remarks(dataset.open_dataset(STUDY.files).read()) == []
+
+
+def test_files_that_seem_cut_off_are_named(run):
+    cut = content(*price_rows("A", 60))[:-1].rpartition(",")[0] + ",1"
+    run({"stocks/A.csv": cut, "stocks/B.csv": 60})
+    (remark,) = quarantine.remarks(dataset.open_dataset(STUDY.files).read())
+    assert (
+        remark.startswith("1 of 2 price files end without a newline, in a volume far below")
+        and "  stocks/A.csv" in remark
+    )
+
+
+def test_a_volume_under_adj_close_is_called_so(run):
+    rows = [",".join([*row.split(",")[:5], row.split(",")[6], "0"]) for row in price_rows("A", 60)]
+    with pytest.raises(
+        QuarantineError, match=r"rows contradict themselves \(Adj Close is no price, but a volume\); line 2: "
+    ):
+        run({"stocks/A.csv": content(*rows)})

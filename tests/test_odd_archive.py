@@ -73,4 +73,4 @@ def test_the_report_says_what_could_not_be_used(study):
     ]
     summary = next(text for text in texts if "The study has" in text)
     assert "from 0020-01-02 to 9999-12-31" in summary
-    assert "**3 of 11 files could not be used at all**" in summary  # all rows of NULLS are bad, but it was read
+    assert "**4 of 11 files could not be used at all**" in summary

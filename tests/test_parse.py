@@ -22,6 +22,7 @@ from lib import parse, schema
 from lib.archive import PriceFile
 from lib.ingest import IngestPart
 from lib.parse import Body, Parsed, Source
+from lib.rows import CODES
 
 GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"
 
@@ -50,11 +51,13 @@ def read_number(text: str) -> float | None:
 
 
 def read_row(line: bytes) -> tuple | str:
-    """The row's values, or the first word of the reason why it is bad."""
+    """The row's values, or the first word of the reason why it is bad, or nothing for what is no row."""
     try:
         texts = [text.strip(" \t") for text in next(csv.reader([line.decode("utf-8")]))]
     except UnicodeDecodeError:
         return "not"
+    if not any(texts) or ",".join(texts) == HEADER:
+        return ""
     if len(texts) != 7:
         return "wrong"
     if any(text.lower() in ("", "nan", "null", "none", "na", "n/a", "nat") for text in texts):
@@ -80,23 +83,26 @@ def read_row(line: bytes) -> tuple | str:
 def read_file(content: bytes) -> Reading:
     lines = content.removeprefix(b"\xef\xbb\xbf").splitlines()
     reading = Reading()
-    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
+    text = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
     header = lines[0].decode("utf-8", "replace").split(",") if lines else []
     good_header = [name.strip(' \t"') for name in header] == HEADER.split(",")
-    if not good_header or not rows:
+    if not good_header or not text:
         kind = "no" if good_header else "wrong" if content.strip() else "empty"
-        reading.refused, reading.read = True, len(rows)
-        reading.bad = [(number, kind, shown(line)) for number, line in rows] or [(None, kind, None)]
+        reading.refused, reading.read = True, len(text)
+        reading.bad = [(number, kind, shown(line)) for number, line in text] or [(None, kind, None)]
         return reading
-    for number, line in rows:
+    lines: dict[datetime.date, tuple[int, bytes]] = {}
+    for number, line in text:
         row = read_row(line)
-        reading.read += 1
+        reading.read += row != ""
         if isinstance(row, str):
-            reading.bad.append((number, row, shown(line)))
-        elif row[0] in reading.good:
-            reading.bad.append((number, "repeated", shown(line)))
-        else:
-            reading.good[row[0]] = row
+            reading.bad += [(number, row, shown(line))] if row else []
+            continue
+        if row[0] in reading.good:  # the last one counts
+            earlier, text = lines[row[0]]
+            reading.bad.append((earlier, "repeated", shown(text)))
+        reading.good[row[0]], lines[row[0]] = row, (number, line)
+    reading.bad.sort()
     return reading
 
 
@@ -130,6 +136,7 @@ def reasons(parsed: Parsed) -> list[str]:
 def assert_same_as_reading(parsed: Parsed, content: bytes) -> None:
     reading = read_file(content)
     assert repr(values(parsed.prices)) == repr([reading.good[date] for date in sorted(reading.good)])
+    assert set(parsed.quarantine["code"].to_pylist()) <= CODES
     quarantined = [(row["line"], row["reason"].split(" ")[0], row["raw"]) for row in parsed.quarantine.to_pylist()]
     assert quarantined == reading.bad
     account = parsed.files.to_pylist()[0]
@@ -189,7 +196,6 @@ def test_a_good_row(row, volume):
         ("2020-01-02,1,2,0.5,1.5,1.25,9223372036854775808", "volume too large: '9223372036854775808'"),
         ("2020-01-02,1,2,0.5,1.5,1.25", "wrong number of fields: 6, expected 7"),
         ("2020-01-02,1,2,0.5,1.5,1.25,100,", "wrong number of fields: 8, expected 7"),
-        ("   ", "wrong number of fields: 1, expected 7"),
         ('"2020-01-02,1,2,0.5,1.5,1.25,100', "wrong number of fields: 1, expected 7"),
         (b"2020-01-02,1,2,0.5,1.5,1.25,1\xff0", "not UTF-8: byte 0xff at position 30"),
     ],
@@ -209,7 +215,7 @@ def test_a_bad_row_costs_only_itself(row, reason):
 )
 def test_a_null_row_hides_no_bad_one(row):
     assert row != GOOD
-    found = reasons(parse_rows(GOOD, row, "2020-01-03,,,,,,", ",,,,,,"))
+    found = reasons(parse_rows(GOOD, row, "2020-01-03,,,,,,", ",1,2,0.5,1.5,1.25,100"))
     assert len(found) == 3
     assert not found[0].startswith("null value")
 
@@ -222,26 +228,162 @@ def test_dates_out_of_order_are_sorted_and_counted():
     assert (account["first_date"].day, account["last_date"].day) == (1, 5)
 
 
-def test_of_a_repeated_date_the_first_row_is_kept():
+@pytest.mark.parametrize("line", ["   ", ",,,,,,", ",,,", '"",""', HEADER, HEADER.replace(",", ", "), "\t"])
+def test_what_is_no_row_is_neither_kept_nor_set_aside(line):
+    parsed = parse_rows(GOOD.replace("01-02", "01-01"), line, GOOD)
+    account = parsed.files.to_pylist()[0]
+    assert (account["rows_read"], account["rows_kept"], account["rows_quarantined"]) == (2, 2, 0)
+    assert parsed.quarantine.num_rows == 0
+    # The numbers of the lines behind it stay right.
+    assert parse_rows(GOOD, line, GOOD.replace(",100", ",-1")).quarantine["line"].to_pylist() == [4]
+
+
+def test_of_a_repeated_date_the_last_row_counts():
     parsed = parse_rows(
         *(f"2020-01-{day:02},1,1,1,1,1,{volume}" for day, volume in [(2, 10), (1, 20), (2, 30), (1, 40), (3, 50)])
     )
-    assert parsed.prices["Volume"].to_pylist() == [20, 10, 50]
+    assert parsed.prices["Volume"].to_pylist() == [40, 30, 50]
     records = parsed.quarantine.to_pylist()
-    assert [(record["line"], record["reason"]) for record in records] == [
-        (4, "repeated date: 2020-01-02"),
-        (5, "repeated date: 2020-01-01"),
+    assert [(record["line"], record["code"], record["reason"]) for record in records] == [
+        (2, "repeated_date", "repeated date: 2020-01-02 comes again further down"),
+        (3, "repeated_date", "repeated date: 2020-01-01 comes again further down"),
     ]
-    assert records[0]["raw"] == "2020-01-02,1,1,1,1,1,30"
+    assert records[0]["raw"] == "2020-01-02,1,1,1,1,1,10"
+    assert parsed.files["rows_repeated"].to_pylist() == [2]
 
 
-def test_odd_but_possible_values_are_kept_and_counted():
-    parsed = parse_rows(
-        "2020-01-01,1,1,1,1,0,5", "2020-01-02,1,1,1,1,-1,5", "2020-01-03,1,1,2,1,1,5", "2020-01-06,1,1,1,1,1,0"
-    )
+def odd(parsed: Parsed) -> dict[str, int]:
+    """What is counted as odd in the first file."""
     account = parsed.files.to_pylist()[0]
-    assert (account["adj_close_not_positive"], account["high_below_low"], account["zero_volume"]) == (2, 1, 1)
-    assert account["rows_kept"] == 4
+    return {name: account[name] for name in schema.ODD if account[name]}
+
+
+def test_what_is_known_of_odd_values_is_in_the_accounts():
+    assert odd(parse_rows(*price_rows("A", 100))) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "counted"),
+    [
+        ({4: "0"}, {"adj_close_not_positive": 1}),
+        ({4: "-1"}, {"adj_close_not_positive": 1}),
+        ({5: "0"}, {"zero_volume": 1}),
+        ({0: "0"}, {"price_not_positive": 1}),  # as Yahoo has old prices without an Open
+        ({0: "0", 1: "0", 2: "0"}, {"price_not_positive": 1}),
+        ({1: "9.4", 2: "9.5"}, {"high_below_low": 1, "outside_range": 1}),
+        ({3: "11.02"}, {"outside_range": 1}),
+        ({3: "9.48"}, {"outside_range": 1}),
+        ({0: "11.02"}, {"outside_range": 1}),
+        ({3: "11.004"}, {}),  # half a cent, or a tenth of a percent, is rounding
+        ({3: "9.4955"}, {}),
+        ({0: "1000", 1: "1100", 2: "950", 3: "1000"}, {"price_jump": 1}),
+        ({0: "0.1", 1: "0.11", 2: "0.095", 3: "0.1"}, {"price_jump": 1}),
+        ({1: "1100"}, {"price_jump": 1}),
+        ({2: "0.01"}, {"price_jump": 1}),
+        ({0: "100", 1: "110", 2: "95", 3: "100"}, {}),
+    ],
+)
+def test_odd_but_possible_values_are_kept_and_counted(change, counted):
+    rows = [[f"2020-01-{day:02}", "10", "11", "9.5", "10", "10", "5"] for day in range(1, 25)]
+    for number, text in change.items():
+        rows[7][number + 1] = text
+    parsed = parse_rows(*map(",".join, rows))
+    assert odd(parsed) == counted
+    assert parsed.prices.num_rows == len(rows)
+    assert odd(parse_rows(*map(",".join, reversed(rows)))) == {**counted, "dates_out_of_order": 23}
+
+
+def test_a_new_level_of_prices_is_no_jump_but_a_last_day_far_off_is():
+    rows = [f"2020-01-{day:02},{p},{p},{p},{p},{p},5" for day, p in enumerate([10] * 5 + [1000] * 5, start=1)]
+    assert odd(parse_rows(*rows)) == {}
+    assert odd(parse_rows(*rows[:6])) == {"price_jump": 1}
+
+
+def test_the_neighbours_of_a_row_are_those_of_its_own_file():
+    bodies = [
+        parse.split_body(f"{HEADER}\n{day},{p},{p},{p},{p},{p},5\n".encode())
+        for p, day in [(1, "2020-01-01"), (1000, "2021-01-01"), (1, "2022-01-01")]
+    ]
+    sources = [Source(f"stocks/{n}.csv", f"{n}", None, "", 0, body) for n, body in enumerate(bodies)]
+    joined = b"".join(body.text for body in bodies)
+    ends = [len(b"".join(body.text for body in bodies[: n + 1])) for n in range(3)]
+    parsed = parse.parse(sources, memoryview(joined), ends)
+    assert all(parsed.files[name].to_pylist() == [0, 0, 0] for name in schema.ODD)
+
+
+@pytest.mark.parametrize(
+    ("date", "counted"),
+    [
+        ("2099-01-01", {"date_gap": 1}),
+        ("2020-02-26", {"date_gap": 1}),
+        ("2020-02-25", {}),
+        ("1791-01-03", {"date_before_exchanges": 1, "date_gap": 1, "dates_out_of_order": 1}),
+    ],
+)
+def test_dates_that_stand_apart(date, counted):
+    rows = [GOOD.replace("01-02", f"01-{day}") for day in range(10, 26)]
+    assert odd(parse_rows(*rows, GOOD.replace("2020-01-02", date))) == counted
+
+
+@pytest.mark.parametrize(
+    ("volumes", "newline", "counted"),
+    [
+        ([45_890_540, 4_589], False, {"no_last_newline": 1, "cut_volume": 1}),
+        ([45_890_540, 4_589], True, {}),
+        ([45_890_540, 15_890_540], False, {"no_last_newline": 1}),
+        ([4_589], False, {"no_last_newline": 1}),
+        ([500] * 40 + [50_000] * 30 + [400], False, {"no_last_newline": 1, "cut_volume": 1}),
+    ],
+)
+def test_a_last_volume_that_may_be_cut_is_counted(volumes, newline, counted):
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=n) for n in range(len(volumes))]
+    rows = [f"{day},1,2,0.5,1.5,1.25,{volume}" for day, volume in zip(days, volumes, strict=True)]
+    parsed = parse_alone("\n".join([HEADER, *rows, ""] if newline else [HEADER, *rows]).encode())
+    assert odd(parsed) == counted
+    assert parsed.prices.num_rows == len(volumes)
+
+
+def exchanged(order: list[int], rows: int = 180) -> Parsed:
+    """Rows whose columns are in this order, under the usual header."""
+    return parse_rows(*(",".join(row.split(",")[n] for n in order) for row in price_rows("A", rows)))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [[0, 1, 3, 2, 4, 5, 6], [0, 5, 4, 2, 3, 1, 6], [0, 2, 1, 3, 4, 5, 6], [0, 4, 2, 1, 3, 5, 6], [0, 1, 2, 3, 4, 6, 6]],
+    ids=["High and Low", "as yfinance has them", "Open and High", "Open as Low", "Volume as Adj Close"],
+)
+def test_columns_under_another_header_are_found(order):
+    account = exchanged(order).files.to_pylist()[0]
+    assert account["contradictions"] > 0.05 * 180
+    assert account["contradiction"].startswith("line 2: '2000-01-03,")
+
+
+@pytest.mark.parametrize("bad", [2, 9])
+def test_a_few_contradicting_rows_are_no_exchange(bad):
+    rows = [GOOD.replace("2020-01-02", f"2020-01-{day:02}") for day in range(1, 29)]
+    rows[:bad] = [row.replace(",1,2,", ",3,2,") for row in rows[:bad]]  # Open above High
+    account = parse_rows(*rows).files.to_pylist()[0]
+    assert (account["contradictions"], account["contradiction"]) == (bad, None)
+    rows[9] = rows[9].replace(",1,2,", ",3,2,") if bad == 9 else rows[9]
+    assert (parse_rows(*rows).files["contradiction"].to_pylist() != [None]) == (bad == 9)
+
+
+def test_prices_after_many_reverse_splits_contradict_nothing():
+    rows = [f"2020-01-{day:02},1,2,0.5,{1 + day / 50},{(1 + day / 50) * 1e6},5" for day in range(1, 29)]
+    assert parse_rows(*rows).files["contradictions"].to_pylist() == [0]
+
+
+def test_old_prices_without_an_open_contradict_nothing():
+    rows = [f"2020-01-{day:02},0,2,1.5,1.6,1.6,5" for day in range(1, 29)]
+    account = parse_rows(*rows).files.to_pylist()[0]
+    assert (account["price_not_positive"], account["contradictions"]) == (28, 0)
+
+
+def test_the_account_says_the_commonest_reason_and_shows_a_row():
+    null, negative = GOOD.replace("1.25", ""), GOOD.replace(",100", ",-1")
+    account = parse_rows(GOOD, negative, null, null).files.to_pylist()[0]
+    assert (account["commonest_reason"], account["example"]) == ("null value: Adj Close", f"line 4: {null!r}")
 
 
 def test_a_raw_line_without_end_is_shortened():
@@ -297,21 +439,6 @@ def test_harmless_differences_of_format(change, lines):
     parsed = parse_alone(change(plain).encode())
     assert values(parsed.prices) == values(parse_rows(*good).prices)
     assert parsed.quarantine["line"].to_pylist() == lines
-
-
-def test_files_of_one_symbol_are_one_series():
-    bodies = [parse.split_body(f"{HEADER}\n{GOOD}\n".encode()), parse.split_body(f"{HEADER}\n{GOOD}\n".encode())]
-    sources = [
-        Source(f"{folder}/A.csv", "A", None, "", 0, body)
-        for folder, body in zip(("etfs", "stocks"), bodies, strict=True)
-    ]
-    joined = b"".join(body.text for body in bodies)
-    parsed = parse.parse(sources, memoryview(joined), [len(bodies[0].text), len(joined)])
-    assert parsed.prices.num_rows == 1
-    assert [(row["file"], row["reason"]) for row in parsed.quarantine.to_pylist()] == [
-        ("stocks/A.csv", "repeated date: 2020-01-02")
-    ]
-    assert parsed.files["rows_kept"].to_pylist() == [1, 0]
 
 
 def test_names_are_kept_as_they_are():
