@@ -285,6 +285,21 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                 places[key] = place
                 field = _field(section, key_node.value, place)
                 values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
+    _set_overrides(values, places, overrides)
+    return _validated(values, places, path)
+
+
+def with_overrides(path: Path, overrides: Iterable[tuple[str, str]]) -> Params:
+    """The defaults with what ``-p`` gives; ``path`` is what an error calls the file there is not yet."""
+    values: dict[str, dict[str, Any]] = {}
+    places: dict[str, str] = {}
+    _set_overrides(values, places, overrides)
+    return _validated(values, places, path)
+
+
+def _set_overrides(
+    values: dict[str, dict[str, Any]], places: dict[str, str], overrides: Iterable[tuple[str, str]]
+) -> None:
     for key, text in overrides:
         section, _, name = key.partition(".")
         place = f"-p {key}"
@@ -293,7 +308,6 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
         _field(section, name, place)
         places[key] = place
         values.setdefault(section, {})[name] = text
-    return _validated(values, places, path)
 
 
 _WITH_COMMAS = {"archive.source", "archive.only_files", "archive.columns", "archive.symbols", "compute.spark_master"}

@@ -366,14 +366,15 @@ def _find_header(
             else Refused("no header: put a line with the columns' names above the first row")
         )
     try:
-        return number + 1, delimiter, header, (), _recognised(header, options.layout, options.columns)
+        return number + 1, delimiter, header, (), recognised(header, options.layout, options.columns)
     except LayoutError as error:
         kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
 
 
 @functools.lru_cache(maxsize=1024)
-def _recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
+def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
+    """`lib.layouts.recognise`, which most files of an archive ask the same."""
     return layouts.recognise(header, layout, dict(columns))
 
 

@@ -78,14 +78,14 @@ def open_archive(
     else:
         location = paths.ROOT / Path(source).expanduser()
     if location.is_file() and location.name.lower().endswith(TARS):
-        location = _unpack_tar(location, study.unpacked)
+        location = unpack_tar(location, study.unpacked)
     return list_archive(location, follow_links, options, only_files or "")
 
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
-def _unpack_tar(location: Path, to: Path) -> Path:
+def unpack_tar(location: Path, to: Path) -> Path:
     """Unpack a ``.tar`` once: only regular files, none outside the folder."""
     found = location.stat()
     folder = to / hashlib.sha256(f"{location.resolve()} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
