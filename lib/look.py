@@ -26,6 +26,13 @@ _SHOWN = 5
 _KAGGLE = Plan(
     "utf-8", ",", 1, VALUES, readers.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
+_IN_PARAMS = (
+    "layout: ",
+    "note: ",
+    "symbols: ",
+    "dates: ",
+    "currency: ",
+)  # how the lines begin that a params file repeats
 _CURRENCIES = {"$": "dollars ($)", "€": "euros", "£": "pounds", "¥": "yen or yuan", "₹": "rupees"}
 _PLACES = {
     ".L": "pounds or pence",
@@ -289,7 +296,7 @@ def write_params(name: str, given: str, found: Look) -> Path:
         f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
         "# params/sample.yaml lists every key.",
         "#",
-        *(f"#   {printable(line)}" for line in found.lines[:12]),
+        *(f"#   {line}" for line in found.lines if line.startswith(_IN_PARAMS)),
         "",
         "archive:",
         f"  source: {quoted}",

@@ -463,7 +463,7 @@ class StagedPart:
                 if pa.types.is_string(column.type):
                     found.update(json.dumps(column.to_pylist()).encode())
                 else:
-                    found.update(memoryview(np.ascontiguousarray(column.to_numpy()).view(np.uint8)))
+                    found.update(column.to_numpy().tobytes())
         described = [
             self.symbols,
             self.files,

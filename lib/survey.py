@@ -241,14 +241,10 @@ def _look_at_parquet(
 
 
 def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str, readers.Sample]) -> None:
-    plan = sample.plan
+    plan = alone(sample.plan)
     symbol = ""
-    if len(plan.tickers) == 1:  # one symbol's columns: as if it had one header
-        symbol = readers.symbol_text(plan.tickers[0][0])
-        names = [""] * len(plan.header)
-        for ours, index in plan.reading.columns.items():
-            names[index] = ours
-        plan = replace(plan, tickers=(), header=tuple(names))
+    if plan is not sample.plan:
+        symbol = readers.symbol_text(sample.plan.tickers[0][0])
     elif not plan.has_symbols:
         symbol = symbol_of(member.name)
         if not symbol and "=" not in member.name and "/" not in member.name:
@@ -265,6 +261,16 @@ def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str
     adjusted = plan.reading.columns.get("Adj Close")
     empty = adjusted is None or all(values.is_null(row[adjusted]) for row in sample.fields)
     made.found.append(Found(member, symbol, plan, no_adjusted=empty))
+
+
+def alone(plan: Plan) -> Plan:
+    """The plan of a file with one symbol's columns as if it had one header, equal for all such files; any other plan as it is."""
+    if len(plan.tickers) != 1:
+        return plan
+    names = [""] * len(plan.header)
+    for ours, index in plan.reading.columns.items():
+        names[index] = ours
+    return replace(plan, tickers=(), header=tuple(names))
 
 
 def _in_kaggles_folders(name: str) -> bool:

@@ -199,7 +199,9 @@ def rows_of(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
         level = next((i for i in range(frame.columns.nlevels) if symbol in frame.columns.get_level_values(i)), None)
         if level is None:
             return pd.DataFrame(columns=list(COLUMNS))
-        frame = frame.xs(symbol, axis="columns", level=level)
+        own = frame.xs(symbol, axis="columns", level=level)
+        assert isinstance(own, pd.DataFrame)
+        frame = own
     frame = frame.rename(columns=lambda name: str(name).title().replace("Adjclose", "Adj Close"))
     if not {"Open", "High", "Low", "Close", "Volume"} <= set(frame.columns):
         return pd.DataFrame(columns=list(COLUMNS))

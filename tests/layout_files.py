@@ -398,3 +398,81 @@ WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
     "Parquet in hive folders": _parquet_hive,
     "Parquet a file a symbol": _parquet_each,
 }
+
+
+def mutate(content: bytes, encoding: str, chance: np.random.Generator) -> bytes:
+    """Damage one to three lines of a text file, each in one field, or its lines as such."""
+    text = content.decode(encoding)
+    lines = text.split("\n")
+    for _ in range(chance.integers(1, 4)):
+        number = int(chance.integers(0, len(lines)))
+        line = lines[number]
+        mark = max(",;\t|", key=line.count)
+        fields = line.split(mark)
+        field_ = int(chance.integers(0, len(fields)))
+        at = int(chance.integers(0, max(1, len(fields[field_]))))
+        old = fields[field_]
+        kind = int(chance.integers(0, 12))
+        if kind == 0:
+            fields[field_] = old[:at] + old[at + 1 :]
+        elif kind == 1:
+            fields[field_] = old[:at] + chance.choice(list('x-"9 .\u00e9$#')) + old[at:]
+        elif kind == 2:
+            fields[field_] = chance.choice(
+                ["", "null", "NaN", "-", "n/a", "1e999", "inf", "0x1f", "--5", "1.2.3", "99999999999999999999"]
+            )
+        elif kind == 3:
+            del fields[field_]
+        elif kind == 4:
+            fields.insert(field_, chance.choice(["7", "", "x"]))
+        lines[number] = mark.join(fields)
+        if kind == 5:
+            lines.insert(number, chance.choice(["", "garbage", '"', "#", mark * 3, "\x00", "\u2028"]))
+        elif kind == 6:
+            lines.insert(number, line)
+        elif kind == 7 and number + 1 < len(lines):
+            lines[number : number + 2] = [line + lines[number + 1]]
+        elif kind == 8:
+            lines[number] = line[: len(line) // 2]
+        elif kind == 9 and number + 1 < len(lines):
+            lines[number], lines[number + 1] = lines[number + 1], line
+        elif kind == 10:
+            lines = lines[: number + 1]
+        elif kind == 11:
+            lines.insert(number, lines[0])
+        if not lines:
+            break
+    return "\n".join(lines).encode(encoding, "replace")
+
+
+def misread(found: pd.DataFrame, right: pd.DataFrame) -> list[str]:
+    """The rows that were kept and have values that are another column's, or another row's.
+
+    A line that was damaged in one field may have another value there; so a row that is not right must be so in one column at
+    most, three times at most for a line that was damaged three times.
+    """
+    columns = ["Open", "High", "Low", "Close", "Volume"]
+    by_key = {(row.Symbol, row.Date): row for row in right.itertuples()}
+    values = {
+        (symbol, *rest): date for symbol, date, *rest in right[["Symbol", "Date", *columns]].itertuples(index=False)
+    }
+    wrong = []
+    for row in found.itertuples():
+        ours = [getattr(row, name) for name in columns]
+        known = by_key.get((row.Symbol, row.Date))
+        if known is not None:
+            theirs = [getattr(known, name) for name in columns]
+            differ = [name for name, a, b in zip(columns, ours, theirs, strict=True) if a != b]
+            if len(differ) > 3 or any(
+                value == other and value != own
+                for name, value, own in zip(columns, ours, theirs, strict=True)
+                if name in differ
+                for place, other in zip(columns, theirs, strict=True)
+                if place != name and own != other
+            ):
+                wrong.append(f"{row} for {known}")
+        elif (row.Symbol, *ours) not in values and not any(
+            sum(a == b for a, b in zip(ours, rest, strict=True)) >= 2 for _, *rest in values
+        ):
+            wrong.append(f"{row}, which is no row of the truth")
+    return wrong
