@@ -153,12 +153,12 @@ def list_archive(
     else:
         members, not_read = list_members(location, follow_links)
     metadata = [member for member in members if member.name.rpartition("/")[2] == METADATA]
-    names, listed = _read_metadata(location, metadata)
     found = survey.survey(location, [m for m in members if m not in metadata], options or Options(), only_files)
-    names, listed = {**found.names, **names}, [*listed, *found.listed]
     not_read += found.not_read
     if not found.found:
         raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
+    names, listed = _read_metadata(location, metadata)
+    names, listed = {**found.names, **names}, [*listed, *found.listed]
     base = _base(file.member.name for file in found.found)
     alone = [file for file in found.found if not survey.is_table(file)]
     tables = [file for file in found.found if survey.is_table(file)]
@@ -222,7 +222,8 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
         listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
         listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
         raise ArchiveError(
-            f"{shown}: two price files claim the same symbol; rename or remove one of them:\n" + "\n".join(listed)
+            f"{shown}: two price files claim the same symbol; rename or remove one of them, or name those to read with archive.only_files:\n"
+            + "\n".join(listed)
         )
 
 
@@ -232,11 +233,9 @@ def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
         f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(survey.ENDINGS)}; "
         + (f"found {_by_ending(names)}" if names else "found no other files either")
     )
-    if any(name.lower().endswith(".csv") for name in names):
-        said += "; put the .csv files, one a symbol, into a folder stocks"
     if not_read:
         first = not_read[0]
-        said += f"; not read either: {len(not_read):,}, such as {shortened(first.name, 80)}, {first.why}"
+        said += f"; {len(not_read):,} are not read, such as {shortened(first.name, 80)}: {first.why}"
     return said
 
 

@@ -304,10 +304,14 @@ def merged(parts: Sequence[Parsed]) -> Parsed:
     ranks = np.empty(len(names), dtype=np.int32)
     ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
     codes = ranks[symbols.indices.to_numpy()]
+    files = pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")])
+    quarantine = pa.concat_tables(part.quarantine for part in parts)
+    place = {name: number for number, name in enumerate(files["file"].to_pylist())}
+    places = np.array([place.get(name, len(place)) for name in quarantine["file"].to_pylist()], dtype=np.int64)
     return Parsed(
         prices.take(pa.array(np.argsort(codes, kind="stable"))),
-        pa.concat_tables(part.quarantine for part in parts),
-        pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")]),
+        quarantine.take(pa.array(np.argsort(places, kind="stable"))),
+        files,
     )
 
 

@@ -110,7 +110,7 @@ def unpack_tar(location: Path, to: Path) -> Path:
         unfinished.rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise ArchiveError(
-            f"{printable(str(location))}: cannot be unpacked ({error}); download it again, or name a folder"
+            f"{printable(str(location))}: cannot be unpacked ({str(error).partition(chr(10))[0]}); download it again, or name a folder"
         ) from None
     return folder
 

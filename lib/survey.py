@@ -6,6 +6,7 @@ whether 01/02/2021 is in January, all files of its kind settle together; what st
 
 from __future__ import annotations
 
+import codecs
 import csv
 import fnmatch
 import io
@@ -199,7 +200,7 @@ def _look_at(
     if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
         head, complete = contents.beginning(location, member, _LONG_HEAD)
     chosen = options != Options()
-    if not chosen and not contents.packing(name) and head.startswith(HEADER) and _PLAIN.match(head, len(HEADER)):
+    if not chosen and not contents.packing(name) and _as_kaggle(head, complete):
         made.found.append(Found(member, _symbol_or_name(name)))
         return
     metadata = read_names(location, member, head)
@@ -221,6 +222,21 @@ def _look_at(
         made.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
         return
     _add(member, sample, made, samples)
+
+
+def _as_kaggle(head: bytes, complete: bool) -> bool:
+    """Whether a file begins as Kaggle's archive has them: its header, and rows of which at most half are otherwise."""
+    if head.startswith(HEADER) and _PLAIN.match(head, len(HEADER)):
+        return True
+    lines = head.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").split(b"\n")[: _FEW_LINES + 1]
+    if lines[0] + b"\n" != HEADER:
+        return False
+    rows = [
+        line + b"\n"
+        for line in (lines[1:] if complete or len(lines) > _FEW_LINES else lines[1:-1])
+        if line.strip(b", \t")
+    ]
+    return 2 * sum(_PLAIN.fullmatch(row) is not None or b",,,,,," in row for row in rows) >= len(rows)
 
 
 def _look_at_parquet(
@@ -446,14 +462,21 @@ def read_names(
         return None
     content = contents.whole(location, member)
     text = readers.to_utf8(content, readers.encoding_of(content)).decode("utf-8", "replace")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error:
+        return None
     names: dict[str, str] = {}
     listed = []
     order = sorted(symbols, key=lambda i: (plain[i] != "nasdaqsymbol", i))
     later: dict[str, str] = {}
     for row in rows:
-        if len(row) != len(header) or [name.strip() for name in row] == header:
-            continue
+        if (
+            len(row) != len(header)
+            or [name.strip() for name in row] == header
+            or row[0].startswith("File Creation Time")
+        ):
+            continue  # NASDAQ's lists end in the time
         spellings = tuple(row[i].strip() for i in order if row[i].strip())
         if spellings:
             listed.append((row[symbols[0]].strip() or spellings[0], spellings))

@@ -459,6 +459,8 @@ def misread(found: pd.DataFrame, right: pd.DataFrame) -> list[str]:
     wrong = []
     for row in found.itertuples():
         ours = [getattr(row, name) for name in columns]
+        if (row.Symbol, *ours) in values:  # at most the date was damaged
+            continue
         known = by_key.get((row.Symbol, row.Date))
         if known is not None:
             theirs = [getattr(known, name) for name in columns]
@@ -471,8 +473,6 @@ def misread(found: pd.DataFrame, right: pd.DataFrame) -> list[str]:
                 if place != name and own != other
             ):
                 wrong.append(f"{row} for {known}")
-        elif (row.Symbol, *ours) not in values and not any(
-            sum(a == b for a, b in zip(ours, rest, strict=True)) >= 2 for _, *rest in values
-        ):
+        elif not any(sum(a == b for a, b in zip(ours, rest, strict=True)) >= 2 for _, *rest in values):
             wrong.append(f"{row}, which is no row of the truth")
     return wrong
