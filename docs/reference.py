@@ -175,7 +175,7 @@ def text() -> str:
             *_table(("path", "made by", "what"), _outputs()),
             "",
             "## Columns",
-            *(line for name, schema in DATASETS.items() for line in _columns(name, schema)),
+            *(line for name, columns in DATASETS.items() for line in _columns(name, columns)),
             "",
             "## Environment",
             "",
@@ -216,10 +216,10 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
             yield f"`{relative}`", makers.get(name, parent) or "the run", (member.__doc__ or "").strip()
 
 
-def _columns(name: str, schema: pa.Schema) -> list[str]:
-    shown = [field for field in schema if name != "features" or field not in schema.PRICES]
+def _columns(name: str, columns: pa.Schema) -> list[str]:
+    shown = [field for field in columns if name != "features" or field not in schema.PRICES]
     rows = [(f"`{field.name}`", str(field.type).replace("[day]", ""), COLUMNS[field.name]) for field in shown]
-    first = ["All columns of prices, then", ""] if len(shown) < len(schema) else []
+    first = ["All columns of prices, then", ""] if len(shown) < len(columns) else []
     return ["", f"### {name}", "", *first, *_table(("column", "type", "what"), rows)]
 
 

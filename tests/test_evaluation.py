@@ -287,6 +287,14 @@ def test_a_model_that_is_no_good_does_not_beat_the_average() -> None:
     assert "the model wins nothing" in said
 
 
+def test_the_verdict_where_the_average_is_never_wrong(compared):
+    never_wrong = compared[3].copy()
+    never_wrong[["mae", "rmse"]] = 0.0  # as where no share is ever traded
+    said = evaluation.verdict(never_wrong)
+    assert "the moving average is never wrong, so no model can beat it" in said
+    assert "nan" not in said
+
+
 def test_the_squared_objective_is_judged_by_squared_errors() -> None:
     rows = study(4000)
     split = evaluation.chronological_split(rows, 0.2)

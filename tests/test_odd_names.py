@@ -71,8 +71,9 @@ def test_every_file_is_a_symbol(study):
     read = [name for name in names if not name.startswith("__MACOSX")]
     symbols = open_dataset(paths_of_study.prices).read(["Symbol"])["Symbol"].unique().to_pylist()
     assert symbols == sorted(printable(name) for name in read)
-    files = open_dataset(paths_of_study.files).read(["file", "symbol"]).to_pylist()
-    assert all(row["file"] == f"stocks/{row['symbol']}.csv" for row in files)
+    files = open_dataset(paths_of_study.files).read(["file"])["file"].to_pylist()
+    empty = printable("stocks/EMPTY\x1b[31m\n$_$[red].csv")
+    assert sorted(files) == sorted([empty, *(printable(f"stocks/{name}.csv") for name in read)])
 
 
 def test_what_is_not_read_or_kept_is_named_on_the_terminal_and_in_the_report(study):
