@@ -16,6 +16,7 @@ from lib.members import Member
 from lib.readers import Plan, Rows
 from lib.text import printable
 
+_FEW = 50  # lines: of so short a file the survey has seen how its rows are written
 _TOGETHER = 1 << 26  # bytes that are parsed at once
 
 
@@ -55,7 +56,8 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
 
 def quoted(file: PriceFile, content: bytes) -> Content | None:
     """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another."""
-    if 50 * content.count(b'"') < content.count(b"\n") or readers.encoding_of(content) != "utf-8":
+    lines = content.count(b"\n")
+    if lines < _FEW or 5 * content.count(b'"') < lines or readers.encoding_of(content) != "utf-8":
         return None
     try:
         plan = readers.plan_file(content).plan

@@ -214,7 +214,8 @@ def _look_at(
         sample = readers.plan_file(head, tail, options, complete)
     except NotPrices as error:
         if _in_kaggles_folders(name):
-            made.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
+            reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
+            made.found.append(Found(member, _symbol_or_name(name), refused=reason))
         else:
             made.not_read.append(NotRead(printable(name), str(error)))
         return
