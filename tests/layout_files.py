@@ -404,6 +404,7 @@ def mutate(content: bytes, encoding: str, chance: np.random.Generator) -> bytes:
     """Damage one to three lines of a text file, each in one field, or its lines as such."""
     text = content.decode(encoding)
     lines = text.split("\n")
+    moved = False
     for _ in range(chance.integers(1, 4)):
         number = int(chance.integers(0, len(lines)))
         line = lines[number]
@@ -413,6 +414,8 @@ def mutate(content: bytes, encoding: str, chance: np.random.Generator) -> bytes:
         at = int(chance.integers(0, max(1, len(fields[field_]))))
         old = fields[field_]
         kind = int(chance.integers(0, 12))
+        if kind in (3, 4):  # one field less and another more in one line is a row that nothing tells from a right one
+            kind, moved = (kind, True) if not moved else (2, True)
         if kind == 0:
             fields[field_] = old[:at] + old[at + 1 :]
         elif kind == 1:
