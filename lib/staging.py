@@ -29,8 +29,8 @@ from lib.rows import BLANK
 from lib.survey import Found
 from lib.text import printable
 
-_PIECE = 1 << 25  # bytes of text
-_PIECE_ROWS = 1 << 20  # of Parquet
+_PIECE = 1 << 24  # bytes of text
+_PIECE_ROWS = 1 << 19  # of Parquet
 _LONGEST_LINE = 1 << 20
 
 
@@ -317,6 +317,7 @@ def stage(task: StageTask) -> Staged:
         good.append(_write(f"{stem}.arrow", table, symbols))
         if rows.bad:
             bad.append(_write(f"{stem}-bad.arrow", *_bad_table(pieces, rows)))
+    pa.default_memory_pool().release_unused()  # workers stay, and the parts need it
     return Staged(tuple(good), tuple(bad), lines, digests, names, frozenset(no_adjusted), rounded)
 
 
@@ -482,20 +483,24 @@ class StagedPart:
         groups = [""] * bool(without.any()) + list(self.symbols)
         shift = int(without.any())
         codes, bad_codes = codes + shift, bad_codes + shift
-        place = (
-            np.concatenate([codes, bad_codes]),
-            *(np.concatenate([table[name].to_numpy(), bad_table[name].to_numpy()]) for name in ("piece", "line")),
-        )
-        order = np.lexsort((place[2], place[1], place[0]))  # by symbol, piece and line: as they were read
+        # In a sorted file the rows of a symbol stand as they were read; only among bad ones must each find its position.
+        if len(bad_codes):
+            keys = [np.concatenate([table[name].to_numpy(), bad_table[name].to_numpy()]) for name in ("line", "piece")]
+            order = np.lexsort((*keys, np.concatenate([codes, bad_codes])))
+        elif (codes[1:] < codes[:-1]).any():
+            order = np.argsort(codes, kind="stable")
+        else:
+            order = np.arange(len(codes))
         is_bad = order >= len(codes)
-        if len(bad_codes) or (np.diff(order) < 0).any():
+        if len(bad_codes) or (order[1:] < order[:-1]).any():
             table = table.take(pa.array(order[~is_bad]))
         bad_rows = np.flatnonzero(is_bad)
         positions = order[is_bad] - len(codes)
         reasons, raws = bad_table["reason"].to_pylist(), bad_table["raw"].to_pylist()
         bad = {int(row): reasons[position] for row, position in zip(bad_rows, positions, strict=True)}
         raw = {int(row): raws[position] for row, position in zip(bad_rows, positions, strict=True)}
-        code, piece, line = (column[order] for column in place)
+        code = np.concatenate([codes, bad_codes])[order]
+        piece, line = (_merged(table[name], bad_table[name], positions, is_bad) for name in ("piece", "line"))
         ends = np.cumsum(np.bincount(code, minlength=len(groups)))
         offsets, files = np.array(self.first_lines), np.array([entry.file for entry in self.pieces])
         lines, file_of_row = line + offsets[piece], files[piece]
@@ -560,6 +565,16 @@ class StagedPart:
                 f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
                 f"{second}. Take one of them out of the archive, or name the files to read: archive.only_files: '{first}'"
             )
+
+
+def _merged(
+    good: pa.ChunkedArray, bad: pa.ChunkedArray, positions: npt.NDArray[np.int64], is_bad: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """A column of good rows, in order, with that of bad ones in their positions."""
+    made = np.empty(len(is_bad), dtype=np.int64)
+    made[~is_bad] = good.to_numpy()
+    made[is_bad] = bad.to_numpy()[positions]
+    return made
 
 
 @dataclass
