@@ -434,7 +434,11 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
 
 
 def _digest(path: Path) -> str:
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+    found = blake3(max_threads=blake3.AUTO)
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            found.update(block)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -621,5 +625,13 @@ def _cached_body(location: Path, piece: Piece) -> tuple[list[bytes], int]:
 
 
 def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:
+    """Some rows of a sorted file, copied: as a view they would keep its pages in memory."""
     with pa.memory_map(entry.path) as file:
-        return pa.ipc.open_file(file).read_all().slice(start, stop - start)
+        table = pa.ipc.open_file(file).read_all().slice(start, stop - start)
+        columns = [
+            pa.array(column.to_pylist(), column.type)
+            if pa.types.is_string(column.type)
+            else pa.array(column.to_numpy().copy(), column.type)
+            for column in table.columns
+        ]
+        return pa.table(columns, schema=table.schema)
