@@ -12,6 +12,7 @@ from lib.engine import Engine
 from lib.ingest import ingest
 from lib.layouts import LAYOUTS, LayoutError, normalised, recognise
 from lib.paths import StudyPaths
+from lib.rows import CODES
 from lib.schema import COLUMNS
 
 
@@ -142,6 +143,7 @@ def test_a_file_that_cannot_be_read_says_why(text, reason, outputs, tmp_path):
         pytest.fail(str(error))
     account = made.files.read().to_pylist()[0]
     assert (account["refused"] or "").startswith(reason)
+    assert set(made.quarantine.read()["code"].to_pylist()) <= CODES
     assert account["rows_read"] == account["rows_kept"] + account["rows_quarantined"]
 
 

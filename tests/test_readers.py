@@ -72,7 +72,9 @@ def test_line_by_line_is_read_what_is_read_at_once(name):
         [readers.body_of(content + '"x\n'.encode(plan.encoding.replace("utf-16", "utf-16-le")), plan)], plan
     )
     assert by_line.table.equals(at_once.table) or by_line.table.to_pylist() == at_once.table.to_pylist()
-    assert [*by_line.bad.values()].count(BLANK) == 0 and len(by_line.bad) == 1 + sum(reason != BLANK for reason in at_once.bad.values())
+    assert [*by_line.bad.values()].count(BLANK) == 0 and len(by_line.bad) == 1 + sum(
+        reason != BLANK for reason in at_once.bad.values()
+    )
 
 
 def test_a_volume_beyond_what_a_float_holds_is_exact():
