@@ -34,7 +34,20 @@ def packing(name: str) -> str:
 
 
 def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
-    """The first bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read."""
+    """The first bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    size : int
+        Bytes, at most.
+
+    Returns
+    -------
+    (bytes, bool)
+    """
     if member.packed is None and not packing(member.name):
         with open_regular(location / member.name) as descriptor:
             content = os.pread(descriptor, size + 1, 0)
@@ -46,7 +59,20 @@ def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
 
 
 def end(location: Path, member: Member, size: int) -> bytes:
-    """The last bytes of a file that is not packed; of one that is, nothing."""
+    """The last bytes of a file that is not packed; of one that is, nothing.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    size : int
+        Bytes, at most.
+
+    Returns
+    -------
+    bytes
+    """
     if member.packed is not None or packing(member.name):
         return b""
     with open_regular(location / member.name) as descriptor:
@@ -54,7 +80,18 @@ def end(location: Path, member: Member, size: int) -> bytes:
 
 
 def whole(location: Path, member: Member) -> bytes:
-    """All bytes of a file, unpacked; OSError where it cannot be read, or has more than `lib.members.LARGEST`."""
+    """All bytes of a file, unpacked; OSError where it cannot be read, or has more than `lib.members.LARGEST`.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+
+    Returns
+    -------
+    bytes
+    """
     if not packing(member.name):
         with open_members(location) as read:
             return read(member)
@@ -67,7 +104,20 @@ def whole(location: Path, member: Member) -> bytes:
 
 
 def spool(location: Path, member: Member, to: Path) -> int:
-    """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb."""
+    """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    to : pathlib.Path
+        Where to.
+
+    Returns
+    -------
+    int
+    """
     written = 0
     packed_size = member.packed.packed if member.packed else member.size
     blocks = _unpacked(location, member, _BLOCK) if packing(member.name) else _zip_blocks(location, member)

@@ -46,7 +46,20 @@ class Content:
 
 
 def read(location: Path, base: str, file: PriceFile) -> Content:
-    """Read a file of an archive."""
+    """Read a file of an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    base : str
+        The folder of the price files within the archive.
+    file : PriceFile
+
+    Returns
+    -------
+    Content
+    """
     try:
         content = contents.whole(location, Member(base + file.name, file.size, file.packed))
     except OSError as error:
@@ -55,7 +68,18 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
 
 
 def quoted(file: PriceFile, content: bytes) -> Content | None:
-    """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another."""
+    """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another.
+
+    Parameters
+    ----------
+    file : PriceFile
+    content : bytes
+        Of the whole file.
+
+    Returns
+    -------
+    Content or None
+    """
     lines = content.count(b"\n")
     if lines < _FEW or 5 * content.count(b'"') < lines or readers.encoding_of(content) != "utf-8":
         return None

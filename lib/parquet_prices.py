@@ -17,7 +17,18 @@ _SAMPLE = 40  # rows
 
 
 def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
-    """Find out how a Parquet file is to be read: see `lib.readers.plan_file`."""
+    """Find out how a Parquet file is to be read: see `lib.readers.plan_file`.
+
+    Parameters
+    ----------
+    source : str or pyarrow.BufferReader
+        The file, or its bytes.
+    options : Options
+
+    Returns
+    -------
+    Sample
+    """
     try:
         file = pq.ParquetFile(source)
         header = tuple(file.schema_arrow.names)
@@ -81,7 +92,18 @@ def read_row_groups(
 
 
 def dates(content: bytes, plan: Plan) -> Iterable[str]:
-    """The texts of a file's dates."""
+    """The texts of a file's dates.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the whole file.
+    plan : Plan
+
+    Returns
+    -------
+    iterable of str
+    """
     table = pq.read_table(pa.BufferReader(content), columns=[plan.header[plan.reading.columns["Date"]]])
     return (str(text) for text in pc.unique(table.column(0)).to_pylist())
 

@@ -196,6 +196,18 @@ class Rows:
 def encoding_of(content: bytes, whole: bool = True) -> str:
     """The encoding of a text file, or of its beginning.
 
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    whole : bool
+        Whether it is the whole file: else its last character may be cut.
+
+    Returns
+    -------
+    str
+        As Python names it.
+
     Examples
     --------
     >>> encoding_of("Eröffnung".encode("cp1252")), encoding_of("Date".encode("utf-16"))
@@ -217,7 +229,19 @@ def encoding_of(content: bytes, whole: bool = True) -> str:
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
-    """A file's text as UTF-8 with one kind of line end, without a byte-order mark."""
+    """A file's text as UTF-8 with one kind of line end, without a byte-order mark.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    encoding : str
+        As `encoding_of` names it.
+
+    Returns
+    -------
+    bytes
+    """
     if encoding.startswith("utf-16"):
         content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
     elif encoding != "utf-8":
@@ -309,7 +333,18 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
 
 
 def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
-    """A plan with what its sample's dates say; raises `Refused` for intraday rows."""
+    """A plan with what its sample's dates say; raises `Refused` for intraday rows.
+
+    Parameters
+    ----------
+    plan : Plan
+    fields : list of tuple of str
+        The rows of the sample.
+
+    Returns
+    -------
+    Sample
+    """
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     possible = [found for text in texts if (found := values.date_orders(text))]
     orders = frozenset(next(iter(found)) for found in possible if len(found) == 1)
@@ -374,7 +409,18 @@ def _find_header(
 
 @functools.lru_cache(maxsize=1024)
 def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
-    """`lib.layouts.recognise`, which most files of an archive ask the same."""
+    """`lib.layouts.recognise`, which most files of an archive ask the same.
+
+    Parameters
+    ----------
+    header : tuple of str
+    layout : str
+    columns : tuple of (str, str)
+
+    Returns
+    -------
+    Reading
+    """
     return layouts.recognise(header, layout, dict(columns))
 
 
@@ -432,7 +478,17 @@ def _is_value(text: str) -> bool:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The fields of a line."""
+    """The fields of a line.
+
+    Parameters
+    ----------
+    line : str
+    delimiter : str
+
+    Returns
+    -------
+    list of str
+    """
     if '"' not in line:
         return line.split(delimiter)
     try:
@@ -583,14 +639,33 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
 
 @dataclass(frozen=True)
 class Body:
-    """The rows of a file as UTF-8 text, each ended by a newline, and the line that they begin on."""
+    """The rows of a file.
+
+    Parameters
+    ----------
+    text : bytes
+        UTF-8, each line ended by a newline.
+    first_line : int
+        The line that they begin on.
+    """
 
     text: bytes
     first_line: int
 
 
 def body_of(content: bytes, plan: Plan) -> Body:
-    """Cut the header off a file."""
+    """Cut the header off a file.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    plan : Plan
+
+    Returns
+    -------
+    Body
+    """
     text = to_utf8(content, plan.encoding)
     position = 0
     for _ in range(plan.skip):
@@ -690,7 +765,23 @@ def rows_of_table(
     lines: list[npt.NDArray[np.int64]],
     raw: RowTexts,
 ) -> Rows:
-    """Convert the columns of some files, and look for the rows that are not good."""
+    """Convert the columns of some files, and look for the rows that are not good.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Under the names of `VALUES`: each column typed, or as text.
+    plan : Plan
+    counts : numpy.ndarray of int64
+        Rows of each file.
+    lines : list of numpy.ndarray
+        See `Rows`.
+    raw : RowTexts
+
+    Returns
+    -------
+    Rows
+    """
     columns: dict[str, pa.Array] = {}
     timed = np.zeros(table.num_rows, dtype=bool)
     dates = table["Date"]
@@ -880,10 +971,34 @@ class RowTexts(Protocol):
     """The text of rows, by file and number within the file."""
 
     def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long."""
+        """The text of a row, shortened where it is very long.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
 
     def text(self, file: int, row: int) -> str:
-        """The text of a row."""
+        """The text of a row.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
 
 
 class _RawText:
@@ -894,11 +1009,35 @@ class _RawText:
         self._ends: dict[int, npt.NDArray[np.int64]] = {}
 
     def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long."""
+        """The text of a row, shortened where it is very long.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
         return _short(self.text(file, row), _LONGEST)
 
     def text(self, file: int, row: int) -> str:
-        """The text of a row."""
+        """The text of a row.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
         if file not in self._ends:
             self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))
         numbers = self._numbers[file] if self._numbers else None

@@ -27,7 +27,25 @@ def reading_options(
     volume: str = "whole",
     volume_unit: float = 1.0,
 ) -> Options:
-    """What the params file says about how price files are read: the keys of its section ``archive``."""
+    """What the params file says about how price files are read: the keys of its section ``archive``.
+
+    Parameters
+    ----------
+    layout : str, optional
+    columns : dict of str to str, optional
+    dates : str, optional
+        The order of dates such as 01/02/2021.
+    decimal : str, optional
+        ``point`` or ``comma``.
+    volume : str
+        ``whole`` or ``rounded``.
+    volume_unit : float
+        The volume that counts as 1.
+
+    Returns
+    -------
+    Options
+    """
     return Options(
         layout or "", tuple(sorted((columns or {}).items())), dates, decimal, volume == "rounded", float(volume_unit)
     )
@@ -86,7 +104,20 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def unpack_tar(location: Path, to: Path) -> Path:
-    """Unpack a ``.tar`` once: only regular files, none outside the folder."""
+    """Unpack a ``.tar`` once: only regular files, none outside the folder.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The ``.tar``, packed or not.
+    to : pathlib.Path
+        A folder of ours; what it held before is removed.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder with its files.
+    """
     found = location.stat()
     folder = to / hashlib.sha256(f"{location.resolve()} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
     if folder.exists():

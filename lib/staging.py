@@ -72,7 +72,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class StageTask:
-    """Pieces that one worker reads, where they are, and where their rows go."""
+    """What one worker reads at a time.
+
+    Parameters
+    ----------
+    location : str
+        The archive.
+    pieces : tuple of Piece
+    to : str
+        The folder that their rows go to.
+    """
 
     location: str
     pieces: tuple[Piece, ...]
@@ -81,14 +90,34 @@ class StageTask:
 
 @dataclass(frozen=True)
 class Sorted:
-    """An Arrow file sorted by symbol, and where each symbol begins in it."""
+    """An Arrow file sorted by symbol.
+
+    Parameters
+    ----------
+    path : str
+    symbols : tuple of str
+        In order.
+    starts : numpy.ndarray of int64
+        Where the rows of each begin, and the number of all rows.
+    """
 
     path: str
     symbols: tuple[str, ...]
     starts: npt.NDArray[np.int64]
 
     def range(self, first: str, last: str) -> tuple[int, int]:
-        """The rows of the symbols from ``first`` to ``last``."""
+        """The rows of some symbols.
+
+        Parameters
+        ----------
+        first, last : str
+            Both included.
+
+        Returns
+        -------
+        (int, int)
+            Where they begin and end.
+        """
         return int(self.starts[bisect_left(self.symbols, first)]), int(self.starts[bisect_right(self.symbols, last)])
 
 
@@ -169,7 +198,19 @@ class Stage:
         return self.files[self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file]
 
     def part(self, symbols: Sequence[str], first: bool) -> StagedPart:
-        """What a worker needs for some symbols that follow each other; the rows without a symbol go to the ``first`` part."""
+        """What a worker needs for one part.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols that follow each other.
+        first : bool
+            The rows without a symbol go to this part, too.
+
+        Returns
+        -------
+        StagedPart
+        """
         good, bad = [], []
         for staged in self.staged:
             good += [(found, *found.range(symbols[0], symbols[-1])) for found in staged.good]
@@ -443,7 +484,18 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class StagedPart:
-    """The staged rows of some symbols: see `Stage`."""
+    """The staged rows of some symbols.
+
+    Parameters
+    ----------
+    good, bad : tuple of (Sorted, int, int)
+        Files, and which of their rows.
+    symbols : tuple of str
+    location, pieces, first_lines, files, digests :
+        See `Stage`.
+    no_adjusted : frozenset of int
+        The files whose Adj Close is Close.
+    """
 
     location: str
     good: tuple[tuple[Sorted, int, int], ...]

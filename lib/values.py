@@ -61,7 +61,15 @@ _UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}
 
 @dataclass(frozen=True)
 class Moment:
-    """A date as a file writes it: days since 1970-01-01, and the time of day where there is one but midnight."""
+    """A date as a file writes it.
+
+    Parameters
+    ----------
+    day : int
+        Days since 1970-01-01.
+    time : str
+        The time of day, where there is one but midnight.
+    """
 
     day: int
     time: str = ""
@@ -150,6 +158,16 @@ def date_separator(text: str) -> str:
 
 def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
     """Read a number exactly: with thousands, a currency sign, or K, M, B, T behind it. None for what is no number.
+
+    Parameters
+    ----------
+    text : str
+    mark : str
+        The decimal mark.
+
+    Returns
+    -------
+    decimal.Decimal or None
 
     Examples
     --------
