@@ -16,16 +16,18 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import params, paths, schema
+from lib import layouts, params, paths, schema
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
 
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")
+OWN_DATA = PAGE.with_name("own-data.md")
 ROOMS = "<!-- rooms: made by python -m docs.reference -->\n", "<!-- end of rooms -->"
 
 README = paths.ROOT / "README.md"
+LAYOUTS = "<!-- layouts: made by python -m docs.reference -->\n", "<!-- end of layouts -->"
 PREDICTORS = "<!-- model: made by python -m docs.reference -->\n", "<!-- end of model -->"
 SPLITS = {
     ("chronological", 0): "last fifth of the dates",
@@ -79,6 +81,9 @@ COLUMNS = {
     "cut_volume": "1 where such a last line has a volume below a fifth of the median of the 30 before it",
     "contradictions": "rows whose prices contradict each other: High below Low, outside the range, or a volume as Adj Close",
     "contradiction": "the first such row, where they are too many: the run stops",
+    "layout": "what the file was recognised as, by its header",
+    "adj_close": "`its own` column, or `Close` where the layout has none",
+    "volumes_rounded": "volumes with a fraction, rounded by `archive.volume: rounded`",
 }
 DATASETS = {
     "prices": schema.PRICES,
@@ -125,6 +130,24 @@ def rooms() -> str:
         if docstring:
             described[f"lib/{module.name}"] = docstring.splitlines()[0].replace("``", "`")
     return "\n".join(_table(("room", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
+
+
+def layout_table() -> str:
+    """The table of layouts: what each is called, and what it gives."""
+    head = ("`archive.layout`", "who writes it", "symbol", "dates", "order", "adjusted", "missing")
+    rows = (
+        (
+            f"`{entry.name}`",
+            entry.title,
+            entry.symbol.replace("<", "\\<"),
+            entry.dates,
+            entry.order,
+            entry.adjusted,
+            entry.missing,
+        )
+        for entry in layouts.LAYOUTS
+    )
+    return "\n".join(_table(head, rows)) + "\n"
 
 
 def predictors(metrics: Mapping[str, Any]) -> str:
@@ -235,6 +258,7 @@ def _columns(name: str, columns: pa.Schema) -> list[str]:
 
 if __name__ == "__main__":
     write_atomically(PAGE, text())
+    write_atomically(OWN_DATA, between(OWN_DATA.read_text(encoding="utf-8"), LAYOUTS, layout_table()))
     write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), ROOMS, rooms()))
     measured = paths.StudyPaths("sample").metrics
     if measured.exists():

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
         signal.signal(signal.SIGINT, _interrupted)
     if options.command == "run":
-        return _run(options, words[1:])
+        return _look(options) if options.look else _run(options, words[1:])
     if options.command == "compare":
         return _compare(options.runs)
     if options.command == "lock":
@@ -50,6 +50,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(split)
     if unknown:
         commands[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    if options.command == "run" and options.look_as and not options.look:
+        commands["run"].error("--as goes with --look PATH")
     return options
 
 
@@ -88,6 +90,10 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--reproduce", action="store_true", help="run it again in a scratch folder and compare every artifact's bytes"
     )
+    run.add_argument(
+        "--look", metavar="PATH", help="say what is at PATH and how it would be read, from a sample; nothing is run"
+    )
+    run.add_argument("--as", dest="look_as", metavar="NAME", help="with --look: write params/NAME.yaml, ready to run")
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
     compare = commands.add_parser(
         "compare",
@@ -163,6 +169,37 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
         return 130
+    return 0
+
+
+def _look(options: argparse.Namespace) -> int:
+    from lib import look, pipeline, sources
+    from lib.members import ArchiveError
+
+    caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
+    given = Path(options.look).expanduser()
+    location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
+    overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
+    try:
+        path = paths.params_file(options.look_as or "look")
+        study_params.study_name(path)
+        section = study_params.with_overrides(path, overrides).archive
+        found = look.look(
+            location,
+            sources.reading_options(
+                section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
+            ),
+        )
+        print("\n".join(found.lines))
+        if options.look_as:
+            inside = location.resolve().is_relative_to(paths.ROOT)
+            source = location.resolve().relative_to(paths.ROOT) if inside else location.resolve()
+            print(
+                f"wrote {look.write_params(options.look_as, str(source), found)}; run it: bash run_all.sh {options.look_as}"
+            )
+    except (study_params.ParamsError, ArchiveError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return pipeline.REFUSED
     return 0
 
 

@@ -1,8 +1,7 @@
 """The raw archive: which price files there are, and what their symbols are called.
 
-An archive is a folder or a ``.zip`` in the layout of Kaggle's ``jacksoncrow/stock-market-dataset``: ``stocks/*.csv``,
-``etfs/*.csv`` and, if there is one, ``symbols_valid_meta.csv``. The sample and the download are laid out the same way, so
-that one path of code serves every source.
+An archive is a folder or a ``.zip`` of price files in any of the layouts of `lib.layouts`, and of files that say what symbols
+are called. The sample and Kaggle's download are laid out as ``stocks/*.csv``, ``etfs/*.csv`` and ``symbols_valid_meta.csv``.
 """
 
 from __future__ import annotations
@@ -11,25 +10,25 @@ import csv
 import hashlib
 import io
 import os
-import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from blake3 import blake3
 
-from lib.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_members, open_regular
+from lib import contents, survey
+from lib.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_regular
+from lib.readers import Options, Plan
+from lib.survey import Found
 from lib.text import printable, shortened
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
 METADATA = "symbols_valid_meta.csv"
 FOLDERS = ("etfs", "stocks")
-NO_METADATA = f"there is no {METADATA} beside stocks/ and etfs/, so no row has a Security Name"
-# Names that Windows does not let a file have; the archive guards them with a leading "_".
-_RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)", re.IGNORECASE)
+NO_METADATA = f"no file says what the symbols are called ({METADATA}, or another list), so no row has a Security Name"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _SHOWN = 20  # files that a message names
 
@@ -50,6 +49,10 @@ class PriceFile:
         Bytes.
     packed : ZipMember or None
         Where it is in a zip.
+    plan : Plan or None
+        How it is read, unless it is as Kaggle's archive has them.
+    refused : str or None
+        Why none of its rows can be read.
     """
 
     name: str
@@ -57,6 +60,8 @@ class PriceFile:
     security_name: str | None
     size: int
     packed: ZipMember | None = None
+    plan: Plan | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,23 +76,32 @@ class Archive:
         The folder within ``location`` that holds ``stocks/`` and ``etfs/``: empty, or it ends with ``/``.
     files : tuple of PriceFile
         Sorted by symbol; no symbol has two.
-    metadata : Member or None
-        The metadata's file, if there is one.
+    metadata : tuple of Member
+        The files that say what symbols are called.
     metadata_symbols : int
         Symbols that the metadata lists.
     metadata_without_file : tuple of str
         Those of them that have no price file.
     ignored : tuple of NotRead
         Files of the archive that are not read, by name, and why.
+    tables : tuple of Found
+        Price files that hold several symbols, or one of several files of a symbol: see `lib.staging`.
+    names : dict of str to str
+        Security names, by the spellings of their symbols.
+    notes : tuple of str
+        Which layouts there are, and what they lack.
     """
 
     location: Path
     base: str
     files: tuple[PriceFile, ...]
-    metadata: Member | None
+    metadata: tuple[Member, ...]
     metadata_symbols: int
     metadata_without_file: tuple[str, ...]
     ignored: tuple[NotRead, ...]
+    tables: tuple[Found, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def symbols_without_metadata(self) -> list[str]:
@@ -96,7 +110,7 @@ class Archive:
 
     def remarks(self) -> list[str]:
         """What a user should know before the files are read: sentences, empty for an archive as Kaggle has it."""
-        said = [] if self.metadata else [NO_METADATA]
+        said = [*self.notes, *([] if self.metadata else [NO_METADATA])]
         if self.ignored:
             listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
             if len(self.ignored) > _SHOWN:
@@ -107,15 +121,21 @@ class Archive:
         return said
 
 
-def list_archive(location: Path, follow_links: bool = False) -> Archive:
+def list_archive(
+    location: Path, follow_links: bool = False, options: Options | None = None, only_files: str = ""
+) -> Archive:
     """List an archive.
 
     Parameters
     ----------
     location : pathlib.Path
-        A folder or a ``.zip``.
+        A folder, a ``.zip``, or a single price file.
     follow_links : bool
         Read what links lead to outside the archive, too.
+    options : Options, optional
+        What the params file says about how files are read.
+    only_files : str, optional
+        Read only price files whose path matches this pattern.
 
     Returns
     -------
@@ -127,48 +147,72 @@ def list_archive(location: Path, follow_links: bool = False) -> Archive:
         As `lib.sources.open_archive` does.
     """
     shown = printable(str(location))
-    members, not_read = list_members(location, follow_links)
-    price_files = [member for member in members if _is_price_file(member.name)]
-    if not price_files:
+    if survey.is_price_file(location):
+        members, not_read = [Member(location.name, location.stat().st_size)], list[NotRead]()
+        location = location.parent
+    else:
+        members, not_read = list_members(location, follow_links)
+    metadata = [member for member in members if member.name.rpartition("/")[2] == METADATA]
+    found = survey.survey(location, [m for m in members if m not in metadata], options or Options(), only_files)
+    not_read += found.not_read
+    if not found.found:
         raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
-    base = _base(member.name for member in price_files)
-    metadata = next((member for member in members if member.name == base + METADATA), None)
     names, listed = _read_metadata(location, metadata)
-    found = []
-    for member in members:
-        name = member.name
-        if member is metadata:
-            continue
-        if _is_price_file(name) and name.startswith(base) and name.count("/") == base.count("/") + 1:
-            symbol = symbol_of(name)
-            security_name = names.get(symbol)
-            found.append(PriceFile(name[len(base) :], printable(symbol), security_name, member.size, member.packed))
-        else:
-            not_read.append(NotRead(printable(name), _why_not_read(name, base)))
-    found.sort(key=lambda file: (file.symbol, file.name))
-    _refuse_two_of_one_symbol(shown, found)
-    with_file = {symbol_of(file.name) for file in found}
+    names, listed = {**found.names, **names}, [*listed, *found.listed]
+    base = _base(file.member.name for file in found.found)
+    alone = [file for file in found.found if not survey.is_table(file)]
+    tables = [file for file in found.found if survey.is_table(file)]
+    price_files = [
+        PriceFile(
+            file.member.name[len(base) :],
+            printable(file.symbol),
+            names.get(file.symbol),
+            file.member.size,
+            file.member.packed,
+            file.plan,
+            file.refused,
+        )
+        for file in alone
+    ]
+    price_files.sort(key=lambda file: (file.symbol, file.name))
+    _refuse_two_of_one_symbol(shown, price_files)
+    with_file = {file.symbol for file in alone} | {file.symbol for file in tables}
     return Archive(
         location=location,
         base=base,
-        files=tuple(found),
-        metadata=metadata,
+        files=tuple(price_files),
+        metadata=tuple([*metadata, *found.metadata]),
         metadata_symbols=len(listed),
-        metadata_without_file=tuple(symbol for symbol, aliases in listed if not with_file.intersection(aliases)),
+        metadata_without_file=()
+        if any(not file.symbol for file in tables)
+        else tuple(symbol for symbol, aliases in listed if not with_file.intersection(aliases)),
         ignored=tuple(sorted(not_read, key=lambda file: file.name)),
+        tables=tuple(tables),
+        names=names,
+        notes=tuple(survey.notes(found.found)),
     )
 
 
-def _read_metadata(location: Path, metadata: Member | None) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
-    if metadata is None:
-        return {}, []
-    place = f"{printable(str(location))}: {printable(metadata.name)}"
-    try:
-        with open_members(location) as read:
-            content = read(metadata)
-    except OSError as error:
-        raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from None
-    return parse_metadata(content, place)
+def _read_metadata(location: Path, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+    """What the files of Kaggle's name say; in the one layout that Kaggle has, or another."""
+    names: dict[str, str] = {}
+    listed: list[tuple[str, tuple[str, ...]]] = []
+    for member in metadata:
+        place = f"{printable(str(location))}: {printable(member.name)}"
+        try:
+            content = contents.whole(location, member)
+            try:
+                found = parse_metadata(content, place)
+            except ArchiveError:
+                other = survey.read_names(location, member, content)
+                if other is None:
+                    raise
+                found = other
+        except OSError as error:
+            raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from None
+        names = {**found[0], **names}
+        listed += found[1]
+    return names, listed
 
 
 def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
@@ -178,20 +222,20 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
         listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
         listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
         raise ArchiveError(
-            f"{shown}: two price files claim the same symbol; rename or remove one of them:\n" + "\n".join(listed)
+            f"{shown}: two price files claim the same symbol; rename or remove one of them, or name those to read with archive.only_files:\n"
+            + "\n".join(listed)
         )
 
 
 def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
-    said = f"no price files found; expected stocks/*.csv and etfs/*.csv, as Kaggle's {KAGGLE_DATASET} has them; " + (
-        f"found {_by_ending(names)}" if names else "found no other files either"
+    said = (
+        f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(survey.ENDINGS)}; "
+        + (f"found {_by_ending(names)}" if names else "found no other files either")
     )
-    if any(name.lower().endswith(".csv") for name in names):
-        said += "; put the .csv files, one a symbol, into a folder stocks"
     if not_read:
         first = not_read[0]
-        said += f"; not read either: {len(not_read):,}, such as {shortened(first.name, 80)}, {first.why}"
+        said += f"; {len(not_read):,} are not read, such as {shortened(first.name, 80)}: {first.why}"
     return said
 
 
@@ -209,29 +253,6 @@ def _by_ending(names: Iterable[str]) -> str:
         f"{count:,} {shortened(ending, 20) or 'without an ending'} ({shortened(first[ending], 80)})"
         for ending, count in endings.most_common(5)
     )
-
-
-def _why_not_read(name: str, base: str) -> str:
-    *_, folder, file = f"/{name}".split("/")
-    if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
-        return "hidden, or one of macOS's own"
-    if not file.lower().endswith(".csv"):
-        return "not a .csv file"
-    if folder.lower() in FOLDERS:
-        return f"not in {shortened(printable(base), 80) or 'the archive'} itself, where most price files are"
-    return "not in a folder stocks or etfs"
-
-
-def symbol_of(name: str) -> str:
-    """The symbol that a price file's name stands for.
-
-    Examples
-    --------
-    >>> symbol_of("stocks/LGF.B.csv"), symbol_of("stocks/_PRN.csv"), symbol_of("stocks/AGM-A.csv")
-    ('LGF.B', 'PRN', 'AGM-A')
-    """
-    stem = name.rpartition("/")[2][: -len(".csv")]
-    return stem[1:] if _RESERVED.fullmatch(stem) else stem
 
 
 def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
@@ -287,16 +308,15 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
     return {**by_symbol, **by_nasdaq}, listed
 
 
-def _is_price_file(name: str) -> bool:
-    *above, file = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in (*above, file))
-    return bool(above) and above[-1].lower() in FOLDERS and file.lower().endswith(".csv") and not hidden
-
-
 def _base(price_files: Iterable[str]) -> str:
-    """The shortest folder above a ``stocks`` or ``etfs``: an archive may be wrapped in a folder of its own."""
-    bases = {name[: name.rindex("/", 0, name.rindex("/")) + 1] if name.count("/") > 1 else "" for name in price_files}
-    return min(bases, key=lambda base: (base.count("/"), base))
+    """The folder that wraps the archive: above every ``stocks`` and ``etfs``, if all price files are in such; else empty."""
+    bases = set()
+    for name in price_files:
+        *above, folder, _ = f"/{name}".split("/")
+        if folder.lower() not in FOLDERS:
+            return ""
+        bases.add("/".join(above[1:]))
+    return f"{bases.pop()}/" if len(bases) == 1 and bases != {""} else ""
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:
@@ -337,8 +357,7 @@ def fingerprint(archive: Archive) -> str:
     if archive.location.is_file():
         return _digest_or_error(archive.location, None)
     names = [archive.base + file.name for file in archive.files]
-    if archive.metadata:
-        names.append(archive.metadata.name)
+    names += [member.name for member in (*archive.metadata, *(file.member for file in archive.tables))]
     digests = _digests([archive.location / name for name in names])
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from lib import dataset, parse, paths, quarantine
+from lib import dataset, other_layouts, parse, paths, quarantine, staging
 from lib.archive import Archive, PriceFile
 from lib.dataset import Dataset
 from lib.engine import Engine
 from lib.members import LARGEST, Member, open_members
 from lib.schema import HEADER
+from lib.staging import StagedPart
 from lib.text import printable
 
 
@@ -48,11 +50,18 @@ class IngestPart:
         The folder of the price files within it.
     files : list of PriceFile
         In symbol order.
+    staged : StagedPart or None
+        Rows of symbols between those, from files that hold several.
+    names : dict of str to str
+        Security names of those symbols.
     """
 
     location: str
     base: str
     files: Sequence[PriceFile]
+    staged: StagedPart | None = None
+    names: Mapping[str, str | None] = field(default_factory=dict)
+    _other: list[other_layouts.Content] = field(default_factory=list, init=False, repr=False)
     _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
     _ends: list[int] = field(default_factory=list, init=False, repr=False)
     _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
@@ -63,17 +72,21 @@ class IngestPart:
         folder = location.is_dir()
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         # A zip only claims its members' sizes; damaged, it may claim gigabytes.
-        sizes = (file.size for file in self.files if file.size <= LARGEST)
+        as_kaggle = [file for file in self.files if file.plan is None and file.refused is None]
+        sizes = (file.size for file in as_kaggle if file.size <= LARGEST)
         buffer = _buffer(sum(sizes) + 1 if folder else 1 << 20)
-        self._ends, self._sources = [], []
+        self._ends, self._sources, self._other = [], [], []
         end = 0
         with open_members(location) as read:
-            for file in self.files:
+            for file in as_kaggle:
                 name = self.base + file.name
                 member = Member(name, file.size, file.packed)
-                found = (folder and _read_regular(self.location, name, file.size, buffer, end)) or _read_any(
-                    read, member
-                )
+                found = _read_regular(self.location, name, file.size, buffer, end) if folder else None
+                if found is None:
+                    found, content = _read_any(read, member)
+                    if quoted := other_layouts.quoted(file, content):
+                        self._other.append(quoted)
+                        continue
                 if found.body.text:
                     start, end = end, end + len(found.body.text)
                     if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
@@ -88,13 +101,23 @@ class IngestPart:
                     parse.Source(shown, file.symbol, file.security_name, found.blake3, found.size, found.body)
                 )
         self._joined = memoryview(buffer)[:end]
-        lines = (f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources)
+        lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
+        others = [file for file in self.files if file.plan or file.refused]
+        self._other += [other_layouts.read(location, self.base, file) for file in others]
+        lines += [found.described() for found in self._other]
+        if self.staged:
+            lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def tables(self) -> Mapping[str, pa.Table]:
         """Parse what was read."""
-        parsed = parse.parse(self._sources, self._joined, self._ends)
+        parts = [parse.parse(self._sources, self._joined, self._ends)] if self._sources else []
         self._joined = memoryview(b"")
+        parts += other_layouts.parse_contents(self._other)
+        self._other = []
+        if self.staged:
+            parts.append(self.staged.parsed(self.names))
+        parsed = parse.merged(parts)
         return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
 
 
@@ -121,15 +144,14 @@ def ingest(
         Too many rows are quarantined, none is left, or prices contradict each other. The dataset of prices stays what it was;
         the other two say what was found.
     """
+    engine = engine or Engine()
     folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
-    by_symbol = {file.symbol: file for file in archive.files}
-    works = [
-        IngestPart(str(archive.location), archive.base, [by_symbol[symbol] for symbol in part])
-        for part in dataset.cut(sorted(by_symbol))
-    ]
     code = dataset.code_digest([paths.LIB / f"{name}.py" for name in _CODE], {})
-    sizes = [sum(file.size for file in work.files) for work in works]
-    results = dataset.build("ingest", works, sizes, "B", folders, code, engine or Engine())
+    try:
+        works, sizes = _works(archive, study, engine)
+        results = dataset.build("ingest", works, sizes, "B", folders, code, engine)
+    finally:
+        shutil.rmtree(study.staging, ignore_errors=True)
     refusal = quarantine.refusal(
         pa.concat_tables(_made(results, study.files, "files")),
         _made(results, study.quarantine, "quarantine"),
@@ -144,7 +166,35 @@ def ingest(
     return Ingested(made["prices"], made["quarantine"], made["files"])
 
 
-_CODE = ("ingest", "parse", "rows", "schema", "text", "members", "dataset")  # the modules that decide a part's bytes
+def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[list[IngestPart], list[int]]:
+    """One part's work each, and how many bytes it reads."""
+    location = Path(archive.location)
+    by_symbol = {file.symbol: file for file in archive.files}
+    stage = staging.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
+    staged = stage.symbols if stage else ()
+    if both := sorted(by_symbol.keys() & set(staged)):
+        listed = [f"  {both[0]}: {printable(by_symbol[both[0]].name)} and {stage.files_of(both[0])}" if stage else ""]
+        raise quarantine.QuarantineError(
+            f"two price files claim the same symbol ({len(both):,} symbols):\n"
+            + "\n".join(listed)
+            + "\nTake one of them out of "
+            "the archive, or name the files to read with archive.only_files"
+        )
+    works: list[IngestPart] = []
+    sizes: list[int] = []
+    for symbols in dataset.cut(sorted({*by_symbol, *staged})) or [[""]]:
+        own = [by_symbol[symbol] for symbol in symbols if symbol in by_symbol]
+        part = stage.part(symbols, first=not works) if stage else None
+        names = {symbol: archive.names.get(symbol) or stage.names.get(symbol) for symbol in symbols} if stage else {}
+        works.append(IngestPart(str(location), archive.base, own, part if part and part.rows else None, names))
+        sizes.append(sum(file.size for file in own) + (64 * part.rows if part else 0))
+    return works, sizes
+
+
+_CODE = (  # the modules that decide a part's bytes
+    *("ingest", "parse", "rows", "schema", "text", "members", "dataset"),
+    *("layouts", "values", "readers", "parquet_prices", "other_layouts", "staging", "contents"),
+)
 
 
 def _made(results: Sequence[dataset.PartResult], folder: Path, name: str) -> Iterator[pa.Table]:
@@ -198,14 +248,14 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
         return None
     newline = np.frombuffer(buffer, dtype=np.uint8, count=length, offset=start) == ord("\n")
     blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
-    if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
+    if blank_line or not newline[-1] or any(buffer.find(mark, start, end) >= 0 for mark in (b"\r", b'"')):
         return None
     return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
 
-def _read_any(read: Callable[[Member], bytes], member: Member) -> _Found:
+def _read_any(read: Callable[[Member], bytes], member: Member) -> tuple[_Found, bytes]:
     try:
         content = read(member)
     except OSError as error:
-        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0)
-    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content))
+        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0), b""
+    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content)), content

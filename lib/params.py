@@ -38,12 +38,47 @@ class Archive(Section):
         "sample",
         min_length=1,
         description="Where the raw prices are: `sample` (real prices that come with the packages), `kaggle` (downloaded "
-        "once), or the path of a folder or .zip in Kaggle's layout (relative paths start at the repository).",
+        "once), `yahoo` (`archive.symbols`, downloaded and kept up to date), or the path of a folder, .zip, .tar or file of "
+        "daily prices (relative paths start at the repository).",
     )
     follow_links: bool = Field(
         False,
         description="Read files and folders outside the archive, too, that links in it lead to. Only for an archive that you "
         "trust: a link can lead to any file that you may read.",
+    )
+    only_files: str = Field(
+        "", description="Read only price files whose path in the archive matches this pattern, such as `*/nasdaq/*`."
+    )
+    layout: str = Field(
+        "", description="The layout to take where a header fits several; their names are in docs/own-data.md."
+    )
+    columns: dict[str, str] = Field(
+        {},
+        description="Which column is what, by its name or its number from 1, where the names are not known: "
+        "`{Close: settle, Volume: lots}`.",
+    )
+    dates: Literal["day_first", "month_first"] | None = Field(
+        None, description="What comes first in dates such as 01/02/2021, where no date of the archive says it."
+    )
+    decimal: Literal["point", "comma"] | None = Field(
+        None, description="The decimal mark, where numbers such as 1,234 leave it open."
+    )
+    volume: Literal["whole", "rounded"] = Field(
+        "whole",
+        description="Volumes with a fraction are set aside (`whole`), or rounded, half to even, and counted (`rounded`).",
+    )
+    volume_unit: float = Field(
+        1.0,
+        gt=0,
+        le=1e9,
+        description="What counts as 1 of Volume: 0.001 counts thousandths, for markets that trade fractions.",
+    )
+    symbols: list[str] = Field(
+        [],
+        description="With source `yahoo`: the symbols, as Yahoo has them, or one path of a text file of them, one a line.",
+    )
+    start: str = Field(
+        "2000-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="With source `yahoo`: the first day, YYYY-MM-DD."
     )
 
 
@@ -260,6 +295,21 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                         settings[name_node.value] = _node_value(text_node, str, setting, places[setting])
                 else:
                     values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
+    _set_overrides(values, places, overrides)
+    return _validated(values, places, path)
+
+
+def with_overrides(path: Path, overrides: Iterable[tuple[str, str]]) -> Params:
+    """The defaults with what ``-p`` gives; ``path`` is what an error calls the file there is not yet."""
+    values: dict[str, dict[str, Any]] = {}
+    places: dict[str, str] = {}
+    _set_overrides(values, places, overrides)
+    return _validated(values, places, path)
+
+
+def _set_overrides(
+    values: dict[str, dict[str, Any]], places: dict[str, str], overrides: Iterable[tuple[str, str]]
+) -> None:
     for key, text in overrides:
         section, _, name = key.partition(".")
         place = f"-p {key}"
@@ -273,7 +323,9 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             _field(section, name, place)
             values.setdefault(section, {})[name] = text
         places[key] = place
-    return _validated(values, places, path)
+
+
+_WITH_COMMAS = {"archive.source", "archive.only_files", "archive.columns", "archive.symbols", "compute.spark_master"}
 
 
 def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -293,9 +345,7 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
     >>> list(grid([("features.window", "10,20"), ("train.seed", "1")]))
     [('-window-10', [('features.window', '10'), ('train.seed', '1')]), ('-window-20', [('features.window', '20'), ('train.seed', '1')])]
     """
-    choices = [
-        [text] if key in ("archive.source", "compute.spark_master") else text.split(",") for key, text in overrides
-    ]
+    choices = [[text] if key in _WITH_COMMAS else text.split(",") for key, text in overrides]
     for values in itertools.product(*choices):
         chosen = [(key, value.strip()) for (key, _), value in zip(overrides, values, strict=True)]
         several = [pair for pair, options in zip(chosen, choices, strict=True) if len(options) > 1]
@@ -366,9 +416,17 @@ def _shown(node: yaml.Node) -> str:
 
 
 def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
+    if get_origin(annotation) is list and isinstance(node, yaml.SequenceNode):
+        return [_node_value(item, str, key, place) for item in node.value]
+    if get_origin(annotation) is dict and isinstance(node, yaml.MappingNode):
+        return {_node_value(name, str, key, place): _node_value(value, str, key, place) for name, value in node.value}
     if not isinstance(node, yaml.ScalarNode):
         raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
-    texts = annotation is str or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
+    texts = (
+        annotation is str
+        or get_origin(annotation) in (list, dict)
+        or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
+    )
     if node.style in ("'", '"') and not texts:
         raise ParamsError(
             f"{place}: {key} is the string {node.value!r}, where a number is expected; write it without quotes"
@@ -448,6 +506,11 @@ def _choice(annotation: Any, value: Any) -> Any:
     for kind, written in _NUMBERS.items():
         if annotation is kind or kind in get_args(annotation):
             return kind(value) if written.fullmatch(value) and len(value) <= 40 else value
+    if get_origin(annotation) is list and isinstance(value, str):
+        return [item.strip() for item in value.strip("[] ").split(",") if item.strip()]
+    if get_origin(annotation) is dict and isinstance(value, str):
+        pairs = (pair.partition(":") for pair in value.strip("{} ").split(",") if pair.strip())
+        return {name.strip(): found.strip() for name, _, found in pairs}
     return value
 
 
@@ -455,9 +518,13 @@ def _allowed(field: Any) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is list:
+        return "a list of texts"
     if get_origin(annotation) is dict:
-        return "settings by name"
+        return "settings by name" if get_args(annotation)[1] is Any else "names and texts, `{Close: settle}`"
     options = [option for option in get_args(annotation) or (annotation,) if option is not type(None)]
+    if get_origin(options[0]) is Literal:
+        return " or ".join([*(f"`{choice}`" for choice in get_args(options[0])), "null"])
     kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[options[0]]
     bounds = {
         name: getattr(item, name) for item in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(item, name)

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from lib.rows import BLANK, EXACT, code, contradicts_itself, odd_values, parse_r
 from lib.schema import COLUMNS, HEADER
 from lib.text import shortened
 
+KAGGLE = "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset"  # its title in `lib.layouts`
 _FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
 _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
@@ -51,6 +52,8 @@ class Body:
         For a refused file: each row's line and raw text.
     unfinished : bool
         The last line has no newline: as some programs write it, or cut off.
+    files : array of int64 or None
+        For the rows of a symbol from several files: each one's file, an index of `Source.files`.
     """
 
     text: bytes
@@ -59,6 +62,7 @@ class Body:
     refused: str | None = None
     set_aside: tuple[tuple[int, str], ...] = ()
     unfinished: bool = False
+    files: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,14 @@ class Source:
         Bytes of the whole file.
     body : Body
         Its rows, or why it has none; the text itself may stand elsewhere.
+    files : tuple of str
+        See `Body.files`.
+    layout : str
+        The title of its layout in `lib.layouts`.
+    no_adjusted : bool
+        It has no adjusted close: Adj Close is Close.
+    rounded : int
+        Volumes that were rounded to whole shares.
     """
 
     file: str
@@ -85,6 +97,10 @@ class Source:
     blake3: str
     size: int
     body: Body
+    files: tuple[str, ...] = ()
+    layout: str = KAGGLE
+    no_adjusted: bool = False
+    rounded: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,6 +216,37 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     table = pa.concat_tables(rows.tables) if rows.tables else _ROW_SCHEMA.empty_table()
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
+    return account(sources, table, bad, raw)
+
+
+class RawRows(Protocol):
+    """The raw text of rows, which are numbered through all files."""
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The file of a row, and the row's number within it, from 0."""
+
+    def line(self, row: int) -> bytes:
+        """The text of a row."""
+
+
+def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw: RawRows) -> Parsed:
+    """Make prices of rows that have been read, and account for each of them.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        In symbol order; no two of one symbol.
+    table : pyarrow.Table
+        Of `lib.schema.COLUMNS`: the good rows, in the order of the sources.
+    bad : dict of int to str
+        By number among all rows: why a row is not good; `BLANK` for what is no row.
+    raw : RawRows
+
+    Returns
+    -------
+    Parsed
+    """
+    per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
     bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))
     blank = np.array([row for row, reason in bad.items() if reason == BLANK], dtype=np.int64)
     bad = {row: reason for row, reason in bad.items() if reason != BLANK}
@@ -242,6 +289,29 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
         prices=_prices(sources, table, kept),
         quarantine=quarantine,
         files=_files(sources, dates, counts, why, contradiction),
+    )
+
+
+def merged(parts: Sequence[Parsed]) -> Parsed:
+    """Put what was made of different symbols together, in symbol order."""
+    if len(parts) == 1:
+        return parts[0]
+    prices = pa.concat_tables(part.prices for part in parts).unify_dictionaries()
+    symbols = prices["Symbol"].combine_chunks()
+    if isinstance(symbols, pa.ChunkedArray):
+        symbols = symbols.chunk(0)
+    names = symbols.dictionary.to_pylist()
+    ranks = np.empty(len(names), dtype=np.int32)
+    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    codes = ranks[symbols.indices.to_numpy()]
+    files = pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")])
+    quarantine = pa.concat_tables(part.quarantine for part in parts)
+    place = {name: number for number, name in enumerate(files["file"].to_pylist())}
+    places = np.array([place.get(name, len(place)) for name in quarantine["file"].to_pylist()], dtype=np.int64)
+    return Parsed(
+        prices.take(pa.array(np.argsort(codes, kind="stable"))),
+        quarantine.take(pa.array(np.argsort(places, kind="stable"))),
+        files,
     )
 
 
@@ -432,28 +502,28 @@ def _prices(sources: Sequence[Source], table: pa.Table, kept: npt.NDArray[np.int
 
 
 def _quarantine(
-    sources: Sequence[Source], bad: dict[int, str], raw: _RawRows
+    sources: Sequence[Source], bad: dict[int, str], raw: RawRows
 ) -> tuple[pa.Table, dict[int, tuple[str, str | None]]]:
     """The rows set aside; and by file the first reason with the commonest code, with the row that it is given for."""
-    records: list[tuple[int, int | None, str, str, str | None]] = []
+    records: list[tuple[int, int | None, str, str, str | None, str]] = []
     for number, source in enumerate(sources):
         reason = source.body.refused
         if reason is not None:
             lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
-            records += [(number, line, code(reason), reason, text) for line, text in lines]
+            records += [(number, line, code(reason), reason, text, source.file) for line, text in lines]
     for row, reason in bad.items():
         number, position = raw.place(row)
-        records.append(
-            (number, _line_number(sources[number].body, position), code(reason), reason, _text(raw.line(row)))
-        )
+        source = sources[number]
+        name = source.file if source.body.files is None else source.files[source.body.files[position]]
+        at = _line_number(source.body, position)
+        records.append((number, at, code(reason), reason, _text(raw.line(row)), name))
     records.sort(key=lambda record: (record[0], record[1] or 0))
-    names = [sources[number].file for number, *_ in records]
-    columns = [names, *([record[i] for record in records] for i in (1, 2, 3, 4))]
+    columns = [[record[i] for record in records] for i in (5, 1, 2, 3, 4)]
     table = pa.table(
         [pa.array(c, t) for c, t in zip(columns, schema.QUARANTINE.types, strict=True)], schema=schema.QUARANTINE
     )
     first: dict[tuple[int, str], tuple[str, str | None]] = {}
-    for number, line, kind, reason, text in records:
+    for number, line, kind, reason, text, _ in records:
         if (number, kind) not in first:
             first[number, kind] = reason, None if line is None else _example(line, text or "")
     why: dict[int, tuple[str, str | None]] = {}
@@ -509,6 +579,9 @@ def _files(
         "first_date": pa.array(first, pa.int32(), mask=kept == 0).cast(pa.date32()),
         "last_date": pa.array(last, pa.int32(), mask=kept == 0).cast(pa.date32()),
         "contradiction": [contradiction.get(number) for number in range(count)],
+        "layout": [source.layout for source in sources],
+        "adj_close": ["Close" if source.no_adjusted else "its own" for source in sources],
+        "volumes_rounded": [source.rounded for source in sources],
         **counts,
     }
     return pa.table([pa.array(values[name], kind) for name, kind in _FILES.items()], schema=schema.FILES)

@@ -79,6 +79,16 @@ class StudyPaths:
         return self.folder / "archive"
 
     @property
+    def unpacked(self) -> Path:
+        """Raw archives that had to be unpacked to be read."""
+        return self.folder / ".unpacked"
+
+    @property
+    def staging(self) -> Path:
+        """Rows of files with several symbols, while they are sorted into parts."""
+        return self.folder / ".staging"
+
+    @property
     def prices(self) -> Path:
         """Parquet dataset: every row kept."""
         return self.folder / "prices"

@@ -137,13 +137,13 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, study, caller)
         try:
-            raw = sources.open_archive(params.archive.source, study, params.archive.follow_links)
+            raw = _open_archive(params, study, caller, console)
         except ArchiveError as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
-        console.print(f"{name}: {len(raw.files):,} price files")
+        console.print(f"{name}: {len(raw.files) + len(raw.tables):,} price files")
         for remark in raw.remarks():
             console.print(remark, markup=False)
         failure: StudyError | None = None
@@ -175,6 +175,21 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
+
+
+def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
+    """List the study's archive; Yahoo's is brought up to date first."""
+    section = params.archive
+    if section.source == "yahoo":
+        from lib import yahoo
+
+        symbols = yahoo.read_symbols(section.symbols, [caller or paths.ROOT, paths.ROOT])
+        for remark in yahoo.update(study.archive, symbols, section.start):
+            console.print(remark, markup=False)
+    options = sources.reading_options(
+        section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
+    )
+    return sources.open_archive(section.source, study, section.follow_links, options, section.only_files)
 
 
 def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
@@ -467,7 +482,7 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
     """Keep the archive's absolute path out of the notebooks: they get its name, and the environment the place."""
     os.environ.pop("STUDY_ARCHIVE", None)
     source = params.archive.source
-    if source in ("sample", "kaggle"):
+    if source in ("sample", "kaggle", "yahoo"):
         return params
     try:
         location = Path(source).expanduser()

@@ -67,6 +67,11 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
         f"  {_why(file)}" for file in worst[:_WORST]
     )
     fix = "\nFix the files, or set archive.source to another archive"
+    if kind == "fractional_volume":
+        fix += (
+            "; or set archive.volume: rounded, which rounds to whole shares, half to even; or archive.volume_unit: 0.001, which "
+            "counts in thousandths (for markets that trade fractions)"
+        )
     if not kept:
         return f"no price is left: {read:,} raw rows were read, and none can be kept.{said}{fix}"
     lost = [file for file in files if not file["rows_kept"]]

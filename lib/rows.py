@@ -20,6 +20,7 @@ CODES = {  # of rows, then of files that are set aside whole
     *("null_value", "unparsable_date", "unparsable_value", "negative_volume", "volume_too_large", "fractional_volume"),
     *("repeated_date", "wrong_number_of_fields", "unparsable_row", "not_utf_8"),
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
+    *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
 }
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 

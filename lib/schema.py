@@ -61,5 +61,8 @@ FILES = pa.schema(
         *((name, pa.int64()) for name in ODD),
         ("contradictions", pa.int64()),  # rows whose prices contradict each other
         ("contradiction", pa.string()),  # the first such row's line and text, in a file of which they are too many
+        ("layout", pa.string()),
+        ("adj_close", pa.string()),  # where Adj Close is from: its own column, or Close where the layout has none
+        ("volumes_rounded", pa.int64()),
     ]
 )

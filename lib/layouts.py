@@ -1,0 +1,531 @@
+"""The layouts of daily price files: how each is recognised, and which of its columns is what. Pure.
+
+`LAYOUTS` has one entry a provider's layout. A header that is none of them is read when its columns have names that
+`NAMES` knows, and `archive.columns` names the columns of any other. Columns are found by name, in any order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+PRICES = ("Open", "High", "Low", "Close")
+REQUIRED = ("Date", *PRICES, "Volume")
+READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Series", "Period")
+
+# What the columns are called, as `normalised` writes it: a name of the first group is preferred to one of the second.
+NAMES: dict[str, tuple[str, str]] = {
+    "Date": (
+        "date datum fecha data datetime tradedate tradingdate pricedate quotedate exchangedate businessdate dt dates datadate "
+        "handelstag",
+        "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt",
+    ),
+    "Open": (
+        "open openprice opening openingprice eroffnung eroffn eroffnungskurs erster ouverture ouv apertura abertura opn priceopen "
+        "prcopen dailyopen eroffnungspreis",
+        "o start",
+    ),
+    "High": (
+        "high highprice hoch tageshoch hochst hochstkurs haut plushaut maximo alto maxima massimo pricehigh highest dailyhigh prchigh "
+        "hochstpreis",
+        "h max",
+    ),
+    "Low": (
+        "low lowprice tief tagestief tiefst tiefstkurs bas plusbas minimo bajo baixa minima minimo minimum pricelow lowest dailylow "
+        "prclow tiefstpreis",
+        "l min",
+    ),
+    "Close": (
+        "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
+        "priceclose dailyclose prcclose",
+        "last price zuletzt dernier ultimo lastprice ltp c kurs ult",
+    ),
+    "Adj Close": (
+        "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
+        "adjustedclosingprice bereinigterschlusskurs schlussbereinigt clotureajustee cierreajustado cierreajust cierreaj "
+        "fechamentoajustado chiusuraaggiustata adjclosecurrency priceadjclose",
+        "adj adjusted adjustedprice bereinigt ajuste ajustado",
+    ),
+    "Volume": (
+        "volume vol stucke stuecke stuck sharevolume volumeshares tradedvolume tradevolume volumetraded tottrdqty totaltradequantity "
+        "totaltradedquantity ttltrdqnty qtytraded noofshares sharestraded dailyvolume prcvolume handelsvolumen",
+        "volumen v qty quantity",
+    ),
+    "Symbol": (
+        "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tradingsymbol tickers symbols kurzel",
+        "name stock code stockcode stockname asset instrument index scrip company isin underlying",
+    ),
+    "Security Name": (
+        "securityname companyname longname shortname security instrumentname fullname",
+        "name company description",
+    ),
+    "Series": ("series", ""),
+    "Period": ("per period interval timeframe", ""),
+}
+_IGNORED_AGAINST = ("Security Name", "Series", "Period")
+
+
+class LayoutError(ValueError):
+    """A header that no layout fits, or more than one."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A provider's layout.
+
+    Parameters
+    ----------
+    name : str
+        What ``archive.layout`` calls it.
+    title : str
+        What people call it.
+    header : str
+        The columns it must have, as `normalised` writes them, with spaces between.
+    optional : str
+        Those it may have too.
+    columns : dict of str to str
+        Where a column of prices is not the one that its name says: from ours to the header's.
+    symbol : str
+        Where the symbol comes from.
+    dates : str
+        How dates are written.
+    order : str
+        How the rows are sorted.
+    adjusted : str
+        Whether Open to Close are adjusted for splits and dividends.
+    missing : str
+        What a study would want and the layout does not have.
+    """
+
+    name: str
+    title: str
+    header: str
+    optional: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    symbol: str = "the file's name"
+    dates: str = "2021-01-04"
+    order: str = "oldest first"
+    adjusted: str = "no"
+    missing: str = ""
+
+
+_NO_ADJUSTED = "an adjusted close"
+LAYOUTS = (
+    Layout(
+        "yahoo",
+        "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset",
+        "date open high low close adjclose volume",
+        adjusted="Open to Close for splits; Adj Close for splits and dividends",
+    ),
+    Layout(
+        "yfinance",
+        "yfinance: download()",
+        "date open high low close volume",
+        symbol="the file's name, or the line Ticker below the header",
+        adjusted="for splits and dividends (auto_adjust, the default since 0.2.51)",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "yfinance_history",
+        "yfinance: Ticker.history()",
+        "date open high low close volume dividends stocksplits",
+        optional="capitalgains adjclose",
+        dates="2021-01-04 00:00:00-05:00",
+        adjusted="for splits and dividends (auto_adjust)",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "stooq",
+        "Stooq: one symbol's CSV",
+        "date open high low close volume",
+        symbol="the file's name (aapl_us_d.csv)",
+        adjusted="for splits and dividends, unless switched off",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "stooq_bulk",
+        "Stooq: the daily ASCII bulk",
+        "ticker per date time open high low close vol openint",
+        symbol="<TICKER> (AAPL.US)",
+        dates="20210104",
+        adjusted="for splits and dividends",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "borismarjanovic",
+        "Kaggle: borismarjanovic/price-volume-data-for-all-us-stocks-etfs",
+        "date open high low close volume openint",
+        symbol="the file's name (aapl.us.txt)",
+        adjusted="for splits and dividends",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "camnugent",
+        "Kaggle: camnugent/sandp500",
+        "date open high low close volume name",
+        columns={"Symbol": "name"},
+        symbol="Name",
+        adjusted="for splits",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "andrewmvd",
+        "Kaggle: andrewmvd/sp-500-stocks",
+        "date symbol adjclose close high low open volume",
+        symbol="Symbol",
+        adjusted="Open to Close for splits; Adj Close for splits and dividends",
+    ),
+    Layout(
+        "ehallmar",
+        "Kaggle: ehallmar/daily-historical-stock-prices-1970-2018",
+        "ticker open close adjclose low high volume date",
+        symbol="ticker",
+        adjusted="Open to Close for splits; adj_close for splits and dividends",
+    ),
+    Layout(
+        "nyse",
+        "Kaggle: dgawlik/nyse",
+        "date symbol open close low high volume",
+        symbol="symbol",
+        adjusted="prices-split-adjusted.csv for splits, prices.csv not",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "wiki",
+        "Quandl: WIKI/PRICES, EOD",
+        "ticker date open high low close volume exdividend splitratio adjopen adjhigh adjlow adjclose adjvolume",
+        symbol="ticker",
+        adjusted="Open to Volume as they were traded; adj_close for splits and dividends",
+    ),
+    Layout(
+        "quandl",
+        "Quandl: one symbol's CSV of WIKI or EOD",
+        "date open high low close volume adjopen adjhigh adjlow adjclose adjvolume",
+        optional="exdividend splitratio dividend split",
+        symbol="the file's name (WIKI-AAPL.csv)",
+        order="newest first",
+        adjusted="Open to Volume as they were traded; Adj. Close for splits and dividends",
+    ),
+    Layout(
+        "sharadar",
+        "Sharadar SEP, SFP",
+        "ticker date open high low close volume closeadj closeunadj lastupdated",
+        symbol="ticker",
+        adjusted="Open to Close for splits; closeadj for splits and dividends",
+    ),
+    Layout(
+        "alphavantage",
+        "Alpha Vantage: TIME_SERIES_DAILY_ADJUSTED",
+        "timestamp open high low close adjustedclose volume dividendamount splitcoefficient",
+        symbol="the file's name (daily_adjusted_IBM.csv)",
+        order="newest first",
+        adjusted="Open to Close as they were traded; adjusted_close for splits and dividends",
+    ),
+    Layout(
+        "alphavantage_raw",
+        "Alpha Vantage: TIME_SERIES_DAILY",
+        "timestamp open high low close volume",
+        symbol="the file's name (daily_IBM.csv)",
+        order="newest first",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "nasdaq",
+        "Nasdaq.com: historical quotes",
+        "date closelast volume open high low",
+        dates="03/26/2021 (month first)",
+        order="newest first",
+        adjusted="for splits",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "investing",
+        "Investing.com, in English",
+        "date price open high low vol change",
+        symbol="the file's name (AAPL Historical Data.csv)",
+        dates="03/26/2021 or Mar 26, 2021",
+        order="newest first",
+        adjusted="for splits",
+        missing=f"{_NO_ADJUSTED}; volumes are rounded (80.22M)",
+    ),
+    Layout(
+        "investing_de",
+        "Investing.com, in German",
+        "datum zuletzt eroffn hoch tief vol",
+        optional="",
+        symbol="the file's name",
+        dates="26.03.2021",
+        order="newest first",
+        adjusted="for splits",
+        missing=f"{_NO_ADJUSTED}; volumes are rounded",
+    ),
+    Layout(
+        "tiingo",
+        "Tiingo: end of day",
+        "date close high low open volume adjclose adjhigh adjlow adjopen adjvolume divcash splitfactor",
+        optional="symbol ticker",
+        adjusted="Open to Volume as they were traded; adjClose for splits and dividends",
+    ),
+    Layout(
+        "polygon",
+        "Polygon (Massive): day aggregates, a file a day",
+        "ticker volume open close high low windowstart transactions",
+        symbol="ticker",
+        dates="nanoseconds since 1970",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "eodhd",
+        "EODHD: end of day",
+        "date open high low close adjustedclose volume",
+        adjusted="Open to Close as they were traded; Adjusted_close for splits and dividends",
+    ),
+    Layout(
+        "mooney",
+        "Kaggle: paultimothymooney/stock-market-data",
+        "date low open volume high close adjustedclose",
+        dates="04-01-2021 (day first)",
+        adjusted="Open to Close for splits; Adjusted Close for splits and dividends",
+    ),
+    Layout(
+        "nse",
+        "NSE India: bhavcopy",
+        "symbol series open high low close last prevclose tottrdqty tottrdval timestamp",
+        optional="totaltrades isin",
+        symbol="SYMBOL, with -SERIES behind it for series other than EQ",
+        dates="04-JAN-2021",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "nse_symbol",
+        "NSE India: one symbol, and Kaggle's rohanrao/nifty50-stock-market-data",
+        "date series open high low prevclose close vwap volume",
+        optional="symbol ltp last turnover trades deliverablevolume deliverble 52wh 52wl value nooftrades",
+        symbol="Symbol, or the file's name",
+        dates="2021-01-04 or 04-Jan-2021",
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "ariva",
+        "Ariva",
+        "datum erster hoch tief schlusskurs stuecke volumen",
+        symbol="the file's name",
+        order="newest first",
+        adjusted="as chosen at the download",
+        columns={"Volume": "stuecke"},
+        missing=_NO_ADJUSTED,
+    ),
+    Layout(
+        "cryptodatadownload",
+        "CryptoDataDownload: daily",
+        "unix date symbol open high low close",
+        optional="volume* tradecount buytakeramount buytakerquantity",
+        symbol="symbol (BTC/USD)",
+        dates="2021-01-04 00:00:00",
+        order="newest first",
+        missing=f"{_NO_ADJUSTED}; volumes have fractions (archive.volume, archive.volume_unit)",
+    ),
+    Layout(
+        "tradingview",
+        "TradingView: chart data",
+        "time open high low close volume",
+        symbol="the file's name (BATS_AAPL, 1D.csv)",
+        dates="seconds since 1970, or 2021-01-04",
+        adjusted="for splits",
+        missing=_NO_ADJUSTED,
+    ),
+)
+BY_COLUMNS = "columns under known names"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which column of a header is what.
+
+    Parameters
+    ----------
+    titles : tuple of str
+        The layouts that fit; they agree on the columns.
+    columns : dict of str to int
+        From a name of `READ` to the column's index.
+    adjusted : str
+        Whether its prices are, as `Layout` says it; empty where that is not known.
+    """
+
+    titles: tuple[str, ...]
+    columns: Mapping[str, int]
+    adjusted: str = ""
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def normalised(name: str) -> str:
+    """A column's name without case, accents, spaces and signs.
+
+    Examples
+    --------
+    >>> normalised("Adj. Close"), normalised("<OPEN>"), normalised("Stücke"), normalised("1. open"), normalised("Change %")
+    ('adjclose', 'open', 'stucke', 'open', 'change')
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"^\s*\d+\.\s", "", plain)  # Alpha Vantage's JSON has "1. open"
+    return re.sub(r"[^a-z0-9]", "", plain)
+
+
+def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str] | None = None) -> Reading:
+    """Find the layout of a header.
+
+    Parameters
+    ----------
+    header : sequence of str
+        The names of the columns.
+    layout : str, optional
+        The name of the layout to take (``archive.layout``).
+    chosen : dict of str to str, optional
+        The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``).
+
+    Returns
+    -------
+    Reading
+
+    Raises
+    ------
+    LayoutError
+        It says what was found, and what to do.
+
+    Examples
+    --------
+    >>> recognise(["Date", "Close/Last", "Volume", "Open", "High", "Low"]).titles
+    ('Nasdaq.com: historical quotes',)
+    >>> recognise(["Adj Close", "DATE", "open", "hoch", "Low", "settle", "Vol"], chosen={"Close": "settle"}).columns["Close"]
+    5
+    """
+    names = [normalised(name) for name in header]
+    known = {entry.name: entry for entry in LAYOUTS}
+    if layout and layout not in known:
+        close = difflib.get_close_matches(layout, known, n=1)
+        raise LayoutError(
+            f"archive.layout is {layout!r}; "
+            + (f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(known)}")
+        )
+    fixed = _chosen(header, names, chosen or {})
+    if layout:
+        missing = [name for name in known[layout].header.split() if name not in names]
+        if missing:
+            raise LayoutError(
+                f"archive.layout is {layout!r}, which has columns called {', '.join(missing)}; found: {_shown(header)}"
+            )
+        candidates = [known[layout]]
+    else:
+        candidates = [entry for entry in LAYOUTS if _fits(entry, names)]
+    if not candidates:
+        return Reading((BY_COLUMNS,), _complete(header, _columns(header, names, fixed)))
+    readings = [_complete(header, _columns(header, names, {**_own(entry, names), **fixed})) for entry in candidates]
+    if any(reading != readings[0] for reading in readings):
+        raise LayoutError(
+            f"the header fits {' and '.join(repr(entry.name) for entry in candidates)}, which read its columns differently; "
+            f"archive.layout chooses one"
+        )
+    adjusted = dict.fromkeys(entry.adjusted for entry in candidates)
+    return Reading(tuple(entry.title for entry in candidates), readings[0], ", or ".join(adjusted))
+
+
+def looks_like_prices(header: Sequence[str]) -> bool:
+    """Whether a header is meant to be one of prices, readable or not: it has a date and two of open, high, low and close."""
+    names = [normalised(name) for name in header]
+    prices = sum(any(name in _first(price) for name in names) for price in (*PRICES, "Adj Close"))
+    return prices >= 2 and any(name in _first("Date") or name in _second("Date") for name in names)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def is_known(name: str) -> bool:
+    """Whether a column's name is one of those that `NAMES` has for dates, prices and volumes, in the first group."""
+    plain = normalised(name)
+    return any(plain in _first(ours) for ours in ("Date", *PRICES, "Adj Close", "Volume"))
+
+
+@functools.cache
+def _first(ours: str) -> list[str]:
+    return NAMES[ours][0].split()
+
+
+@functools.cache
+def _second(ours: str) -> list[str]:
+    return NAMES[ours][1].split()
+
+
+def _fits(entry: Layout, names: Sequence[str]) -> bool:
+    required, optional = set(entry.header.split()), entry.optional.split()
+    allowed = required | {name for name in optional if not name.endswith("*")} | {""}
+    prefixes = tuple(name[:-1] for name in optional if name.endswith("*"))
+    return required <= set(names) and all(
+        name in allowed or (bool(prefixes) and name.startswith(prefixes)) for name in names
+    )
+
+
+def _own(entry: Layout, names: Sequence[str]) -> dict[str, int]:
+    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items()}
+    if entry.name == "cryptodatadownload":  # Volume BTC beside Volume USD: the first is the coin's
+        volumes = [index for index, name in enumerate(names) if name.startswith("volume")]
+        columns |= {"Volume": volumes[0]} if volumes else {}
+    return columns
+
+
+def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
+    columns = {}
+    for ours, theirs in chosen.items():
+        if ours not in READ:
+            raise LayoutError(f"archive.columns: {ours!r} is not one of {', '.join(READ)}")
+        if theirs.isdigit() and theirs not in header:
+            if not 1 <= int(theirs) <= len(header):
+                raise LayoutError(f"archive.columns: {ours} is column {theirs}; the file has {len(header)}")
+            columns[ours] = int(theirs) - 1
+            continue
+        found = [index for index, name in enumerate(header) if name.strip() == theirs.strip()]
+        found = found or [index for index, name in enumerate(names) if name == normalised(theirs)]
+        if len(found) != 1:
+            problem = "there are several of that name" if found else "there is none of that name"
+            raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}; found: {_shown(header)}")
+        columns[ours] = found[0]
+    return columns
+
+
+def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, int]) -> dict[str, int]:
+    columns = dict(fixed)
+    taken = set(fixed.values())
+    for group in (_first, _second):
+        for ours in READ:
+            if ours in columns:
+                continue
+            found = [index for index, name in enumerate(names) if index not in taken and name in group(ours)]
+            if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is _second and ours == "Symbol"):
+                raise LayoutError(
+                    f"columns {' and '.join(repr(header[index]) for index in found)} could both be {ours}; choose one: "
+                    f"archive.columns: {{{ours}: {header[found[0]].strip()}}}"
+                )
+            if found:
+                columns[ours] = found[0]
+                taken.add(found[0])
+    # pandas writes an index without a name: the column of dates, if no other is; the reader looks whether it holds dates.
+    unnamed = [index for index, name in enumerate(names) if name in ("", "unnamed0", "index") and index not in taken]
+    if "Date" not in columns and unnamed:
+        columns["Date"] = unnamed[0]
+    return columns
+
+
+def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise LayoutError(
+            f"no column is known to be {' or '.join(missing)}; found: {_shown(header)}. Name it in the params file: "
+            f"archive.columns: {{{missing[0]}: COLUMN}}"
+        )
+    return columns
+
+
+def _shown(header: Sequence[str]) -> str:
+    text = ", ".join(name.strip() or "(no name)" for name in header)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,309 @@
+"""Dates and numbers as price files write them, to days and floats: by value, and by column. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DateOrder = Literal["day_first", "month_first"]
+DecimalMark = Literal["point", "comma"]
+
+NULLS = frozenset({"", "-", "--", "nan", "null", "none", "na", "n/a", "nat", "#n/a", "n.a."})
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_TIME = (
+    r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))\s*(?P<half>[AaPp][Mm])?"
+    r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?)?"
+)
+_YEAR_FIRST = re.compile(r"(?P<y>\d{4})(?P<s>[-/.]?)(?P<m>\d{2}|(?<=[-/.])\d)(?P=s)(?P<d>\d{2}|(?<=[-/.])\d)" + _TIME)
+_YEAR_LAST = re.compile(r"(?P<a>\d{1,2})(?P<s>[-/.])(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d{2})" + _TIME)
+_DAY_WORD = re.compile(r"(?P<d>\d{1,2})[-/ .]+(?P<w>[^\W\d]{3,10})\.?[-/ ,.]+(?P<y>\d{4}|\d{2})" + _TIME)
+_WORD_DAY = re.compile(r"(?P<w>[^\W\d]{3,10})\.?[- ]+(?P<d>\d{1,2})(?:,\s*|[- ]+)(?P<y>\d{4})" + _TIME)
+_SINCE_1970 = re.compile(r"(\d{9,10}|\d{12,13}|\d{15,16}|\d{18,19})(?:\.0*)?", re.ASCII)
+# The first letters of the months in English, German, French, Spanish, Portuguese and Italian, without accents.
+_MONTHS = {
+    name: month
+    for month, names in enumerate(
+        (
+            "jan ene gen",
+            "feb fev fevr",
+            "mar mrz maer marz",
+            "apr avr abr",
+            "may mai mag",
+            "jun juin giu",
+            "jul juil lug",
+            "aug aou ago",
+            "sep set",
+            "oct okt out ott",
+            "nov",
+            "dec dez dic",
+        ),
+        1,
+    )
+    for name in names.split()
+}
+_CURRENCY = "$€£¥₹"
+_PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_NUMBER = re.compile(_PLAIN, re.ASCII)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+_UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A date as a file writes it.
+
+    Parameters
+    ----------
+    day : int
+        Days since 1970-01-01.
+    time : str
+        The time of day, where there is one but midnight.
+    """
+
+    day: int
+    time: str = ""
+
+
+@functools.lru_cache(maxsize=1 << 16)  # the days of a century, in two forms
+def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
+    """Read a date.
+
+    Parameters
+    ----------
+    text : str
+        Year, month and day in digits or with the month's name in six languages, perhaps with a time and a zone (the day is
+        the one that is written); or seconds, milli-, micro- or nanoseconds since 1970 (the day is that of UTC).
+    order : str, optional
+        What comes first in a date such as 01/02/2021; without it such a date is not read.
+
+    Returns
+    -------
+    Moment or None
+
+    Examples
+    --------
+    >>> parse_date("04.01.2021", "day_first") == parse_date("Jan 4, 2021") == parse_date("20210104")
+    True
+    >>> parse_date("2021-01-04 00:00:00-05:00"), parse_date("2021-01-04 09:30"), parse_date("1/4/2021")
+    (Moment(day=18631, time=''), Moment(day=18631, time='09:30'), None)
+    """
+    text = text.strip()
+    if found := _YEAR_FIRST.fullmatch(text):
+        return _moment(found, int(found["m"]), int(found["d"]))
+    if found := _YEAR_LAST.fullmatch(text):
+        first, second = int(found["a"]), int(found["b"])
+        if order is None:
+            return None
+        return _moment(found, *((second, first) if order == "day_first" else (first, second)))
+    if found := _DAY_WORD.fullmatch(text) or _WORD_DAY.fullmatch(text):
+        month = _month(found["w"])
+        return _moment(found, month, int(found["d"])) if month else None
+    if found := _SINCE_1970.fullmatch(text):
+        digits = found[1]
+        seconds, rest = divmod(int(digits), 10 ** (3 * ((len(digits) - 9) // 3)))
+        day, time = divmod(seconds, 86_400)
+        return Moment(day, str(datetime.timedelta(seconds=time)) if time or rest else "")
+    return None
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _month(word: str) -> int | None:
+    plain = unicodedata.normalize("NFKD", word.lower().replace("ä", "a")).encode("ascii", "ignore").decode()
+    return _MONTHS.get(plain[:4]) or _MONTHS.get(plain[:3])
+
+
+def _moment(found: re.Match[str], month: int, day: int) -> Moment | None:
+    year = int(found["y"])
+    if len(found["y"]) == 2:
+        year += 1900 if year >= 69 else 2000  # as POSIX has it
+    try:
+        days = datetime.date(year, month, day).toordinal() - _EPOCH
+    except ValueError:
+        return None
+    time = found["time"] or ""
+    return Moment(days, f"{time} {found['half']}".strip() if found["half"] else time if time.strip("0:.") else "")
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def date_orders(text: str) -> set[DateOrder] | None:
+    """The orders in which a date of two numbers and a year is one; None for any other text.
+
+    Examples
+    --------
+    >>> sorted(date_orders("01/02/2021")), date_orders("13/01/2021"), date_orders("2021-01-13")
+    (['day_first', 'month_first'], {'day_first'}, None)
+    """
+    if not _YEAR_LAST.fullmatch(text.strip()):
+        return None
+    both: tuple[DateOrder, ...] = ("day_first", "month_first")
+    return {order for order in both if parse_date(text, order)}
+
+
+def date_separator(text: str) -> str:
+    """What stands between the numbers of a date whose order is open; empty for any other text."""
+    found = _YEAR_LAST.fullmatch(text.strip())
+    return found["s"] if found else ""
+
+
+def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
+    """Read a number exactly: with thousands, a currency sign, or K, M, B, T behind it. None for what is no number.
+
+    Parameters
+    ----------
+    text : str
+    mark : str
+        The decimal mark.
+
+    Returns
+    -------
+    decimal.Decimal or None
+
+    Examples
+    --------
+    >>> parse_number("$1,234.50"), parse_number("6.85M"), parse_number("1.234,5", "comma"), parse_number("1,23")
+    (Decimal('1234.50'), Decimal('6.85E+6'), Decimal('1234.5'), None)
+    """
+    text = text.strip().replace("\xa0", "").replace("\u202f", "")
+    sign = text[:1] if text[:1] in "+-" else ""
+    text = sign + text[len(sign) :].strip(_CURRENCY).strip()
+    if mark == "comma":
+        text = text.translate(str.maketrans(",.", ".,"))
+    unit = _UNITS.get(text[-1:].upper(), 0)
+    if unit:
+        text = text[:-1].rstrip()
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
+    return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
+
+
+def is_null(text: str) -> bool:
+    """Whether a field says that there is no value.
+
+    Examples
+    --------
+    >>> is_null(" NaN"), is_null("0")
+    (True, False)
+    """
+    return text.strip().lower() in NULLS
+
+
+def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Read a column of dates: each distinct text once.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray of string or dictionary of string
+    order : str, optional
+        See `parse_date`.
+
+    Returns
+    -------
+    days : pyarrow.Array of date32
+        Null where there is no date.
+    timed : numpy.ndarray of bool
+        Whether the row's date has a time of day other than midnight.
+    """
+    encoded = _encoded(column)
+    moments = [None if text is None else parse_date(text, order) for text in encoded.dictionary.to_pylist()]
+    days = pa.array([None if moment is None else moment.day for moment in moments], pa.int32())
+    timed = np.array([moment is not None and moment.time != "" for moment in moments] or [False], dtype=bool)
+    indices = encoded.indices
+    filled = indices.fill_null(0).to_numpy(zero_copy_only=False)
+    return days.take(indices).cast(pa.date32()), timed[filled]
+
+
+def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
+    """Read a column of numbers.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray of string
+    mark : str
+        The decimal mark.
+
+    Returns
+    -------
+    pyarrow.Array of float64
+        Each the nearest to its text, as `parse_number` reads it; null where that reads nothing.
+    """
+    text = pc.ascii_trim_whitespace(_combined(column))
+    plain = pc.replace_substring(text, ",", ".") if mark == "comma" else text
+    allowed = r"^[+-]?\d+(,\d+)?$" if mark == "comma" else f"^{_PLAIN}$"
+    simple = pc.match_substring_regex(text, allowed)
+    if pc.all(simple, min_count=0).as_py():
+        return plain.cast(pa.float64())
+    if mark == "point":
+        grouped = pc.match_substring_regex(text, r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
+        plain = pc.if_else(grouped, pc.replace_substring(text, ",", ""), plain)
+        simple = pc.or_(simple, grouped)
+    values = pc.if_else(simple, plain, None).cast(pa.float64())
+    rest = pc.if_else(simple, None, text)
+    return pc.coalesce(values, _by_distinct(rest, lambda value: _float(parse_number(value, mark))))
+
+
+def _float(number: Decimal | None) -> float | None:
+    return None if number is None else float(number)
+
+
+def _by_distinct(column: pa.Array, function: Callable[[str], float | None]) -> pa.Array:
+    encoded = _encoded(column)
+    values = [None if text is None else function(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(values, pa.float64()).take(encoded.indices)
+
+
+def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
+    if isinstance(column, pa.ChunkedArray):
+        column = _combined(column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column)
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):  # Arrow before 24: none or one chunk
+        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+    return combined
+
+
+def decimal_mark(samples: Sequence[str]) -> DecimalMark | None:
+    """Which decimal mark some numbers are written with; None where both readings are possible.
+
+    Examples
+    --------
+    >>> decimal_mark(["32,37", "1.234,5"]), decimal_mark(["4,589,054", "1.5"]), decimal_mark(["1,234"])
+    ('comma', 'point', None)
+    """
+    marks: set[DecimalMark] = set()
+    doubtful = False
+    for text in samples:
+        digits = text.strip(f"{_CURRENCY}+- \xa0%KkMmBbTt")
+        point = digits.rfind("."), digits.rfind(",")
+        if max(point) < 0:
+            continue
+        if min(point) >= 0:
+            marks.add("point" if point[0] > point[1] else "comma")
+        elif digits.count(".") > 1:
+            marks.add("comma")
+        elif digits.count(",") > 1:
+            marks.add("point")
+        elif point[0] >= 0:
+            # 1.234 is a decimal fraction wherever nothing says otherwise: so all the world's CSV files have them.
+            if len(digits) - point[0] != 4:
+                marks.add("point")
+        elif re.fullmatch(r"[1-9]\d{0,2},\d{3}", digits):
+            doubtful = True
+        else:
+            marks.add("comma")
+    if len(marks) == 1:
+        return marks.pop()
+    return None if marks or doubtful else "point"

@@ -1,0 +1,481 @@
+"""Price files in every layout, written from one truth: what tests of layouts, readers and surveys share.
+
+`truth` makes invented prices; each entry of `WRITERS` writes them as one provider does. A writer gives the files by name, and
+says what a reader must make of them, which differs from the truth only where the layout has less: no adjusted close, rounded
+volumes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+SYMBOLS = ("AAPL", "BRK.B", "TRUE")
+_PRICES = ["Open", "High", "Low", "Close"]
+
+
+@dataclass
+class Files:
+    """Files of a layout, and the right rows."""
+
+    contents: dict[str, bytes]
+    rows: pd.DataFrame
+    no_adjusted: bool = False
+    options: dict[str, object] = field(default_factory=dict)
+
+
+def truth(days: int = 40, seed: int = 7) -> pd.DataFrame:
+    """Rows of `SYMBOLS`, sorted: two-digit prices, an adjusted close of its own, whole volumes."""
+    chance = np.random.default_rng(seed)
+    frames = []
+    for symbol in SYMBOLS:
+        dates = pd.bdate_range("2021-01-04", periods=days)
+        close = (chance.uniform(20, 90) * np.exp(np.cumsum(chance.normal(0, 0.01, days)))).round(2)
+        low, high = (close * 0.98).round(2), (close * 1.02).round(2)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "Symbol": symbol,
+                    "Date": dates,
+                    "Open": (low + chance.uniform(0.1, 0.9, days) * (high - low)).round(2),
+                    "High": high,
+                    "Low": low,
+                    "Close": close,
+                    "Adj Close": (close * 0.95).round(4),
+                    "Volume": chance.integers(1_000_000, 9_000_000, days),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _csv(frame: pd.DataFrame, **settings: object) -> bytes:
+    return frame.to_csv(index=False, **settings).encode()  # type: ignore[call-overload]
+
+
+def _each(frame: pd.DataFrame, name: str, make: Callable[[pd.DataFrame], bytes], adjusted: bool = True) -> Files:
+    contents = {
+        name.format(symbol=symbol, lower=symbol.lower()): make(rows.reset_index(drop=True))
+        for symbol, rows in frame.groupby("Symbol")
+    }
+    return Files(contents, _without_adjusted(frame) if not adjusted else frame, not adjusted)
+
+
+def _without_adjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(**{"Adj Close": frame["Close"]})
+
+
+def _day(frame: pd.DataFrame, form: str) -> pd.DataFrame:
+    return frame.assign(Date=frame["Date"].dt.strftime(form))
+
+
+def _columns(frame: pd.DataFrame, **names: str) -> pd.DataFrame:
+    """Columns in the order given, by our name (``Adj_Close``), under another."""
+    return frame[[ours.replace("_", " ") for ours in names]].set_axis(list(names.values()), axis="columns")
+
+
+def _yahoo(frame: pd.DataFrame) -> Files:
+    return _each(frame, "stocks/{symbol}.csv", lambda rows: _csv(rows.drop(columns="Symbol")))
+
+
+def _yahoo_before_2017(frame: pd.DataFrame) -> Files:
+    order = ["Date", *_PRICES, "Volume", "Adj Close"]
+    return _each(frame, "{symbol}.csv", lambda rows: _csv(rows[order][::-1]))
+
+
+def _yfinance_levels(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        names = ["Close", "High", "Low", "Open", "Volume"]
+        symbol = rows["Symbol"][0]
+        head = f"Price,{','.join(names)}\nTicker,{','.join([symbol] * 5)}\nDate,,,,,\n"
+        return head.encode() + _csv(rows[["Date", *names]], header=False)
+
+    return _each(frame, "{symbol}.csv", make, adjusted=False)
+
+
+def _yfinance_wide(frame: pd.DataFrame, by_ticker: bool = False) -> Files:
+    wide = frame.pivot(index="Date", columns="Symbol")
+    if by_ticker:
+        wide = wide.swaplevel(axis="columns").sort_index(axis="columns")
+    wide.columns.names = ["Ticker", "Price"] if by_ticker else ["Price", "Ticker"]
+    wide.iloc[3, wide.columns.get_level_values("Ticker") == "TRUE"] = np.nan  # was not traded
+    rows = frame[~((frame["Symbol"] == "TRUE") & (frame["Date"] == wide.index[3]))]
+    return Files({"download.csv": wide.to_csv().encode()}, rows)
+
+
+def _yfinance_history(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        rows = _day(rows, "%Y-%m-%d 00:00:00-05:00").assign(Dividends=0.0, **{"Stock Splits": 0.0})
+        return _csv(rows[["Date", *_PRICES, "Volume", "Dividends", "Stock Splits"]])
+
+    return _each(frame, "{symbol}.csv", make, adjusted=False)
+
+
+def _stooq(frame: pd.DataFrame) -> Files:
+    order = ["Date", *_PRICES, "Volume"]
+    return _each(frame, "{lower}_us_d.csv", lambda rows: _csv(rows[order], lineterminator="\r\n"), adjusted=False)
+
+
+def _stooq_bulk(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        rows = _day(rows, "%Y%m%d")
+        made = pd.DataFrame(
+            {"<TICKER>": rows["Symbol"] + ".US", "<PER>": "D", "<DATE>": rows["Date"], "<TIME>": "000000"}
+        )
+        for ours, theirs in zip([*_PRICES, "Volume"], ["OPEN", "HIGH", "LOW", "CLOSE", "VOL"], strict=True):
+            made[f"<{theirs}>"] = rows[ours]
+        return _csv(made.assign(**{"<OPENINT>": 0}))
+
+    return _each(frame, "data/daily/us/nasdaq stocks/1/{lower}.us.txt", make, adjusted=False)
+
+
+def _borismarjanovic(frame: pd.DataFrame) -> Files:
+    order = ["Date", *_PRICES, "Volume", "OpenInt"]
+    return _each(frame, "Stocks/{lower}.us.txt", lambda rows: _csv(rows.assign(OpenInt=0)[order]), adjusted=False)
+
+
+def _camnugent(frame: pd.DataFrame) -> Files:
+    made = _columns(
+        frame, Date="date", Open="open", High="high", Low="low", Close="close", Volume="volume", Symbol="Name"
+    )
+    return Files({"all_stocks_5yr.csv": _csv(made)}, _without_adjusted(frame), True)
+
+
+def _nyse(frame: pd.DataFrame) -> Files:
+    made = _columns(
+        frame, Date="date", Symbol="symbol", Open="open", Close="close", Low="low", High="high", Volume="volume"
+    )
+    made["volume"] = made["volume"].astype(float)
+    return Files({"prices.csv": _csv(made.sort_values(["date", "symbol"]))}, _without_adjusted(frame), True)
+
+
+def _wiki(frame: pd.DataFrame) -> Files:
+    made = _columns(
+        frame, Symbol="ticker", Date="date", Open="open", High="high", Low="low", Close="close", Volume="volume"
+    )
+    made = made.assign(**{"ex-dividend": 0.0, "split_ratio": 1.0})
+    for name in _PRICES[:3]:
+        made[f"adj_{name.lower()}"] = frame[name] * 0.95
+    made["adj_close"], made["adj_volume"] = frame["Adj Close"], frame["Volume"]
+    return Files({"WIKI_PRICES.csv": _csv(made)}, frame)
+
+
+def _alphavantage(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _columns(
+            rows,
+            Date="timestamp",
+            Open="open",
+            High="high",
+            Low="low",
+            Close="close",
+            Adj_Close="adjusted_close",
+            Volume="volume",
+        )
+        return _csv(made.assign(dividend_amount="0.0000", split_coefficient="1.0")[::-1], lineterminator="\r\n")
+
+    return _each(frame, "daily_adjusted_{symbol}.csv", make)
+
+
+def _nasdaq(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _day(rows, "%m/%d/%Y")[["Date", "Close", "Volume", "Open", "High", "Low"]]
+        for name in _PRICES:
+            made[name] = "$" + made[name].astype(str)
+        return _csv(made.rename(columns={"Close": "Close/Last"})[::-1])
+
+    return _each(frame, "{symbol}.csv", make, adjusted=False)
+
+
+def _investing(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _day(rows, "%m/%d/%Y")
+        made["Volume"] = (made["Volume"] / 1e6).map("{:.2f}M".format)
+        made = _columns(made, Date="Date", Close="Price", Open="Open", High="High", Low="Low", Volume="Vol.")
+        return b"\xef\xbb\xbf" + _csv(made.assign(**{"Change %": "0.10%"}).astype(str)[::-1], quoting=1)
+
+    made = _each(frame, "{symbol} Historical Data.csv", make, adjusted=False)
+    made.rows = made.rows.assign(Volume=(made.rows["Volume"] / 1e6).round(2).mul(1e6).round().astype("int64"))
+    return made
+
+
+def _investing_de(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _day(rows, "%d.%m.%Y")
+        for name in _PRICES:
+            made[name] = made[name].map("{:.2f}".format).str.replace(".", ",")
+        made["Volume"] = made["Volume"].map("{:,}".format).str.replace(",", ".")
+        made = _columns(made, Date="Datum", Close="Zuletzt", Open="Eröffn.", High="Hoch", Low="Tief", Volume="Vol.")
+        return _csv(made.assign(**{"+/- %": "0,10%"})[::-1], quoting=1)
+
+    return _each(frame, "{symbol} Historische Daten.csv", make, adjusted=False)
+
+
+def _mooney(frame: pd.DataFrame) -> Files:
+    order = ["Date", "Low", "Open", "Volume", "High", "Close", "Adj Close"]
+
+    def make(rows: pd.DataFrame) -> bytes:
+        return _csv(_day(rows, "%d-%m-%Y")[order].rename(columns={"Adj Close": "Adjusted Close"}))
+
+    return _each(frame, "nasdaq/csv/{symbol}.csv", make)
+
+
+def _tiingo(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _columns(
+            rows, Date="date", Close="close", High="high", Low="low", Open="open", Volume="volume", Adj_Close="adjClose"
+        )
+        for name in ("High", "Low", "Open", "Volume"):
+            made[f"adj{name}"] = rows[name]
+        return _csv(made.assign(divCash=0.0, splitFactor=1.0))
+
+    return _each(frame, "{symbol}.csv", make)
+
+
+def _polygon(frame: pd.DataFrame) -> Files:
+    contents = {}
+    for date, rows in frame.groupby("Date"):
+        rows = rows.assign(Date=rows["Date"].astype("int64") + 5 * 3600 * 10**9)
+        made = _columns(
+            rows,
+            Symbol="ticker",
+            Volume="volume",
+            Open="open",
+            Close="close",
+            High="high",
+            Low="low",
+            Date="window_start",
+        )
+        contents[f"us_stocks_sip/day_aggs_v1/2021/{date:%m/%Y-%m-%d}.csv.gz"] = gzip.compress(
+            _csv(made.assign(transactions=9))
+        )
+    return Files(contents, _without_adjusted(frame), True)
+
+
+def _eodhd(frame: pd.DataFrame) -> Files:
+    return _each(
+        frame,
+        "{symbol}.csv",
+        lambda rows: _csv(rows.drop(columns="Symbol").rename(columns={"Adj Close": "Adjusted_close"})),
+    )
+
+
+def _nse(frame: pd.DataFrame) -> Files:
+    contents = {}
+    for date, rows in frame.groupby("Date"):
+        rows = _day(rows, "%d-%b-%Y")
+        made = _columns(rows, Symbol="SYMBOL", Open="OPEN", High="HIGH", Low="LOW", Close="CLOSE")
+        made.insert(1, "SERIES", "EQ")
+        made = made.assign(
+            LAST=rows["Close"], PREVCLOSE=rows["Open"], TOTTRDQTY=rows["Volume"], TOTTRDVAL=1.5, TIMESTAMP=rows["Date"].str.upper(),
+            TOTALTRADES=3, ISIN="INE000A01000", trailing="",
+        ).rename(columns={"trailing": ""})  # fmt: skip
+        contents[f"cm{date:%d%b%Y}bhav.csv".upper().replace(".CSV", ".csv")] = _csv(made)
+    return Files(contents, _without_adjusted(frame), True)
+
+
+def _ariva(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _columns(
+            rows, Date="Datum", Open="Erster", High="Hoch", Low="Tief", Close="Schlusskurs", Volume="Stuecke"
+        )
+        return _csv(made.assign(Volumen=made["Stuecke"] * 10)[::-1], sep=";", decimal=",")
+
+    return _each(frame, "wkn_{symbol}_historic.csv", make, adjusted=False)
+
+
+def _cryptodatadownload(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = pd.DataFrame(
+            {"unix": rows["Date"].astype("int64") // 10**9, "date": rows["Date"].dt.strftime("%Y-%m-%d 00:00:00")}
+        )
+        made["symbol"] = rows["Symbol"] + "/USD"
+        for name in _PRICES:
+            made[name.lower()] = rows[name]
+        made["Volume BTC"], made["Volume USD"] = rows["Volume"] / 1000, rows["Volume"] * 30.5
+        return b"https://www.CryptoDataDownload.com\n" + _csv(made[::-1])
+
+    made = _each(frame, "Bitstamp_{symbol}USD_d.csv", make, adjusted=False)
+    made.rows = made.rows.assign(Symbol=made.rows["Symbol"] + "/USD")
+    made.options = {"volume_unit": 0.001}
+    return made
+
+
+def _french(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _columns(
+            _day(rows, "%d/%m/%Y"),
+            Date="Date",
+            Open="Ouverture",
+            High="Plus haut",
+            Low="Plus bas",
+            Close="Clôture",
+            Volume="Volume",
+        )
+        return made.to_csv(index=False, sep=";", decimal=",").encode("cp1252")
+
+    return _each(frame, "{symbol}.csv", make, adjusted=False)
+
+
+def _spanish_utf16(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _columns(rows, Date="Fecha", Close="Último", Open="Apertura", High="Máximo", Low="Mínimo", Volume="Vol.")
+        return made.to_csv(index=False, sep="\t").encode("utf-16")
+
+    return _each(frame, "{symbol}.tsv", make, adjusted=False)
+
+
+def _excel(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = rows.drop(columns="Symbol").assign(Volume=rows["Volume"].map("{:,}".format))
+        return b"sep=,\n\n# from a spreadsheet\n" + _csv(made) + b",,,,,,\n"
+
+    return _each(frame, "{symbol}.csv", make)
+
+
+def _pipes(frame: pd.DataFrame) -> Files:
+    return _each(frame, "{symbol}.txt", lambda rows: _csv(rows.drop(columns="Symbol"), sep="|"))
+
+
+def _parquet_long(frame: pd.DataFrame) -> Files:
+    content = io.BytesIO()
+    frame.to_parquet(content, index=False, row_group_size=50)
+    return Files({"prices.parquet": content.getvalue()}, frame)
+
+
+def _parquet_hive(frame: pd.DataFrame) -> Files:
+    contents = {}
+    for (symbol, month), rows in frame.groupby(["Symbol", frame["Date"].dt.month]):
+        content = io.BytesIO()
+        rows.drop(columns="Symbol").set_index("Date").to_parquet(content)
+        contents[f"symbol={symbol}/month={month}/part-0.parquet"] = content.getvalue()
+    return Files(contents, frame)
+
+
+def _parquet_each(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        content = io.BytesIO()
+        rows.drop(columns="Symbol").rename(columns=lambda name: name.lower().replace(" ", "_")).to_parquet(content)
+        return content.getvalue()
+
+    return _each(frame, "{symbol}.parquet", make)
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
+    "yahoo": _yahoo,
+    "yahoo before 2017": _yahoo_before_2017,
+    "yfinance levels": _yfinance_levels,
+    "yfinance wide": _yfinance_wide,
+    "yfinance wide by ticker": lambda frame: _yfinance_wide(frame, by_ticker=True),
+    "yfinance history": _yfinance_history,
+    "stooq": _stooq,
+    "stooq bulk": _stooq_bulk,
+    "borismarjanovic": _borismarjanovic,
+    "camnugent": _camnugent,
+    "nyse": _nyse,
+    "wiki": _wiki,
+    "alphavantage": _alphavantage,
+    "nasdaq": _nasdaq,
+    "investing": _investing,
+    "investing in German": _investing_de,
+    "mooney": _mooney,
+    "tiingo": _tiingo,
+    "polygon": _polygon,
+    "eodhd": _eodhd,
+    "nse": _nse,
+    "ariva": _ariva,
+    "cryptodatadownload": _cryptodatadownload,
+    "French": _french,
+    "Spanish in UTF-16": _spanish_utf16,
+    "spreadsheet": _excel,
+    "pipes": _pipes,
+    "Parquet long": _parquet_long,
+    "Parquet in hive folders": _parquet_hive,
+    "Parquet a file a symbol": _parquet_each,
+}
+
+
+def mutate(content: bytes, encoding: str, chance: np.random.Generator) -> bytes:
+    """Damage one to three lines of a text file, each in one field, or its lines as such."""
+    text = content.decode(encoding)
+    lines = text.split("\n")
+    moved = False
+    for _ in range(chance.integers(1, 4)):
+        number = int(chance.integers(0, len(lines)))
+        line = lines[number]
+        mark = max(",;\t|", key=line.count)
+        fields = line.split(mark)
+        field_ = int(chance.integers(0, len(fields)))
+        at = int(chance.integers(0, max(1, len(fields[field_]))))
+        old = fields[field_]
+        kind = int(chance.integers(0, 12))
+        if kind in (3, 4):  # one field less and another more in one line is a row that nothing tells from a right one
+            kind, moved = (kind, True) if not moved else (2, True)
+        if kind == 0:
+            fields[field_] = old[:at] + old[at + 1 :]
+        elif kind == 1:
+            fields[field_] = old[:at] + chance.choice(list('x-"9 .\u00e9$#')) + old[at:]
+        elif kind == 2:
+            fields[field_] = chance.choice(
+                ["", "null", "NaN", "-", "n/a", "1e999", "inf", "0x1f", "--5", "1.2.3", "99999999999999999999"]
+            )
+        elif kind == 3:
+            del fields[field_]
+        elif kind == 4:
+            fields.insert(field_, chance.choice(["7", "", "x"]))
+        lines[number] = mark.join(fields)
+        if kind == 5:
+            lines.insert(number, chance.choice(["", "garbage", '"', "#", mark * 3, "\x00", "\u2028"]))
+        elif kind == 6:
+            lines.insert(number, line)
+        elif kind == 7 and number + 1 < len(lines):
+            lines[number : number + 2] = [line + lines[number + 1]]
+        elif kind == 8:
+            lines[number] = line[: len(line) // 2]
+        elif kind == 9 and number + 1 < len(lines):
+            lines[number], lines[number + 1] = lines[number + 1], line
+        elif kind == 10:
+            lines = lines[: number + 1]
+        elif kind == 11:
+            lines.insert(number, lines[0])
+        if not lines:
+            break
+    return "\n".join(lines).encode(encoding, "replace")
+
+
+def misread(found: pd.DataFrame, right: pd.DataFrame) -> list[str]:
+    """The rows that were kept and have values that are another column's, or another row's.
+
+    A line that was damaged in one field may have another value there; so a row that is not right must be so in one column at
+    most, three times at most for a line that was damaged three times.
+    """
+    columns = ["Open", "High", "Low", "Close", "Volume"]
+    by_key = {(row.Symbol, row.Date): row for row in right.itertuples()}
+    values = {
+        (symbol, *rest): date for symbol, date, *rest in right[["Symbol", "Date", *columns]].itertuples(index=False)
+    }
+    wrong = []
+    for row in found.itertuples():
+        ours = [getattr(row, name) for name in columns]
+        if (row.Symbol, *ours) in values:  # at most the date was damaged
+            continue
+        known = by_key.get((row.Symbol, row.Date))
+        if known is not None:
+            theirs = [getattr(known, name) for name in columns]
+            differ = [name for name, a, b in zip(columns, ours, theirs, strict=True) if a != b]
+            if len(differ) > 3 or any(
+                value == other and value != own
+                for name, value, own in zip(columns, ours, theirs, strict=True)
+                if name in differ
+                for place, other in zip(columns, theirs, strict=True)
+                if place != name and own != other
+            ):
+                wrong.append(f"{row} for {known}")
+        elif not any(sum(a == b for a, b in zip(ours, rest, strict=True)) >= 2 for _, *rest in values):
+            wrong.append(f"{row}, which is no row of the truth")
+    return wrong
