@@ -28,12 +28,14 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "02_features": ("prices", "files"),
     "03_train": ("features",),
     "04_evaluate": ("features", "model"),
+    "05_forecast": ("features",),
 }
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "01_ingest": ("prices", "quarantine", "files"),
     "02_features": ("features", "symbols"),
     "03_train": ("model",),
     "04_evaluate": ("metrics",),
+    "05_forecast": ("walk_forward", "forecasts", "forecast_sums", "forecast_table", "forecast_metrics", "forecaster"),
 }
 
 

@@ -16,7 +16,9 @@ from lib import definitions
 
 FROM_DATA = "from_data"
 MARGIN = 150  # calendar days of sessions beyond the archive's first and last date
-MOST_STRANGERS = 0.05  # share of an archive's dates that may be no session before the calendar counts as another market's
+MOST_STRANGERS = (
+    0.05  # share of an archive's dates that may be no session before the calendar counts as another market's
+)
 Days = NDArray[np.int32]  # days since 1970-01-01
 
 

@@ -84,7 +84,9 @@ class _Windows:
         return self.sums(values, window) / np.minimum(self.position + 1, window)
 
 
-def evenings(columns: Mapping[str, NDArray[Any]], starts: Integers, days: NDArray[np.int32], calendar: Calendar) -> Evenings:
+def evenings(
+    columns: Mapping[str, NDArray[Any]], starts: Integers, days: NDArray[np.int32], calendar: Calendar
+) -> Evenings:
     """Compute every feature of every row.
 
     Parameters
@@ -174,7 +176,6 @@ def _same_weekday(
 ) -> Floats:
     """Mean over the last rows on the weekday of the day forecast; NaN where there is none yet."""
     mean = np.full(windows.rows, np.nan)
-    ends = np.append(windows.starts[1:], windows.rows)
     for day in range(7):
         at = np.flatnonzero(of_row == day)
         wanted = np.flatnonzero(of_target == day)

@@ -32,7 +32,8 @@ LEVEL = 0.8  # probability that the range holds the Volume
 LEAST_ROWS = 200  # fewer tell nothing: the forecast is the average
 GROUP_ROWS = 150  # of a calibration group, at least
 MOST_GROUPS = (10, 5)  # of the average, of the unsteadiness
-WEIGHT = 0.5  # a row counts its average to this power: between each row alike (0) and each share alike (1)
+WEIGHT = 0.25  # a row counts its average to this power: between each row alike (0) and each share alike (1)
+ROWS_AN_ITERATION = 150  # fewer rows allow fewer boosting iterations
 BOOSTING: dict[str, Any] = {
     "loss": "absolute_error",
     "max_iter": 100,
@@ -146,7 +147,8 @@ class Boosting:
     @classmethod
     def fit(cls, known: Known, average: Floats, target: Floats, **settings: Any) -> Boosting:
         """Fit on rows; the result does not depend on the number of threads."""
-        regressor = HistGradientBoostingRegressor(**(BOOSTING | settings))
+        iterations = int(np.clip(len(known) // ROWS_AN_ITERATION, 5, BOOSTING["max_iter"]))
+        regressor = HistGradientBoostingRegressor(**(BOOSTING | {"max_iter": iterations} | settings))
         with threadpool_limits(1):
             return cls(regressor.fit(known, target, sample_weight=_weights(average)))
 
@@ -175,7 +177,7 @@ class Linear:
         products, target = matrix[:-1, :-1], matrix[:-1, -1]
         ridge = np.diag(1e-6 * np.diag(products) + 1e-9 * max(float(products[-1, -1]), 1e-9))
         with threadpool_limits(1, "blas"):
-            return cls(np.linalg.solve(products + ridge, target))
+            return cls(np.linalg.solve(products + ridge, target).astype(np.float64))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios."""
@@ -261,7 +263,7 @@ def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats)
             share = min(1.0, (1 - tail) * (len(found) + 1) / len(found))
             low[row, column], high[row, column] = np.quantile(found, [1 - share, share])
     centre = weighted_median(residual, average * np.exp(predicted))
-    return Ranges(centre, level_edges, spread_edges, low, high)
+    return Ranges(centre, level_edges.astype(np.float64), spread_edges, low, high)
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:
@@ -311,7 +313,9 @@ class Forecaster:
         return point, low, high
 
 
-TRUSTED_TYPES = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]  # beside scikit-learn's estimator itself
+TRUSTED_TYPES = [
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+]  # beside scikit-learn's estimator itself
 
 
 @dataclass(frozen=True)
@@ -421,7 +425,9 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
     first, last = served.calendar.sessions[[0, -1]]
     horizons = [one.horizon for one in served.forecasters]
     calendar = served.calendar
-    if days[0] < first or calendar.next_session(np.minimum(days[-1:], last - 1))[0] + max(horizons) >= len(calendar.sessions):
+    if days[0] < first or calendar.next_session(np.minimum(days[-1:], last - 1))[0] + max(horizons) >= len(
+        calendar.sessions
+    ):
         calendar = calendar_for(calendar.name, days)  # rows before or after the archive's own
     made = evening.evenings(columns, np.zeros(1, dtype=np.int64), days, calendar)
     known, average = np.ascontiguousarray(made.known[:, -1:].T), made.average[-1:]
@@ -431,7 +437,11 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
         first_session = int(made.session[-1])
         span = calendar.sessions[[first_session, first_session + one.horizon - 1]].astype("datetime64[D]")
         answers.append(
-            {"as_of": str(columns["Date"][-1].astype("datetime64[D]")), "for_from": str(span[0]), "for_to": str(span[1])}
+            {
+                "as_of": str(columns["Date"][-1].astype("datetime64[D]")),
+                "for_from": str(span[0]),
+                "for_to": str(span[1]),
+            }
             | {"horizon": one.horizon, "forecast": point, "low": low, "high": high, "vol_moving_avg": float(average[0])}
         )
     return answers

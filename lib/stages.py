@@ -7,4 +7,5 @@ TITLES: dict[str, tuple[str, str]] = {
     "02_features": ("Features", "What do the moving average and the rolling median look like?"),
     "03_train": ("Train", "What did the model learn?"),
     "04_evaluate": ("Evaluate", "How wrong is it, and is it better than a plain average?"),
+    "05_forecast": ("Forecast", "How many shares will trade tomorrow, and how sure is that?"),
 }

@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from lib import dataset, definitions, evening, features, files, forecaster, paths, sums
+from lib import dataset, definitions, evening, features, files, forecast_metrics, forecaster, paths, sums
 from lib.calendar_sessions import Calendar, calendar_for
 from lib.dataset import Dataset
 from lib.engine import Engine
+from lib.forecast_metrics import AVERAGE, DECAY, DECAY_MULTIPLE, LAST, LINEAR, MEAN_5, MODEL, MULTIPLE, WEEKDAY
 from lib.forecaster import Examples, Floats, Forecaster, Served
 
 Days = NDArray[np.int32]
@@ -37,10 +38,6 @@ CHUNK = 1 << 17  # rows whose features are computed at a time
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
 # Months between refits, and days where even a month is too long.
 GRID_MONTHS, GRID_DAYS = (36, 24, 12, 6, 3, 1), (7, 1)
-
-AVERAGE, MULTIPLE, LAST, MEAN_5 = "30-day average", "best multiple of the average", "last value", "mean of 5 days"
-DECAY, DECAY_MULTIPLE = "exponential mean", "best multiple of the exponential mean"
-WEEKDAY, LINEAR, MODEL = "same weekday's mean", "linear", "model"
 
 WALK_FORWARD_SCHEMA = pa.schema(
     [
@@ -132,10 +129,9 @@ def refit_dates(dates: Days, refits: int) -> Days:
     first_days = np.datetime64("1900-01", "M") + months
     grids = [(first_days[::step], first_days[:: min(step, 3)]) for step in GRID_MONTHS]
     found = np.array([edge], dtype=np.int32)
-    for refit_grid, start_grid in [
-        *((_days(coarse), _days(fine)) for coarse, fine in grids),
-        *((np.arange(edge - edge % step, last + 1, step),) * 2 for step in GRID_DAYS),
-    ]:
+    days = [np.arange(edge - edge % step, last + 1, step).astype("datetime64[D]") for step in GRID_DAYS]
+    for coarse, fine in [*grids, *zip(days, days, strict=True)]:
+        refit_grid, start_grid = _days(coarse), _days(fine)
         start = start_grid[np.searchsorted(start_grid, edge, side="right") - 1]
         later = refit_grid[(refit_grid > start) & (refit_grid <= last)]
         found = np.append(start, later).astype(np.int32)
@@ -165,7 +161,9 @@ def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Fl
     seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
     counts = np.diff(np.append(starts, len(days)))
     with np.errstate(over="ignore"):  # splitmix64
-        mixed = np.repeat(np.array(seeds, dtype=np.uint64), counts) + days.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = np.repeat(np.array(seeds, dtype=np.uint64), counts) + days.astype(np.uint64) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
@@ -605,16 +603,22 @@ def _judge(
     }
     days = chunk.days[rows + 1]
     month = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    calendar_known = dict(zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[made.session[rows]].T, strict=True))
-    special = np.where(calendar_known["early_close"] > 0, sums.EARLY_CLOSE, (calendar_known["third_friday"] > 0) * sums.THIRD_FRIDAY)
-    groups = {
+    calendar_known = dict(
+        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[made.session[rows]].T, strict=True)
+    )
+    special = np.where(
+        calendar_known["early_close"] > 0, sums.EARLY_CLOSE, (calendar_known["third_friday"] > 0) * sums.THIRD_FRIDAY
+    )
+    groups: dict[str, NDArray[Any]] = {
         "year": month // 12 + 1970,
         "quarter": month // 3,
         "weekday": (days + 3) % 7,
         "decile": np.searchsorted(models.deciles, average, side="right") + 1,
         "special": special.astype(np.int64),
     }
-    judged = sums.Judged(plan.settings.horizons[place], chunk.traded(rows, plan.settings.horizons[place]), groups, predictions)
+    judged = sums.Judged(
+        plan.settings.horizons[place], chunk.traded(rows, plan.settings.horizons[place]), groups, predictions
+    )
     summed = sums.error_sums(judged, {MODEL: (low, high)}, (1 - forecaster.LEVEL) / 2)
     walked = pa.table(
         {
@@ -734,7 +738,11 @@ def make_forecasts(
     results = dataset.build("forecasts", works, sizes, "rows", folders, code, engine)
     made = dataset.commit(results, folders)
     added = sums.added(list(made["forecast_sums"].tables()))
-    information = {"last": str(np.int64(plan.last).astype("datetime64[D]")), "model": settings.model, "level": forecaster.LEVEL}
+    information = {
+        "last": str(np.int64(plan.last).astype("datetime64[D]")),
+        "model": settings.model,
+        "level": forecaster.LEVEL,
+    }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
     _write_csv(study.forecast_table, made["forecasts"])
@@ -755,114 +763,8 @@ def _write_csv(path: Path, forecasts: Dataset) -> None:
     files.write_atomically(path, buffer.getvalue().to_pybytes())
 
 
-def predictors(found: pd.DataFrame) -> list[str]:
-    """The predictors of a table of sums, in the order that a reader meets them; the model comes last."""
-    order = (AVERAGE, MULTIPLE, LAST, MEAN_5, DECAY, DECAY_MULTIPLE, WEEKDAY, LINEAR, MODEL)
-    return [name for name in order if name in set(found["predictor"])]
-
-
-def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """The model beside every baseline.
-
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As `lib.sums.added` makes it.
-    horizon : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One line a predictor: predictor, mae (shares), relative_mae (a multiple of the average's), median_ape; lead, the share by which the model's
-        error is below this one's, and lead_error, its standard error over quarters.
-    """
-    everything = found[(found["horizon"] == horizon) & (found["grouping"] == "all")].set_index("predictor")
-    lines = []
-    for name in predictors(found[found["horizon"] == horizon]):
-        lead, lead_error = sums.lead(found, horizon, MODEL, name) if name != MODEL else (np.nan, np.nan)
-        error, average = (float(everything["error"][which]) for which in (name, AVERAGE))
-        lines.append(
-            {
-                "predictor": name,
-                "mae": error / everything["rows"][name],
-                "relative_mae": error / average if average else np.nan,
-                "median_ape": sums.median_ape(found, horizon, name),
-                "lead": lead,
-                "lead_error": lead_error,
-            }
-        )
-    return pd.DataFrame(lines, columns=["predictor", "mae", "relative_mae", "median_ape", "lead", "lead_error"])
-
-
-def verdict(table: pd.DataFrame, horizon: int) -> str:
-    """What a comparison says, in plain words computed from its numbers.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `compare` makes it.
-    horizon : int
-
-    Returns
-    -------
-    str
-        The model "beats" a predictor when it leads by more than two standard errors, "does not clearly beat" it when it leads by less, and "does not
-        beat" it when it does not lead.
-    """
-    what = "the next day" if horizon == 1 else f"the next {horizon} days"
-    if not len(table):
-        return f"For {what}, there is no row to judge the forecast by."
-    lines = table.set_index("predictor")
-    simple = lines.drop(index=[LINEAR, MODEL])
-    best = str(simple["mae"].idxmin())
-    words = [
-        f"For {what}, on dates that its models never saw, the forecast's mean absolute error is {lines['mae'][MODEL]:,.0f} shares, "
-        f"{lines['relative_mae'][MODEL]:.3f} times the 30-day average's.",
-        f"It {_beats(lines, best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
-        f"and it {_beats(lines, LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
-    ]
-    return " ".join(words)
-
-
-def _beats(lines: pd.DataFrame, name: str) -> str:
-    lead, error = float(lines["lead"][name]), float(lines["lead_error"][name])
-    if lead <= 0:
-        return "does not beat"
-    return "beats" if lead > 2 * error else "does not clearly beat"
-
-
-def metrics(found: pd.DataFrame, plan: Plan) -> dict[str, Any]:
-    """Every measured number, as ``forecast_metrics.json`` holds them.
-
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As `lib.sums.added` makes it.
-    plan : Plan
-
-    Returns
-    -------
-    dict
-        By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday and kind of day.
-    """
-    horizons: dict[str, Any] = {}
-    for horizon in plan.settings.horizons:
-        table = compare(found, horizon)
-        content: dict[str, Any] = {"verdict": verdict(table, horizon), "rows": 0, "baselines": {}}
-        if len(table):
-            whole = found[(found["horizon"] == horizon) & (found["grouping"] == "all")].set_index("predictor").loc[MODEL]
-            lines = table.set_index("predictor")
-            content |= {"rows": int(whole["rows"]), **_numbers(lines.loc[MODEL, ["mae", "relative_mae", "median_ape"]])}
-            content |= {"coverage": whole["inside"] / whole["rows"], "pinball": whole["pinball"] / (2 * whole["rows"])}
-            content["baselines"] = {str(name): _numbers(line) for name, line in lines.drop(index=MODEL).iterrows()}
-            for grouping in ("decile", "year", "weekday", "special"):
-                groups = sums.by_group(found, horizon, grouping, MODEL, AVERAGE)
-                content[f"by_{grouping}"] = [_numbers(line) for _, line in groups.iterrows()]
-        horizons[str(horizon)] = content
-    cuts = [str(day) for day in plan.cuts.astype("datetime64[D]")]
-    return {"calendar": plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1], "horizons": horizons}
-
-
-def _numbers(line: pd.Series) -> dict[str, float | int | None]:
-    plain = {str(name): float(value) for name, value in line.items()}
-    return {name: None if np.isnan(value) else int(value) if name in ("key", "rows") else value for name, value in plain.items()}
+def metrics(made: Forecasts) -> dict[str, Any]:
+    """Every measured number, as ``forecast_metrics.json`` holds them; see `lib.forecast_metrics.by_horizon`."""
+    cuts = [str(day) for day in made.plan.cuts.astype("datetime64[D]")]
+    about = {"calendar": made.plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1]}
+    return {**about, "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons)}

@@ -1,4 +1,4 @@
-"""A study that runs in seconds, for tests of what happens around a stage: four short notebooks and a small archive.
+"""A study that runs in seconds, for tests of what happens around a stage: five short notebooks and a small archive.
 
 Its runs are forked from a process that has imported the packages once (`start`), and are the command that users type.
 """
@@ -48,6 +48,10 @@ CELLS = {
         "digest = sha256(StudyPaths(study).grid)",
         "measured = {'mae': int(digest[:6], 16) / 1000, 'mae_moving_average': 20_000.0}",
         "write_atomically(StudyPaths(study).metrics, json.dumps(measured))",
+    ],
+    "05_forecast": [
+        "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
+        "write_atomically(StudyPaths(study).forecast_metrics, open_dataset(StudyPaths(study).features).digest)",
     ],
 }
 FILES = {f"stocks/{symbol}.csv": 60 + 7 * number for number, symbol in enumerate(("AA", "BB", "CC"))}
