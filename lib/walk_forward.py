@@ -34,6 +34,7 @@ Days = NDArray[np.int32]
 TEST_SHARE = 0.2  # of the dates, the last ones, at least
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
 LINEAR_ROWS = 2_000_000  # that the Gram matrices are made of, at most
+SHUFFLED_ROWS = 5000  # that show what each feature is worth
 CHUNK = 1 << 17  # rows whose features are computed at a time
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
 # Months between refits, and days where even a month is too long.
@@ -414,12 +415,15 @@ class Models:
         The best multiple of the average and of the exponential mean, on the days before each cut.
     deciles : ndarray of float64, shape (9,)
         Of the averages of the judged rows.
+    growth : dict of str to float
+        See `importance`.
     """
 
     model: list[list[Forecaster]]
     linear: list[list[Forecaster]]
     multiples: Floats
     deciles: Floats
+    growth: dict[str, float]
 
 
 def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path) -> Models:
@@ -475,12 +479,45 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
                 ratio = examples.traded[past, place] / np.maximum(base, 1e-9)
                 multiples[cut, place, which] = forecaster.weighted_median(ratio, base)
     shares = np.searchsorted(levels, levels[-1] * np.arange(1, 10) / 10)
+    ready = _calibrated(plan, examples, ticket, model)
+    latest = examples.chosen(
+        np.argsort(np.where(examples.session >= plan.cuts[-2], ticket, np.inf), kind="stable")[:SHUFFLED_ROWS]
+    )
     return Models(
-        _calibrated(plan, examples, ticket, model),
+        ready,
         _calibrated(plan, examples, ticket, linear),
         multiples,
         np.exp((shares + 1) * LEVEL_STEP),
+        importance(ready[-2][0], latest.chosen(latest.session >= plan.cuts[-2])),
     )
+
+
+def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
+    """By which share the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
+
+    Parameters
+    ----------
+    one : Forecaster
+    rows : Examples
+
+    Returns
+    -------
+    dict of str to float
+        By feature; empty without rows.
+    """
+
+    def error(known: forecaster.Known) -> float:
+        return float(np.abs(one.forecast(known, rows.average)[0] - rows.traded[:, 0]).sum())
+
+    if not len(rows) or not (whole := error(rows.known)):
+        return {}
+    order = np.random.default_rng(0).permutation(len(rows))
+    growth = {}
+    for column, name in enumerate(definitions.NAMES):
+        shuffled = rows.known.copy()
+        shuffled[:, column] = shuffled[order, column]
+        growth[name] = error(shuffled) / whole - 1
+    return growth
 
 
 def _calibrated(
@@ -681,6 +718,8 @@ class Forecasts:
         See `lib.sums.added`.
     plan : Plan
     served : Served
+    growth : dict of str to float
+        See `importance`.
     """
 
     walk_forward: Dataset
@@ -688,6 +727,7 @@ class Forecasts:
     sums: pd.DataFrame
     plan: Plan
     served: Served
+    growth: dict[str, float]
 
 
 def make_forecasts(
@@ -746,7 +786,7 @@ def make_forecasts(
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
     _write_csv(study.forecast_table, made["forecasts"])
-    return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served)
+    return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
 
 
 # What decides the bytes of a part, beside the settings and the archive.
@@ -767,4 +807,8 @@ def metrics(made: Forecasts) -> dict[str, Any]:
     """Every measured number, as ``forecast_metrics.json`` holds them; see `lib.forecast_metrics.by_horizon`."""
     cuts = [str(day) for day in made.plan.cuts.astype("datetime64[D]")]
     about = {"calendar": made.plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1]}
-    return {**about, "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons)}
+    return {
+        **about,
+        "importance": made.growth,
+        "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons),
+    }

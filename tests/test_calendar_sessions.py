@@ -82,5 +82,5 @@ def test_a_market_of_seven_days_and_an_unknown_one_follow_their_own_dates() -> N
 
 
 def test_an_unknown_name_is_refused_with_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match="forecast.calendar is 'NYSEX'; allowed: from_data, .*XNYS"):
+    with pytest.raises(ValueError, match=r"forecast.calendar is 'NYSEX'; allowed: from_data, .*XNYS"):
         calendar_for("NYSEX", days("2019-01-02"))
