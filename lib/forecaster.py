@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -350,6 +351,13 @@ def write_served(path: Path, served: Served) -> None:
         "calendar": vars(served.calendar),
         "information": json.dumps(served.information, sort_keys=True),
     }
+    # skops stores an object once however often it is referred to, and which equal objects are one and the same depends on whether the model came
+    # from another process: here none are.
+    plain = io.BytesIO()
+    pickler = pickle.Pickler(plain)
+    pickler.fast = True
+    pickler.dump(content)
+    content = pickle.loads(plain.getvalue())
     # skops names things by their address in memory and stamps the time; number them in order of appearance instead.
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(content))) as saved:
         schema = saved.read("schema.json").decode()
