@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import cache, params, paths, prices
+from lib import cache, params, paths, prices, sums, walk_forward
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 
@@ -65,12 +65,31 @@ COLUMNS = {
     "adj_close_not_positive": "odd but possible: kept",
     "high_below_low": "odd but possible: kept",
     "zero_volume": "days without a trade: kept",
+    "forecast": "shares a day: the mean over the horizon",
+    "low": "shares a day: the lower end of the 80 % range",
+    "high": "shares a day: its upper end",
+    "as_of": "the last day that the forecast is made from",
+    "for_from": "the first session that it is for",
+    "for_to": "the last one",
+    "horizon": "sessions that it is the mean of",
+    "ratio": "forecast / vol_moving_avg",
+    "stale": "whether as_of is older than the archive's last date",
+    "predictor": "whose error it is: `model`, `linear`, or a baseline",
+    "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, or `ape` (bins of |error| / Volume)",
+    "key": "the group",
+    "rows": "forecasts in it",
+    "error": "shares: sum of |forecast - Volume|",
+    "inside": "forecasts whose range holds the Volume",
+    "pinball": "shares: sum of the pinball losses of the range's ends",
 }
 DATASETS = {
     "prices": prices.SCHEMA,
     "features": FEATURES_SCHEMA,
     "quarantine": prices.QUARANTINE_SCHEMA,
     "files": prices.FILES_SCHEMA,
+    "walk_forward": walk_forward.WALK_FORWARD_SCHEMA,
+    "forecasts": walk_forward.FORECAST_SCHEMA,
+    "forecast_sums": sums.SCHEMA,
 }
 VARIABLES = {
     "PYTHON": "the interpreter that `.venv` is made with",
