@@ -151,12 +151,16 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
     dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.bar(dates, rows["Volume"], color=SKY, width=0.9, label="volume of the day")
     words = []
-    for line, color in zip(forecasts.itertuples(), (ORANGE, BLUE, GREY, INK), strict=False):
-        span = [pd.Timestamp(line.for_from), pd.Timestamp(line.for_to) + pd.Timedelta(days=1)]
-        label = f"{line.horizon} day{'s' * (line.horizon > 1)}"
-        axes.fill_between(span, line.low, line.high, color=color, alpha=0.22, linewidth=0)
-        axes.plot(span, [line.forecast] * 2, color=color, label=label)
-        words.append(f"{spelt(line.forecast)} shares a day, {spelt(line.low)} to {spelt(line.high)} ({label})")
+    spans = [forecasts[name].to_numpy().astype("datetime64[s]") for name in ("for_from", "for_to")]
+    numbers = forecasts[["horizon", "forecast", "low", "high"]].to_numpy(dtype=np.int64)
+    for first, last, (horizon, point, low, high), color in zip(
+        *spans, numbers, (ORANGE, BLUE, GREY, INK), strict=False
+    ):
+        span = np.array([first, last + np.timedelta64(1, "D")])
+        label = f"{horizon} day{'s' * (horizon > 1)}"
+        axes.fill_between(span, [low] * 2, [high] * 2, color=color, alpha=0.22, linewidth=0)
+        axes.plot(span, [point] * 2, color=color, label=label)
+        words.append(f"{spelt(point)} shares a day, {spelt(low)} to {spelt(high)} ({label})")
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_xlabel(f"{dates.iloc[0]:%d %B %Y} to {pd.Timestamp(forecasts['for_to'].max()):%d %B %Y}")
     axes.set_xticks([])
