@@ -45,6 +45,7 @@ BOOSTING: dict[str, Any] = {
     "random_state": 0,
 }
 _LEVEL_ROW, _SPREAD_ROW = definitions.NAMES.index("volume_average"), definitions.NAMES.index("volume_spread_63")
+_RECENT_ROW = definitions.NAMES.index("volume_decay_30")
 _CATEGORIES = {"weekday": range(7), "month": range(1, 13)}
 
 
@@ -150,8 +151,10 @@ class Boosting:
         """Fit on rows; the result does not depend on the number of threads."""
         iterations = int(np.clip(len(known) // ROWS_AN_ITERATION, 5, BOOSTING["max_iter"]))
         regressor = HistGradientBoostingRegressor(**(BOOSTING | {"max_iter": iterations} | settings))
+        # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
+        stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
         with threadpool_limits(1):
-            return cls(regressor.fit(known, target, sample_weight=_weights(average)))
+            return cls(regressor.fit(known, target, sample_weight=_weights(average) * stake))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios."""

@@ -109,7 +109,7 @@ def test_the_file_gives_back_the_forecasters_and_may_hold_no_other_type(tmp_path
         Nothing(),
     )
     made = tuple(Forecaster(horizon, model, ranges) for horizon, model in zip((1, 5, 21), models, strict=True))
-    calendar = calendar_for("XNYS", np.array([18_000, 18_001], dtype=np.int32))
+    calendar = calendar_for("XNYS", np.array([18_001, 18_002], dtype=np.int32))
     path = tmp_path / "forecaster.skops"
     forecaster.write_served(path, Served(made, calendar, {"last": "2019-04-15"}))
     again = forecaster.read_served(path)
