@@ -45,14 +45,14 @@ def read_rows(study: str, symbols: int) -> pd.DataFrame:
     return rows[rows["Symbol"].isin(chosen)].reset_index(drop=True)
 
 
-def test_start(rows: pd.DataFrame) -> pd.Timestamp:
+def first_test_day(rows: pd.DataFrame) -> pd.Timestamp:
     """The first day of the test."""
     return pd.Timestamp(np.unique(rows["Date"])[-DAYS])
 
 
 def ours(rows: pd.DataFrame) -> Frame:
     """Our forecaster: the features of the evening, one fit on rows drawn by hash."""
-    start = test_start(rows)
+    start = first_test_day(rows)
     names, first = np.unique(rows["Symbol"].to_numpy(dtype=str), return_index=True)
     days = rows["Date"].to_numpy().astype("datetime64[D]").astype(np.int32)
     calendar = calendar_for("XNYS", np.unique(days))
@@ -88,7 +88,7 @@ def mlforecast_lightgbm(rows: pd.DataFrame) -> Frame:
     )
     made = maker.preprocess(frame, static_features=[], dropna=False)
     inputs = [name for name in made.columns if name not in ("unique_id", "ds", "y")]
-    start = test_start(rows)
+    start = first_test_day(rows)
     past, test = made[made["ds"] < start].dropna(subset=["lag21"]), made[made["ds"] >= start]
     past = past.sample(min(len(past), TRAINING_ROWS), random_state=0)
     model = LGBMRegressor(
@@ -118,7 +118,7 @@ def _statsforecast(rows: pd.DataFrame, model: Any, name: str) -> Frame:
     frame = _long(rows)
     dates = frame["ds"].copy()
     frame["ds"] = frame.groupby("unique_id").cumcount()  # sessions: the calendar's gaps are none of its business
-    windows = int((rows["Date"] >= test_start(rows)).groupby(rows["Symbol"]).sum().min())
+    windows = int((rows["Date"] >= first_test_day(rows)).groupby(rows["Symbol"]).sum().min())
     made = StatsForecast(models=[model], freq=1, n_jobs=1).cross_validation(
         df=frame, h=1, step_size=1, n_windows=windows, refit=name == "SeasonalNaive"
     )

@@ -50,7 +50,11 @@ _VOLUME = ("Volume",)
 VOLUMES = (
     *(
         Feature(
-            f"volume_lag_{k}", _VOLUME, _LOG, f"volume {k} sessions before", f"Volume {k} rows before the day forecast."
+            f"volume_lag_{k}",
+            _VOLUME,
+            _LOG,
+            f"volume {k} session{'s' * (k > 1)} before",
+            f"Volume {k} rows before the day forecast.",
         )
         for k in LAGS
     ),

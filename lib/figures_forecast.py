@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.plots import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure, spelt
 
@@ -82,7 +82,14 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
         )
     axes.set_yticks(places, names)
     axes.grid(True, axis="x")
-    axes.legend(ncols=len(tables), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    axes.legend(
+        ncols=len(tables),
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
     for place, name in enumerate(names):
         numbers = [f"{table['relative_mae'].iloc[place]:.3g} ({h} day{'s' * (h > 1)})" for h, table in tables.items()]
         parts.append(f"{name} {', '.join(numbers)}")
@@ -152,7 +159,7 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
     axes.bar(dates, rows["Volume"], color=SKY, width=0.9, label="volume of the day")
     words = []
     spans = [forecasts[name].to_numpy().astype("datetime64[s]") for name in ("for_from", "for_to")]
-    numbers = forecasts[["horizon", "forecast", "low", "high"]].to_numpy(dtype=np.int64)
+    numbers = forecasts[["horizon", "forecast", "low", "high"]].to_numpy(dtype=np.int64).tolist()
     for first, last, (horizon, point, low, high), color in zip(
         *spans, numbers, (ORANGE, BLUE, GREY, INK), strict=False
     ):
@@ -164,8 +171,8 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_xlabel(f"{dates.iloc[0]:%d %B %Y} to {pd.Timestamp(forecasts['for_to'].max()):%d %B %Y}")
     axes.set_xticks([])
-    axes.set_ylim(0, 1.25 * max(float(rows["Volume"].max()), float(forecasts["high"].max())))
-    axes.legend(ncols=4, loc="upper left", borderaxespad=0, handlelength=1.2)
+    axes.set_ylim(0, 1.35 * max(float(rows["Volume"].max()), float(forecasts["high"].max())))
+    axes.legend(ncols=2, loc="upper left", borderaxespad=0, handlelength=1.2)
     return described(figure, f"Bars: {symbol}'s volume to {spelt(dates.iloc[-1])}; forecasts: {'; '.join(words)}.")
 
 
@@ -196,5 +203,6 @@ def importance(table: pd.DataFrame) -> Figure:
     axes.grid(True, axis="x")
     axes.grid(False, axis="y")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     words = [f"{label} +{growth:.1%}" for label, growth in zip(table["label"], table["growth"], strict=True)]
     return described(figure, f"What the forecast needs: {', '.join(words)}.")

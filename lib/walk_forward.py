@@ -38,7 +38,7 @@ SHUFFLED_ROWS = 5000  # that show what each feature is worth
 CHUNK = 1 << 17  # rows whose features are computed at a time
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
 # Months between refits, and days where even a month is too long.
-GRID_MONTHS, GRID_DAYS = (36, 24, 12, 6, 3, 1), (7, 1)
+GRID_MONTHS, GRID_DAYS = (36, 24, 18, 12, 6, 4, 3, 2, 1), (7, 1)
 
 WALK_FORWARD_SCHEMA = pa.schema(
     [
@@ -122,7 +122,7 @@ def refit_dates(dates: Days, refits: int) -> Days:
     --------
     >>> dates = np.arange("2000-01-01", "2010-01-01", dtype="datetime64[D]").astype("int32")
     >>> refit_dates(dates, 4).astype("datetime64[D]").astype(str).tolist()
-    ['2007-10-01', '2008-01-01', '2008-07-01', '2009-01-01', '2009-07-01']
+    ['2008-01-01', '2008-05-01', '2008-09-01', '2009-01-01', '2009-05-01', '2009-09-01']
     """
     last = int(dates[-1])
     edge = int(dates[min(len(dates) - 1, int(len(dates) * (1 - TEST_SHARE)))])

@@ -29,7 +29,7 @@ def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
     assert set(artifacts["same"]) == {"yes"}
     assert {"model/grid.npz", "prices/", "features/"} <= set(artifacts.index)
     assert not any(name.endswith(".parquet") for name in artifacts.index), "a dataset is told as one"
-    assert list(tables["Seconds"]["what"]) == ["01_ingest", "02_features", "03_train", "04_evaluate"]
+    assert list(tables["Seconds"]["what"]) == ["01_ingest", "02_features", "03_train", "04_evaluate", "05_forecast"]
     shown = io.StringIO()
     compare.show(tables, Console(file=shown, width=200))
     assert "features.window" in shown.getvalue()

@@ -88,7 +88,7 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, f
     goes_on = f"{GOES_ON.format(params=place.params)} -p features.window 20"
     for message in [*messages, "kept: 01_ingest", goes_on, "01_ingest    unchanged"]:
         assert message in told, told
-    assert "[3/4]" not in told
+    assert "[3/5]" not in told
     assert "Traceback" not in told
     assert place.left_behind() == []
     study = place.outputs / "short"
@@ -215,6 +215,7 @@ def test_outputs_changed_by_hand_between_runs(place, reference, damage):
         "02_features": ["features/*.parquet", "symbols.npz"],
         "03_train": ["model/grid.npz"],
         "04_evaluate": ["metrics.json"],
+        "05_forecast": ["forecast_metrics.json"],
     }
     # One artifact of every kind, all at once: each stage says what it misses, and the pages are made again too.
     damaged = {stage: [next(study.glob(name)) for name in names] for stage, names in by_stage.items()}
@@ -238,7 +239,7 @@ def test_what_a_killed_run_left_is_swept(place, reference):
     left.write_bytes(b"half a file")
     ended, told = Run(place).end()
     assert ended == 0
-    assert told.count("unchanged") == 4
+    assert told.count("unchanged") == 5
     assert not left.exists()
 
 

@@ -119,7 +119,7 @@ def test_reproduce_can_be_stopped(tmp_path, number, code):
     process = subprocess.Popen(
         [sys.executable, "-m", "lib", "run", "short", "--reproduce"], cwd=root, stderr=subprocess.PIPE, text=True
     )
-    while "[1/4] 01_ingest" not in (line := process.stderr.readline()) or "unchanged" in line:
+    while "[1/5] 01_ingest" not in (line := process.stderr.readline()) or "unchanged" in line:
         assert line, "the run ended by itself"
     time.sleep(0.5)
     process.send_signal(number)
