@@ -318,7 +318,7 @@ def test_index_shows_a_failure_first_and_no_number_of_an_earlier_run(study):
     assert html.index("03_train failed: &lt;memory&gt;") < html.index("Symbols</dt>") < html.index("Reports</a></h2>")
     assert "It beats" not in html
     assert "490,123" not in html
-    assert html.count("not finished by the last run") == 2
+    assert html.count("not finished by the last run") == 3
 
 
 def browser_program() -> str:
