@@ -7,6 +7,7 @@ the last year, made by an earlier model that had not seen it: they are split con
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import pickle
@@ -21,7 +22,7 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from lib import definitions, evening
 from lib.calendar_sessions import Calendar, calendar_for
@@ -125,9 +126,15 @@ def gram_matrix(known: Known, average: Floats, target: Floats) -> Floats:
         The last row and column belong to the target.
     """
     columns = np.column_stack([linear_inputs(known), target]) * _weights(average)[:, np.newaxis] ** 0.5
-    with threadpool_limits(1, "blas"):
+    with _threads().limit(limits=1, user_api="blas"):
         matrix: Floats = columns.T @ columns
     return matrix
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    """Found once: to look for the libraries that have threads takes longer than a forecast."""
+    return ThreadpoolController()
 
 
 def _weights(average: Floats) -> Floats:
@@ -153,12 +160,12 @@ class Boosting:
         regressor = HistGradientBoostingRegressor(**(BOOSTING | {"max_iter": iterations} | settings))
         # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
         stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
-        with threadpool_limits(1):
+        with _threads().limit(limits=1):
             return cls(regressor.fit(known, target, sample_weight=_weights(average) * stake))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios."""
-        with threadpool_limits(1):
+        with _threads().limit(limits=1):
             predicted: Floats = self.regressor.predict(known)
         return predicted
 
@@ -180,12 +187,12 @@ class Linear:
         """Solve for the least squares, from what `gram_matrix` added up; a little ridge makes the indicators' solution unique."""
         products, target = matrix[:-1, :-1], matrix[:-1, -1]
         ridge = np.diag(1e-6 * np.diag(products) + 1e-9 * max(float(products[-1, -1]), 1e-9))
-        with threadpool_limits(1, "blas"):
+        with _threads().limit(limits=1, user_api="blas"):
             return cls(np.linalg.solve(products + ridge, target).astype(np.float64))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios."""
-        with threadpool_limits(1, "blas"):
+        with _threads().limit(limits=1, user_api="blas"):
             predicted: Floats = linear_inputs(known) @ self.coefficients
         return predicted
 
@@ -312,7 +319,10 @@ class Forecaster:
         below, above = self.ranges.ends(known)
         base = np.maximum(average, 0.0)
         point = np.rint(base * np.exp(predicted + self.ranges.centre))
-        low = np.minimum(np.floor(base * np.exp(predicted + below)), point)
+        # What was calibrated does not tell days below the least log ratio apart: a range that reaches so far holds them all, days without trade too.
+        least = log_ratio(np.zeros(len(base)), base)
+        low = np.where(predicted + below > least + 1e-9, np.floor(base * np.exp(predicted + below)), 0.0)
+        low = np.minimum(low, point)
         high = np.maximum(np.ceil(base * np.exp(predicted + above)), point)
         return point, low, high
 

@@ -81,6 +81,17 @@ def test_the_range_holds_four_days_of_five_in_every_group() -> None:
         assert abs(inside[some].mean() - 0.8) < 0.05
 
 
+def test_days_without_trade_are_held_where_there_are_many() -> None:
+    known, average, target = evenings(8, 8000)
+    chance = np.random.default_rng(8)
+    traded = np.where(chance.random(8000) < 0.15, 0.0, average * np.exp(target))
+    floored = forecaster.log_ratio(traded, average)
+    ranges = calibrated(known[:4000], average[:4000], floored[:4000], np.zeros(4000))
+    _, low, high = Forecaster(1, Nothing(), ranges).forecast(known[4000:], average[4000:])
+    inside = (low <= traded[4000:]) & (traded[4000:] <= high)
+    assert 0.77 < inside.mean() < 0.96 and (low == 0).mean() > 0.5
+
+
 def test_few_rows_make_few_groups_and_none_a_wide_range() -> None:
     known, average, target = evenings(5, 200)
     assert calibrated(known, average, target, np.zeros(200)).low.size == 1

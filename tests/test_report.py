@@ -151,7 +151,14 @@ def test_navigation_leads_to_every_report_and_the_index(page):
     navigation = re.search(r'<nav aria-label="Reports">.*?</nav>', page, re.DOTALL)
     assert navigation
     links = re.findall(r'href="([^"]+)"', navigation[0])
-    assert links == ["../index.html", "01_ingest.html", "02_features.html", "03_train.html", "04_evaluate.html", "05_forecast.html"]
+    assert links == [
+        "../index.html",
+        "01_ingest.html",
+        "02_features.html",
+        "03_train.html",
+        "04_evaluate.html",
+        "05_forecast.html",
+    ]
     assert re.findall(r'href="([^"]+)" aria-current="page"', page) == ["01_ingest.html"]
     assert 'href="../notebooks/01_ingest.ipynb"' in page
 
