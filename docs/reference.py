@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import layouts, params, paths, schema
+from lib import layouts, params, paths, schema, sums, walk_forward
 from lib.features import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -84,12 +84,31 @@ COLUMNS = {
     "layout": "what the file was recognised as, by its header",
     "adj_close": "`its own` column, or `Close` where the layout has none",
     "volumes_rounded": "volumes with a fraction, rounded by `archive.volume: rounded`",
+    "forecast": "shares a day: the mean over the horizon",
+    "low": "shares a day: the lower end of the 80 % range",
+    "high": "shares a day: its upper end",
+    "as_of": "the last day that the forecast is made from",
+    "for_from": "the first session that it is for",
+    "for_to": "the last one",
+    "horizon": "sessions that it is the mean of",
+    "ratio": "forecast / vol_moving_avg",
+    "stale": "whether as_of is older than the archive's last date",
+    "predictor": "whose error it is: `model`, `linear`, or a baseline",
+    "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, or `ape` (bins of |error| / Volume)",
+    "key": "the group",
+    "rows": "forecasts in it",
+    "error": "shares: sum of |forecast - Volume|",
+    "inside": "forecasts whose range holds the Volume",
+    "pinball": "shares: sum of the pinball losses of the range's ends",
 }
 DATASETS = {
     "prices": schema.PRICES,
     "features": FEATURES_SCHEMA,
     "quarantine": schema.QUARANTINE,
     "files": schema.FILES,
+    "walk_forward": walk_forward.WALK_FORWARD_SCHEMA,
+    "forecasts": walk_forward.FORECAST_SCHEMA,
+    "forecast_sums": sums.SCHEMA,
 }
 VARIABLES = {
     "PYTHON": "the interpreter that `.venv` is made with",

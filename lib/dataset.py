@@ -492,7 +492,7 @@ def _write(folder: Path, key: str, made: pa.Table | Beside) -> PartFile:
 def _encode(table: pa.Table) -> pa.Buffer:
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
-    integers = [field.name for field in table.schema if field.name not in {*floats, *texts}]
+    integers = [field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_date(field.type)]
     content = pa.BufferOutputStream()
     # Without Arrow's own schema in the file, the dictionary-encoded columns are plain strings to every reader.
     pq.write_table(

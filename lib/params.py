@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lib import paths
 from lib.registry import ELSEWHERE, MODELS, settings_of
@@ -165,6 +165,53 @@ class Evaluate(Section):
     )
 
 
+class Forecast(Section):
+    """05_forecast: how many shares will trade, judged by walking forward."""
+
+    calendar: str = Field(
+        "XNYS",
+        min_length=1,
+        description="The exchange whose sessions the forecasts are for: a name of the package exchange_calendars, or `from_data`: the weekdays on "
+        "which the archive has dates, without holidays. An archive whose dates are not that exchange's gets `from_data`.",
+    )
+    horizons: str = Field(
+        "1,5,21",
+        pattern=r"^1(,([2-9]|[1-5]\d|6[0-3]))*$",
+        description="Sessions that a forecast is the mean of, at most 63, ascending from 1, with commas.",
+    )
+    model: Literal["boosting", "linear"] = Field(
+        "boosting",
+        description="`boosting`: gradient-boosted trees; `linear`: least squares on the same inputs, in a fraction of the time.",
+    )
+    training_rows: int = Field(
+        200_000,
+        ge=1000,
+        le=10_000_000,
+        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date.",
+    )
+    refits: int = Field(
+        4, ge=1, le=40, description="How often the models are refitted over the last fifth of the dates, at least."
+    )
+
+    @field_validator("calendar")
+    @classmethod
+    def _known_calendar(cls, name: str) -> str:
+        if name not in ("XNYS", "from_data"):  # else the package, which takes half a second to import, is not needed
+            from exchange_calendars import get_calendar_names
+
+            if name not in (names := get_calendar_names()):
+                raise ValueError(f"calendar is {name!r}{_nearest(name, ['from_data', *names])}")
+        return name
+
+    @field_validator("horizons")
+    @classmethod
+    def _ascending(cls, text: str) -> str:
+        horizons = [int(one) for one in text.split(",")]
+        if horizons != sorted(set(horizons)):
+            raise ValueError(f"horizons is {text!r}; write each once, in ascending order")
+        return text
+
+
 class Run(Section):
     """How the stages are run."""
 
@@ -186,6 +233,7 @@ class Params(Section):
     features: Features = Features()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    forecast: Forecast = Forecast()
     run: Run = Run()
 
 
@@ -325,7 +373,14 @@ def _set_overrides(
         places[key] = place
 
 
-_WITH_COMMAS = {"archive.source", "archive.only_files", "archive.columns", "archive.symbols", "compute.spark_master"}
+_WITH_COMMAS = {
+    "archive.source",
+    "archive.only_files",
+    "archive.columns",
+    "archive.symbols",
+    "compute.spark_master",
+    "forecast.horizons",
+}
 
 
 def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple[str, str]]]]:

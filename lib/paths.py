@@ -144,6 +144,31 @@ class StudyPaths:
         return self.folder / "metrics.json"
 
     @property
+    def walk_forward(self) -> Path:
+        """Parquet dataset: every judged forecast of the next day."""
+        return self.folder / "walk_forward"
+
+    @property
+    def forecasts(self) -> Path:
+        """Parquet dataset: the forecasts, one row a symbol and horizon."""
+        return self.folder / "forecasts"
+
+    @property
+    def forecast_sums(self) -> Path:
+        """Parquet dataset: sums of the forecasts' errors by group."""
+        return self.folder / "forecast_sums"
+
+    @property
+    def forecast_metrics(self) -> Path:
+        """Every measured number of the forecasts."""
+        return self.folder / "forecast_metrics.json"
+
+    @property
+    def forecaster(self) -> Path:
+        """The fitted forecasters, without pickle: what serving loads."""
+        return self.folder / "forecaster.skops"
+
+    @property
     def notebooks(self) -> Path:
         """The executed notebooks."""
         return self.folder / "notebooks"

@@ -66,6 +66,14 @@ _ROWS = (
         reads=("features", "model"),
         makes=("metrics",),
     ),
+    Stage(
+        "05_forecast",
+        "Forecast",
+        "How many shares will trade tomorrow, and how sure is that?",
+        params=("compute", "forecast"),
+        reads=("features",),
+        makes=("walk_forward", "forecasts", "forecast_sums", "forecasts_csv", "forecast_metrics", "forecaster"),
+    ),
 )
 STAGES = {row.name: row for row in _ROWS}  # in the order in which they run
 

@@ -50,6 +50,10 @@ CELLS = {
         "measured = {'mae': int(digest[:6], 16) / 1000, 'mae_moving_average': 20_000.0}",
         "write_atomically(StudyPaths(study).metrics, json.dumps(measured))",
     ],
+    "05_forecast": [
+        "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
+        "write_atomically(StudyPaths(study).forecast_metrics, open_dataset(StudyPaths(study).features).digest)",
+    ],
 }
 FILES = {f"stocks/{symbol}.csv": 60 + 7 * number for number, symbol in enumerate(("AA", "BB", "CC"))}
 

@@ -217,6 +217,7 @@ def test_outputs_changed_by_hand_between_runs(place, reference, damage):
         "02_features": ["features/*.parquet", "symbols.safetensors"],
         "03_train": ["model/grid.safetensors"],
         "04_evaluate": ["metrics.json"],
+        "05_forecast": ["forecast_metrics.json"],
     }
     # One artifact of every kind, all at once: each stage says what it misses, and the pages are made again too.
     damaged = {stage: [next(study.glob(name)) for name in names] for stage, names in by_stage.items()}
