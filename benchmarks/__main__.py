@@ -91,6 +91,11 @@ PARTS = {
         "With the sample study's model.",
         lambda _: ["prediction", "--to", "{to}"],
     ),
+    "forecasting": Part(
+        "The next day's volume, beside other forecasters",
+        "Fitted once on what came before the sample study's last year, and judged on that year, each beside ours on the same rows.",
+        lambda _: ["forecasting", "--to", "{to}"],
+    ),
     "serving": Part(
         "The server",
         "With the sample study's model; how: [the server under load](../docs/server-under-load.md).",
@@ -313,7 +318,7 @@ def _read(file: Path) -> Found | None:
 
 def _need_sample(names: Iterable[str], console: Console) -> None:
     """Run the sample study when a part needs its model and there is none."""
-    if {"prediction", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
+    if {"prediction", "forecasting", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
         console.rule("the sample study, for prediction and serving")
         subprocess.run([sys.executable, "-m", "lib", "run", "sample"], cwd=paths.ROOT, check=True)
 
