@@ -248,7 +248,11 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
         return None
     newline = np.frombuffer(buffer, dtype=np.uint8, count=length, offset=start) == ord("\n")
     blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
-    if blank_line or not newline[-1] or any(buffer.find(mark, start, end) >= 0 for mark in (b"\r", b'"')):
+    if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
+        return None
+    if (
+        buffer.find(b'"', max(start, end - 4096), end) >= 0
+    ):  # volumes such as "1,234"; to look for them everywhere takes longer
         return None
     return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
