@@ -27,7 +27,9 @@ from benchmarks import growth, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.pipeline import OURS, Extent, Result, markdown
-from lib import figures_style, paths, provenance
+from lib.figures import style
+from lib.study import record
+from lib import paths
 from lib.files import write_atomically
 
 RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
@@ -127,7 +129,7 @@ def measure(name: str, fraction: Fraction, keep: Path, again: bool, console: Con
         "date": f"{datetime.date.today()}",
         "load": load,
         "machine": machine(),
-        "code": provenance.code_digest()[:12],
+        "code": record.code_digest()[:12],
     }
     text = to.with_suffix(".md")
     content = {
@@ -348,7 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     succeeded = [measure(name, options.fraction, options.keep, options.again, console) for name in options.only]
     kept = {name: one for name in PARTS if (one := _read(options.keep / f"{name}.json")) is not None}
     if "growth" in kept:
-        png = figures_style.png(growth.figure(growth.read(kept["growth"]["found"])))
+        png = style.png(growth.figure(growth.read(kept["growth"]["found"])))
         write_atomically(options.results.with_name("growth.png"), png)
     write_atomically(options.results, results(kept))
     if options.results == RESULTS:

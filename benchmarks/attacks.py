@@ -35,7 +35,7 @@ from benchmarks.pipeline import machine, print_table
 from benchmarks.serving import QUERY, Visitor, free_port, kernels
 from lib import paths
 from lib.files import write_atomically
-from lib.kernel_messages import V1
+from lib.serving.dashboard.kernel_messages import V1
 
 CHUNK = b"x" * 2**16
 PING, TEXT, BINARY = 0x9, 0x1, 0x2
@@ -359,7 +359,7 @@ def servers(study: str, token: str) -> Iterator[Servers]:
     urls, processes = {}, {}
     environment = {**os.environ, **({"SERVE_TOKEN": token} if token else {})}
     with contextlib.ExitStack() as stack:
-        for name, module in (("endpoint", "lib.api"), ("dashboard", "lib.dashboard_server")):
+        for name, module in (("endpoint", "lib.serving.endpoint.app"), ("dashboard", "lib.serving.dashboard.server")):
             port = free_port()
             command = [sys.executable, "-m", module, study, "--port", str(port)]
             process = subprocess.Popen(command, cwd=paths.ROOT, env=environment, stderr=subprocess.DEVNULL)

@@ -20,9 +20,12 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
-from lib import definitions, evening, forecaster, walk_forward
-from lib.calendar_sessions import calendar_for
-from lib.dataset import open_dataset
+from lib.features import definitions
+from lib.features import evening
+from lib.models import forecaster
+from lib.evaluation import walk_forward
+from lib.features.sessions import calendar_for
+from lib.storage.dataset import open_dataset
 from lib.files import write_atomically
 from lib.paths import StudyPaths
 

@@ -31,7 +31,7 @@ from benchmarks.pipeline import (
     read_through,
     run_stage,
 )
-from lib import figures_style
+from lib.figures import style
 from lib.files import write_atomically
 
 SIZES = ("1/8", "1/4", "1/2", "1", "2")
@@ -77,22 +77,22 @@ def table(measured: Sequence[Measured]) -> list[list[str]]:
     return lines
 
 
-@figures_style.house_style
+@style.house_style
 def figure(measured: Sequence[Measured]) -> Figure:
     """Seconds, and peak memory, over the archive's rows."""
     rows = [extent.rows / 1e6 for _, extent, _ in measured]
     seconds = [sum(usage.wall for usage in usages.values()) for _, _, usages in measured]
     memory = [max(usage.memory for usage in usages.values()) / 1e9 for _, _, usages in measured]
-    shown, above = figures_style.new_figure("Time and memory over the archive's rows", "", "seconds", height=4.6)
+    shown, above = style.new_figure("Time and memory over the archive's rows", "", "seconds", height=4.6)
     above.set_subplotspec(shown.add_gridspec(2, 1)[0])
     below = shown.add_subplot(2, 1, 2, sharex=above)
-    above.plot(rows, seconds, "o-", color=figures_style.BLUE)
-    below.plot(rows, memory, "o-", color=figures_style.ORANGE)
+    above.plot(rows, seconds, "o-", color=style.BLUE)
+    below.plot(rows, memory, "o-", color=style.ORANGE)
     below.set(xlabel="rows of the archive, in millions", ylabel="peak memory, GB")
     for axes in (above, below):
         axes.set_ylim(0, 1.1 * axes.dataLim.ymax)  # no point on the upper edge, which would cut it
     above.set_xlim(left=0)
-    return figures_style.described(
+    return style.described(
         shown,
         f"Two curves over the archive's rows, {rows[0]:.2f} to {rows[-1]:.2f} million. Seconds rise from {seconds[0]:.1f} to "
         f"{seconds[-1]:.1f}; peak memory goes from {memory[0]:.2f} to {memory[-1]:.2f} GB.",
@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     title = f"{options.contestant}, {about['cores']} cores"
     print_table(console, title, lines)
     if options.figure:
-        write_atomically(options.figure, figures_style.png(figure(measured)))
+        write_atomically(options.figure, style.png(figure(measured)))
     if options.to:
         text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
         write_atomically(options.to.with_suffix(".md"), text)

@@ -30,7 +30,7 @@ from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
 from lib.files import write_atomically
-from lib.local_processes import available_cores
+from lib.compute.processes import available_cores
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")

@@ -41,11 +41,11 @@ from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
-from lib.answers import answer_query
+from lib.serving.endpoint.answers import answer_query
 from lib.files import write_atomically
-from lib.inputs import INPUTS
-from lib.predictor import Predictor
-from lib.voila_patches import LEFT_SECONDS
+from lib.features.inputs import INPUTS
+from lib.models.predictor import Predictor
+from lib.serving.dashboard.voila_patches import LEFT_SECONDS
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
@@ -217,7 +217,7 @@ def endpoint(study: str) -> dict[str, Any]:
     """Throughput of one process on one core, beside a plain FastAPI route; and the sum of 100,000 answers."""
     found: dict[str, Any] = {"ours": [], "plain_fastapi_route": []}
     with (
-        server("lib.api", study, core=0) as (ours, _),
+        server("lib.serving.endpoint.app", study, core=0) as (ours, _),
         server("benchmarks.peers.plain_endpoint", study, core=0) as (peer, _),
     ):
         for _ in range(3):
@@ -246,7 +246,7 @@ def _microseconds(action: Any, times: int) -> float:
 
 def beside(study: str) -> dict[str, Any]:
     """The endpoint's latencies, alone and while ten dashboards open."""
-    with server("lib.api", study) as (api, _), server("lib.dashboard_server", study) as (dashboard, _):
+    with server("lib.serving.endpoint.app", study) as (api, _), server("lib.serving.dashboard.server", study) as (dashboard, _):
         asyncio.run(_open_and_close(dashboard, 1))
         alone = wrk(f"{api}/predict?{QUERY}", 5)
 
@@ -269,7 +269,7 @@ async def _open_and_close(url: str, count: int) -> list[float]:
 
 def dashboards(study: str) -> dict[str, Any]:
     """Twenty opened at once, and one opened alone."""
-    with server("lib.dashboard_server", study) as (url, process):
+    with server("lib.serving.dashboard.server", study) as (url, process):
 
         async def measure() -> dict[str, Any]:
             first = (await _open_and_close(url, 1))[0]
@@ -310,7 +310,7 @@ EDIT = """([label, text]) => new Promise((resolve) => {
 
 def screen(study: str) -> dict[str, Any]:
     """One page in a real browser: seconds until its first prediction, and milliseconds from an edit to the screen."""
-    with server("lib.dashboard_server", study) as (url, _), sync_playwright() as playwright:
+    with server("lib.serving.dashboard.server", study) as (url, _), sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         page = browser.new_page()
@@ -330,7 +330,7 @@ def sessions(study: str, count: int = 200) -> dict[str, Any]:
     """Open and close ``count`` sessions, ten at a time; what the server holds after the first ten, half of them, and all."""
     held: list[int] = []
     files: list[int] = []
-    with server("lib.dashboard_server", study) as (url, process):
+    with server("lib.serving.dashboard.server", study) as (url, process):
         for tens in (1, count // 20 - 1, count // 20):
             for _ in range(tens):
                 asyncio.run(_open_and_close(url, 10))

@@ -25,13 +25,13 @@ from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.accounting import measure
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.dataset import open_dataset
-from lib.evaluation import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
+from lib.storage.dataset import open_dataset
+from lib.evaluation.comparison import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
 from lib.files import write_atomically
 from lib.paths import ROOT
-from lib.ratio_by_quantile import RatioByQuantile
-from lib.regressor import sampled_rows
-from lib.store import write_estimator
+from lib.models.ratio_by_quantile import RatioByQuantile
+from lib.models.regressor import sampled_rows
+from lib.models.store import write_estimator
 
 OURS, REFERENCE = "ratio by quantile, all rows", "random forest, a tenth of the rows"
 TREES, SHARE, SEED = 25, 0.1, 42
@@ -49,7 +49,7 @@ def synthetic_rows(count: int) -> Rows:
 
     Returns
     -------
-    lib.evaluation.Rows
+    lib.evaluation.comparison.Rows
 
     Examples
     --------
@@ -97,8 +97,8 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
 
     Parameters
     ----------
-    rows : lib.evaluation.Rows
-    split : lib.evaluation.Split
+    rows : lib.evaluation.comparison.Rows
+    split : lib.evaluation.comparison.Split
     work : pathlib.Path
         A folder with room for the training rows.
     console : rich.console.Console

@@ -16,8 +16,12 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib import layouts, params, paths, schema, sums, walk_forward
-from lib.features import SCHEMA as FEATURES_SCHEMA
+from lib.data import layouts
+from lib.data import schema
+from lib.evaluation import sums
+from lib.evaluation import walk_forward
+from lib import params, paths
+from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from lib import params as study_params
-from lib import paths, serving
+from lib.serving import launch
+from lib import paths
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _compare(options.runs)
     if options.command == "lock":
         return _lock(options.study)
-    return serving.main(options)
+    return launch.main(options)
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
@@ -111,7 +112,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     lock.add_argument(
         "study", nargs="?", default="sample", metavar="STUDY", help="the study's name; sample unless named"
     )
-    serving.add_arguments(
+    launch.add_arguments(
         commands.add_parser(
             "serve",
             prog="bash serve.sh",
@@ -123,7 +124,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from lib import pipeline
+    from lib.study import run as pipeline
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = [("-p", key, value) for key, value in options.overrides]
@@ -147,7 +148,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
                 studies.append((name, study_params.load(path, overrides)))
         for name, params in studies:
             if options.reproduce:
-                from lib import reproduce
+                from lib.study import reproduce
 
                 again = reproduce.reproduce(name, params, chosen, caller)
                 expected = reproduce.compare_with_lock(name, params)
@@ -173,8 +174,10 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _look(options: argparse.Namespace) -> int:
-    from lib import look, pipeline, sources
-    from lib.members import ArchiveError
+    from lib.data import look
+    from lib.study import run as pipeline
+    from lib.data import sources
+    from lib.data.members import ArchiveError
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = Path(options.look).expanduser()
@@ -206,7 +209,8 @@ def _look(options: argparse.Namespace) -> int:
 def _compare(runs: list[str]) -> int:
     from rich.console import Console
 
-    from lib import compare, pipeline
+    from lib.study import compare
+    from lib.study import run as pipeline
 
     try:
         tables = compare.comparison([compare.read_run(run) for run in runs])
@@ -219,7 +223,8 @@ def _compare(runs: list[str]) -> int:
 
 
 def _lock(name: str) -> int:
-    from lib import pipeline, reproduce
+    from lib.study import run as pipeline
+    from lib.study import reproduce
 
     try:
         print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")

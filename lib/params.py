@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lib import paths
-from lib.registry import ELSEWHERE, MODELS, settings_of
+from lib.models.registry import ELSEWHERE, MODELS, settings_of
 from lib.stages import STAGES
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.dataset import Dataset, DatasetError, open_dataset
+from lib.storage.dataset import Dataset, DatasetError, open_dataset
 from lib.paths import StudyPaths
 
 Day = str | datetime.date
@@ -58,7 +58,7 @@ def features(
     ------
     KeyError
         There is no such column or symbol.
-    lib.dataset.DatasetError
+    lib.storage.dataset.DatasetError
         The study has not been run, or its files were changed since.
     """
     return _read(study, StudyPaths(study).features, columns, symbols, start, end)

@@ -16,7 +16,9 @@ from jupyter_client.manager import KernelManager
 from tornado.httputil import HTTPServerRequest
 from zmq.eventloop.zmqstream import ZMQStream
 
-from lib import dashboard_server, files, voila_patches
+from lib.serving.dashboard import server
+from lib.serving.dashboard import voila_patches
+from lib import files
 
 COUNTED = (KernelManager, HTTPServerRequest, ZMQStream, voila_patches.Channel, voila_patches.Connection)
 
@@ -30,4 +32,4 @@ def count(place: Path) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, lambda *_: count(Path(sys.argv[1])))
-    sys.exit(dashboard_server.main(sys.argv[2:]))
+    sys.exit(server.main(sys.argv[2:]))

@@ -23,9 +23,12 @@ import pandas  # noqa: F401  pyarrow imports it at the first array: once, before
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import archive, dataset, ingest, paths
-from lib.engine import Engine
-from lib.featurize import build_features
+from lib.data import archive
+from lib.storage import dataset
+from lib.data import ingest
+from lib import paths
+from lib.compute.engine import Engine
+from lib.features.build import build_features
 
 STUDY = paths.StudyPaths("crash")
 # By name, each a dataset's folder.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.registry import MODELS, make_estimator
-from lib.regressor import TableRegressor
+from lib.models.registry import MODELS, make_estimator
+from lib.models.regressor import TableRegressor
 
 SMALL = {"forest": {"n_estimators": 3, "sample_share": 1.0, "volume_bins": 16, "price_bins": 16}}
 

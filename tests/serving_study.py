@@ -19,11 +19,12 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
-from lib import paths, symbols
+from lib.features import recent_days
+from lib import paths
 from lib.files import write_atomically
-from lib.forecast_file import COLUMNS
-from lib.predictor import to_bytes
-from lib.table import LookupTable
+from lib.serving.forecast_file import COLUMNS
+from lib.models.predictor import to_bytes
+from lib.models.table import LookupTable
 
 INFORMATION = {
     "model": "ratio_by_quantile",
@@ -69,7 +70,7 @@ def write_three_forecasts(path: Path, share: float = 1.0) -> None:
 
 
 def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
-    """A features table: the columns that `lib.symbols` reads, for each symbol of ``names``."""
+    """A features table: the columns that `lib.features.recent_days` reads, for each symbol of ``names``."""
     random = np.random.default_rng(1)
     first = datetime.date(2013, 1, 1)
     parts = []
@@ -116,7 +117,7 @@ def make_study(outputs: Path, name: str = "sample") -> paths.StudyPaths:
     assert study.folder == outputs.resolve() / name
     write_grid(study.grid)
     table = features({"AAPL": "Apple Inc.", "TRUE": "TrueCar, Inc.", "ZED": None})
-    symbols.write_recent_days([table], study.symbols, INFORMATION["window"])
+    recent_days.write_recent_days([table], study.symbols, INFORMATION["window"])
     for stage in ("01_ingest", "04_evaluate"):
         write_atomically(study.report(stage), f"<!doctype html><html lang=en><title>{stage}</title><h1>{stage}</h1>")
         write_atomically(study.notebook(stage), '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')

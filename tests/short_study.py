@@ -22,24 +22,25 @@ import psutil
 from raw_archives import write_archive
 
 from lib import __main__ as command_line
-from lib import paths, provenance
+from lib.study import record as provenance
+from lib import paths
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 
 CELLS = {
     "01_ingest": [
-        "from lib.ingest import ingest\nfrom lib.paths import StudyPaths\nfrom lib.sources import open_archive",
+        "from lib.data.ingest import ingest\nfrom lib.paths import StudyPaths\nfrom lib.data.sources import open_archive",
         "made = ingest(open_archive(source, StudyPaths(study)), StudyPaths(study), max_quarantined_share)",
         "print(made.prices.rows, 'rows')",
     ],
     "02_features": [
-        "from lib.featurize import build_features\nfrom lib.paths import StudyPaths",
-        "from lib.symbols import COLUMNS, write_recent_days",
+        "from lib.features.build import build_features\nfrom lib.paths import StudyPaths",
+        "from lib.features.recent_days import COLUMNS, write_recent_days",
         "made = build_features(StudyPaths(study), window, min_periods)",
         "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
     ],
     "03_train": [
-        "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
+        "from lib.storage.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
         "digest = open_dataset(StudyPaths(study).features).digest",
         "for path in (StudyPaths(study).estimator, StudyPaths(study).grid, StudyPaths(study).model_card):\n"
         "    write_atomically(path, f'{digest} {seed} ' * 9999)",
@@ -51,7 +52,7 @@ CELLS = {
         "write_atomically(StudyPaths(study).metrics, json.dumps(measured))",
     ],
     "05_forecast": [
-        "from lib.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
+        "from lib.storage.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",
         "write_atomically(StudyPaths(study).forecast_metrics, open_dataset(StudyPaths(study).features).digest)",
     ],
 }
@@ -196,7 +197,7 @@ class Run:
 
     def __init__(self, place: Place, *arguments: str, memory: int = 0, told: Path | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lib.pipeline", "lib.report", "papermill", "short_study"])
+        context.set_forkserver_preload(["lib.study.run", "lib.reports.page", "papermill", "short_study"])
         self._told = told or place.base / "told.txt"
         command = ["run", str(place.params), "-p", "compute.workers", "1", *arguments]
         self.process: Any = context.Process(

@@ -19,9 +19,9 @@ from serving_study import free_port, make_study, running, wait_for
 from benchmarks import attacks
 from benchmarks.attacks import BINARY, Line, Target, message
 from benchmarks.serving import Visitor, kernels
-from lib.access import FREE_GUESSES
-from lib.kernel_messages import V1
-from lib.voila_patches import MAX_LINES
+from lib.serving.access import FREE_GUESSES
+from lib.serving.dashboard.kernel_messages import V1
+from lib.serving.dashboard.voila_patches import MAX_LINES
 
 pytestmark = pytest.mark.xdist_group("attacks")  # one server for all
 
@@ -39,7 +39,7 @@ def site(tmp_path_factory):
         port = free_port()
         options = ["--max-visitors", "6", "--max-per-address", str(PER_ADDRESS), "--proxy", "127.0.0.1"]
         options += ["--allow-host", "study.example.org"]
-        with running("lib.dashboard_server", *options, port=port, log=folder / "log") as url:
+        with running("lib.serving.dashboard.server", *options, port=port, log=folder / "log") as url:
             [process] = [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
             yield SimpleNamespace(url=url, process=process, target=Target(url, source="127.0.0.1"), log=folder / "log")
 
@@ -261,7 +261,7 @@ def test_guesses_of_the_token_have_to_wait(tmp_path, monkeypatch):
     make_study(tmp_path / "outputs")
     token = {"Authorization": "Bearer right"}
     with running(
-        "lib.dashboard_server", "--proxy", "127.0.0.1", port=free_port(), log=tmp_path / "log", SERVE_TOKEN="right"
+        "lib.serving.dashboard.server", "--proxy", "127.0.0.1", port=free_port(), log=tmp_path / "log", SERVE_TOKEN="right"
     ) as url:
 
         def status(path="/health", address="192.0.2.1", **headers):
@@ -288,7 +288,7 @@ def test_a_kernel_that_computes_ends_with_its_killed_server(tmp_path, monkeypatc
     monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / "outputs"))
     make_study(tmp_path / "outputs")
     port = free_port()
-    with running("lib.dashboard_server", port=port, log=tmp_path / "log") as url:
+    with running("lib.serving.dashboard.server", port=port, log=tmp_path / "log") as url:
         [process] = [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
         asyncio.run(Target(url, source="127.0.0.1").session())
         [kernel] = kernels(process)

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from raw_archives import write_archive
 
-from lib import dataset, files, paths
-from lib.dataset import open_dataset
+from lib.storage import dataset
+from lib import files, paths
+from lib.storage.dataset import open_dataset
 
 STUDY = crash_run.STUDY
 OLD = {f"stocks/{symbol}.csv": 40 for symbol in ("AA", "BB", "CC", "DD", "EE")}

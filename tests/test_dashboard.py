@@ -27,10 +27,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import features, free_port, make_study, running, wait_for, write_grid
 from tools import need
 
-from lib import stage_records, symbols
-from lib.predictor import Predictor
+from lib.features import recent_days
+from lib import stage_records
+from lib.models.predictor import Predictor
 from lib.stages import STAGES
-from lib.symbols import Symbols
+from lib.features.recent_days import Symbols
 
 pytestmark = pytest.mark.xdist_group("dashboard")  # one server and one browser for all
 
@@ -64,9 +65,9 @@ def served(tmp_path_factory):
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         study = make_study(folder / "outputs")
         with (
-            running("lib.api", port=free_port(), log=folder / "api.log") as api,
+            running("lib.serving.endpoint.app", port=free_port(), log=folder / "api.log") as api,
             running(
-                "lib.dashboard_server", port=free_port(), log=folder / "dashboard.log", SERVE_API_URL=api
+                "lib.serving.dashboard.server", port=free_port(), log=folder / "dashboard.log", SERVE_API_URL=api
             ) as dashboard,
         ):
             yield SimpleNamespace(api=api, dashboard=dashboard, study=study)
@@ -152,7 +153,7 @@ def kernels(url: str) -> set[int]:
     servers = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "lib.dashboard_server" in (process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
+        if "lib.serving.dashboard.server" in (process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
     ]
     forks = [child for server in servers for child in server.children()]
     return {kernel.pid for fork in forks for kernel in fork.children()}
@@ -303,7 +304,7 @@ def test_symbols_of_another_window_close_the_picker_and_results_of_another_model
     page = Dashboard("sample")
     assert not page.symbol.disabled and "out of date" not in (page.reports.value + page.about.value).lower()
     table = features({"AAPL": "Apple Inc."})
-    symbols.write_recent_days([table], study.symbols, 20)
+    recent_days.write_recent_days([table], study.symbols, 20)
     filled = page.fields["vol_moving_avg"].value
     page.symbol.value = "AAPL"
     assert page.symbol.disabled
@@ -312,7 +313,7 @@ def test_symbols_of_another_window_close_the_picker_and_results_of_another_model
     assert page.fields["vol_moving_avg"].value == filled
     opened = Dashboard("sample", "symbol=AAPL")
     assert opened.symbol.disabled and "data-prediction" in opened.result.value
-    symbols.write_recent_days([table], study.symbols, 30)
+    recent_days.write_recent_days([table], study.symbols, 30)
     opened.fields["vol_moving_avg"].value = "12345"
     assert not opened.symbol.disabled and opened.symbol_message.value == ""
     # A model that was made again, by a run that ended, after the evaluation.
@@ -363,10 +364,10 @@ def test_a_new_model_is_taken_over_by_an_open_page(page, served):
 def test_the_sample_study_is_served(browser, sample_study, tmp_path):
     """A whole run's own model, symbols and reports, not the small study of the other tests."""
     with (
-        running("lib.api", port=free_port(), log=tmp_path / "api") as api,
+        running("lib.serving.endpoint.app", port=free_port(), log=tmp_path / "api") as api,
         # In the picture stands the address that a reader would use.
         running(
-            "lib.dashboard_server", port=free_port(), log=tmp_path / "log", SERVE_API_URL="http://127.0.0.1:8000"
+            "lib.serving.dashboard.server", port=free_port(), log=tmp_path / "log", SERVE_API_URL="http://127.0.0.1:8000"
         ) as url,
     ):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -564,7 +565,7 @@ def in_thread(function):
 REFUSED = [
     "/api", "/api/contents", "/api/contents/dashboard.ipynb", "/api/kernels", "/api/kernelspecs", "/api/sessions",
     "/api/terminals", "/api/status", "/api/config/x", "/login", "/logout", "/terminals/1", "/voila/tree",
-    "/voila/render/dashboard.ipynb", "/voila/api/contents/", "/voila/files/dashboard.ipynb", "/voila/files/../lib/api.py",
+    "/voila/render/dashboard.ipynb", "/voila/api/contents/", "/voila/files/dashboard.ipynb", "/voila/files/../lib/serving/endpoint/app.py",
     "/dashboard.ipynb", "/notebooks/dashboard.ipynb", "/files/dashboard.ipynb",
     "/reports/secret.txt", "/reports/model/grid.safetensors", "/reports/features/", "/reports/notebooks/", "/reports/run.json",
     "/reports/../../../etc/passwd", "/reports/..%2f..%2f..%2fetc%2fpasswd", "/reports/%2e%2e/%2e%2e/etc/passwd",
@@ -655,7 +656,7 @@ def full_server(tmp_path_factory):
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         make_study(folder / "outputs")
         with running(
-            "lib.dashboard_server", "--max-visitors", "1", port=free_port(), log=folder / "log", TMPDIR=str(temporary)
+            "lib.serving.dashboard.server", "--max-visitors", "1", port=free_port(), log=folder / "log", TMPDIR=str(temporary)
         ) as url:
             # A crowd that comes at once: one gets in.
             with ThreadPoolExecutor(4) as crowd:
@@ -687,9 +688,9 @@ def test_without_the_token_there_is_only_the_sign_in(browser, tmp_path, monkeypa
     make_study(tmp_path / "outputs")
     token = "correct horse"
     with (
-        running("lib.api", port=free_port(), log=tmp_path / "api", SERVE_TOKEN=token) as api,
+        running("lib.serving.endpoint.app", port=free_port(), log=tmp_path / "api", SERVE_TOKEN=token) as api,
         running(
-            "lib.dashboard_server", port=free_port(), log=tmp_path / "log", SERVE_TOKEN=token, SERVE_API_URL=api
+            "lib.serving.dashboard.server", port=free_port(), log=tmp_path / "log", SERVE_TOKEN=token, SERVE_API_URL=api
         ) as url,
     ):
         for path in ("/", "/reports/", "/reports/index.html", "/nowhere"):

@@ -19,7 +19,7 @@ from test_dashboard import CHROMIUM, OPEN, OPTIONS, VOLUME
 from tools import need
 
 from lib import paths
-from lib.predictor import Predictor
+from lib.models.predictor import Predictor
 
 pytestmark = pytest.mark.xdist_group("deploy")  # one site for all
 
@@ -40,11 +40,11 @@ def site(tmp_path_factory):
             module: [
                 stack.enter_context(running(module, port=free_port(), log=folder / f"{module}-{n}")) for n in range(2)
             ]
-            for module in ("lib.api", "lib.dashboard_server")
+            for module in ("lib.serving.endpoint.app", "lib.serving.dashboard.server")
         }
         port = free_port()
         text = (DEPLOY / "nginx.conf").read_text()
-        for name, module in (("api:8000", "lib.api"), ("dashboard:8866", "lib.dashboard_server")):
+        for name, module in (("api:8000", "lib.serving.endpoint.app"), ("dashboard:8866", "lib.serving.dashboard.server")):
             line = re.search(rf"server {name}(.*?;)", text)
             addresses = [url.removeprefix("http://") for url in servers[module]]
             text = text.replace(line[0], "\n".join(f"server {address}{line[1]}" for address in addresses))
@@ -87,7 +87,7 @@ def test_both_endpoints_answer_as_one(site):
     prediction = Predictor.load(site.study.grid).predict(12345.0, 25.0)
     for _ in range(40):
         assert httpx.get(f"{site.url}/predict?{GOOD}").json() == prediction
-    assert all(counted(url) > 5 for url in site.servers["lib.api"])
+    assert all(counted(url) > 5 for url in site.servers["lib.serving.endpoint.app"])
     assert httpx.get(f"{site.url}/predict?vol_moving_avg=x").status_code == 422
     assert httpx.post(f"{site.url}/predict", json=[[12345, 25]]).json() == [prediction]
     assert httpx.post(f"{site.url}/predict", content=b" " * 1_100_000).status_code == 413
@@ -116,9 +116,9 @@ def test_visitors_stay_with_their_dashboard(site):
             prediction = predictor.predict(10_000.0 + number, price)
             expect(page.locator("[data-prediction]")).to_have_attribute("data-prediction", str(prediction))
             assert page.locator("#ended").is_hidden()
-        assert sum(visitors(url) for url in site.servers["lib.dashboard_server"]) == 4
+        assert sum(visitors(url) for url in site.servers["lib.serving.dashboard.server"]) == 4
         browser.close()
-    wait_for(lambda: sum(visitors(url) for url in site.servers["lib.dashboard_server"]) == 0)
+    wait_for(lambda: sum(visitors(url) for url in site.servers["lib.serving.dashboard.server"]) == 0)
 
 
 def test_other_sites_are_refused_behind_nginx_too(site):
@@ -129,11 +129,11 @@ def test_other_sites_are_refused_behind_nginx_too(site):
 
 def test_one_endpoint_may_fail(site):
     """Last: it ends one of the endpoints."""
-    port = int(site.servers["lib.api"][0].rpartition(":")[2])
+    port = int(site.servers["lib.serving.endpoint.app"][0].rpartition(":")[2])
     [process] = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "lib.api" in (process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
+        if "lib.serving.endpoint.app" in (process.info["cmdline"] or []) and str(port) in process.info["cmdline"]
     ]
     process.kill()
     for _ in range(20):
@@ -153,7 +153,7 @@ def test_files_name_what_exists():
     nginx = (DEPLOY / "nginx.conf").read_text()
     for name, port in (("api", 8000), ("dashboard", 8866)):
         assert f"server {name}:{port} " in nginx
-        assert services[name]["command"][2] in ("lib.api", "lib.dashboard_server")
+        assert services[name]["command"][2] in ("lib.serving.endpoint.app", "lib.serving.dashboard.server")
         assert services[name]["read_only"] and services[name]["cap_drop"] == ["ALL"]
 
 
@@ -166,6 +166,6 @@ def test_serving_needs_nothing_that_the_image_leaves_out():
     modules = {"scikit-learn": "sklearn", "polars-runtime-32": "polars"}
     names = [modules.get(name, name.replace("-", "_")) for name in removed.split()]
     code = f"import sys\nfor name in {names!r}: sys.modules[name] = None\n"
-    code += "import lib.api, lib.dashboard_page, lib.dashboard_server, lib.kernels, lib.serving, ipykernel.kernelapp"
+    code += "import lib.serving.endpoint.app, lib.serving.dashboard.page, lib.serving.dashboard.server, lib.serving.dashboard.forkserver, lib.serving.launch, ipykernel.kernelapp"
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import figures_counts, figures_features, figures_ingest, figures_style, figures_tables
+from lib.figures import counts
+from lib.figures import features
+from lib.figures import ingest
+from lib.figures import style
+from lib.figures import tables
 
 
 def accounts(symbols: int) -> pd.DataFrame:
@@ -42,31 +46,31 @@ def unused_files() -> pd.DataFrame:
     return accounts(2).assign(first_date=None, last_date=None)
 
 
-NO_COUNTS = np.zeros(len(figures_counts.RATIO_EDGES) - 1, dtype=np.int64)
-NO_PAIRS = np.zeros((len(figures_counts.AVERAGE_EDGES) - 1, len(figures_counts.MEDIAN_EDGES) - 1), dtype=np.int64)
+NO_COUNTS = np.zeros(len(counts.RATIO_EDGES) - 1, dtype=np.int64)
+NO_PAIRS = np.zeros((len(counts.AVERAGE_EDGES) - 1, len(counts.MEDIAN_EDGES) - 1), dtype=np.int64)
 LONG_REASON = "a reason of the longest kind"
 FIGURES = {
-    "symbols, many": lambda: figures_ingest.symbols_by_year(accounts(400)),
-    "symbols, one": lambda: figures_ingest.symbols_by_year(accounts(1)),
-    "symbols, none": lambda: figures_ingest.symbols_by_year(unused_files()),
-    "rows, many": lambda: figures_ingest.rows_per_symbol(accounts(400).set_index("symbol")["rows_kept"]),
-    "rows, few": lambda: figures_ingest.rows_per_symbol(accounts(12).set_index("symbol")["rows_kept"]),
-    "rows, one": lambda: figures_ingest.rows_per_symbol(pd.Series({"A": 1})),
-    "rows, none": lambda: figures_ingest.rows_per_symbol(pd.Series({"A": 0})),
-    "quarantine": lambda: figures_ingest.quarantine_by_reason({"null value": 12_345, LONG_REASON: 1}, 28_151_758),
-    "quarantine, none": lambda: figures_ingest.quarantine_by_reason({}, 28_151_758),
-    "odd": lambda: figures_ingest.odd_values({"zero volume": 77_006, "High below Low": 0}, 1_638_655),
-    "odd, none": lambda: figures_ingest.odd_values({f"oddity {number}": 0 for number in range(9)}, 1_638_655),
-    "volume": lambda: figures_features.volume_with_average(symbol_rows(504), "AAPL", 30),
-    "volume, short": lambda: figures_features.volume_with_average(symbol_rows(2), "AAPL", 30),
-    "price": lambda: figures_features.price_with_median(symbol_rows(504), "AAPL", 30),
-    "price, short": lambda: figures_features.price_with_median(symbol_rows(1), "AAPL", 30),
-    "ratio": lambda: figures_features.ratio_distribution(figures_counts.count_ratios([5, 8, 15, 90], [10, 10, 10, 10])),
-    "ratio, none": lambda: figures_features.ratio_distribution(NO_COUNTS),
-    "features": lambda: figures_features.feature_density(
-        figures_counts.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])
+    "symbols, many": lambda: ingest.symbols_by_year(accounts(400)),
+    "symbols, one": lambda: ingest.symbols_by_year(accounts(1)),
+    "symbols, none": lambda: ingest.symbols_by_year(unused_files()),
+    "rows, many": lambda: ingest.rows_per_symbol(accounts(400).set_index("symbol")["rows_kept"]),
+    "rows, few": lambda: ingest.rows_per_symbol(accounts(12).set_index("symbol")["rows_kept"]),
+    "rows, one": lambda: ingest.rows_per_symbol(pd.Series({"A": 1})),
+    "rows, none": lambda: ingest.rows_per_symbol(pd.Series({"A": 0})),
+    "quarantine": lambda: ingest.quarantine_by_reason({"null value": 12_345, LONG_REASON: 1}, 28_151_758),
+    "quarantine, none": lambda: ingest.quarantine_by_reason({}, 28_151_758),
+    "odd": lambda: ingest.odd_values({"zero volume": 77_006, "High below Low": 0}, 1_638_655),
+    "odd, none": lambda: ingest.odd_values({f"oddity {number}": 0 for number in range(9)}, 1_638_655),
+    "volume": lambda: features.volume_with_average(symbol_rows(504), "AAPL", 30),
+    "volume, short": lambda: features.volume_with_average(symbol_rows(2), "AAPL", 30),
+    "price": lambda: features.price_with_median(symbol_rows(504), "AAPL", 30),
+    "price, short": lambda: features.price_with_median(symbol_rows(1), "AAPL", 30),
+    "ratio": lambda: features.ratio_distribution(counts.count_ratios([5, 8, 15, 90], [10, 10, 10, 10])),
+    "ratio, none": lambda: features.ratio_distribution(NO_COUNTS),
+    "features": lambda: features.feature_density(
+        counts.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])
     ),
-    "features, none": lambda: figures_features.feature_density(NO_PAIRS),
+    "features, none": lambda: features.feature_density(NO_PAIRS),
 }
 
 
@@ -75,7 +79,7 @@ def test_figure_is_titled_described_and_drawn_without_a_warning(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a text that does not fit makes the layout give up with a warning
         figure = FIGURES[name]()
-        content = figures_style.png(figure)
+        content = style.png(figure)
     assert isinstance(figure, Figure)
     assert figure.get_suptitle()
     assert len(str(figure.get_label())) > 30
@@ -85,7 +89,7 @@ def test_figure_is_titled_described_and_drawn_without_a_warning(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_or_lies_on_another(name):
     figure = FIGURES[name]()
-    with matplotlib.rc_context(figures_style.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         figure.draw_without_rendering()
     page = figure.bbox
     title = figure.texts[0].get_window_extent()
@@ -114,7 +118,7 @@ def test_a_figure_of_nothing_says_so_in_words(name):
 
 
 def test_png_is_the_same_each_time_and_tells_nothing_of_the_machine():
-    contents = {figures_style.png(FIGURES["quarantine"]()) for _ in range(2)}
+    contents = {style.png(FIGURES["quarantine"]()) for _ in range(2)}
     assert len(contents) == 1
     content, place, chunks = contents.pop(), 8, []
     while place < len(content):
@@ -126,24 +130,24 @@ def test_png_is_the_same_each_time_and_tells_nothing_of_the_machine():
 
 def test_drawing_leaves_matplotlib_as_it_was():
     before = dict(matplotlib.rcParams)
-    figures_style.png(FIGURES["volume"]())
+    style.png(FIGURES["volume"]())
     assert dict(matplotlib.rcParams) == before
 
 
 def test_show_gives_the_alt_text_to_jupyter(monkeypatch):
     shown = []
-    monkeypatch.setattr(figures_style, "display", shown.append)
+    monkeypatch.setattr(style, "display", shown.append)
     figure = FIGURES["quarantine, none"]()
-    figures_style.show(figure)
+    style.show(figure)
     content, metadata = shown[0]._repr_png_()
     assert content
-    assert metadata == {"alt": figure.get_label(), "width": figures_style.PIXELS}
+    assert metadata == {"alt": figure.get_label(), "width": style.PIXELS}
 
 
 def test_show_refuses_a_figure_without_alt_text():
-    figure, _ = figures_style.new_figure("Title", "", "")
+    figure, _ = style.new_figure("Title", "", "")
     with pytest.raises(ValueError, match="no alt text"):
-        figures_style.show(figure)
+        style.show(figure)
 
 
 def test_symbols_are_counted_in_each_year_of_their_history():
@@ -154,7 +158,7 @@ def test_symbols_are_counted_in_each_year_of_their_history():
             "last_date": ["2001-01-01", "2003-01-01", "2002-05-05", None],
         }
     )
-    axes = figures_ingest.symbols_by_year(files).axes[0]
+    axes = ingest.symbols_by_year(files).axes[0]
     bars = {container.get_label(): container for container in axes.containers}
     heights = {name: [bar.get_height() for bar in container] for name, container in bars.items()}
     assert heights == {"Stocks": [1, 2, 1, 1], "ETFs": [0, 0, 1, 0]}
@@ -163,7 +167,7 @@ def test_symbols_are_counted_in_each_year_of_their_history():
 
 
 def test_bars_are_as_long_as_their_counts():
-    axes = figures_ingest.quarantine_by_reason({"few": 1, "many": 30, "none": 0}, 100).axes[0]
+    axes = ingest.quarantine_by_reason({"few": 1, "many": 30, "none": 0}, 100).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [30, 1]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["many", "few"]
     assert [text.get_text() for text in axes.texts] == ["30  (30%)", "1  (1%)"]
@@ -176,17 +180,17 @@ def test_counts_of_parts_add_up_to_those_of_the_whole():
     median[40:60] = np.nan
     average[60:70] = 0
     halves = slice(0, 400), slice(400, None)
-    ratios = sum(figures_counts.count_ratios(volume[half], average[half]) for half in halves)
-    pairs = sum(figures_counts.count_feature_pairs(average[half], median[half]) for half in halves)
-    assert (ratios == figures_counts.count_ratios(volume, average)).all()
-    assert (pairs == figures_counts.count_feature_pairs(average, median)).all()
+    ratios = sum(counts.count_ratios(volume[half], average[half]) for half in halves)
+    pairs = sum(counts.count_feature_pairs(average[half], median[half]) for half in halves)
+    assert (ratios == counts.count_ratios(volume, average)).all()
+    assert (pairs == counts.count_feature_pairs(average, median)).all()
     assert ratios.sum() == 1000 - 50 - 10
     assert pairs.sum() == 1000 - 60
     assert ratios[:20].sum() == np.sum(volume[average > 0] / average[average > 0] < 1)
 
 
 def test_table_escapes_what_the_data_say():
-    table = figures_tables.table_html(pd.DataFrame({"<i>": ["<script>alert(1)</script>"]}), 'a "caption" & more')
+    table = tables.table_html(pd.DataFrame({"<i>": ["<script>alert(1)</script>"]}), 'a "caption" & more')
     assert "<script>" not in table
     assert "<i>" not in table
     assert "&lt;script&gt;" in table
@@ -198,12 +202,12 @@ def test_table_aligns_decimals_and_marks_what_is_missing():
         {"price": [4.04, 4.0385, float("nan")], "mixed": [490_123.4, 0.953, 2.0], "kept": [True, False, True]}
     )
     rows = [
-        re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in figures_tables.table_html(frame, "t").split("<tr>")[2:]
+        re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in tables.table_html(frame, "t").split("<tr>")[2:]
     ]
     assert rows == [["4.040", "490,123", "yes"], ["4.038", "0.953", "no"], ["–", "2", "yes"]]
 
 
 def test_table_index_becomes_row_headings():
-    table = figures_tables.table_html(pd.DataFrame({"mae": [1.0]}, index=["model"]), "t", index=True)
+    table = tables.table_html(pd.DataFrame({"mae": [1.0]}, index=["model"]), "t", index=True)
     assert '<th scope="row">model</th>' in table
     assert "<thead><tr><td></td>" in table

@@ -10,7 +10,8 @@ import subprocess
 import nbformat
 import pytest
 
-from lib import cache, paths
+from lib.study import cache
+from lib import paths
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 

@@ -14,11 +14,11 @@ import pytest
 from odd_names import ODD, odd_names, write
 
 from lib import paths
-from lib.dashboard_page import Dashboard
-from lib.dataset import open_dataset
+from lib.serving.dashboard.page import Dashboard
+from lib.storage.dataset import open_dataset
 from lib.stages import STAGES
-from lib.symbol_search import label
-from lib.symbols import Symbols
+from lib.serving.dashboard.symbol_search import label
+from lib.features.recent_days import Symbols
 from lib.text import printable
 
 COUNT = 400

@@ -15,7 +15,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-from lib import featurize, ingest, paths, sources
+from lib.features import build
+from lib.data import ingest
+from lib.data import sources
+from lib import paths
 
 ARCHIVES = ["sample", *filter(None, os.environ.get("STUDY_TEST_ARCHIVES", "").split(":"))]
 
@@ -46,7 +49,7 @@ def test_every_row_and_both_features_are_as_pandas_has_them(outputs, source):
     study = paths.StudyPaths("real")
     raw = sources.open_archive(source, study)
     made = ingest.ingest(raw, study)
-    features = featurize.build_features(study).read().to_pandas()
+    features = build.build_features(study).read().to_pandas()
 
     found = contents(raw.location)
     expected = pandas_reading(found)

@@ -14,7 +14,7 @@ import psutil
 from serving_study import free_port, make_study, running, wait_for
 
 from benchmarks.serving import open_many
-from lib.voila_patches import call_later
+from lib.serving.dashboard.voila_patches import call_later
 
 
 def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):

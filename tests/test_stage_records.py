@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import cache, files, paths, stage_records
+from lib.study import cache
+from lib import files, paths, stage_records
 from lib.stage_records import UNFINISHED, Record, out_of_date
 from lib.stages import STAGES
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lib import studies
-from lib.dataset import DatasetError
+from lib.storage.dataset import DatasetError
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ours: `lib.ingest` and `lib.featurize`, as the notebooks call it. A fourth argument names the engine: ``local`` (the default) or ``spark``.
+"""Ours: `lib.data.ingest` and `lib.features.build`, as the notebooks call it. A fourth argument names the engine: ``local`` (the default) or ``spark``.
 
 Beside the common stages it has ``model``, what 03_train does, for benchmarks/usual.py.
 """
@@ -9,25 +9,26 @@ import os
 import sys
 from pathlib import Path
 
-from lib.archive import list_archive
-from lib.engine import Engine
-from lib.local_processes import available_cores
+from lib.data.archive import list_archive
+from lib.compute.engine import Engine
+from lib.compute.processes import available_cores
 from lib.paths import StudyPaths
 
 
 def make_model(study: StudyPaths) -> None:
     """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
-    from lib import evaluation, store
-    from lib.dataset import open_dataset
-    from lib.registry import make_estimator
+    from lib.evaluation import comparison
+    from lib.models import store
+    from lib.storage.dataset import open_dataset
+    from lib.models.registry import make_estimator
 
     features = open_dataset(study.features)
-    rows = evaluation.load_rows(features, horizon=0)
-    split = evaluation.chronological_split(rows, 0.2)
+    rows = comparison.load_rows(features, horizon=0)
+    split = comparison.chronological_split(rows, 0.2)
     inputs, dates = rows.features[split.train], rows.date[split.train]
     estimator = make_estimator("ratio_by_quantile", "absolute", 42, {})
     estimator.fit(inputs, rows.volume[split.train])
-    measured = evaluation.headline_metrics(rows, split, estimator)
+    measured = comparison.headline_metrics(rows, split, estimator)
     first_test_date = str(rows.date[split.test].min())
     store.save(
         study, estimator, store.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)
@@ -43,12 +44,12 @@ if __name__ == "__main__":
     study = StudyPaths(out.name)
     # Imported where it is needed: a stage's time is its own.
     if stage == "prices":
-        from lib import ingest
+        from lib.data import ingest
 
         ingest.ingest(list_archive(archive), study, engine=engine)
     elif stage == "features":
-        from lib import featurize
+        from lib.features import build
 
-        featurize.build_features(study, engine=engine)
+        build.build_features(study, engine=engine)
     else:
         make_model(study)

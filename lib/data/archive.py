@@ -1,0 +1,405 @@
+"""The raw archive: which price files there are, and what their symbols are called.
+
+An archive is a folder or a ``.zip`` of price files in any of the layouts of `lib.data.layouts`, and of files that say what symbols
+are called. The sample and Kaggle's download are laid out as ``stocks/*.csv``, ``etfs/*.csv`` and ``symbols_valid_meta.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+from blake3 import blake3
+
+from lib.data import contents
+from lib.data import survey
+from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_regular
+from lib.data.readers import Options, Plan
+from lib.data.survey import Found
+from lib.text import printable, shortened
+
+KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
+METADATA = "symbols_valid_meta.csv"
+FOLDERS = ("etfs", "stocks")
+NO_METADATA = f"no file says what the symbols are called ({METADATA}, or another list), so no row has a Security Name"
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_SHOWN = 20  # files that a message names
+
+
+@dataclass(frozen=True)
+class PriceFile:
+    """One raw price file.
+
+    Parameters
+    ----------
+    name : str
+        Its path within the archive, such as ``stocks/AAPL.csv``, as the file system has it.
+    symbol : str
+        The ticker: the file's stem without the guard of a reserved name (``_PRN.csv`` is ``PRN``), `lib.text.printable`.
+    security_name : str or None
+        From the metadata; None when the metadata has none.
+    size : int
+        Bytes.
+    packed : ZipMember or None
+        Where it is in a zip.
+    plan : Plan or None
+        How it is read, unless it is as Kaggle's archive has them.
+    refused : str or None
+        Why none of its rows can be read.
+    """
+
+    name: str
+    symbol: str
+    security_name: str | None
+    size: int
+    packed: ZipMember | None = None
+    plan: Plan | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive's price files and metadata.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The folder or the ``.zip``.
+    base : str
+        The folder within ``location`` that holds ``stocks/`` and ``etfs/``: empty, or it ends with ``/``.
+    files : tuple of PriceFile
+        Sorted by symbol; no symbol has two.
+    metadata : tuple of Member
+        The files that say what symbols are called.
+    metadata_symbols : int
+        Symbols that the metadata lists.
+    metadata_without_file : tuple of str
+        Those of them that have no price file.
+    ignored : tuple of NotRead
+        Files of the archive that are not read, by name, and why.
+    tables : tuple of Found
+        Price files that hold several symbols, or one of several files of a symbol: see `lib.data.staging`.
+    names : dict of str to str
+        Security names, by the spellings of their symbols.
+    notes : tuple of str
+        Which layouts there are, and what they lack.
+    """
+
+    location: Path
+    base: str
+    files: tuple[PriceFile, ...]
+    metadata: tuple[Member, ...]
+    metadata_symbols: int
+    metadata_without_file: tuple[str, ...]
+    ignored: tuple[NotRead, ...]
+    tables: tuple[Found, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def symbols_without_metadata(self) -> list[str]:
+        """The symbols, in order, whose rows have no security name."""
+        return [file.symbol for file in self.files if file.security_name is None]
+
+    def remarks(self) -> list[str]:
+        """What a user should know before the files are read: sentences, empty for an archive as Kaggle has it."""
+        said = [*self.notes, *([] if self.metadata else [NO_METADATA])]
+        if self.ignored:
+            listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
+            if len(self.ignored) > _SHOWN:
+                rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
+                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, which the report of 01_ingest names: {rest}")
+            count = "1 file is" if len(self.ignored) == 1 else f"{len(self.ignored):,} files are"
+            said.append("\n".join([f"{count} not read:", *listed]))
+        return said
+
+
+def list_archive(
+    location: Path, follow_links: bool = False, options: Options | None = None, only_files: str = ""
+) -> Archive:
+    """List an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        A folder, a ``.zip``, or a single price file.
+    follow_links : bool
+        Read what links lead to outside the archive, too.
+    options : Options, optional
+        What the params file says about how files are read.
+    only_files : str, optional
+        Read only price files whose path matches this pattern.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    ArchiveError
+        As `lib.data.sources.open_archive` does.
+    """
+    shown = printable(str(location))
+    if survey.is_price_file(location):
+        members, not_read = [Member(location.name, location.stat().st_size)], list[NotRead]()
+        location = location.parent
+    else:
+        members, not_read = list_members(location, follow_links)
+    metadata = [member for member in members if member.name.rpartition("/")[2] == METADATA]
+    found = survey.survey(location, [m for m in members if m not in metadata], options or Options(), only_files)
+    not_read += found.not_read
+    if not found.found:
+        raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
+    names, listed = _read_metadata(location, metadata)
+    names, listed = {**found.names, **names}, [*listed, *found.listed]
+    base = _base(file.member.name for file in found.found)
+    alone = [file for file in found.found if not survey.is_table(file)]
+    tables = [file for file in found.found if survey.is_table(file)]
+    price_files = [
+        PriceFile(
+            file.member.name[len(base) :],
+            printable(file.symbol),
+            names.get(file.symbol),
+            file.member.size,
+            file.member.packed,
+            file.plan,
+            file.refused,
+        )
+        for file in alone
+    ]
+    price_files.sort(key=lambda file: (file.symbol, file.name))
+    _refuse_two_of_one_symbol(shown, price_files)
+    with_file = {file.symbol for file in alone} | {file.symbol for file in tables}
+    return Archive(
+        location=location,
+        base=base,
+        files=tuple(price_files),
+        metadata=tuple([*metadata, *found.metadata]),
+        metadata_symbols=len(listed),
+        metadata_without_file=()
+        if any(not file.symbol for file in tables)
+        else tuple(symbol for symbol, aliases in listed if not with_file.intersection(aliases)),
+        ignored=tuple(sorted(not_read, key=lambda file: file.name)),
+        tables=tuple(tables),
+        names=names,
+        notes=tuple(survey.notes(found.found)),
+    )
+
+
+def _read_metadata(location: Path, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+    """What the files of Kaggle's name say; in the one layout that Kaggle has, or another."""
+    names: dict[str, str] = {}
+    listed: list[tuple[str, tuple[str, ...]]] = []
+    for member in metadata:
+        place = f"{printable(str(location))}: {printable(member.name)}"
+        try:
+            content = contents.whole(location, member)
+            try:
+                found = parse_metadata(content, place)
+            except ArchiveError:
+                other = survey.read_names(location, member, content)
+                if other is None:
+                    raise
+                found = other
+        except OSError as error:
+            raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from None
+        names = {**found[0], **names}
+        listed += found[1]
+    return names, listed
+
+
+def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
+    several = [[file.name for file in group] for _, group in groupby(found, key=lambda file: file.symbol)]
+    several = [names for names in several if len(names) > 1]
+    if several:
+        listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
+        listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
+        raise ArchiveError(
+            f"{shown}: two price files claim the same symbol; rename or remove one of them, or name those to read with archive.only_files:\n"
+            + "\n".join(listed)
+        )
+
+
+def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
+    names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
+    said = (
+        f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(survey.ENDINGS)}; "
+        + (f"found {_by_ending(names)}" if names else "found no other files either")
+    )
+    if not_read:
+        first = not_read[0]
+        said += f"; {len(not_read):,} are not read, such as {shortened(first.name, 80)}: {first.why}"
+    return said
+
+
+def _by_ending(names: Iterable[str]) -> str:
+    """How many files of each ending there are, with one of them."""
+    endings: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        inner = PurePosixPath(path.stem).suffix if path.suffix.lower() in _PACKED else ""
+        ending = (inner + path.suffix).lower()
+        endings[ending] += 1
+        first.setdefault(ending, name)
+    return ", ".join(
+        f"{count:,} {shortened(ending, 20) or 'without an ending'} ({shortened(first[ending], 80)})"
+        for ending, count in endings.most_common(5)
+    )
+
+
+def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+    """Read the symbols' metadata.
+
+    Parameters
+    ----------
+    content : bytes
+        ``symbols_valid_meta.csv``: CSV with a header that has Symbol, Security Name and perhaps NASDAQ Symbol.
+    place : str
+        What an error calls it.
+
+    Returns
+    -------
+    names : dict of str to str
+        Security name by NASDAQ Symbol, then by Symbol, where the two differ (``AGM$A`` is ``AGM-A``).
+    listed : list of (str, tuple of str)
+        Every row's Symbol, with the spellings that a file of it may have.
+
+    Raises
+    ------
+    ArchiveError
+        Not UTF-8, not CSV, or a column is missing.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ArchiveError(f"{place}, line {line}: not UTF-8 text; save it as UTF-8") from None
+    # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        columns = reader.fieldnames or ["nothing"]
+        # Only what is needed of each row: a list of the rows as they are would hold a dictionary a symbol.
+        rows = [(row.get("Symbol"), row.get("NASDAQ Symbol"), row.get("Security Name")) for row in reader]
+    except csv.Error as error:
+        raise ArchiveError(f"{place}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
+    missing = {"Symbol", "Security Name"} - set(columns)
+    if missing:
+        raise ArchiveError(
+            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
+        )
+    by_nasdaq: dict[str, str] = {}
+    by_symbol: dict[str, str] = {}
+    listed = []
+    for symbol, nasdaq, name in rows:
+        symbol, nasdaq, name = (symbol or "").strip(), (nasdaq or "").strip(), name or ""
+        if symbol or nasdaq:
+            listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
+        if name.strip():  # kept as it is spelt, spaces and all
+            by_nasdaq.setdefault(nasdaq, name)
+            by_symbol.setdefault(symbol, name)
+    return {**by_symbol, **by_nasdaq}, listed
+
+
+def _base(price_files: Iterable[str]) -> str:
+    """The folder that wraps the archive: above every ``stocks`` and ``etfs``, if all price files are in such; else empty."""
+    bases = set()
+    for name in price_files:
+        *above, folder, _ = f"/{name}".split("/")
+        if folder.lower() not in FOLDERS:
+            return ""
+        bases.add("/".join(above[1:]))
+    return f"{bases.pop()}/" if len(bases) == 1 and bases != {""} else ""
+
+
+def digest(entries: Iterable[tuple[str, str]]) -> str:
+    """The digest of an archive's content.
+
+    Parameters
+    ----------
+    entries : iterable of (str, str)
+        Each price file's name and digest, in any order.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+
+    Examples
+    --------
+    >>> digest([("stocks/B.csv", "2"), ("stocks/A.csv", "1")]) == digest([("stocks/A.csv", "1"), ("stocks/B.csv", "2")])
+    True
+    """
+    lines = "".join(f"{found}  {name}\n" for name, found in sorted(entries))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def fingerprint(archive: Archive) -> str:
+    """A digest of an archive's bytes, to tell whether anything in it has changed.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    str
+        64 hex digits: the zip's BLAKE3, or a digest over those of the metadata and of every price file, and the names of the
+        other files, which the report counts.
+    """
+    if archive.location.is_file():
+        return _digest_or_error(archive.location, None)
+    names = [archive.base + file.name for file in archive.files]
+    names += [member.name for member in (*archive.metadata, *(file.member for file in archive.tables))]
+    digests = _digests([archive.location / name for name in names])
+    entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
+    return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
+
+
+def _digests(places: list[Path]) -> list[str]:
+    """The files' digests, by several threads: hashing leaves Python's lock to the others.
+
+    The threads end with the process, whatever they wait for: Ctrl-C must not wait for a disk that does not answer, as the
+    threads of concurrent.futures make it.
+    """
+    found: dict[int, str] = {}
+    waiting: Iterator[tuple[int, Path]] = iter(enumerate(places))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number, path = next(waiting, (-1, Path()))
+            if number < 0:
+                return
+            found[number] = _digest_or_error(path, LARGEST)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(8, len(places)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[number] for number in range(len(places))]
+
+
+def _digest_or_error(path: Path, largest: int | None) -> str:
+    # Raw data is digested in every run, to find what has changed: BLAKE3 takes a quarter of SHA-256's time.
+    found = blake3()
+    try:
+        with open_regular(path) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if largest is not None and size > largest:
+                return f"not read: {size} bytes"
+            while block := os.read(descriptor, 1 << 20):
+                found.update(block)
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
+    return found.hexdigest()

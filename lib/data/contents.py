@@ -1,0 +1,187 @@
+"""The bytes of an archive's files, whatever they are packed with: the beginning, the end, all of them, or a part.
+
+Built on `lib.data.members`, which says which files there are; a member may itself be packed, as ``AAPL.csv.gz`` is.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, open_regular, too_large
+
+PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+_BLOCK = 1 << 20
+_LENGTHS = struct.Struct("<HH")  # of the name and the extra field, in a member's local header
+
+
+def packing(name: str) -> str:
+    """What a file's name says that it is packed with, empty for nothing.
+
+    Examples
+    --------
+    >>> packing("A.csv.gz"), packing("A.csv")
+    ('gzip', '')
+    """
+    return PACKINGS.get(os.path.splitext(name)[1].lower(), "")
+
+
+def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
+    """The first bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    size : int
+        Bytes, at most.
+
+    Returns
+    -------
+    (bytes, bool)
+    """
+    if member.packed is None and not packing(member.name):
+        with open_regular(location / member.name) as descriptor:
+            content = os.pread(descriptor, size + 1, 0)
+    elif member.packed is not None and not packing(member.name):
+        content = _beginning_in_zip(location, member, size + 1)
+    else:
+        content = next(_unpacked(location, member, size + 1), b"")
+    return content[:size], len(content) <= size
+
+
+def end(location: Path, member: Member, size: int) -> bytes:
+    """The last bytes of a file that is not packed; of one that is, nothing.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    size : int
+        Bytes, at most.
+
+    Returns
+    -------
+    bytes
+    """
+    if member.packed is not None or packing(member.name):
+        return b""
+    with open_regular(location / member.name) as descriptor:
+        return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
+
+
+def whole(location: Path, member: Member) -> bytes:
+    """All bytes of a file, unpacked; OSError where it cannot be read, or has more than `lib.data.members.LARGEST`.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+
+    Returns
+    -------
+    bytes
+    """
+    if not packing(member.name):
+        with open_members(location) as read:
+            return read(member)
+    content = bytearray()
+    for block in _unpacked(location, member, _BLOCK):
+        content += block
+        if len(content) > LARGEST:
+            raise OSError(too_large(len(content)))
+    return bytes(content)
+
+
+def spool(location: Path, member: Member, to: Path) -> int:
+    """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    member : Member
+    to : pathlib.Path
+        Where to.
+
+    Returns
+    -------
+    int
+    """
+    written = 0
+    packed_size = member.packed.packed if member.packed else member.size
+    blocks = _unpacked(location, member, _BLOCK) if packing(member.name) else _zip_blocks(location, member)
+    with to.open("wb") as file:
+        for block in blocks:
+            written += file.write(block)
+            if written > max(_BLOCK, LARGEST_RATIO * packed_size):
+                raise OSError(f"unpacks to more than {LARGEST_RATIO} times its {packed_size:,} bytes, as a bomb does")
+    return written
+
+
+def _unpacked(location: Path, member: Member, size: int) -> Iterator[bytes]:
+    """The blocks of a packed file; it may be in a zip."""
+    how = packing(member.name)
+    try:
+        if member.packed is not None:
+            with open_members(location) as read:
+                source = pa.BufferReader(read(member))
+        else:
+            with open_regular(location / member.name):  # no FIFO
+                source = pa.OSFile(str(location / member.name))
+        if how == "xz":
+            with lzma.open(source) as unpacked:
+                while block := unpacked.read(size):
+                    yield block
+            return
+        with pa.CompressedInputStream(source, how) as stream:
+            while block := stream.read(size):
+                yield block
+    except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
+        raise OSError(f"cannot be unpacked ({error}): download it again") from None
+
+
+def _beginning_in_zip(location: Path, member: Member, size: int) -> bytes:
+    if member.size <= size:
+        with open_members(location) as read:
+            return read(member)
+    content = b""
+    for block in _zip_blocks(location, member):
+        content += block
+        if len(content) >= size:
+            break
+    return content[:size]
+
+
+def _zip_blocks(location: Path, member: Member) -> Iterator[bytes]:
+    """The blocks of a zip's member."""
+    packed = member.packed
+    assert packed is not None, "a member of a zip"
+    if packed.method not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        with open_members(location) as read:
+            yield read(member)
+        return
+    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        with open_regular(location) as descriptor:
+            name, extra = _LENGTHS.unpack(os.pread(descriptor, _LENGTHS.size, packed.offset + 26))
+            position = packed.offset + 30 + name + extra  # behind the local header
+            stop = position + packed.packed
+            while position < stop:
+                block = os.pread(descriptor, min(1 << 16, stop - position), position)
+                position += len(block)
+                if not block:
+                    raise OSError("the zip ends within it: download it again")
+                yield block if packed.method == zipfile.ZIP_STORED else unpack.decompress(block)
+    except zlib.error as error:
+        raise OSError(f"the zip is damaged here ({error}): download it again") from None

@@ -1,0 +1,270 @@
+"""The raw archive to the dataset of prices, part by part: read, digest, parse, account for every row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+
+from lib.storage import dataset
+from lib.data import other_layouts
+from lib.data import parse
+from lib.data import quarantine
+from lib.data import staging
+from lib import paths
+from lib.data.archive import Archive, PriceFile
+from lib.storage.dataset import Dataset
+from lib.compute.engine import Engine
+from lib.data.members import LARGEST, Member, open_members
+from lib.data.schema import HEADER
+from lib.data.staging import StagedPart
+from lib.text import printable
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What `ingest` made.
+
+    Parameters
+    ----------
+    prices, quarantine, files : Dataset
+        The rows kept, the rows set aside, and an account of each file: see `lib.data.parse.Parsed`.
+    """
+
+    prices: Dataset
+    quarantine: Dataset
+    files: Dataset
+
+
+@dataclass
+class IngestPart:
+    """The raw files of one part, to prices, quarantined rows and an account of each file.
+
+    Parameters
+    ----------
+    location : str
+        The archive's folder or ``.zip``.
+    base : str
+        The folder of the price files within it.
+    files : list of PriceFile
+        In symbol order.
+    staged : StagedPart or None
+        Rows of symbols between those, from files that hold several.
+    names : dict of str to str
+        Security names of those symbols.
+    """
+
+    location: str
+    base: str
+    files: Sequence[PriceFile]
+    staged: StagedPart | None = None
+    names: Mapping[str, str | None] = field(default_factory=dict)
+    _other: list[other_layouts.Content] = field(default_factory=list, init=False, repr=False)
+    _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
+    _ends: list[int] = field(default_factory=list, init=False, repr=False)
+    _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
+
+    def read(self) -> str:
+        """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
+        location = Path(self.location)
+        folder = location.is_dir()
+        # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
+        # A zip only claims its members' sizes; damaged, it may claim gigabytes.
+        as_kaggle = [file for file in self.files if file.plan is None and file.refused is None]
+        sizes = (file.size for file in as_kaggle if file.size <= LARGEST)
+        buffer = _buffer(sum(sizes) + 1 if folder else 1 << 20)
+        self._ends, self._sources, self._other = [], [], []
+        end = 0
+        with open_members(location) as read:
+            for file in as_kaggle:
+                name = self.base + file.name
+                member = Member(name, file.size, file.packed)
+                found = _read_regular(self.location, name, file.size, buffer, end) if folder else None
+                if found is None:
+                    found, content = _read_any(read, member)
+                    if quoted := other_layouts.quoted(file, content):
+                        self._other.append(quoted)
+                        continue
+                if found.body.text:
+                    start, end = end, end + len(found.body.text)
+                    if end > len(buffer):  # a member of a zip, or a file that grew since it was listed
+                        filled, buffer = buffer, _buffer(2 * end)
+                        buffer[:start] = memoryview(filled)[:start]
+                    buffer[start:end] = found.body.text
+                else:
+                    end += found.length
+                self._ends.append(end)
+                shown = printable(file.name)
+                self._sources.append(
+                    parse.Source(shown, file.symbol, file.security_name, found.blake3, found.size, found.body)
+                )
+        self._joined = memoryview(buffer)[:end]
+        lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
+        others = [file for file in self.files if file.plan or file.refused]
+        self._other += [other_layouts.read(location, self.base, file) for file in others]
+        lines += [found.described() for found in self._other]
+        if self.staged:
+            lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Parse what was read."""
+        parts = [parse.parse(self._sources, self._joined, self._ends)] if self._sources else []
+        self._joined = memoryview(b"")
+        parts += other_layouts.parse_contents(self._other)
+        self._other = []
+        if self.staged:
+            parts.append(self.staged.parsed(self.names))
+        parsed = parse.merged(parts)
+        return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
+
+
+def ingest(
+    archive: Archive, study: paths.StudyPaths, max_quarantined_share: float = 0.01, engine: Engine | None = None
+) -> Ingested:
+    """Make the datasets of prices, of quarantined rows and of the raw files' accounts.
+
+    Parameters
+    ----------
+    archive : Archive
+    study : StudyPaths
+    max_quarantined_share : float
+        Of all raw rows.
+    engine : Engine, optional
+
+    Returns
+    -------
+    Ingested
+
+    Raises
+    ------
+    lib.data.quarantine.QuarantineError
+        Too many rows are quarantined, none is left, or prices contradict each other. The dataset of prices stays what it was;
+        the other two say what was found.
+    """
+    engine = engine or Engine()
+    folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
+    code = dataset.code_digest([paths.LIB / f"{name}.py" for name in _CODE], {})
+    try:
+        works, sizes = _works(archive, study, engine)
+        results = dataset.build("ingest", works, sizes, "B", folders, code, engine)
+    finally:
+        shutil.rmtree(study.staging, ignore_errors=True)
+    refusal = quarantine.refusal(
+        pa.concat_tables(_made(results, study.files, "files")),
+        _made(results, study.quarantine, "quarantine"),
+        max_quarantined_share,
+    )
+    if refusal:
+        dataset.commit(results, {name: folder for name, folder in folders.items() if name != "prices"})
+        raise quarantine.QuarantineError(
+            f"{refusal}\nEvery row set aside, with its reason: {study.quarantine}; an account of each file: {study.files}"
+        )
+    made = dataset.commit(results, folders)
+    return Ingested(made["prices"], made["quarantine"], made["files"])
+
+
+def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[list[IngestPart], list[int]]:
+    """One part's work each, and how many bytes it reads."""
+    location = Path(archive.location)
+    by_symbol = {file.symbol: file for file in archive.files}
+    stage = staging.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
+    staged = stage.symbols if stage else ()
+    if both := sorted(by_symbol.keys() & set(staged)):
+        listed = [f"  {both[0]}: {printable(by_symbol[both[0]].name)} and {stage.files_of(both[0])}" if stage else ""]
+        raise quarantine.QuarantineError(
+            f"two price files claim the same symbol ({len(both):,} symbols):\n"
+            + "\n".join(listed)
+            + "\nTake one of them out of "
+            "the archive, or name the files to read with archive.only_files"
+        )
+    works: list[IngestPart] = []
+    sizes: list[int] = []
+    for symbols in dataset.cut(sorted({*by_symbol, *staged})) or [[""]]:
+        own = [by_symbol[symbol] for symbol in symbols if symbol in by_symbol]
+        part = stage.part(symbols, first=not works) if stage else None
+        names = {symbol: archive.names.get(symbol) or stage.names.get(symbol) for symbol in symbols} if stage else {}
+        works.append(IngestPart(str(location), archive.base, own, part if part and part.rows else None, names))
+        sizes.append(sum(file.size for file in own) + (64 * part.rows if part else 0))
+    return works, sizes
+
+
+_CODE = (  # the modules that decide a part's bytes
+    *("ingest", "parse", "rows", "schema", "text", "members", "dataset"),
+    *("layouts", "values", "readers", "parquet_prices", "other_layouts", "staging", "contents"),
+)
+
+
+def _made(results: Sequence[dataset.PartResult], folder: Path, name: str) -> Iterator[pa.Table]:
+    """The finished parts of one folder."""
+    for part in (result.files[name] for result in results):
+        yield dataset.read_part(folder / part.file, part.sha256)
+
+
+_BUFFER = bytearray()
+
+
+def _buffer(size: int) -> bytearray:
+    """The worker's buffer, kept from part to part: fresh memory costs a page fault every 4 kB."""
+    global _BUFFER
+    if len(_BUFFER) < size:
+        _BUFFER = bytearray(size)
+    return _BUFFER
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file that was read: its rows stand in the body's text or, ``length`` bytes of them, in the buffer already."""
+
+    body: parse.Body
+    blake3: str
+    size: int
+    length: int = 0
+
+
+def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: int) -> _Found | None:
+    """Read a file's rows straight into ``buffer`` at ``start``; None for a file that is not as Kaggle writes them.
+
+    The header is read apart, so that the rows of one file stand right behind those of the file before.
+    """
+    header = bytearray(len(HEADER))
+    length = size - len(header)
+    if length <= 0 or size > LARGEST:
+        return None
+    end = start + length
+    try:
+        descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NONBLOCK)  # not to wait for a FIFO
+        try:
+            with memoryview(buffer) as view:
+                # One byte more than is expected would show a file that grew.
+                if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != HEADER:
+                    return None
+                digest = blake3(header).update(view[start:end])
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    newline = np.frombuffer(buffer, dtype=np.uint8, count=length, offset=start) == ord("\n")
+    blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
+    if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
+        return None
+    if (
+        buffer.find(b'"', max(start, end - 4096), end) >= 0
+    ):  # volumes such as "1,234"; to look for them everywhere takes longer
+        return None
+    return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
+
+
+def _read_any(read: Callable[[Member], bytes], member: Member) -> tuple[_Found, bytes]:
+    try:
+        content = read(member)
+    except OSError as error:
+        return _Found(parse.Body(b"", refused=f"{quarantine.UNREADABLE}: {error.strerror or error}"), "", 0), b""
+    return _Found(parse.split_body(content), blake3(content).hexdigest(), len(content)), content

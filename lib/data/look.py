@@ -1,0 +1,318 @@
+"""``bash run_all.sh --look PATH``: what is there, how it would be read, and a params file for it; nothing is written but that."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.data import archive
+from lib.data import contents
+from lib.data import parquet_prices
+from lib.data import readers
+from lib.data import sources
+from lib.data import survey
+from lib import files, paths
+from lib.data.members import ArchiveError, Member
+from lib.data.readers import VALUES, Body, Options, Plan, Rows
+from lib.data.rows import BLANK, code
+from lib.data.schema import HEADER
+from lib.data.survey import Found
+from lib.text import printable
+
+_SAMPLE = 300  # files whose rows are looked at
+_MOST = 1 << 18  # bytes of each
+_SHOWN = 5
+_KAGGLE = Plan(
+    "utf-8", ",", 1, VALUES, readers.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
+)
+_IN_PARAMS = (
+    "layout: ",
+    "note: ",
+    "symbols: ",
+    "dates: ",
+    "currency: ",
+)  # how the lines begin that a params file repeats
+_CURRENCIES = {"$": "dollars ($)", "€": "euros", "£": "pounds", "¥": "yen or yuan", "₹": "rupees"}
+_PLACES = {
+    ".L": "pounds or pence",
+    ".DE": "euros",
+    ".PA": "euros",
+    ".T": "yen",
+    ".HK": "Hong Kong dollars",
+    ".NS": "rupees",
+    ".TO": "Canadian dollars",
+}
+
+
+@dataclass
+class Look:
+    """What a look at an archive found.
+
+    Parameters
+    ----------
+    lines : list of str
+        What is said.
+    params : dict of str to str
+        Keys of the params file's section ``archive`` that the archive needs, as YAML has them, beside the source.
+    """
+
+    lines: list[str]
+    params: dict[str, str]
+
+
+def look(location: Path, options: Options | None = None) -> Look:
+    """Look at an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        A folder, ``.zip``, ``.tar`` or price file.
+    options : Options, optional
+
+    Returns
+    -------
+    Look
+    """
+    options = options or Options()
+    with tempfile.TemporaryDirectory() as scratch:
+        if location.is_file() and location.name.lower().endswith(sources.TARS):
+            location = sources.unpack_tar(location, Path(scratch))
+        params: dict[str, str] = {}
+        try:
+            found = archive.list_archive(location, options=options)
+        except ArchiveError as error:
+            return Look([str(error)], _needed(str(error)))
+        lines = _describe(found)
+        lines += _rows_of_sample(found, params)
+        lines += _not_read(found)
+        return Look(lines, params)
+
+
+def _needed(message: str) -> dict[str, str]:
+    """The keys whose values a refusal asks for, with a value to change."""
+    return {key: value for key, value in re.findall(r"archive\.(dates|decimal): (\w+)", message)[:1]}
+
+
+def _found(listed: archive.Archive) -> list[Found]:
+    alone = [
+        Found(Member(listed.base + file.name, file.size, file.packed), file.symbol, file.plan, file.refused)
+        for file in listed.files
+    ]
+    return [*alone, *listed.tables]
+
+
+def _describe(listed: archive.Archive) -> list[str]:
+    found = _found(listed)
+    endings = Counter(
+        "".join(
+            Path(file.member.name).suffixes[-2:]
+            if contents.packing(file.member.name)
+            else Path(file.member.name).suffixes[-1:]
+        ).lower()
+        for file in found
+    )
+    size = sum(file.member.size for file in found)
+    lines = [
+        f"{len(found):,} price files ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
+    ]
+    groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
+    for file in found:
+        if not file.refused:
+            groups[survey.titles(file)].append(file)
+    for titles, several in groups.items():
+        plan = several[0].plan or _KAGGLE
+        columns = ", ".join(
+            f"{ours} is {plan.header[index]!r}"
+            for ours, index in plan.reading.columns.items()
+            if ours != plan.header[index]
+        )
+        lines.append(
+            f"layout: {' or '.join(titles)} ({len(several):,} files), by the header {plan.delimiter.join(plan.header)[:150]!r}"
+        )
+        if columns and not plan.tickers:
+            lines.append(f"  columns: {columns}")
+        if plan.reading.adjusted:
+            lines.append(f"  adjusted: {plan.reading.adjusted}")
+    lines += [f"note: {note}" for note in listed.notes]
+    if listed.metadata:
+        names = ", ".join(printable(member.name) for member in listed.metadata)
+        lines.append(
+            f"metadata: {names}, {listed.metadata_symbols:,} symbols; {len(listed.symbols_without_metadata):,} price files have no name there"
+        )
+    else:
+        lines.append(f"metadata: {archive.NO_METADATA}")
+    return lines
+
+
+def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str]:
+    """Read a sample of the rows as a run would: of some files, the beginning of each."""
+    found = [file for file in _found(listed) if not file.refused]
+    step = max(1, len(found) // _SAMPLE)
+    sample = found[::step][:_SAMPLE]
+    tables: list[pa.Table] = []
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    texts: Counter[str] = Counter()
+    read = rounded = bytes_read = 0
+    for file in sample:
+        try:
+            rows, used = _read(listed.location, file)
+        except (OSError, readers.Refused) as error:
+            reasons["unreadable file"] += 1
+            examples.setdefault("unreadable file", f"{printable(file.member.name)}: {error}")
+            continue
+        bytes_read += used
+        read += int(rows.counts.sum())
+        rounded += int(rows.rounded.sum())
+        for row, reason in rows.bad.items():
+            if reason == BLANK:
+                read -= 1
+                continue
+            reasons[code(reason)] += 1
+            if code(reason) not in examples:
+                text = rows.raw(0, row)
+                examples[code(reason)] = (
+                    f"{printable(file.member.name)}, line {int(rows.lines[0][row]):,}: {reason}; {text[:120]!r}"
+                )
+                texts.update(mark for mark in _CURRENCIES if mark in text)
+        table = rows.table
+        if "Symbol" not in table.schema.names:
+            table = table.append_column("Symbol", pa.array([file.symbol] * table.num_rows, pa.string()))
+        tables.append(table.select(["Symbol", *VALUES]).set_column(0, "Symbol", table["Symbol"].cast(pa.string())))
+    total = sum(file.member.size for file in found if not contents.packing(file.member.name))
+    whole = len(sample) == len(found) and bytes_read >= total
+    lines = [
+        ""
+        if whole
+        else f"what follows is of a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
+    ]
+    table = pa.concat_tables(tables) if tables else None
+    if table is not None and table.num_rows:
+        symbols = {file.symbol for file in found if file.symbol} | set(pc.unique(table["Symbol"]).to_pylist())
+        span = pc.min_max(table["Date"]).as_py()
+        estimate = "" if whole or not bytes_read else f", about {read * total / bytes_read:,.0f} rows in all"
+        lines.append(
+            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(sorted(symbols)[:_SHOWN])}{', ...' * (len(symbols) > _SHOWN)})"
+        )
+        lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
+        lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
+        lines.append("first rows as they would be kept:")
+        lines += [f"  {line}" for line in table.slice(0, _SHOWN).to_pandas().to_string(index=False).splitlines()]
+    if reasons:
+        lines.append(f"would be set aside: {sum(reasons.values()):,} of {read:,} rows")
+        lines += [
+            f"  {kind.replace('_', ' ')} ({count:,}): {examples[kind]}" for kind, count in reasons.most_common(_SHOWN)
+        ]
+    if reasons["fractional_volume"] > 0.01 * max(1, read):
+        params["volume"] = "rounded"
+        lines.append(
+            "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
+        )
+    share = sum(count for kind, count in reasons.items() if kind not in ("fractional_volume", "unreadable_file")) / max(
+        1, read
+    )
+    if share > 0.01:
+        lines.append(f"that is {share:.1%}: a run stops above 1 % unless ingest.max_quarantined_share allows more")
+    return [line for line in lines if line]
+
+
+def _read(location: Path, file: Found) -> tuple[Rows, int]:
+    plan = file.plan or _KAGGLE
+    if plan.parquet:
+        packed = file.member.packed is not None
+        source: str | pa.BufferReader = str(location / file.member.name)
+        if packed:
+            source = pa.BufferReader(contents.whole(location, file.member))
+        rows = next(parquet_prices.read_row_groups(source, [0], 0, plan, 5000))
+        return rows, file.member.size
+    content, complete = contents.beginning(location, file.member, _MOST)
+    if not complete:
+        content = content[: content.rfind(b"\n") + 1] or content
+    body: Body = readers.body_of(content, plan)
+    return readers.read_rows([body], plan), len(content)
+
+
+def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[Found]) -> str:
+    """What hints at the currency: a sign before prices, or the symbols' endings."""
+    texts = [file for file in found if file.plan is None or not file.plan.parquet]
+    head = contents.beginning(listed.location, texts[0].member, 2000)[0] if texts else b""
+    text = readers.to_utf8(head, readers.encoding_of(head, False)).decode("utf-8", "replace")
+    signs = [name for sign, name in _CURRENCIES.items() if sign in text]
+    endings = Counter(name for symbol in symbols for ending, name in _PLACES.items() if symbol.endswith(ending))
+    hints = [*signs, *(f"{name} ({count:,} symbols, by their endings)" for name, count in endings.most_common(3))]
+    return ", ".join(hints) or "nothing says which; reports write dollars"
+
+
+def _not_read(listed: archive.Archive) -> list[str]:
+    lines = []
+    refused = [file for file in listed.files if file.refused]
+    if refused:
+        lines.append(f"cannot be read: {len(refused):,} price files")
+        lines += _some((printable(file.name), file.refused or "") for file in refused)
+    if listed.ignored:
+        lines.append(f"not read: {len(listed.ignored):,} other files")
+        lines += _some((printable(file.name), file.why) for file in listed.ignored)
+    return lines
+
+
+def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """The entries by what is said of them, with the first of each."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, why in entries:
+        groups[why].append(name)
+    shown = [
+        f"  {names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {why}"
+        for why, names in groups.items()
+    ]
+    return [*shown[:10], *([f"  and {len(shown) - 10:,} other reasons"] if len(shown) > 10 else [])]
+
+
+def write_params(name: str, given: str, found: Look) -> Path:
+    """Write the params file of a study of the archive.
+
+    Parameters
+    ----------
+    name : str
+        The study's.
+    given : str
+        The archive's path, as ``archive.source`` will name it.
+    found : Look
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ArchiveError
+        There is such a file already.
+    """
+    path = paths.params_file(name)
+    if path.exists():
+        raise ArchiveError(f"{path}: is there already; choose another name than {name}, or remove it")
+    quoted = '"' + given.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    lines = [
+        f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
+        "# params/sample.yaml lists every key.",
+        "#",
+        *(f"#   {line}" for line in found.lines if line.startswith(_IN_PARAMS)),
+        "",
+        "archive:",
+        f"  source: {quoted}",
+    ]
+    comments = {
+        "volume": "volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead",
+        "dates": "dates such as 01/02/2021 can be read in two ways: check this, day_first or month_first",
+        "decimal": "numbers such as 1,234 can be read in two ways: check this, comma or point",
+    }
+    for key, value in found.params.items():
+        lines += [f"  # {comments[key]}", f"  {key}: {value}"]
+    files.write_atomically(path, "\n".join(lines) + "\n")
+    return path

@@ -1,0 +1,170 @@
+"""Price files of one symbol in other layouts than Kaggle's, to prices: those that are read alike, together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from lib.data import contents
+from lib.data import parse
+from lib.data import quarantine
+from lib.data import readers
+from lib.data.archive import PriceFile
+from lib.data.members import Member
+from lib.data.readers import Plan, Rows
+from lib.text import printable
+
+_FEW = 50  # lines: of so short a file the survey has seen how its rows are written
+_TOGETHER = 1 << 26  # bytes that are parsed at once
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that was read.
+
+    Parameters
+    ----------
+    file : PriceFile
+    content : bytes
+        Unpacked.
+    digest : str
+        BLAKE3 of them.
+    refused : str or None
+        Why none of its rows can be used.
+    """
+
+    file: PriceFile
+    content: bytes
+    digest: str
+    refused: str | None
+
+    def described(self) -> str:
+        """Everything that its rows are made of."""
+        return f"{self.file.name}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
+
+
+def read(location: Path, base: str, file: PriceFile) -> Content:
+    """Read a file of an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive: a folder or a ``.zip``.
+    base : str
+        The folder of the price files within the archive.
+    file : PriceFile
+
+    Returns
+    -------
+    Content
+    """
+    try:
+        content = contents.whole(location, Member(base + file.name, file.size, file.packed))
+    except OSError as error:
+        return Content(file, b"", "", f"{quarantine.UNREADABLE}: {error.strerror or error}")
+    return Content(file, content, blake3(content).hexdigest(), file.refused)
+
+
+def quoted(file: PriceFile, content: bytes) -> Content | None:
+    """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another.
+
+    Parameters
+    ----------
+    file : PriceFile
+    content : bytes
+        Of the whole file.
+
+    Returns
+    -------
+    Content or None
+    """
+    lines = content.count(b"\n")
+    if lines < _FEW or 5 * content.count(b'"') < lines or readers.encoding_of(content) != "utf-8":
+        return None
+    try:
+        plan = readers.plan_file(content).plan
+    except readers.Refused:
+        return None
+    return Content(replace(file, plan=plan), content, blake3(content).hexdigest(), None)
+
+
+def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
+    """Make prices of files, those with the same plan together."""
+    groups: dict[Plan, list[list[Content]]] = {}
+    made = []
+    refused = []
+    for content in found:
+        plan = content.file.plan
+        if content.refused is not None or plan is None:
+            refused.append(content)
+            continue
+        batches = groups.setdefault(plan, [[]])
+        if sum(len(other.content) for other in batches[-1]) + len(content.content) > _TOGETHER and batches[-1]:
+            batches.append([])
+        batches[-1].append(content)
+    if refused:
+        sources = [_refused(content) for content in refused]
+        nothing = readers.read_rows([], Plan.nothing())
+        made.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
+    for plan, batches in groups.items():
+        for batch in batches:
+            rows = readers.read_rows([readers.body_of(content.content, plan) for content in batch], plan)
+            sources = [_source(content, rows, number) for number, content in enumerate(batch)]
+            made.append(parse.account(sources, rows.table.select(list(readers.VALUES)), rows.bad, _Texts(rows)))
+    return made
+
+
+def _source(content: Content, rows: Rows, number: int) -> parse.Source:
+    file = content.file
+    body = parse.Body(
+        b"",
+        int(rows.counts[number]),
+        rows.lines[number],
+        unfinished=not content.content.endswith((b"\n", b"\r", b"\n\0")),
+    )
+    assert file.plan is not None
+    return parse.Source(
+        printable(file.name),
+        file.symbol,
+        file.security_name,
+        content.digest,
+        len(content.content),
+        body,
+        layout=" or ".join(file.plan.reading.titles),
+        no_adjusted=bool(rows.no_adjusted[number]),
+        rounded=int(rows.rounded[number]),
+    )
+
+
+def _refused(content: Content) -> parse.Source:
+    file = content.file
+    text = readers.to_utf8(content.content, readers.encoding_of(content.content)).decode("utf-8", "backslashreplace")
+    lines = [(number, line[:10_000]) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    # What is above the rows is no row, and of a file that is no text nobody knows.
+    rows = () if "\0" in text else tuple(lines[0 if (content.refused or "").startswith("no header") else 1 :])
+    body = parse.Body(b"", refused=content.refused, set_aside=rows)
+    return parse.Source(
+        printable(file.name), file.symbol, file.security_name, content.digest, len(content.content), body, layout=""
+    )
+
+
+class _Texts:
+    """The raw text of rows, which are numbered through all files."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._ends: npt.NDArray[np.int64] = np.cumsum(rows.counts)
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The file of a row, and the row's number within it."""
+        file = int(np.searchsorted(self._ends, row, side="right"))
+        return file, row - int(self._ends[file] - self._rows.counts[file])
+
+    def line(self, row: int) -> bytes:
+        """The text of a row."""
+        return self._rows.raw(*self.place(row)).encode()

@@ -1,0 +1,159 @@
+"""Prices in Parquet files, to the same columns as `lib.data.readers` makes of text. Reads files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lib.data import layouts
+from lib.data import readers
+from lib.data.layouts import LayoutError, Reading
+from lib.data.readers import VALUES, NotPrices, Options, Plan, Refused, Rows, Sample
+
+_SAMPLE = 40  # rows
+
+
+def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
+    """Find out how a Parquet file is to be read: see `lib.data.readers.plan_file`.
+
+    Parameters
+    ----------
+    source : str or pyarrow.BufferReader
+        The file, or its bytes.
+    options : Options
+
+    Returns
+    -------
+    Sample
+    """
+    try:
+        file = pq.ParquetFile(source)
+        header = tuple(file.schema_arrow.names)
+        try:
+            reading = layouts.recognise(header, options.layout, dict(options.columns))
+        except LayoutError as error:
+            prices = options.layout or options.columns or layouts.looks_like_prices(header)
+            raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
+        if not file.metadata.num_rows:
+            raise Refused("no rows: the file has none")
+        table = next(file.iter_batches(_SAMPLE, columns=[header[index] for index in reading.columns.values()]))
+    except pa.ArrowException as error:
+        raise Refused(f"unreadable file: not Parquet, or damaged ({error})") from None
+    wanted = tuple(header[index] for index in reading.columns.values())
+    # The rows as text have the columns that are read, in this order.
+    columns = {name: number for number, name in enumerate(reading.columns)}
+    plan = Plan(
+        "parquet",
+        ",",
+        0,
+        wanted,
+        Reading(reading.titles, columns, reading.adjusted),
+        order=options.dates,
+        rounded=options.rounded,
+        volume_unit=options.volume_unit,
+    )
+    return readers.with_dates(plan, [tuple(row) for row in _texts(pa.Table.from_batches([table]).select(list(wanted)))])
+
+
+def read_row_groups(
+    source: str | pa.BufferReader, groups: Sequence[int], first_row: int, plan: Plan, most: int
+) -> Iterator[Rows]:
+    """Read row groups of a file; a row's line is its number in the file, from 1.
+
+    Parameters
+    ----------
+    source : str or pyarrow.BufferReader
+    groups : sequence of int
+    first_row : int
+        Rows of the file before them.
+    plan : Plan
+    most : int
+        Rows to read at once.
+
+    Yields
+    ------
+    Rows
+    """
+    names = plan.reading.columns
+    texts = [plan.header[names[name]] for name in ("Symbol", "Security Name", "Series") if name in names]
+    file = pq.ParquetFile(source, read_dictionary=texts)
+    for batch in file.iter_batches(most, row_groups=list(groups), columns=list(plan.header), use_threads=False):
+        table = pa.Table.from_batches([batch]).select(list(plan.header))
+        own = table.rename_columns(list(names))
+        for index, name in enumerate(own.schema.names):
+            own = own.set_column(index, name, _column(own[name], name))
+        lines = [np.arange(first_row + 1, first_row + table.num_rows + 1)]
+        first_row += table.num_rows
+        counts = np.array([table.num_rows], dtype=np.int64)
+        yield readers.rows_of_table(own, plan, counts, lines, _RowTexts(table))
+
+
+def dates(content: bytes, plan: Plan) -> Iterable[str]:
+    """The texts of a file's dates.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the whole file.
+    plan : Plan
+
+    Returns
+    -------
+    iterable of str
+    """
+    table = pq.read_table(pa.BufferReader(content), columns=[plan.header[plan.reading.columns["Date"]]])
+    return (str(text) for text in pc.unique(table.column(0)).to_pylist())
+
+
+class _RowTexts:
+    """The rows as text, for what `lib.data.readers.parse_fields` says of them."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def line(self, file: int, row: int) -> str:
+        return self.text(file, row)[:10_000]
+
+    def text(self, file: int, row: int) -> str:
+        return ",".join(_texts(self._table.slice(row, 1))[0])
+
+
+def _texts(table: pa.Table) -> list[list[str]]:
+    columns = [[_text(value) for value in _readable(column).to_pylist()] for column in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).replace(",", ";")
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times without nanoseconds and zones, which Python's have not."""
+    if not pa.types.is_timestamp(column.type):
+        return column
+    if column.type.tz:
+        column = pc.local_timestamp(column)
+    return column.cast(pa.timestamp("s"), safe=False)
+
+
+def _column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    kind = column.type
+    if name == "Date":
+        if pa.types.is_timestamp(kind) and not _has_times(column):
+            return _readable(column).cast(pa.date32())
+        return column if pa.types.is_date32(kind) else _readable(column).cast(pa.string())
+    if name in VALUES:
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            return column.cast(pa.string())
+        column = column.cast(pa.float64(), safe=False)
+        return pc.if_else(pc.is_nan(column), None, column) if pc.any(pc.is_nan(column)).as_py() else column
+    return column if pa.types.is_dictionary(kind) else column.cast(pa.string())
+
+
+def _has_times(column: pa.ChunkedArray) -> bool:
+    seconds = _readable(column).cast(pa.int64()).drop_null().to_numpy()
+    return bool((seconds % 86_400 != 0).any())

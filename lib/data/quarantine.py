@@ -1,0 +1,151 @@
+"""When what was set aside stops a run, and how that is said. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib.data.schema import COLUMNS
+from lib.text import shortened
+
+UNREADABLE = "unreadable file"  # how the reason begins
+SUPERSEDED = 0.05  # of a file's rows may have a date that comes again further down, and count as good
+_WORST, _SHOWN = 10, 20
+
+
+class QuarantineError(RuntimeError):
+    """More rows were quarantined than ``ingest.max_quarantined_share`` allows, or prices contradict each other."""
+
+
+def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:
+    """Say why an archive's rows cannot become prices.
+
+    Parameters
+    ----------
+    accounts : pyarrow.Table
+        Of `lib.data.schema.FILES`.
+    quarantined : iterable of pyarrow.Table
+        Of `lib.data.schema.QUARANTINE`; read only for a refusal.
+    most : float
+        The share of the rows that may be quarantined. A row whose date comes again further down does not count, unless
+        they are more than `SUPERSEDED` of their file.
+
+    Returns
+    -------
+    str or None
+        Sentences with the files, a reason and a raw line; None where nothing stands in the way.
+    """
+    files = accounts.to_pylist()
+    contradicting = [file for file in files if file["contradiction"] is not None]
+    if contradicting:
+        return _columns_exchanged(contradicting)
+    unreadable = [file for file in files if (file["refused"] or "").startswith(UNREADABLE)]
+    # Of a file that cannot be read nobody knows how many rows it has. One or a few are set aside; most are a broken disk or download.
+    if 2 * len(unreadable) > len(files):
+        return (
+            f"{len(unreadable):,} of {len(files):,} price files cannot be read:\n"
+            + _listed(f"{shortened(file['file'], 80)}: {file['refused']}" for file in unreadable)
+            + "\nCopy or download the archive again, or make the files readable"
+        )
+    read, kept = sum(file["rows_read"] for file in files), sum(file["rows_kept"] for file in files)
+    bad = sum(_bad_rows(file) for file in files)
+    share = bad / read if read else 0.0
+    if share <= most and kept:
+        return None
+    reasons = Counter[str]()
+    for part in quarantined:
+        with_line = part.filter(pc.is_valid(part["line"])) if read else part
+        for counted in pc.value_counts(with_line["code"]).to_pylist():
+            reasons[counted["values"]] += counted["counts"]
+    kind, count = reasons.most_common(1)[0]
+    worst = sorted((file for file in files if file["commonest_reason"]), key=lambda file: -file["rows_quarantined"])
+    said = f" The commonest reason: {kind.replace('_', ' ')} ({count:,}). Worst files:\n" + "\n".join(
+        f"  {_why(file)}" for file in worst[:_WORST]
+    )
+    fix = "\nFix the files, or set archive.source to another archive"
+    if kind == "fractional_volume":
+        fix += (
+            "; or set archive.volume: rounded, which rounds to whole shares, half to even; or archive.volume_unit: 0.001, which "
+            "counts in thousandths (for markets that trade fractions)"
+        )
+    if not kept:
+        return f"no price is left: {read:,} raw rows were read, and none can be kept.{said}{fix}"
+    lost = [file for file in files if not file["rows_kept"]]
+    if lost:
+        fix += (
+            "; to allow more (ingest.max_quarantined_share) would lose "
+            f"{'this symbol' if len(lost) == 1 else 'these symbols'} whole: {_some(shortened(file['symbol'], 40) for file in lost)}"
+        )
+    else:
+        fix += f", or allow more: -p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
+    return (
+        f"{bad:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
+        f"{most:.2%}.{said}{fix}"
+    )
+
+
+def remarks(accounts: pa.Table) -> list[str]:
+    """What a user should know of an archive that was read: the files of which no row was kept, and those that seem cut off."""
+    files = accounts.to_pylist()
+    lost = [_why(file) for file in files if not file["rows_kept"]]
+    cut = [shortened(file["file"], 80) for file in files if file["cut_volume"]]
+    said = []
+    if lost:
+        said.append(f"{len(lost):,} of {len(files):,} price files were set aside whole:\n{_listed(lost)}")
+    if cut:
+        said.append(
+            f"{len(cut):,} of {len(files):,} price files end without a newline, in a volume far below those before: they seem cut "
+            f"off, and that last row is kept as it is:\n{_listed(cut)}"
+        )
+    return said
+
+
+def _bad_rows(file: dict[str, Any]) -> int:
+    repeated = int(file["rows_repeated"])
+    return int(file["rows_quarantined"]) - (repeated if repeated <= SUPERSEDED * file["rows_read"] else 0)
+
+
+def _columns_exchanged(files: list[dict[str, Any]]) -> str:
+    return (
+        f"{len(files):,} price {'file contradicts itself' if len(files) == 1 else 'files contradict themselves'}; are the columns "
+        f"in another order than the header, {','.join(COLUMNS)}, says?\n"
+        + _listed(map(_contradictions, files))
+        + "\nFix the header or the columns, or take the files out of the archive"
+    )
+
+
+def _contradictions(file: dict[str, Any]) -> str:
+    found = [
+        (file["high_below_low"], "High is below Low"),
+        (file["outside_range"], "Open or Close is outside Low to High"),
+    ]
+    kinds = (
+        " and ".join(f"{said} in {count:,}" for count, said in found if count) or "Adj Close is no price, but a volume"
+    )
+    return (
+        f"{shortened(file['file'], 80)}: {file['contradictions']:,} of {file['rows_kept']:,} rows contradict themselves ({kinds}); "
+        f"{file['contradiction']}"
+    )
+
+
+def _why(file: dict[str, Any]) -> str:
+    example = f"; {file['example']}" if file["example"] else ""
+    return (
+        f"{shortened(file['file'], 80)}: {file['rows_quarantined']:,} of "
+        f"{file['rows_read']:,} rows: {file['commonest_reason'] or 'no rows'}{example}"
+    )
+
+
+def _listed(lines: Iterable[str]) -> str:
+    found = [f"  {line}" for line in lines]
+    more = [f"  and {len(found) - _SHOWN:,} more"] * (len(found) > _SHOWN)
+    return "\n".join([*found[:_SHOWN], *more])
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else "")

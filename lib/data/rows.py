@@ -1,0 +1,204 @@
+"""What a good row is, and which values of good rows are odd. Pure."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import math
+import re
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lib.data.schema import COLUMNS
+from lib.text import DECIMAL, shortened
+
+BLANK = "blank row"  # or the header once more: no row at all, neither kept nor set aside
+CODES = {  # of rows, then of files that are set aside whole
+    *("null_value", "unparsable_date", "unparsable_value", "negative_volume", "volume_too_large", "fractional_volume"),
+    *("repeated_date", "wrong_number_of_fields", "unparsable_row", "not_utf_8"),
+    *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
+    *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
+}
+EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
+
+
+def code(reason: str) -> str:
+    """What kind of reason it is, to count by: its words before the colon, one of `CODES`.
+
+    Examples
+    --------
+    >>> code("null value: Open, High"), code("empty file")
+    ('null_value', 'empty_file')
+    """
+    return re.sub("[^a-z0-9]+", "_", reason.partition(":")[0].lower())
+
+
+def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, float, int] | str:
+    """Read one row, slowly and exactly: the definition of what a good row is.
+
+    Parameters
+    ----------
+    line : bytes
+        The row without its newline.
+
+    Returns
+    -------
+    tuple or str
+        Date, open, high, low, close, adjusted close (float64, the nearest to the text) and volume (int); or why the row
+        is refused; or `BLANK`.
+
+    Examples
+    --------
+    >>> parse_row(b"2020-01-02,1,2,.5,1.5,1.5,123.0")
+    (datetime.date(2020, 1, 2), 1.0, 2.0, 0.5, 1.5, 1.5, 123)
+    >>> parse_row(b"2020-01-02,1,2,.5,1.5,1.5,-3")
+    "negative volume: '-3'"
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}"
+    try:
+        fields = next(csv.reader([text]), []) if '"' in text else text.split(",")
+    except csv.Error as error:
+        return f"unparsable row: {error}"
+    fields = [value.strip(" \t") for value in fields]
+    if not any(fields) or tuple(fields) == COLUMNS:  # as spreadsheets leave behind, and files put one after the other
+        return BLANK
+    if len(fields) != len(COLUMNS):
+        return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
+    nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
+    if nulls:
+        return f"null value: {', '.join(nulls)}"
+    try:
+        date = datetime.date.fromisoformat(fields[0]) if _DATE.fullmatch(fields[0]) else None
+    except ValueError:
+        date = None
+    if date is None:
+        return f"unparsable date: {shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
+    numbers = []
+    for name, value in zip(COLUMNS[1:], fields[1:], strict=True):
+        number = float(value) if DECIMAL.fullmatch(value) else math.nan
+        if not math.isfinite(number):
+            return f"unparsable value: {name} is {shortened(value, 40)!r}"
+        numbers.append(number)
+    volume = numbers.pop()
+    if volume < 0:
+        return f"negative volume: {shortened(fields[6], 40)!r}"
+    exact = Decimal(volume) if volume < EXACT else Decimal(fields[6])
+    if exact >= 2**63:
+        return f"volume too large: {shortened(fields[6], 40)!r}"
+    if exact != exact.to_integral_value():
+        return f"fractional volume: {shortened(fields[6], 40)!r}"
+    opening, high, low, close, adjusted = numbers
+    return date, opening, high, low, close, adjusted, int(exact)
+
+
+# Odd values. Prices may leave the day's range by rounding: by a tenth of a percent (yfinance rounds what it adjusts: 0.3 % in
+# https://github.com/ranaroussi/yfinance/issues/2857 is counted) or half a cent. Half of the shares that traded before 1980 have
+# no Open at Yahoo, but a 0 (https://github.com/ranaroussi/yfinance/issues/1281): those contradict nothing.
+_RELATIVE, _ABSOLUTE = 0.001, 0.005
+_ORDER = 1e-6  # by so much of itself may High be below Low: float32 and what is computed with it
+_JUMP = 50
+_GAP = 31  # days. In 662 real files, 1.6 M rows, no day is more than that after the one before
+_FIRST_EXCHANGE = int(np.datetime64("1792-05-17").astype(np.int64))  # when New York's was founded
+_VOLUME_AS_PRICE = 100
+_TOO_MANY, _AT_LEAST = 0.05, 10  # contradicting rows of a file: their share, and how many
+
+Mask = npt.NDArray[np.bool_]
+
+
+def odd_values(table: pa.Table, starts: npt.NDArray[np.int64]) -> tuple[dict[str, Mask], Mask, Mask]:
+    """Find the values that are odd in rows that are good.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of `lib.data.schema.COLUMNS`, without nulls; each file's rows stand together, sorted by date.
+    starts : ndarray of int64
+        Where each file that has rows begins.
+
+    Returns
+    -------
+    odd : dict of str to ndarray of bool
+        By the columns of `lib.data.schema.ODD` that concern single rows.
+    high_below_low : ndarray of bool
+        Beyond rounding.
+    contradicting : ndarray of bool
+        Those, prices outside the day's range, and volumes under Adj Close.
+    """
+    if not table.num_rows:
+        nothing = np.zeros(0, dtype=bool)
+        names = ("zero_volume", "adj_close_not_positive", "price_not_positive", "high_below_low", "outside_range")
+        return dict.fromkeys((*names, "price_jump", "date_gap", "date_before_exchanges"), nothing), nothing, nothing
+    opening, high, low, close, adjusted, volume = (table[name].to_numpy() for name in COLUMNS[1:])
+    dates = table["Date"].cast(pa.int32()).to_numpy()
+    positive = np.minimum(opening, low) > 0
+    positive &= np.minimum(high, close) > 0
+    outside = np.maximum(opening, close) > np.maximum(high * (1 + _RELATIVE), high + _ABSOLUTE)
+    outside |= np.minimum(opening, close) < np.minimum(low * (1 - _RELATIVE), low - _ABSOLUTE)
+    outside &= positive
+    reversed_ = high < low
+    beyond = reversed_ & (high < low * (1 - _ORDER)) if reversed_.any() else reversed_
+    gap = np.zeros(len(dates), dtype=bool)
+    gap[1:] = np.diff(dates) > _GAP
+    gap[starts] = False
+    odd = {
+        "zero_volume": volume == 0,
+        "adj_close_not_positive": adjusted <= 0,
+        "price_not_positive": ~positive,
+        "high_below_low": reversed_,
+        "outside_range": outside,
+        "price_jump": _jumps(close, starts) | ((high > _JUMP * low) & positive),
+        "date_gap": gap,
+        "date_before_exchanges": dates < _FIRST_EXCHANGE,
+    }
+    return odd, beyond, beyond | outside | _volume_as_price(adjusted, close, high, starts)
+
+
+def contradicts_itself(rows: int, high_below_low: int, contradicting: int) -> bool:
+    """Whether a file's columns must be in another order than its header says.
+
+    A few rows out of the day's range prove nothing: 14 of 662 real files have a single row, and an Open outside it.
+    """
+    most = _TOO_MANY * rows
+    return high_below_low > most or (contradicting > most and contradicting >= _AT_LEAST)
+
+
+def _jumps(close: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> Mask:
+    """The days whose close is `_JUMP` times that of both neighbours, or a fiftieth; of a file's last day, of the one before."""
+    before, after = close[:-1], close[1:]
+    steps = np.zeros(len(close) + 1, dtype=np.int8)  # into each row, and out of the last
+    steps[1:-1] = (after > _JUMP * before).astype(np.int8) - (_JUMP * after < before)
+    steps[1:-1] *= (before > 0) & (after > 0)
+    steps[starts] = 0
+    into, out = steps[:-1], steps[1:]
+    last = np.zeros(len(close), dtype=bool)
+    last[np.append(starts[1:], len(close)) - 1] = True
+    return (into * out == -1) | (last & (into != 0))
+
+
+def _volume_as_price(
+    adjusted: npt.NDArray[np.float64],
+    close: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    starts: npt.NDArray[np.int64],
+) -> Mask:
+    """The rows whose Adj Close is far above any price, and another multiple of Close than the day before.
+
+    The first alone is what a share has after many reverse splits, but then the multiple stays.
+    """
+    found = adjusted > _VOLUME_AS_PRICE * high
+    if found.any():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            multiple = np.log(adjusted / close)
+            steps = np.abs(np.diff(multiple, prepend=np.nan)) > 0.2
+        steps[starts[starts + 1 < len(steps)]] = steps[starts[starts + 1 < len(steps)] + 1]
+        found &= steps
+    return found

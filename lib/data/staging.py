@@ -1,0 +1,692 @@
+"""Files that hold several symbols, to rows sorted by symbol: the pass over the data before it can be cut into parts.
+
+The files are read in pieces: a range of a long file's bytes, some row groups, or many small files. Each piece becomes one
+Arrow file, sorted by symbol, so that a part's symbols are one slice of it, whatever the parts will be. What travels to
+the workers and back is which pieces there are and which symbols they hold; the rows stay in the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from lib.data import contents
+from lib.data import parquet_prices
+from lib.data import parse
+from lib.data import readers
+from lib.compute.engine import Engine
+from lib.data.members import LARGEST, ArchiveError, Member, open_regular
+from lib.data.quarantine import QuarantineError
+from lib.data.readers import VALUES, Body, Plan, Rows
+from lib.data.rows import BLANK
+from lib.data.survey import Found
+from lib.text import printable
+
+_PIECE = 1 << 24  # bytes of text
+_PIECE_ROWS = 1 << 19  # of Parquet
+_LONGEST_LINE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is read at once.
+
+    Parameters
+    ----------
+    number : int
+        Among all pieces.
+    file : int
+        Index of its file among those that are staged.
+    member : Member
+    plan : Plan
+    symbol : str
+        Of all rows; empty where the rows say theirs.
+    start, stop : int
+        Bytes of the file; 0 and 0 for all of it.
+    groups : tuple of int
+        Row groups of a Parquet file.
+    first_row : int
+        Rows before those.
+    spooled : str
+        Where the file has been unpacked to, if so.
+    """
+
+    number: int
+    file: int
+    member: Member
+    plan: Plan
+    symbol: str
+    start: int = 0
+    stop: int = 0
+    groups: tuple[int, ...] = ()
+    first_row: int = 0
+    spooled: str = ""
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """What one worker reads at a time.
+
+    Parameters
+    ----------
+    location : str
+        The archive.
+    pieces : tuple of Piece
+    to : str
+        The folder that their rows go to.
+    """
+
+    location: str
+    pieces: tuple[Piece, ...]
+    to: str
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """An Arrow file sorted by symbol.
+
+    Parameters
+    ----------
+    path : str
+    symbols : tuple of str
+        In order.
+    starts : numpy.ndarray of int64
+        Where the rows of each begin, and the number of all rows.
+    """
+
+    path: str
+    symbols: tuple[str, ...]
+    starts: npt.NDArray[np.int64]
+
+    def range(self, first: str, last: str) -> tuple[int, int]:
+        """The rows of some symbols.
+
+        Parameters
+        ----------
+        first, last : str
+            Both included.
+
+        Returns
+        -------
+        (int, int)
+            Where they begin and end.
+        """
+        return int(self.starts[bisect_left(self.symbols, first)]), int(self.starts[bisect_right(self.symbols, last)])
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What came of a `StageTask`.
+
+    Parameters
+    ----------
+    good, bad : tuple of Sorted
+        The rows kept so far, and those set aside, the ones without a symbol first.
+    lines : dict of int to int
+        Lines of each piece.
+    digests : dict of int to (str, int)
+        BLAKE3 and bytes of each file that was read whole.
+    names : dict of str to str
+        Security names by symbol.
+    no_adjusted : frozenset of int
+        The files whose Adj Close is Close.
+    rounded : int
+        Volumes that were rounded.
+    """
+
+    good: tuple[Sorted, ...]
+    bad: tuple[Sorted, ...]
+    lines: Mapping[int, int]
+    digests: Mapping[int, tuple[str, int]]
+    names: Mapping[str, str]
+    no_adjusted: frozenset[int]
+    rounded: int
+
+
+_GOOD = pa.schema(
+    [
+        ("Date", pa.date32()),
+        *((name, pa.float64()) for name in VALUES[1:6]),
+        ("Volume", pa.int64()),
+        ("piece", pa.int32()),
+        ("line", pa.int64()),
+    ]
+)
+_BAD = pa.schema([("piece", pa.int32()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All rows of the files that hold several symbols.
+
+    Parameters
+    ----------
+    location : str
+    pieces : tuple of Piece
+    first_lines : tuple of int
+        Lines of the file before each piece.
+    files : tuple of str
+        Names of the files.
+    digests : tuple of (str, int)
+        Of each file: BLAKE3 and bytes.
+    staged : tuple of Staged
+    symbols : tuple of str
+        In order.
+    names : dict of str to str
+    """
+
+    location: str
+    pieces: tuple[Piece, ...]
+    first_lines: tuple[int, ...]
+    files: tuple[str, ...]
+    digests: tuple[tuple[str, int], ...]
+    staged: tuple[Staged, ...]
+    symbols: tuple[str, ...]
+    names: Mapping[str, str]
+
+    def files_of(self, symbol: str) -> str:
+        """The name of a file that holds a symbol."""
+        part = self.part([symbol], first=False)
+        entry, start, _ = next(iter((*part.good, *part.bad)))
+        return self.files[self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file]
+
+    def part(self, symbols: Sequence[str], first: bool) -> StagedPart:
+        """What a worker needs for one part.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols that follow each other.
+        first : bool
+            The rows without a symbol go to this part, too.
+
+        Returns
+        -------
+        StagedPart
+        """
+        good, bad = [], []
+        for staged in self.staged:
+            good += [(found, *found.range(symbols[0], symbols[-1])) for found in staged.good]
+            bad += [(found, *found.range("" if first else symbols[0], symbols[-1])) for found in staged.bad]
+        return StagedPart(
+            self.location,
+            tuple(entry for entry in good if entry[1] < entry[2]),
+            tuple(entry for entry in bad if entry[1] < entry[2]),
+            tuple(symbols),
+            self.pieces,
+            self.first_lines,
+            self.files,
+            self.digests,
+            frozenset(number for staged in self.staged for number in staged.no_adjusted),
+        )
+
+
+def stage_files(location: Path, found: Sequence[Found], folder: Path, engine: Engine) -> Stage:
+    """Read the files that hold several symbols.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+        The archive.
+    found : sequence of Found
+    folder : pathlib.Path
+        Where the rows go.
+    engine : Engine
+
+    Returns
+    -------
+    Stage
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = tuple(_pieces(location, found, folder))
+    tasks = [StageTask(str(location), task, str(folder)) for task in _tasks(pieces)]
+    results = dict(engine.map(stage, tasks))
+    staged = tuple(results[number] for number in range(len(tasks)))
+    lines: dict[int, int] = {}
+    digests: dict[int, tuple[str, int]] = {}
+    for result in staged:
+        lines.update(result.lines)
+        digests.update(result.digests)
+    first_lines, before = [], dict[int, int]()
+    for piece in pieces:
+        first_lines.append(before.get(piece.file, 0))
+        before[piece.file] = first_lines[-1] + lines.get(piece.number, 0)
+    for number, file in enumerate(found):
+        if number not in digests:
+            digests[number] = _digest(location / file.member.name), file.member.size
+    names: dict[str, str] = {}
+    for result in staged:
+        names = {**result.names, **names}
+    symbols = {symbol for result in staged for entry in (*result.good, *result.bad) for symbol in entry.symbols}
+    return Stage(
+        str(location),
+        pieces,
+        tuple(first_lines),
+        tuple(printable(file.member.name) for file in found),
+        tuple(digests[number] for number in range(len(found))),
+        staged,
+        tuple(sorted(symbols - {""})),
+        names,
+    )
+
+
+def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Piece]:
+    number = 0
+    for index, file in enumerate(found):
+        plan, member = file.plan, file.member
+        assert plan is not None
+        piece = Piece(number, index, member, plan, file.symbol)
+        size, spooled = member.size, ""
+        packed = member.packed is not None or bool(contents.packing(member.name))
+        if packed and (size > _PIECE or contents.packing(member.name)) and not plan.parquet:
+            path = folder / f"unpacked-{index}"
+            size, spooled = contents.spool(location, member, path), str(path)
+            if size <= _PIECE:
+                path.unlink()
+                spooled = ""
+        if plan.parquet:
+            for groups, first_row in _row_groups(location, member):
+                yield replace(piece, number=number, groups=groups, first_row=first_row)
+                number += 1
+        elif size <= _PIECE or plan.encoding.startswith("utf-16"):
+            if size > LARGEST:
+                raise ArchiveError(
+                    f"{printable(member.name)}: UTF-16 text of {size:,} bytes; save a file of more than {LARGEST:,} bytes as UTF-8"
+                )
+            yield replace(piece, number=number)
+            number += 1
+        else:
+            for start in range(0, size, _PIECE):
+                stop = min(start + _PIECE, size)
+                yield replace(piece, number=number, start=start, stop=stop, spooled=spooled)
+                number += 1
+
+
+def _row_groups(location: Path, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
+    source = location / member.name if member.packed is None else pa.BufferReader(contents.whole(location, member))
+    metadata = pq.read_metadata(source)
+    groups: list[int] = []
+    rows, first = 0, 0
+    for number in range(metadata.num_row_groups):
+        count = metadata.row_group(number).num_rows
+        if groups and rows + count > _PIECE_ROWS:
+            yield tuple(groups), first
+            groups, first, rows = [], first + rows, 0
+        groups.append(number)
+        rows += count
+    if groups:
+        yield tuple(groups), first
+
+
+def _tasks(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
+    """Pieces together: ranges and row groups alone, many small files at once."""
+    waiting: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        own = piece.stop - piece.start or piece.member.size
+        if waiting and (size + own > _PIECE or piece.groups):
+            yield tuple(waiting)
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += own
+    if waiting:
+        yield tuple(waiting)
+
+
+def stage(task: StageTask) -> Staged:
+    """Read pieces, and write their rows sorted by symbol."""
+    good: list[Sorted] = []
+    bad: list[Sorted] = []
+    lines: dict[int, int] = {}
+    digests: dict[int, tuple[str, int]] = {}
+    names: dict[str, str] = {}
+    no_adjusted: set[int] = set()
+    rounded = 0
+    for pieces, rows in _read(task, lines, digests):
+        no_adjusted |= {piece.file for piece, without in zip(pieces, rows.no_adjusted, strict=True) if without}
+        rounded += int(rows.rounded.sum())
+        table, symbols = _table(pieces, rows)
+        _note_names(rows.table, names)
+        stem = f"{task.to}/rows-{pieces[0].number}-{pieces[0].first_row}-{len(good)}"
+        good.append(_write(f"{stem}.arrow", table, symbols))
+        if rows.bad:
+            bad.append(_write(f"{stem}-bad.arrow", *_bad_table(pieces, rows)))
+    pa.default_memory_pool().release_unused()  # workers stay, and the parts need it
+    return Staged(tuple(good), tuple(bad), lines, digests, names, frozenset(no_adjusted), rounded)
+
+
+def _read(
+    task: StageTask, lines: dict[int, int], digests: dict[int, tuple[str, int]]
+) -> Iterator[tuple[list[Piece], Rows]]:
+    location = Path(task.location)
+    waiting: list[Piece] = []
+    bodies: list[Body] = []
+    for piece in task.pieces:
+        if waiting and (piece.plan != waiting[0].plan or piece.plan.parquet):
+            yield waiting, readers.read_rows(bodies, waiting[0].plan)
+            waiting, bodies = [], []
+        if piece.plan.parquet:
+            source: str | pa.BufferReader = str(location / piece.member.name)
+            if piece.member.packed is not None:
+                source = pa.BufferReader(contents.whole(location, piece.member))
+            for rows in parquet_prices.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS):
+                yield [piece], rows
+            continue
+        body = _body(location, piece, digests)
+        lines[piece.number] = body.text.count(b"\n") + body.first_line - 1
+        waiting.append(piece)
+        bodies.append(body)
+    if waiting:
+        yield waiting, readers.read_rows(bodies, waiting[0].plan)
+
+
+def _body(location: Path, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
+    """The rows of a piece of text; the lines of a range count from 1."""
+    if not piece.stop:
+        content = contents.whole(location, piece.member)
+        if digests is not None:
+            digests[piece.file] = blake3(content).hexdigest(), len(content)
+        return readers.body_of(content, piece.plan)
+    with open_regular(Path(piece.spooled) if piece.spooled else location / piece.member.name) as descriptor:
+        before = 1 if piece.start else 0
+        content = os.pread(descriptor, piece.stop - piece.start + before, piece.start - before)
+        more = b""
+        while content and not content.endswith(b"\n"):  # the line that begins within the range belongs to it
+            more = os.pread(descriptor, _LONGEST_LINE, piece.start - before + len(content))
+            if not more:
+                break
+            content += more[: more.find(b"\n") + 1] if b"\n" in more else more
+    if not piece.start:
+        return readers.body_of(content, piece.plan)
+    text = readers.to_utf8(content[content.find(b"\n") + 1 :], piece.plan.encoding)
+    return Body(text if text.endswith(b"\n") or not text else text + b"\n", 1)
+
+
+def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
+    """The good rows as `_GOOD`, and their symbols."""
+    total = int(rows.counts.sum())
+    mask = np.ones(total, dtype=bool)
+    mask[list(rows.bad)] = False
+    numbers = np.repeat(np.array([piece.number for piece in pieces], dtype=np.int32), rows.counts)[mask]
+    lines = np.concatenate(rows.lines)[mask] if rows.lines else np.zeros(0, dtype=np.int64)
+    if "Symbol" in rows.table.schema.names:
+        symbols = _one(rows.table["Symbol"])
+    else:
+        known = [piece.symbol for piece in pieces]
+        codes = np.repeat(np.arange(len(pieces), dtype=np.int32), rows.counts)[mask]
+        symbols = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(known, pa.string()))
+    columns = [*(rows.table[name] for name in VALUES), pa.array(numbers), pa.array(lines)]
+    return pa.table(columns, schema=_GOOD), symbols
+
+
+def _bad_table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
+    ends = np.cumsum(rows.counts)
+    records = []
+    symbols = []
+    for row in sorted(rows.bad):
+        if rows.bad[row] == BLANK:
+            continue
+        file = int(np.searchsorted(ends, row, side="right"))
+        number = row - int(ends[file] - rows.counts[file])
+        records.append((pieces[file].number, int(rows.lines[file][number]), rows.bad[row], rows.raw(file, number)))
+        symbols.append(pieces[file].symbol or rows.bad_symbols.get(row, ""))
+    columns = [pa.array([record[i] for record in records], kind) for i, kind in enumerate(_BAD.types)]
+    return pa.table(columns, schema=_BAD), pa.array(symbols, pa.string()).dictionary_encode()
+
+
+def _note_names(table: pa.Table, names: dict[str, str]) -> None:
+    if "Security Name" not in table.schema.names or not table.num_rows:
+        return
+    pairs = pa.table({"symbol": table["Symbol"].cast(pa.string()), "name": table["Security Name"].cast(pa.string())})
+    for pair in pairs.group_by(["symbol", "name"]).aggregate([]).to_pylist():
+        if pair["name"]:
+            names.setdefault(pair["symbol"], pair["name"])
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.unify_dictionaries().combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return combined.chunk(0) if combined.num_chunks else pa.array([], pa.string()).dictionary_encode()
+    return combined
+
+
+def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
+    texts = symbols.dictionary.to_pylist()
+    order_of_texts = sorted(set(texts))
+    rank = {text: number for number, text in enumerate(order_of_texts)}
+    ranks = np.array([rank[text] for text in texts] or [0], dtype=np.int32)
+    codes = ranks[symbols.indices.to_numpy(zero_copy_only=False)] if len(symbols) else np.zeros(0, dtype=np.int32)
+    if len(codes) and (codes[1:] < codes[:-1]).any():
+        order = np.argsort(codes, kind="stable")
+        codes, table = codes[order], table.take(pa.array(order))
+    counts = np.bincount(codes, minlength=len(order_of_texts))
+    there = np.flatnonzero(counts)
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    starts = np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64)
+    return Sorted(path, tuple(order_of_texts[number] for number in there), starts)
+
+
+def _digest(path: Path) -> str:
+    found = blake3(max_threads=blake3.AUTO)
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            found.update(block)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class StagedPart:
+    """The staged rows of some symbols.
+
+    Parameters
+    ----------
+    good, bad : tuple of (Sorted, int, int)
+        Files, and which of their rows.
+    symbols : tuple of str
+    location, pieces, first_lines, files, digests :
+        See `Stage`.
+    no_adjusted : frozenset of int
+        The files whose Adj Close is Close.
+    """
+
+    location: str
+    good: tuple[tuple[Sorted, int, int], ...]
+    bad: tuple[tuple[Sorted, int, int], ...]
+    symbols: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+    first_lines: tuple[int, ...]
+    files: tuple[str, ...]
+    digests: tuple[tuple[str, int], ...]
+    no_adjusted: frozenset[int]
+
+    @property
+    def rows(self) -> int:
+        """Rows, good and bad."""
+        return sum(stop - start for _, start, stop in (*self.good, *self.bad))
+
+    def digest(self) -> str:
+        """A digest of the rows and of the files' names."""
+        found = blake3()
+        for entry, start, stop in (*self.good, *self.bad):
+            for column in _slice(entry, start, stop).columns:
+                if pa.types.is_string(column.type):
+                    found.update(json.dumps(column.to_pylist()).encode())
+                else:
+                    found.update(column.to_numpy().tobytes())
+        described = [
+            self.symbols,
+            self.files,
+            self.digests,
+            self.first_lines,
+            [repr(piece.plan) for piece in self.pieces],
+        ]
+        return found.update(json.dumps(described).encode()).hexdigest()
+
+    def parsed(self, names: Mapping[str, str | None]) -> parse.Parsed:
+        """Make prices of the rows."""
+        codes, table = self._in_order(self.good, _GOOD)
+        bad_codes, bad_table = self._in_order(self.bad, _BAD)
+        self._refuse_two_files(codes, table)
+        without = bad_codes < 0
+        groups = [""] * bool(without.any()) + list(self.symbols)
+        shift = int(without.any())
+        codes, bad_codes = codes + shift, bad_codes + shift
+        # In a sorted file the rows of a symbol stand as they were read; only among bad ones must each find its position.
+        if len(bad_codes):
+            keys = [np.concatenate([table[name].to_numpy(), bad_table[name].to_numpy()]) for name in ("line", "piece")]
+            order = np.lexsort((*keys, np.concatenate([codes, bad_codes])))
+        elif (codes[1:] < codes[:-1]).any():
+            order = np.argsort(codes, kind="stable")
+        else:
+            order = np.arange(len(codes))
+        is_bad = order >= len(codes)
+        if len(bad_codes) or (order[1:] < order[:-1]).any():
+            table = table.take(pa.array(order[~is_bad]))
+        bad_rows = np.flatnonzero(is_bad)
+        positions = order[is_bad] - len(codes)
+        reasons, raws = bad_table["reason"].to_pylist(), bad_table["raw"].to_pylist()
+        bad = {int(row): reasons[position] for row, position in zip(bad_rows, positions, strict=True)}
+        raw = {int(row): raws[position] for row, position in zip(bad_rows, positions, strict=True)}
+        code = np.concatenate([codes, bad_codes])[order]
+        piece, line = (_merged(table[name], bad_table[name], positions, is_bad) for name in ("piece", "line"))
+        ends = np.cumsum(np.bincount(code, minlength=len(groups)))
+        offsets, files = np.array(self.first_lines), np.array([entry.file for entry in self.pieces])
+        lines, file_of_row = line + offsets[piece], files[piece]
+        sources: list[parse.Source] = []
+        source_of_group: dict[int, int] = {}
+        for number, symbol in enumerate(groups):
+            start, stop = int(ends[number - 1]) if number else 0, int(ends[number])
+            if start == stop:
+                continue
+            source_of_group[number] = len(sources)
+            sources.append(self._source(symbol, names.get(symbol), lines[start:stop], file_of_row[start:stop]))
+        texts = _Texts(self, code, piece, line, raw, table, np.flatnonzero(~is_bad), ends, source_of_group)
+        return parse.account(sources, table.select(list(VALUES)), bad, texts)
+
+    def _source(
+        self, symbol: str, name: str | None, lines: npt.NDArray[np.int64], files: npt.NDArray[np.int64]
+    ) -> parse.Source:
+        found = np.unique(files)
+        first, last = self.files[found[0]], self.files[found[-1]]
+        label = first if len(found) == 1 else f"{first} ... {last} ({len(found):,} files)"
+        if not symbol:
+            label += " (rows without a symbol)"
+        digests = [self.digests[number] for number in found]
+        digest = (
+            digests[0][0] if len(found) == 1 else blake3("\n".join(entry[0] for entry in digests).encode()).hexdigest()
+        )
+        body = parse.Body(b"", rows=len(lines), lines=lines, files=files)
+        plan = next(piece.plan for piece in self.pieces if piece.file == found[0])
+        without = bool(self.no_adjusted.intersection(found.tolist()))
+        titles = " or ".join(plan.reading.titles)
+        size = sum(size for _, size in digests)
+        return parse.Source(label, symbol, name, digest, size, body, self.files, titles, without)
+
+    def _in_order(
+        self, entries: Sequence[tuple[Sorted, int, int]], kind: pa.Schema
+    ) -> tuple[npt.NDArray[np.int64], pa.Table]:
+        """The rows of some slices one after the other, and the index of each one's symbol; -1 for none."""
+        codes = [np.zeros(0, dtype=np.int64)]
+        tables = [kind.empty_table()]
+        index = {symbol: number for number, symbol in enumerate(self.symbols)}
+        for entry, start, stop in entries:
+            first, last = np.searchsorted(entry.starts, [start, stop])
+            counts = np.diff(entry.starts[first : last + 1])
+            numbers = [index.get(symbol, -1) for symbol in entry.symbols[first:last]]
+            codes.append(np.repeat(np.array(numbers, dtype=np.int64), counts))
+            tables.append(_slice(entry, start, stop))
+        return np.concatenate(codes), pa.concat_tables(tables)
+
+    def _refuse_two_files(self, codes: npt.NDArray[np.int64], table: pa.Table) -> None:
+        """Refuse a date that a symbol has in two files: which of them counts is not ours to guess."""
+        files = np.array([entry.file for entry in self.pieces])[table["piece"].to_numpy()]
+        if not len(files) or (files == files[0]).all():
+            return
+        dates = table["Date"].cast(pa.int32()).to_numpy()
+        order = np.lexsort((dates, codes))
+        same = (np.diff(codes[order]) == 0) & (np.diff(dates[order]) == 0) & (np.diff(files[order]) != 0)
+        if same.any():
+            row = int(np.argmax(same))
+            first, second = (self.files[files[order[place]]] for place in (row, row + 1))
+            day = np.datetime64(int(dates[order[row]]), "D")
+            raise QuarantineError(
+                f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
+                f"{second}. Take one of them out of the archive, or name the files to read: archive.only_files: '{first}'"
+            )
+
+
+def _merged(
+    good: pa.ChunkedArray, bad: pa.ChunkedArray, positions: npt.NDArray[np.int64], is_bad: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """A column of good rows, in order, with that of bad ones in their positions."""
+    made = np.empty(len(is_bad), dtype=np.int64)
+    made[~is_bad] = good.to_numpy()
+    made[is_bad] = bad.to_numpy()[positions]
+    return made
+
+
+@dataclass
+class _Texts:
+    """The raw text of rows: of bad ones as it was staged, of others as it is in the file."""
+
+    part: StagedPart
+    code: npt.NDArray[np.int64]
+    piece: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]
+    bad: Mapping[int, str]
+    table: pa.Table
+    good: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    source_of_group: Mapping[int, int]
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The source of a row, and the row's number within it."""
+        group = int(self.code[row])
+        return self.source_of_group[group], row - (int(self.ends[group - 1]) if group else 0)
+
+    def line(self, row: int) -> bytes:
+        """The text of a row."""
+        if row in self.bad:
+            return self.bad[row].encode()
+        piece = self.part.pieces[int(self.piece[row])]
+        if piece.plan.parquet:
+            values = self.table.slice(int(np.searchsorted(self.good, row)), 1).select(list(VALUES)).to_pylist()[0]
+            return ",".join(map(str, values.values())).encode()
+        body = _cached_body(Path(self.part.location), piece)
+        return body[0][int(self.lines[row]) - body[1]]
+
+
+_BODY: dict[int, tuple[list[bytes], int]] = {}
+
+
+def _cached_body(location: Path, piece: Piece) -> tuple[list[bytes], int]:
+    """The lines of the piece that was asked for last, and the number of the first."""
+    if piece.number not in _BODY:
+        _BODY.clear()
+        body = _body(location, piece)
+        _BODY[piece.number] = body.text.split(b"\n"), body.first_line
+    return _BODY[piece.number]
+
+
+def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:
+    """Some rows of a sorted file, copied: as a view they would keep its pages in memory."""
+    with pa.memory_map(entry.path) as file:
+        table = pa.ipc.open_file(file).read_all().slice(start, stop - start)
+        columns = [
+            pa.array(column.to_pylist(), column.type)
+            if pa.types.is_string(column.type)
+            else pa.array(column.to_numpy().copy(), column.type)
+            for column in table.columns
+        ]
+        return pa.table(columns, schema=table.schema)

@@ -1,0 +1,515 @@
+"""Which files of an archive hold prices, how each is to be read, and which symbol it is of.
+
+Only the beginning of each file is read, and the end of those that are not packed. What one file leaves open, such as
+whether 01/02/2021 is in January, all files of its kind settle together; what stays open is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import fnmatch
+import io
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from lib.data import contents
+from lib.data import layouts
+from lib.data import parquet_prices
+from lib.data import readers
+from lib.data import values
+from lib.data.members import LARGEST, ArchiveError, Member, NotRead
+from lib.data.readers import NotPrices, Options, Plan, Refused
+from lib.data.schema import HEADER
+from lib.text import printable
+from lib.data.values import DateOrder
+
+ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
+_HEAD, _TAIL, _LONG_HEAD = 1 << 12, 1 << 11, 1 << 20  # bytes of a file that are looked at
+_FEW_LINES = 15
+_PLAIN = re.compile(  # a row as Kaggle's archive has it
+    rb"\d{4}-\d\d-\d\d(?:,[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?){6}\n"
+)
+_KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
+_RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
+_SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
+# What file names have beside the symbol, by who writes them.
+_NAMES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
+        r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
+        r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques)",
+        r"(?P<upper>[\^$]?[a-z0-9.\-]+)\.us",  # Stooq
+        r"(?P<upper>[\^$]?[a-z0-9.\-]+?)(?:_us)?_[dwm]",
+        r"(?:time_series_)?(?:daily_adjusted|daily)_(?P<symbol>[a-z0-9.\-]+)",  # Alpha Vantage
+        r"(?P<symbol>[a-z0-9.\-]+)_(?:daily|data|prices?|history|historical|ohlcv?|1d|stock|eod|hist|quotes?)",
+        r"(?:WIKI|EOD|XNAS|XNYS|NASDAQ|NYSE|BATS|AMEX|EURONEXT|table|wkn|prices?|stock|historic)[-_](?P<symbol>[a-z0-9.\-]+?)(?:_historic)?(?:, 1D.*)?",
+        r"(?:historicaldata|historical_?quotes)_(?P<symbol>[a-z][a-z.\-]*)",
+        r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-]\d{4}-?\d\d-?\d\d(?:[ _-](?:to[ _-])?\d{4}-?\d\d-?\d\d)?",
+        r"quote-equity-(?P<symbol>[a-z0-9.\-]+?)-[a-z]{2}-.*",  # NSE
+        r"(?P<symbol>.+)\.(?:csv|txt|tsv|parquet)",
+    )
+)
+_GENERAL = re.compile(  # what a file is called that names no symbol
+    r"(historicaldata|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
+    re.IGNORECASE,
+)
+_PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of prices.
+
+    Parameters
+    ----------
+    member : Member
+    symbol : str
+        From its name or its folder; empty where the rows say theirs.
+    plan : Plan or None
+        How it is read; None for a file as Kaggle's archive has them.
+    refused : str or None
+        Why none of its rows can be read.
+    key : bool
+        The symbol is a folder's, so that several files may be of it.
+    no_adjusted : bool
+        It has no adjusted close.
+    """
+
+    member: Member
+    symbol: str
+    plan: Plan | None = None
+    refused: str | None = None
+    key: bool = False
+    no_adjusted: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    found : list of Found
+    names : dict of str to str
+        Security names by symbol, from files that list them.
+    listed : list of (str, tuple of str)
+        Every symbol of those files, with the spellings that a file of it may have.
+    metadata : list of Member
+        Those files.
+    not_read : list of NotRead
+    """
+
+    found: list[Found]
+    names: dict[str, str]
+    listed: list[tuple[str, tuple[str, ...]]]
+    metadata: list[Member]
+    not_read: list[NotRead]
+
+
+def survey(location: Path, members: Sequence[Member], options: Options, pattern: str = "") -> Survey:
+    """Look at every file of an archive.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+    members : sequence of Member
+    options : Options
+    pattern : str, optional
+        Only files whose path matches it are read (``archive.only_files``).
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    ArchiveError
+        Dates can be read in two ways.
+    """
+    made = Survey([], {}, [], [], [])
+    samples: dict[str, readers.Sample] = {}
+    for member in sorted(members, key=lambda member: member.name):
+        if why := _no_candidate(member.name, pattern):
+            made.not_read.append(NotRead(printable(member.name), why))
+            continue
+        try:
+            _look_at(location, member, options, made, samples)
+        except OSError as error:
+            symbol = symbol_of(member.name) or printable(member.name)
+            made.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
+    made.found[:] = _symbols_from_folders(made.found)
+    made.found[:] = _settle_dates(location, made.found, samples, options)
+    return made
+
+
+def is_price_file(path: Path) -> bool:
+    """Whether a path is that of a single file that may be one of prices."""
+    return path.is_file() and not _no_candidate(path.name, "")
+
+
+def is_table(file: Found) -> bool:
+    """Whether a file's rows must be sorted by symbol first: they say their symbols, or other files have the same one."""
+    return file.plan is not None and (file.plan.has_symbols or file.key or file.plan.parquet)
+
+
+def notes(found: Iterable[Found]) -> list[str]:
+    """What to tell about layouts other than Kaggle's, and about what they lack."""
+    groups: dict[tuple[tuple[str, ...], DateOrder | None, bool], list[Found]] = defaultdict(list)
+    for file in found:
+        if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.separator):
+            order = file.plan.order if file.plan.separator else None
+            groups[file.plan.reading.titles, order, file.no_adjusted].append(file)
+    said = []
+    for (titles, order, no_adjusted), files in groups.items():
+        text = f"{len(files):,} price file{'s' * (len(files) > 1)} read as {' or '.join(titles)}"
+        if order:
+            text += f"; dates have the {order.removesuffix('_first')} first"
+        if no_adjusted:
+            text += "; no adjusted close, so Adj Close is Close"
+            plan = files[0].plan
+            if plan and plan.reading.adjusted:
+                text += f" (adjusted: {plan.reading.adjusted.partition('; ')[0]})"
+        said.append(text)
+    return said
+
+
+def _no_candidate(name: str, pattern: str) -> str:
+    if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+        return "hidden, or one of macOS's own"
+    plain = name[: -len(os.path.splitext(name)[1])] if contents.packing(name) else name
+    ending = os.path.splitext(plain)[1].lower()
+    if ending not in ENDINGS:
+        return f"not one of {', '.join(ENDINGS)}, packed or not"
+    if pattern and not fnmatch.fnmatchcase(name, pattern):
+        return f"archive.only_files is {pattern!r}"
+    return ""
+
+
+def _look_at(
+    location: Path, member: Member, options: Options, made: Survey, samples: dict[str, readers.Sample]
+) -> None:
+    name = member.name
+    if name.lower().endswith(".parquet"):
+        _look_at_parquet(location, member, options, made, samples)
+        return
+    chosen = options != Options()
+    if not chosen and member.packed is None and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
+        made.found.append(Found(member, _symbol_or_name(name)))
+        return
+    head, complete = contents.beginning(location, member, _HEAD)
+    if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
+        head, complete = contents.beginning(location, member, _LONG_HEAD)
+    if not chosen and not contents.packing(name) and _as_kaggle(head, complete):
+        made.found.append(Found(member, _symbol_or_name(name)))
+        return
+    metadata = read_names(location, member, head)
+    if metadata:
+        made.names.update({**metadata[0], **made.names})
+        made.listed.extend(metadata[1])
+        made.metadata.append(member)
+        return
+    tail = b"" if complete else contents.end(location, member, _TAIL)
+    try:
+        sample = readers.plan_file(head, tail, options, complete)
+    except NotPrices as error:
+        if _in_kaggles_folders(name):
+            reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
+            made.found.append(Found(member, _symbol_or_name(name), refused=reason))
+        else:
+            made.not_read.append(NotRead(printable(name), str(error)))
+        return
+    except Refused as error:
+        made.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
+        return
+    _add(member, sample, made, samples)
+
+
+def _as_kaggle_at_once(path: str) -> bool:
+    """The quick look that 8,000 files of Kaggle's need: at the header and the first row."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # not to wait for a FIFO
+    try:
+        head = os.pread(descriptor, 200, 0)
+    finally:
+        os.close(descriptor)
+    return head.startswith(HEADER) and _PLAIN.match(head, len(HEADER)) is not None
+
+
+def _as_kaggle(head: bytes, complete: bool) -> bool:
+    """Whether a file begins as Kaggle's archive has them: its header, and rows of which at most half are otherwise."""
+    if head.startswith(HEADER) and _PLAIN.match(head, len(HEADER)):
+        return True
+    lines = head.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").split(b"\n")[: _FEW_LINES + 1]
+    if lines[0] + b"\n" != HEADER:
+        return False
+    rows = [
+        line + b"\n"
+        for line in (lines[1:] if complete or len(lines) > _FEW_LINES else lines[1:-1])
+        if line.strip(b", \t")
+    ]
+    return 2 * sum(_PLAIN.fullmatch(row) is not None or b",,,,,," in row for row in rows) >= len(rows)
+
+
+def _look_at_parquet(
+    location: Path, member: Member, options: Options, made: Survey, samples: dict[str, readers.Sample]
+) -> None:
+    try:
+        if member.packed is not None:
+            source = pa.BufferReader(contents.whole(location, member))
+        else:
+            source = str(location / member.name)
+        sample = parquet_prices.plan_file(source, options)
+    except NotPrices as error:
+        made.not_read.append(NotRead(printable(member.name), str(error)))
+    except Refused as error:
+        made.found.append(Found(member, _symbol_or_name(member.name), refused=str(error)))
+    else:
+        _add(member, sample, made, samples)
+
+
+def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str, readers.Sample]) -> None:
+    plan = alone(sample.plan)
+    symbol = ""
+    if plan is not sample.plan:
+        symbol = readers.symbol_text(sample.plan.tickers[0][0])
+    elif not plan.has_symbols:
+        symbol = symbol_of(member.name)
+        if not symbol and "=" not in member.name and "/" not in member.name:
+            made.found.append(
+                Found(
+                    member,
+                    _symbol_or_name(member.name),
+                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column says it; rename the file, such "
+                    "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}",
+                )
+            )
+            return
+    samples[member.name] = replace(sample, plan=plan)
+    adjusted = plan.reading.columns.get("Adj Close")
+    empty = adjusted is None or all(values.is_null(row[adjusted]) for row in sample.fields)
+    made.found.append(Found(member, symbol, plan, no_adjusted=empty))
+
+
+def alone(plan: Plan) -> Plan:
+    """The plan of a file with one symbol's columns as if it had one header, equal for all such files; any other plan as it is."""
+    if len(plan.tickers) != 1:
+        return plan
+    names = [""] * len(plan.header)
+    for ours, index in plan.reading.columns.items():
+        names[index] = ours
+    return replace(plan, tickers=(), header=tuple(names))
+
+
+def _in_kaggles_folders(name: str) -> bool:
+    *_, folder, file = f"/{name}".split("/")
+    return folder.lower() in ("stocks", "etfs") and file.lower().endswith(".csv")
+
+
+def symbol_of(name: str) -> str:
+    """The symbol that a file's name holds, empty where it holds none.
+
+    Examples
+    --------
+    >>> [symbol_of(name) for name in ("s/LGF.B.csv", "_PRN.csv", "PRN_.csv", "AAPL (1).csv", "aapl.us.txt", "AAA.csv.csv")]
+    ['LGF.B', 'PRN', 'PRN', 'AAPL', 'AAPL', 'AAA']
+    >>> [symbol_of(name) for name in ("AAPL Historical Data.csv", "aapl_us_d.csv", "daily_adjusted_IBM.csv.gz", "prices.csv")]
+    ['AAPL', 'AAPL', 'IBM', '']
+    """
+    stem = name.rpartition("/")[2]
+    while os.path.splitext(stem)[1].lower() in (*ENDINGS, *contents.PACKINGS):
+        stem = os.path.splitext(stem)[0]
+    if stem.isalnum() and stem.isupper():  # most are: nothing to cut off
+        return stem
+    for _ in range(3):  # "aapl.us (1)" has two
+        if found := _RESERVED.fullmatch(stem):
+            return found[1] or found[2]
+        for pattern in _NAMES:
+            found = pattern.fullmatch(stem)
+            rest = found and (found["upper"].upper() if "upper" in pattern.groupindex else found["symbol"])
+            if rest and _SYMBOL.fullmatch(rest) and not _is_general(rest):
+                stem = rest
+                break
+        else:
+            break
+    return "" if _is_general(stem) else stem
+
+
+def _is_general(stem: str) -> bool:
+    return not stem.isupper() and _GENERAL.fullmatch(stem) is not None  # DATA was Tableau
+
+
+def _symbol_or_name(name: str) -> str:
+    return symbol_of(name) or os.path.splitext(name.rpartition("/")[2])[0]
+
+
+def _symbols_from_folders(found: list[Found]) -> list[Found]:
+    """Take the symbol from a folder where it says so: ``symbol=AAPL/``, or ``AAPL/prices.csv`` beside ``MSFT/prices.csv``."""
+    made = []
+    for file in found:
+        if file.refused or file.plan is None or file.plan.has_symbols:
+            made.append(file)
+            continue
+        folders = file.member.name.split("/")[:-1]
+        keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
+        key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
+        if key:
+            made.append(replace(file, symbol=key, key=True))
+        elif folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
+            made.append(replace(file, symbol=folders[-1], key=True))
+        elif not file.symbol:
+            reason = (
+                f"no symbol: the name {printable(file.member.name)!r} holds none; rename the file, such as AAPL.csv"
+            )
+            made.append(replace(file, symbol=_symbol_or_name(file.member.name), refused=reason, plan=None))
+        else:
+            made.append(file)
+    return made
+
+
+def _names_folder(file: Found) -> bool:
+    """Whether a file's own name is general, or a year, so that its folder has the symbol."""
+    *_, folder, name = file.member.name.split("/")
+    period = _PERIOD.fullmatch(name.partition(".")[0]) is not None
+    return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not file.symbol or period)
+
+
+def _settle_dates(
+    location: Path, found: list[Found], samples: dict[str, readers.Sample], options: Options
+) -> list[Found]:
+    """Settle the order of dates such as 01/02/2021 for all files of a layout together."""
+    if options.dates:
+        return found
+    open_: dict[tuple[object, str], list[Found]] = defaultdict(list)
+    for file in found:
+        if file.plan and file.plan.separator:
+            open_[file.plan.reading.titles, file.plan.separator].append(file)
+    orders: dict[str, DateOrder] = {}
+    for files in open_.values():
+        evidence: dict[DateOrder, str] = {}
+        for file in files:
+            for order in samples[file.member.name].orders:
+                evidence.setdefault(order, file.member.name)
+        for file in files:
+            if not evidence:
+                evidence = {order: file.member.name for order in _orders_in(location, file)}
+        if len(evidence) == 1:
+            orders |= dict.fromkeys((file.member.name for file in files), next(iter(evidence)))
+            continue
+        plan = files[0].plan
+        assert plan is not None
+        example = samples[files[0].member.name].fields[0][plan.reading.columns["Date"]]
+        if not evidence:
+            raise ArchiveError(
+                f"dates such as {example!r} can be read day first or month first, and no date of {len(files):,} files says which; "
+                "say it in the params file: archive.dates: day_first, or archive.dates: month_first"
+            )
+        raise ArchiveError(
+            f"dates are written day first in {printable(evidence['day_first'])} and month first in "
+            f"{printable(evidence['month_first'])}; archive.dates: day_first, or month_first, sets the others' rows aside, or make "
+            "two archives of them"
+        )
+    return [
+        replace(file, plan=replace(file.plan, order=orders[file.member.name]))
+        if file.plan and file.member.name in orders
+        else file
+        for file in found
+    ]
+
+
+def _orders_in(location: Path, file: Found) -> set[DateOrder]:
+    """The orders that the dates of a whole file prove."""
+    plan = file.plan
+    assert plan is not None
+    proven: set[DateOrder] = set()
+    for text in _dates_of(location, file.member, plan):
+        found = values.date_orders(text)
+        if found and len(found) == 1:
+            proven |= found
+    return proven
+
+
+def _dates_of(location: Path, member: Member, plan: Plan) -> Iterable[str]:
+    if member.size > LARGEST:  # what the ends of so large a file leave open
+        text = contents.beginning(location, member, LARGEST)[0]
+    else:
+        text = contents.whole(location, member)
+    if plan.parquet:
+        return parquet_prices.dates(text, plan)
+    column = plan.reading.columns["Date"]
+    lines = readers.to_utf8(text, plan.encoding).decode("utf-8", "replace").split("\n")[plan.skip :]
+    rows = (readers.split_line(line, plan.delimiter) for line in lines)
+    return {row[column].strip() for row in rows if len(row) > column}
+
+
+def read_names(
+    location: Path, member: Member, head: bytes
+) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
+    """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
+
+    Parameters
+    ----------
+    location : pathlib.Path
+    member : Member
+    head : bytes
+        Its beginning.
+
+    Returns
+    -------
+    names : dict of str to str
+        Security names by each spelling of the symbol; that of NASDAQ wins, then the first.
+    listed : list of (str, tuple of str)
+        Each row's symbol, and its spellings.
+    """
+    text = readers.to_utf8(head, readers.encoding_of(head, False)).decode("utf-8", "replace")
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    for delimiter in readers.DELIMITERS:
+        header = [name.strip() for name in readers.split_line(first, delimiter)]
+        plain = [layouts.normalised(name) for name in header]
+        symbols = [i for i, name in enumerate(plain) if name in _SYMBOL_NAMES]
+        called = [
+            i for wanted in _SECURITY_NAMES for i, name in enumerate(plain) if name == wanted and i not in symbols
+        ]
+        if symbols and called and not layouts.looks_like_prices(header):
+            break
+    else:
+        return None
+    content = contents.whole(location, member)
+    text = readers.to_utf8(content, readers.encoding_of(content)).decode("utf-8", "replace")
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error:
+        return None
+    names: dict[str, str] = {}
+    listed = []
+    order = sorted(symbols, key=lambda i: (plain[i] != "nasdaqsymbol", i))
+    later: dict[str, str] = {}
+    for row in rows:
+        if (
+            len(row) != len(header)
+            or [name.strip() for name in row] == header
+            or row[0].startswith("File Creation Time")
+        ):
+            continue  # NASDAQ's lists end in the time
+        spellings = tuple(row[i].strip() for i in order if row[i].strip())
+        if spellings:
+            listed.append((row[symbols[0]].strip() or spellings[0], spellings))
+        if row[called[0]].strip():
+            for i in order:
+                (names if i == order[0] else later).setdefault(row[i].strip(), row[called[0]])
+    return {**later, **names}, listed
+
+
+_SYMBOL_NAMES = {"symbol", "ticker", "nasdaqsymbol", "actsymbol", "cqssymbol", "tickersymbol", "code", "stocksymbol"}
+_SECURITY_NAMES = ("securityname", "companyname", "longname", "security", "name", "shortname", "company", "description")
+
+
+def titles(found: Found) -> tuple[str, ...]:
+    """The titles of a file's layout."""
+    return found.plan.reading.titles if found.plan else _KAGGLE

@@ -1,0 +1,80 @@
+"""The dataset of prices to the dataset of features, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.storage import dataset
+from lib.features import windows
+from lib import paths
+from lib.storage.dataset import Dataset
+from lib.compute.engine import Engine
+
+
+@dataclass
+class FeaturesPart:
+    """One part of prices, to the same part of features.
+
+    Parameters
+    ----------
+    path : str
+        The part of prices.
+    sha256 : str
+        What its bytes have.
+    window : int
+    min_periods : int or None
+        See `lib.features.windows.rolling_features`.
+    """
+
+    path: str
+    sha256: str
+    window: int
+    min_periods: int | None
+
+    def read(self) -> str:
+        """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
+        return self.sha256
+
+    def tables(self) -> Mapping[str, dataset.Beside]:
+        """Read the columns that the features are made of; all of them are copied as they are."""
+        content = dataset.read_content(Path(self.path), self.sha256)
+        table = dataset.decode(content, windows.INPUTS, dictionaries=("Symbol",))
+        made = windows.rolling_features(table, self.window, self.min_periods)
+        return {"features": dataset.Beside(content, made)}
+
+
+def build_features(
+    study: paths.StudyPaths, window: int = 30, min_periods: int | None = None, engine: Engine | None = None
+) -> Dataset:
+    """Make the dataset of features from that of prices.
+
+    Parameters
+    ----------
+    study : StudyPaths
+    window, min_periods : int
+        See `lib.features.windows.rolling_features`.
+    engine : Engine, optional
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    lib.storage.dataset.DatasetError
+        No prices, or prices that have changed since they were written.
+    """
+    source = dataset.open_dataset(study.prices)
+    folders = {"features": study.features}
+    works = [
+        FeaturesPart(str(path), part.sha256, window, min_periods)
+        for path, part in zip(source.paths, source.parts, strict=True)
+    ]
+    parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
+    modules = [paths.LIB / name for name in ("featurize.py", "features.py", "dataset.py", "parquet_splice.py")]
+    code = dataset.code_digest(modules, parameters)
+    sizes = [part.rows for part in source.parts]
+    results = dataset.build("features", works, sizes, "rows", folders, code, engine or Engine())
+    return dataset.commit(results, folders)["features"]

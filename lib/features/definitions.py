@@ -1,0 +1,235 @@
+"""What each feature of the forecast is: one entry a feature, from which the matrix, the figures, the pages and the API follow.
+
+All of them are known the evening before: they are made of the symbol's rows up to and including that day, and of the exchange's
+calendar. Volumes are compared on the logarithmic scale, relative to the symbol's 30-day average: 0 is an average day, 0.69 twice as much.
+To add a feature: an entry here, and its values in `lib.features.evening` under the same name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AVERAGE_ROWS = 30  # of the average that every volume is taken relative to, and that forecasts are compared with
+LAGS = (1, 2, 3, 4, 5, 10, 21)  # sessions back from the day that is forecast
+MEANS = (5, 10, 21, 63, 126, 252)  # rows
+DECAYS = (60, 30, 10)  # percent: the newest row's weight in an exponential mean
+SPREADS = (21, 63)  # rows
+LONGEST = 320  # rows that a feature looks back at most
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input of the forecast.
+
+    Parameters
+    ----------
+    name : str
+    source : tuple of str
+        The columns of prices that it is made of; none for what the calendar says.
+    unit : str
+    label : str
+        As an axis or a table has it.
+    text : str
+        What it is, in a sentence.
+    low, high : float
+        What it is cut off at: beyond lies bad data.
+    """
+
+    name: str
+    source: tuple[str, ...]
+    unit: str
+    label: str
+    text: str
+    low: float = -12.0
+    high: float = 12.0
+
+
+_LOG = "log of a ratio"
+_VOLUME = ("Volume",)
+
+VOLUMES = (
+    *(
+        Feature(
+            f"volume_lag_{k}",
+            _VOLUME,
+            _LOG,
+            f"volume {k} session{'s' * (k > 1)} before",
+            f"Volume {k} rows before the day forecast.",
+        )
+        for k in LAGS
+    ),
+    *(
+        Feature(f"volume_mean_{w}", _VOLUME, _LOG, f"mean of {w} days", f"Mean log Volume over the last {w} rows.")
+        for w in MEANS
+    ),
+    *(
+        Feature(
+            f"volume_decay_{a}",
+            _VOLUME,
+            _LOG,
+            f"exponential mean, {a} %",
+            f"Exponential mean of log Volume; the newest row weighs {a} %, each older one {100 - a} % of the one after it.",
+        )
+        for a in DECAYS
+    ),
+    *(
+        Feature(
+            f"volume_spread_{w}",
+            _VOLUME,
+            "log units",
+            f"unsteadiness over {w} days",
+            f"Standard deviation of log Volume over the last {w} rows.",
+            0.0,
+        )
+        for w in SPREADS
+    ),
+    Feature(
+        "volume_weekday",
+        _VOLUME,
+        _LOG,
+        "same weekday",
+        "Mean log Volume of the last 4 rows on the weekday of the day forecast.",
+    ),
+    Feature(
+        "volume_quarter_ago",
+        _VOLUME,
+        _LOG,
+        "a quarter ago",
+        "Mean log Volume of the rows 61 to 65 rows before the day forecast.",
+    ),
+    Feature(
+        "volume_year_ago",
+        _VOLUME,
+        _LOG,
+        "a year ago",
+        "Mean log Volume of the rows 250 to 254 rows before the day forecast.",
+    ),
+    Feature("volume_peak_21", _VOLUME, _LOG, "busiest of 21 days", "Largest log Volume of the last 21 rows."),
+    Feature(
+        "rows_since_peak",
+        _VOLUME,
+        "rows",
+        "rows since a spike",
+        "Rows since Volume was last above twice its 30-day average.",
+        0.0,
+        252.0,
+    ),
+    Feature(
+        "quiet_share", _VOLUME, "share", "days without trade", "Share of the last 63 rows without any trade.", 0.0, 1.0
+    ),
+    Feature("volume_average", _VOLUME, "log shares", "30-day average", "Mean Volume over the last 30 rows.", 0.0, 30.0),
+    Feature("history", (), "log rows", "length of history", "Rows of the symbol so far, up to 252.", 0.0),
+)
+PRICES = (
+    Feature(
+        "dollar_volume",
+        ("Close", "Volume"),
+        "log dollars",
+        "dollar volume",
+        "The average times the closing price.",
+        -10.0,
+        40.0,
+    ),
+    Feature("price", ("Close",), "log dollars", "price", "The closing price.", -10.0, 20.0),
+    Feature("range", ("High", "Low"), _LOG, "day's range", "High over low.", 0.0, 2.0),
+    Feature(
+        "range_relative",
+        ("High", "Low"),
+        _LOG,
+        "day's range / usual",
+        "The day's range over its mean of 21 rows.",
+        -5.0,
+        5.0,
+    ),
+    Feature("range_mean_5", ("High", "Low"), _LOG, "range of 5 days", "Mean range over 5 rows.", 0.0, 2.0),
+    Feature("range_mean_21", ("High", "Low"), _LOG, "range of 21 days", "Mean range over 21 rows.", 0.0, 2.0),
+    Feature("return", ("Close",), _LOG, "day's return", "Close over the close before.", -2.0, 2.0),
+    Feature("return_size", ("Close",), _LOG, "size of the return", "The return's absolute value.", 0.0, 2.0),
+    Feature("return_5", ("Close",), _LOG, "5-day return", "Close over the close 5 rows before.", -2.0, 2.0),
+    Feature("return_21", ("Close",), _LOG, "21-day return", "Close over the close 21 rows before.", -3.0, 3.0),
+    Feature("return_spread", ("Close",), _LOG, "volatility", "Mean size of the return over 21 rows.", 0.0, 2.0),
+    Feature(
+        "gap", ("Open", "Close"), _LOG, "overnight gap", "Size of the move from the close before to the open.", 0.0, 2.0
+    ),
+    Feature(
+        "close_in_range",
+        ("High", "Low", "Close"),
+        "share",
+        "close within the range",
+        "0: the day's low, 1: its high.",
+        0.0,
+        1.0,
+    ),
+)
+CALENDAR = (
+    Feature(
+        "days_since_session",
+        (),
+        "days",
+        "days since the last session",
+        "Calendar days since the session before.",
+        0.0,
+        60.0,
+    ),
+    Feature(
+        "days_until_session",
+        (),
+        "days",
+        "days until the next session",
+        "Calendar days until the session after.",
+        0.0,
+        60.0,
+    ),
+    Feature("weekday", (), "0 = Monday", "weekday", "Weekday of the day forecast.", 0.0, 6.0),
+    Feature("month", (), "1 = January", "month", "Month of the day forecast.", 1.0, 12.0),
+    Feature("day_of_month", (), "1 to 31", "day of month", "Day of the month of the day forecast.", 1.0, 31.0),
+    Feature(
+        "sessions_to_month_end", (), "sessions", "sessions to month's end", "Sessions left in the month.", 0.0, 31.0
+    ),
+    Feature(
+        "sessions_from_month_start",
+        (),
+        "sessions",
+        "sessions of the month",
+        "Sessions before it in the month.",
+        0.0,
+        31.0,
+    ),
+    Feature(
+        "third_friday",
+        (),
+        "0 or 1",
+        "third Friday",
+        "Whether options expire (the session before, when it is a holiday).",
+        0.0,
+        1.0,
+    ),
+    Feature(
+        "quarter_third_friday", (), "0 or 1", "third Friday of a quarter", "Whether futures expire as well.", 0.0, 1.0
+    ),
+    Feature("early_close", (), "0 or 1", "early close", "Whether the exchange closes early.", 0.0, 1.0),
+    Feature(
+        "after_third_friday",
+        (),
+        "0 or 1",
+        "after a third Friday",
+        "Whether options expired the session before.",
+        0.0,
+        1.0,
+    ),
+    Feature(
+        "after_early_close", (), "0 or 1", "after an early close", "Whether the session before closed early.", 0.0, 1.0
+    ),
+    Feature(
+        "before_early_close", (), "0 or 1", "before an early close", "Whether the session after closes early.", 0.0, 1.0
+    ),
+)
+FEATURES = (*VOLUMES, *PRICES, *CALENDAR)
+NAMES = tuple(feature.name for feature in FEATURES)
+COLUMNS = (
+    "Open",
+    "High",
+    "Low",
+    "Close",
+    "Volume",
+)  # of prices, beside Symbol and Date: all that the features are made of

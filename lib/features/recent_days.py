@@ -1,0 +1,193 @@
+"""Each symbol's recent days, in one small file: what the dashboard fills its form with and draws.
+
+The features dataset holds every row of every symbol; opening a page must not read it. A run writes the last `DAYS` rows of each
+symbol to one file (11 MB for 8,000 symbols), of which a symbol's days are read when it is picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.storage import arrays
+from lib.files import write_atomically
+from lib.text import printable
+
+DAYS = 60  # recent trading days kept of each symbol
+COLUMNS = ["Symbol", "Security Name", "Date", "Volume", "vol_moving_avg", "adj_close_rolling_med"]
+
+
+@dataclass(frozen=True)
+class RecentDays:
+    """The recent days of one symbol, the latest last.
+
+    Parameters
+    ----------
+    symbol, security_name : str
+        The name is empty where the metadata has none.
+    dates : ndarray of datetime64[D], shape (days,)
+    volume : ndarray of int64, shape (days,)
+        Shares.
+    vol_moving_avg : ndarray of float64, shape (days,)
+        Shares a day; NaN in a symbol's first days.
+    adj_close_rolling_med : ndarray of float64, shape (days,)
+        Dollars; NaN in a symbol's first days.
+    """
+
+    symbol: str
+    security_name: str
+    dates: NDArray[np.datetime64]
+    volume: NDArray[np.int64]
+    vol_moving_avg: NDArray[np.float64]
+    adj_close_rolling_med: NDArray[np.float64]
+
+
+def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: int | None = None) -> int:
+    """Write the file that `Symbols` reads; a run calls it once its features are complete.
+
+    Parameters
+    ----------
+    tables : iterable of pyarrow.Table
+        The features dataset's parts, with at least `COLUMNS`: ``dataset.tables(COLUMNS)``. Rows sorted by symbol and date;
+        a symbol in one part only.
+    path : pathlib.Path
+        The file to write, ``StudyPaths(study).symbols``.
+    window, min_periods : int
+        What both features were made with: see `lib.features.windows.rolling_features`.
+
+    Returns
+    -------
+    int
+        Symbols written: those whose latest row has both features.
+    """
+    names: list[tuple[str, str]] = []
+    days: list[tuple[np.ndarray, ...]] = []
+    for table in tables:
+        if not table.num_rows:
+            continue
+        column = {name: table.column(name) for name in COLUMNS}
+        symbol = column["Symbol"].to_numpy()
+        ends = np.append(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1, len(symbol))
+        starts = np.append(0, ends[:-1])
+        date = column["Date"].to_numpy().astype("datetime64[D]")
+        values = [column[name].to_numpy() for name in COLUMNS[3:]]
+        for start, end in zip(starts, ends, strict=True):
+            if np.isnan(values[1][end - 1]) or np.isnan(values[2][end - 1]):
+                continue
+            recent = slice(max(start, end - DAYS), end)
+            # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
+            security_name = printable(" ".join((column["Security Name"][start].as_py() or "").split()))
+            names.append((symbol[start], security_name))
+            days.append((date[recent], *(value[recent] for value in values)))
+    counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
+    columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
+    content = {
+        "symbols": arrays.text_to_array("\n".join("\t".join(pair) for pair in names)),
+        "end": np.cumsum(counts),
+        "window": np.array([window, window if min_periods is None else min_periods], dtype="int64"),
+        "date": columns[0].astype("datetime64[D]").astype("int64"),  # days since 1970
+        "volume": columns[1].astype("int64"),
+        "vol_moving_avg": columns[2].astype("float64"),
+        "adj_close_rolling_med": columns[3].astype("float64"),
+    }
+    write_atomically(path, arrays.to_bytes(content))
+    return len(names)
+
+
+class Symbols:
+    """The symbols of a study, by name, with their recent days.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What `write_recent_days` wrote. Where it is missing there are no symbols.
+
+    Attributes
+    ----------
+    window : tuple of int
+        The rows of a window, and how many of them it must hold; empty when the file does not say.
+    last_date : str
+        The latest day of any symbol, YYYY-MM-DD; empty when there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.names: dict[str, str] = {}
+        self.window: tuple[int, ...] = ()
+        self.last_date = ""
+        if path.exists():
+            with arrays.opened(path) as read:
+                self.names = _names(read("symbols"))
+                self.window = tuple(read("window").tolist())
+                dates = read("date")
+                self.last_date = str(dates.max().astype("datetime64[D]")) if len(dates) else ""
+
+    def recent(self, symbol: str) -> RecentDays:
+        """The recent days of a symbol.
+
+        Parameters
+        ----------
+        symbol : str
+
+        Returns
+        -------
+        RecentDays
+
+        Raises
+        ------
+        KeyError
+            The study doesn't have the symbol, or has it no longer.
+        """
+        with arrays.opened(self._path) as read:
+            names = _names(
+                read("symbols")
+            )  # as they are now: a run may have replaced the file since this object was made
+            index = {name: number for number, name in enumerate(names)}[symbol]
+            ends = [0, *read("end").tolist()]
+            days = slice(ends[index], ends[index + 1])
+            return RecentDays(
+                symbol,
+                names[symbol],
+                read("date", days).astype("datetime64[D]"),
+                read("volume", days),
+                read("vol_moving_avg", days),
+                read("adj_close_rolling_med", days),
+            )
+
+
+def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> str:
+    """Why the model must not be asked with a symbol's features; empty when it may.
+
+    Parameters
+    ----------
+    symbols : Symbols
+    information : mapping
+        The model's, as `lib.models.store.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
+    study : str
+        Whose they are.
+
+    Returns
+    -------
+    str
+    """
+    theirs = information.get("window"), information.get("min_periods")
+    if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):
+        return ""
+    (days, least), (model_days, model_least) = symbols.window, theirs
+    least_told = f", {least} of them at least," if days == model_days else ""
+    model_least_told = f", {model_least} at least" if days == model_days else ""
+    return (
+        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_told} and the model was "
+        f"trained on {model_days}{model_least_told}: no symbol can be picked until both are of one run. "
+        f"Make them so with: bash run_all.sh {study}"
+    )
+
+
+def _names(text: NDArray[np.uint8]) -> dict[str, str]:
+    """Security names by symbol, in the order of their days."""
+    return dict(line.split("\t") for line in arrays.array_to_text(text).split("\n") if line)

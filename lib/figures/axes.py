@@ -1,0 +1,41 @@
+"""Axes that figures of several notebooks share."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
+
+from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES
+from lib.figures.style import new_figure
+
+
+def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axes]:
+    """Logarithmic axes of both features that end where the counted rows do.
+
+    Parameters
+    ----------
+    title : str
+    counts : numpy.ndarray of int64, shape (100, 70)
+        From `lib.figures.counts.count_feature_pairs`; at least one row.
+
+    Returns
+    -------
+    tuple of (matplotlib.figure.Figure, matplotlib.axes.Axes)
+    """
+    figure, axes = new_figure(
+        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
+    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
+    axes.grid(False)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    return figure, axes

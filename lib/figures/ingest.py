@@ -1,0 +1,205 @@
+"""The figures of 01_ingest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lib.figures.style import BLUE, INK, ORANGE, WIDTH, YELLOW, described, house_style, new_figure, nothing
+from lib.text import percent, shortened
+
+
+@house_style
+def symbols_by_year(files: pd.DataFrame) -> Figure:
+    """How many symbols have prices in each year, stocks and exchange-traded funds.
+
+    Parameters
+    ----------
+    files : pandas.DataFrame
+        A row a raw file: ``file`` (``"stocks/AAPL.csv"``; the folder is the kind), ``first_date`` and ``last_date``
+        (dates; null where nothing was kept). A symbol counts in every year from its first to its last row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> files = pd.DataFrame({"file": ["stocks/A.csv"], "first_date": ["2000-01-03"], "last_date": ["2002-01-03"]})
+    >>> symbols_by_year(files).get_label()
+    'Bars: symbols with prices, by year, 2000 to 2002. Stocks: 1 in 2000, 1 in 2002, at most 1 (first in 2000).'
+    """
+    title = "Symbols with prices, by year"
+    kept = files.dropna(subset=["first_date", "last_date"])
+    if kept.empty:
+        return nothing(title, "No file gave a single row.")
+    # By its text: pandas' timestamps end in 2262, Python's dates in 9999.
+    first, last = (np.array([int(str(day)[:4]) for day in kept[name]]) for name in ("first_date", "last_date"))
+    folder = kept["file"].str.split("/").str[0].to_numpy()
+    years = np.arange(first.min(), last.max() + 1)
+    names = {"stocks": "Stocks", "etfs": "ETFs"}
+    kinds = [kind for kind in names if (folder == kind).any()]
+    counts = [
+        ((first[:, None] <= years) & (years <= last[:, None]) & (folder == kind)[:, None]).sum(axis=0) for kind in kinds
+    ]
+
+    figure, axes = new_figure(title, "year", "symbols")
+    below = np.zeros(len(years), dtype=int)
+    for kind, count, color in zip(kinds, counts, (BLUE, YELLOW), strict=False):
+        axes.bar(years, count, bottom=below, width=1.0, color=color, label=names[kind])
+        below += count
+    axes.set_xlim(years[0] - 0.5, years[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    if len(kinds) > 1:
+        axes.legend(loc="upper left", reverse=True)
+    text = " ".join(
+        f"{names[kind]}: {count[0]:,} in {years[0]}, {count[-1]:,} in {years[-1]}, at most {count.max():,} "
+        f"(first in {years[count.argmax()]})."
+        for kind, count in zip(kinds, counts, strict=True)
+    )
+    return described(figure, f"Bars: symbols with prices, by year, {years[0]} to {years[-1]}. {text}")
+
+
+@house_style
+def rows_per_symbol(rows: pd.Series) -> Figure:
+    """How long the symbols' histories are: a bar each for up to twelve symbols, a histogram for more.
+
+    Parameters
+    ----------
+    rows : pandas.Series
+        Rows (trading days) kept of each symbol, indexed by symbol.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> rows_per_symbol(pd.Series({"AAPL": 3270, "FB": 200})).get_label()
+    'Bars: rows (trading days) of each of 2 symbols, from 200 (FB) to 3,270 (AAPL), the middle symbol 1,735.'
+    """
+    title = "Rows (trading days) of each symbol"
+    rows = rows[rows > 0].sort_values(ascending=False, kind="stable")
+    if rows.empty:
+        return nothing(title, "No symbol has a single row.")
+    least, most = (f"{rows.iloc[place]:,} ({rows.index[place]})" for place in (-1, 0))
+    ends = f"from {least} to {most}, the middle symbol {rows.median():,.0f}."
+    if len(rows) <= 12:
+        figure, axes = new_figure(title, "", "", height=1.0 + 0.38 * len(rows))
+        _counted_bars(axes, [str(name) for name in rows.index], rows.tolist(), 0, BLUE)
+        return described(figure, f"Bars: rows (trading days) of each of {len(rows)} symbols, {ends}")
+
+    figure, axes = new_figure(title, "rows (about 252 a year)", "symbols")
+    axes.hist(rows, bins=30, range=(0, rows.iloc[0]), color=BLUE, rwidth=0.92)
+    axes.axvline(rows.median(), color=ORANGE)
+    axes.annotate(
+        f"half have {rows.median():,.0f} or more",
+        (rows.median(), 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(6, -2),
+        textcoords="offset points",
+        va="top",
+        color=ORANGE,
+        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1},
+    )
+    axes.set_xlim(0, None)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    return described(figure, f"Histogram: rows (trading days) of {len(rows):,} symbols, {ends}")
+
+
+@house_style
+def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
+    """Why rows were set aside.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows quarantined for each reason.
+    rows_read : int
+        All raw rows, for the shares.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Words where nothing was quarantined.
+
+    Examples
+    --------
+    >>> quarantine_by_reason({}, 12154).get_label()
+    'Rows quarantined, by reason: Nothing quarantined: each of the 12,154 rows read was kept.'
+    >>> quarantine_by_reason({"null value": 28}, 1000).get_label()
+    'Bars: 28 of 1,000 rows quarantined (2.8%), by reason: null value 28.'
+    """
+    title = "Rows quarantined, by reason"
+    present = sorted(
+        ((count, reason) for reason, count in counts.items() if count), key=lambda pair: (-pair[0], pair[1])
+    )
+    if not present:
+        return nothing(title, f"Nothing quarantined: each of the {rows_read:,} rows read was kept.")
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
+    _counted_bars(axes, [reason for _, reason in present], [count for count, _ in present], rows_read, ORANGE)
+    total = sum(count for count, _ in present)
+    listed = ", ".join(f"{reason} {count:,}" for count, reason in present)
+    return described(
+        figure,
+        f"Bars: {total:,} of {rows_read:,} rows quarantined ({percent(total / rows_read)}), by reason: {listed}.",
+    )
+
+
+@house_style
+def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
+    """Values that are odd but possible: kept, and counted here.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Rows kept for each kind of oddity.
+    rows_kept : int
+        All rows kept, for the shares.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Words where there are none.
+
+    Examples
+    --------
+    >>> odd_values({"zero volume": 3, "High below Low": 0}, 300).get_label()
+    'Bars: odd values among 300 rows kept: zero volume 3 (1%), High below Low 0 (0%).'
+    """
+    title = "Odd but possible values, kept"
+    if not any(counts.values()):
+        return nothing(title, f"None among the {rows_kept:,} rows kept ({', '.join(counts)}).")
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    present = [(name, count) for name, count in ordered if count]
+    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
+    _counted_bars(axes, [name for name, _ in present], [count for _, count in present], rows_kept, YELLOW)
+    listed = ", ".join(f"{name} {count:,} ({percent(count / rows_kept)})" for name, count in ordered)
+    return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
+
+
+def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total: int, color: str) -> None:
+    """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, counts, height=0.62, color=color)
+    axes.set_yticks(places, [shortened(name, 40) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.grid(False)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    labels = [f"{count:,}  ({percent(count / total)})" if total else f"{count:,}" for count in counts]
+    # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
+    room = WIDTH - 0.4 - 0.1 * min(40, max(map(len, names)))
+    axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
+    for place, count, label in zip(places, counts, labels, strict=True):
+        axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)

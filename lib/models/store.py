@@ -1,0 +1,216 @@
+"""Save a fitted model and read it back: the estimator, the table that is served, and the model card."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skops.io
+from numpy.typing import NDArray
+
+from lib.models import predictor
+from lib.files import write_atomically
+from lib.features.inputs import INPUTS
+from lib.paths import StudyPaths
+from lib.models.registry import MODELS, estimator_class, model_name
+from lib.models.regressor import TableRegressor
+from lib.models.table import Floats
+
+TRUSTED_TYPES = [*MODELS.values(), "lib.models.table.LookupTable"]  # all that a model file may hold, beside arrays and numbers
+
+
+def write_estimator(path: Path, estimator: TableRegressor) -> None:
+    """Save a fitted estimator with skops; the same estimator gives the same bytes, under every Python.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A study's ``model/model.skops``.
+    estimator : TableRegressor
+        Fitted.
+    """
+    # skops names things by their address in memory; number them in order of appearance instead.
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as saved:
+        schema = saved.read("schema.json").decode()
+        numbers = {
+            found: str(n) for n, found in enumerate(dict.fromkeys(re.findall(r'"__id__": (\d+)', schema)), start=1)
+        }
+        schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {numbers[match[1]]}', schema)
+        schema = re.sub(r'"(\d+)\.npy"', lambda match: f'"{numbers[match[1]]}.npy"', schema)
+        members = {f"{numbers[name[:-4]]}.npy": saved.read(name) for name in saved.namelist() if name.endswith(".npy")}
+    members["schema.json"] = schema.encode()
+    in_order = {name: members[name] for name in sorted(members, key=lambda name: (len(name), name))}
+    write_atomically(path, stored_zip(in_order))
+
+
+def stored_zip(members: Mapping[str, bytes]) -> bytes:
+    """A zip archive of uncompressed members: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+
+    Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
+    (https://github.com/python/cpython/issues/103861), nor compressed, since another zlib compresses otherwise.
+
+    Parameters
+    ----------
+    members : mapping of str to bytes
+        In the order of the archive; less than 4 GB and 65,536 members in all.
+    """
+    files, directory = b"", b""
+    for name, content in members.items():
+        # Version 2.0, no flags, stored, 1980-01-01 00:00; then CRC, both sizes, the lengths of name and extra field.
+        common = struct.pack("<5H3I2H", 20, 0, 0, 0, 33, zlib.crc32(content), len(content), len(content), len(name), 0)
+        # Version made by; then no comment, disk 0, no attributes, and where the member begins.
+        entry = struct.pack("<4sH", b"PK\x01\x02", 20) + common + struct.pack("<3H2I", 0, 0, 0, 0, len(files))
+        directory += entry + name.encode("ascii")
+        files += b"PK\x03\x04" + common + name.encode("ascii") + content
+    count = len(members)
+    return files + directory + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(files), 0)
+
+
+def read_estimator(path: Path) -> TableRegressor:
+    """Load an estimator that `write_estimator` saved; a file that holds any other type is refused.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A study's ``model/model.skops``.
+
+    Raises
+    ------
+    ValueError
+        The file holds types beside `TRUSTED_TYPES`.
+    """
+    found = skops.io.get_untrusted_types(file=path)
+    if strangers := sorted(set(found) - set(TRUSTED_TYPES)):
+        raise ValueError(f"{path}: holds {', '.join(strangers)}; allowed: {', '.join(TRUSTED_TYPES)}. Do not load it")
+    return skops.io.load(path, trusted=TRUSTED_TYPES)
+
+
+def describe(
+    estimator: TableRegressor,
+    X: Floats,
+    dates: NDArray[np.datetime64],
+    horizon: int,
+    window: int,
+    test_first_date: str,
+    features_digest: str,
+    metrics: dict[str, float],
+    min_periods: int | None = None,
+) -> dict[str, Any]:
+    """What a model is, for `lib.models.predictor.Predictor.information`, the API and the model card.
+
+    Parameters
+    ----------
+    estimator : TableRegressor
+        Fitted.
+    X : ndarray of float64, shape (n_samples, 2)
+        The training rows.
+    dates : ndarray of datetime64[D], shape (n_samples,)
+        Their days.
+    horizon : int
+        Trading days between the features and the Volume predicted.
+    window : int
+        Days of the features' windows.
+    test_first_date : str
+        The first day held out, YYYY-MM-DD.
+    features_digest : str
+        SHA-256 of the dataset of features.
+    metrics : dict
+        ``mae`` and ``mae_moving_average`` on the held-out dates, in shares, and what else was measured on them.
+    min_periods : int or None
+        Rows that the features' windows must hold; None: all.
+
+    Returns
+    -------
+    dict
+        Plain numbers and strings.
+    """
+    return {
+        "model": model_name(estimator),
+        "objective": estimator.get_params().get("objective", "squared"),
+        "horizon": horizon,
+        "window": window,
+        "min_periods": window if min_periods is None else min_periods,
+        "train_first_date": str(dates.min()),
+        "train_last_date": str(dates.max()),
+        "train_rows": len(X),
+        "test_first_date": test_first_date,
+        "features_digest": features_digest,
+        "range": {name: [float(X[:, column].min()), float(X[:, column].max())] for column, name in enumerate(INPUTS)},
+        "interval_level": estimator.get_params()["interval_level"],
+        "metrics": metrics,
+    }
+
+
+def model_card(information: Mapping[str, Any]) -> str:
+    """What a reader should know before using the model, as Markdown.
+
+    Parameters
+    ----------
+    information : mapping
+        As `describe` makes it.
+
+    Returns
+    -------
+    str
+    """
+    measured = information["metrics"]
+    (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in INPUTS)
+    when = {
+        0: "of the same day: vol_moving_avg contains the Volume that is predicted, one part in its window",
+        1: "of the trading day before: both are known before the day begins",
+    }[information["horizon"]]
+    beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
+    # A window of one day is the day itself, whose average is never wrong.
+    share = measured["mae"] / measured["mae_moving_average"] if measured["mae_moving_average"] else float("nan")
+    text = f"""# Model card: a day's Volume from two features
+
+        **Model.** {estimator_class(information["model"]).description} (`{information["model"]}`,
+        {information["objective"]} error). Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
+        {information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to
+        hold the Volume on {information["interval_level"]:.0%} of days.
+
+        **Data.** {information["train_rows"]:,} rows, {information["train_first_date"]} to {information["train_last_date"]}.
+        SHA-256 of the dataset of features: `{information["features_digest"]}`.
+
+        **Intended use.** To study how much of a day's trading the last weeks tell, for one symbol, from the two inputs.
+        Not for trading: on most days the error is a large part of the Volume, as the numbers below say.
+
+        **Measured** on the dates from {information["test_first_date"]} on, which the model never saw: mean absolute error
+        {measured["mae"]:,.0f} shares, {beats} the {measured["mae_moving_average"]:,.0f} of the moving average itself
+        ({share:.4f} of it); the best multiple of the average has
+        {measured["mae_scaled_average"]:,.0f}. The interval held the Volume on {measured["coverage"]:.1%} of the rows.
+
+        **Limits.** Outside the inputs that it was trained on ({low_volume:,.0f} to {high_volume:,.0f} shares a day,
+        {low_price:,.2f} to {high_price:,.2f} dollars) it answers as at the nearest edge, and says so. It knows no symbol,
+        no calendar and no news. A mean absolute error in shares is mostly that of the largest symbols.
+        """
+    # One line a paragraph, whatever the length of the numbers.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")) + "\n"
+
+
+def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, Any]) -> None:
+    """Write a study's ``model/``: the estimator, its table and the model card, and nothing else.
+
+    Parameters
+    ----------
+    study : lib.paths.StudyPaths
+    estimator : TableRegressor
+        Fitted.
+    information : dict
+        As `describe` makes it.
+    """
+    made = (study.estimator, study.model_card, study.grid)
+    for path in study.model.glob("*"):  # what an earlier version left would be taken for an artifact of this run
+        if path not in made:
+            path.unlink()
+    write_estimator(study.estimator, estimator)
+    write_atomically(study.model_card, model_card(information))
+    # Last: a server that watches it finds the rest in place.
+    write_atomically(study.grid, predictor.to_bytes(estimator.table_, information))

@@ -1,0 +1,436 @@
+"""What the endpoint answers: pure functions from a request's query and body to an answer's body."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
+from lib.features.inputs import INPUTS, InputError, number
+from lib.models.predictor import PredictionInputError, Predictor
+from lib.models.table import LARGEST_VOLUME
+
+MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
+MAX_PAIRS = 10_000  # pairs in one POST
+MAX_BODY = 1_000_000  # bytes of one POST
+MIN_ROWS, MAX_ROWS = 30, 400  # of a symbol's own rows
+PRICES = ("Open", "High", "Low", "Close", "Adj Close")
+ROW = ("Date", *PRICES, "Volume")
+FILTERS = ("symbols", "horizon", "min_ratio", "max_ratio")  # the parameters of GET /forecasts
+CSV, JSON = "text/csv", "application/json"
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # date.fromisoformat reads 20130104 and 2013-W01-5 too
+_HORIZON = re.compile(r"[1-9]\d{0,2}", re.ASCII)
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_PAIRS_WANTED = "send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [vol_moving_avg, adj_close_rolling_med]"
+_ROWS_WANTED = f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(ROW)}"
+
+
+class Answer(NamedTuple):
+    """An answer's body, and whether all inputs lie inside the training range."""
+
+    body: bytes
+    inside: bool
+
+
+class RequestError(Exception):
+    """A request that is refused: an HTTP status and the problem.
+
+    Parameters
+    ----------
+    kind : str
+        A short name of what is wrong, such as ``missing``.
+    where : list of str or int
+        ``query`` or ``body``, then the parameter, or the pair or row and its input.
+    message : str
+        What is wrong, in full.
+    found : object, optional
+        What was there; the answer repeats its first `MAX_SHOWN` characters.
+    status : int
+        The HTTP status.
+    """
+
+    def __init__(
+        self, kind: str, where: list[str | int], message: str, found: object = None, status: int = 422
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        problem = {"type": kind, "loc": where, "msg": message}
+        if found is not None:
+            problem["input"] = str(found)[:MAX_SHOWN]
+        self.body = json.dumps({"detail": [problem]}).encode()
+
+
+def read_query(query: bytes, allowed: Sequence[str]) -> dict[str, str]:
+    """The parameters of a URL's query string, each given once.
+
+    Raises
+    ------
+    RequestError
+        A parameter is repeated, or not one of ``allowed``.
+
+    Examples
+    --------
+    >>> read_query(b"symbol=AAPL&horizon=5", ["symbol", "horizon"])
+    {'symbol': 'AAPL', 'horizon': '5'}
+    """
+    given: dict[str, str] = {}
+    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in given:
+            raise RequestError("repeated", ["query", name], f"{name} is given more than once", text)
+        if name not in allowed:
+            message = f"unknown parameter; the parameters are {', '.join(allowed)}"
+            raise RequestError("unknown", ["query", name[:MAX_SHOWN]], message, text)
+        given[name] = text
+    return given
+
+
+def _required(given: dict[str, str], name: str) -> str:
+    if name not in given:
+        raise RequestError("missing", ["query", name], f"{name} is missing")
+    return given[name]
+
+
+def _number(given: dict[str, str], name: str) -> float:
+    text = _required(given, name)
+    try:
+        return number(name, text)
+    except InputError as error:
+        raise RequestError(error.kind, ["query", name], str(error), text) from None
+
+
+def read_flag(given: dict[str, str], name: str) -> bool:
+    """Whether the parameter ``name`` is true; `RequestError` when it is neither true nor false, 1 nor 0."""
+    flag = given.get(name, "false")
+    if flag.lower() not in _FLAGS:
+        raise RequestError("not_a_flag", ["query", name], f"{name} must be true or false", flag)
+    return _FLAGS[flag.lower()]
+
+
+def answer_query(predictor: Predictor, query: bytes) -> Answer:
+    """Answer ``GET /predict``.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    query : bytes
+        The URL's query string: both inputs once, and perhaps ``detail``.
+
+    Returns
+    -------
+    Answer
+        JSON: the integer, or with ``detail=true`` one object of `details`.
+
+    Raises
+    ------
+    RequestError
+        A parameter is missing, repeated, unknown, or not a number that the model takes.
+    """
+    given = read_query(query, (*INPUTS, "detail"))
+    volume, price = (_number(given, name) for name in INPUTS)
+    detail = read_flag(given, "detail")
+    try:
+        prediction = predictor.predict(volume, price)
+    except PredictionInputError as error:
+        raise RequestError("not_allowed", ["query", error.field], str(error), given[error.field]) from None
+    inside = predictor.in_training_range(volume, price)
+    if not detail:
+        return Answer(str(prediction).encode(), inside)
+    return Answer(json.dumps(details(predictor, np.array([volume]), np.array([price]))[0]).encode(), inside)
+
+
+def day_of(horizon: int) -> str:
+    """The day that a model of ``horizon`` predicts, counted from the day that the moving average ends on.
+
+    Examples
+    --------
+    >>> day_of(0), day_of(1), day_of(3)
+    ('the day the average ends on', 'the session after the average ends', 'the 3rd session after the average ends')
+    """
+    if horizon == 0:
+        return "the day the average ends on"
+    suffix = "th" if 10 <= horizon % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(horizon % 10, "th")
+    ordinal = "" if horizon == 1 else f"{horizon}{suffix} "
+    return f"the {ordinal}session after the average ends"
+
+
+def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> list[dict[str, Any]]:
+    """Predictions with what is known about them.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    volumes, prices : ndarray of float64, shape (n,)
+        vol_moving_avg, in shares a day, and adj_close_rolling_med, in dollars.
+
+    Returns
+    -------
+    list of dict
+        For each pair: prediction, interval, interval_level, in_training_range, horizon, for (the day in words), model_digest.
+
+    Raises
+    ------
+    PredictionInputError
+        An input is not finite, or outside what `Predictor.predict` takes.
+    """
+    low, high = predictor.predict_interval(volumes, prices)
+    information = predictor.information
+    horizon = information["horizon"]
+    same = {"horizon": horizon, "for": day_of(horizon), "model_digest": information["digest"]}
+    return [
+        {
+            "prediction": prediction,
+            "interval": interval,
+            "interval_level": information["interval_level"],
+            "in_training_range": inside,
+            **same,
+        }
+        for prediction, interval, inside in zip(
+            predictor.predict(volumes, prices).tolist(),
+            zip(low.tolist(), high.tolist(), strict=True),
+            predictor.in_training_range(volumes, prices).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise RequestError("repeated", ["body"], "an object has a key more than once", twice)
+    return found
+
+
+def read_json(body: bytes | bytearray) -> Any:
+    """The value of a JSON text in UTF-8; `RequestError` for anything else, and for an object that repeats a key."""
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_object)
+    except RecursionError:
+        message = "the JSON is nested too deeply"
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8: byte {error.start}"
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg}, at character {error.pos}"
+    except (
+        ValueError
+    ):  # Python converts at most 4,300 digits (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits)
+        message = "a number has too many digits"
+    raise RequestError("json_invalid", ["body"], message)
+
+
+def _shape(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def read_pairs(body: bytes | bytearray) -> list[list[float]]:
+    """The pairs of numbers in a POST; `RequestError` names the first that is none."""
+    pairs = read_json(body)
+    if type(pairs) is not list:
+        raise RequestError("not_a_list", ["body"], f"found {_shape(pairs)}; {_PAIRS_WANTED}")
+    if not 0 < len(pairs) <= MAX_PAIRS:
+        message = f"{len(pairs)} pairs; 1 to {MAX_PAIRS} are allowed"
+        raise RequestError("too_many" if pairs else "empty", ["body"], message)
+    for row, pair in enumerate(pairs):
+        if type(pair) is not list or len(pair) > 2:
+            found = "more than two values" if type(pair) is list else _shape(pair)
+            raise RequestError("not_a_pair", ["body", row], f"found {found}; {_PAIRS_WANTED}")
+        for name, value in zip(INPUTS, pair, strict=False):
+            if type(value) not in (int, float):
+                raise RequestError(
+                    "not_a_number", ["body", row, name], f"found {_shape(value)}; {name} must be a number"
+                )
+        if len(pair) < 2:
+            name = INPUTS[len(pair)]
+            raise RequestError("missing", ["body", row, name], f"{name} is missing; {_PAIRS_WANTED}")
+    return pairs
+
+
+def answer_pairs(predictor: Predictor, body: bytes | bytearray, detail: bool) -> Answer:
+    """Answer ``POST /predict``.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    body : bytes or bytearray
+        JSON: ``[[vol_moving_avg, adj_close_rolling_med], ...]``, at most `MAX_PAIRS` pairs.
+    detail : bool
+        `details` instead of integers.
+
+    Returns
+    -------
+    Answer
+        JSON: a list as long as ``body``'s.
+
+    Raises
+    ------
+    RequestError
+        Not JSON, not pairs of finite numbers, too many, or a pair that the model does not take: it names the pair.
+    """
+    pairs = read_pairs(body)
+    try:
+        volumes, prices = np.array(pairs, dtype="float64").T
+        found = details(predictor, volumes, prices) if detail else predictor.predict(volumes, prices).tolist()
+    except (PredictionInputError, OverflowError) as error:
+        raise _first_refused(predictor, pairs, error) from None
+    # One by one: within one call of json.dumps no other thread of the process can answer.
+    text = ", ".join(map(json.dumps, found))
+    return Answer(f"[{text}]".encode(), bool(predictor.in_training_range(volumes, prices).all()))
+
+
+def _first_refused(predictor: Predictor, pairs: list[list[float]], error: Exception) -> RequestError:
+    for row, pair in enumerate(pairs):
+        try:
+            predictor.predict(*pair)
+        except PredictionInputError as found:
+            return RequestError("not_allowed", ["body", row, found.field], str(found), pair[INPUTS.index(found.field)])
+    return RequestError("not_allowed", ["body"], str(error))
+
+
+def _horizon(given: dict[str, str], table: ForecastTable) -> int | None:
+    if "horizon" not in given:
+        return None
+    text = given["horizon"]
+    if not _HORIZON.fullmatch(text):
+        message = "horizon must be a whole number of sessions ahead, 1 to 999"
+        raise RequestError("not_a_horizon", ["query", "horizon"], message, text)
+    if int(text) not in table.horizons:
+        message = f"there are no forecasts for this horizon; there are for {', '.join(map(str, table.horizons))}"
+        raise RequestError("unknown_horizon", ["query", "horizon"], message, text, 404)
+    return int(text)
+
+
+def _unknown(error: UnknownSymbolError, name: str) -> RequestError:
+    return RequestError("unknown_symbol", ["query", name], str(error), error.symbol, 404)
+
+
+def answer_forecast(table: ForecastTable, query: bytes) -> bytes:
+    """Answer ``GET /forecast``: JSON of one symbol's forecasts, of every horizon or of one.
+
+    Raises
+    ------
+    RequestError
+        A wrong parameter, or (404) a symbol without a forecast; the message has the nearest ones.
+    """
+    given = read_query(query, ("symbol", "horizon"))
+    symbol, horizon = _required(given, "symbol"), _horizon(given, table)
+    try:
+        return table.of(symbol, horizon)
+    except UnknownSymbolError as error:
+        raise _unknown(error, "symbol") from None
+
+
+def answer_forecasts(table: ForecastTable, query: bytes, media_type: str) -> bytes:
+    """Answer ``GET /forecasts``: the rows that pass the filters, as CSV or JSON.
+
+    Raises
+    ------
+    RequestError
+        A wrong parameter, or (404) a symbol without a forecast.
+    """
+    given = read_query(query, FILTERS)
+    ratios = [_number(given, name) if name in given else None for name in ("min_ratio", "max_ratio")]
+    symbols = given["symbols"].split(",") if "symbols" in given else None
+    try:
+        rows = table.select(symbols, _horizon(given, table), *ratios)
+    except UnknownSymbolError as error:
+        raise _unknown(error, "symbols") from None
+    return table.csv(rows) if media_type == CSV else table.json(rows)
+
+
+def choose_type(accept: str) -> str:
+    """The media type that an ``Accept`` header prefers of JSON and CSV; JSON when it prefers neither.
+
+    Raises
+    ------
+    RequestError
+        406: it takes neither.
+
+    Examples
+    --------
+    >>> choose_type("text/csv"), choose_type("*/*"), choose_type("text/html, text/*;q=0.5")
+    ('text/csv', 'application/json', 'text/csv')
+    """
+    weights = {JSON: 0.0, CSV: 0.0}
+    for entry in accept.split(",") if accept.strip() else ["*/*"]:
+        kind, *options = (part.strip().lower() for part in entry.split(";"))
+        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
+        for media_type in weights:
+            if kind in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+                weights[media_type] = max(weights[media_type], _weight(weight))
+    best = max(weights, key=lambda media_type: weights[media_type])
+    if not weights[best]:
+        raise RequestError("not_acceptable", ["header", "accept"], f"answers are {JSON} or {CSV}", accept, 406)
+    return best
+
+
+def _weight(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 0.0
+
+
+def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
+    """A symbol's own rows in a POST.
+
+    Returns
+    -------
+    list of dict
+        `MIN_ROWS` to `MAX_ROWS`, with the keys `ROW`: Date a `datetime.date`, later in each row than in the one before, Volume
+        an int of 0 or more, the others floats.
+
+    Raises
+    ------
+    RequestError
+        Something else; it names the row and the field.
+    """
+    rows = read_json(body)
+    if type(rows) is not list or not MIN_ROWS <= len(rows) <= MAX_ROWS:
+        found = f"{len(rows)} rows" if type(rows) is list else _shape(rows)
+        raise RequestError("not_rows", ["body"], f"found {found}; {_ROWS_WANTED}")
+    for index, row in enumerate(rows):
+        if type(row) is not dict:
+            raise RequestError("not_a_row", ["body", index], f"found {_shape(row)}; {_ROWS_WANTED}")
+        for name in ROW:
+            if name not in row:
+                raise RequestError("missing", ["body", index, name], f"{name} is missing")
+        if unknown := row.keys() - set(ROW):
+            name = min(unknown)
+            raise RequestError("unknown", ["body", index, name[:MAX_SHOWN]], f"unknown key; {_ROWS_WANTED}")
+        row["Date"] = _date(row["Date"], index)
+        if index and row["Date"] <= rows[index - 1]["Date"]:
+            message = f"Date is not after the one of the row before, {rows[index - 1]['Date']}"
+            raise RequestError("not_ascending", ["body", index, "Date"], message, row["Date"])
+        for name in (*PRICES, "Volume"):
+            row[name] = _cell(row[name], index, name)
+    return rows
+
+
+def _date(value: object, index: int) -> date:
+    try:
+        if type(value) is str and _ISO_DATE.fullmatch(value):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    message = "Date must be a day of the calendar as YYYY-MM-DD"
+    raise RequestError("not_a_date", ["body", index, "Date"], message, value if type(value) is str else _shape(value))
+
+
+def _cell(value: object, index: int, name: str) -> float:
+    whole = name == "Volume"
+    if isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST_VOLUME:  # False for NaN
+        if not whole:
+            return float(value)
+        if value >= 0 and value == int(value):
+            return int(value)
+    message = f"{name} must be {'a whole number from 0' if whole else 'a number'} to {LARGEST_VOLUME:g}"
+    raise RequestError("not_allowed", ["body", index, name], message, json.dumps(value)[:MAX_SHOWN])

@@ -1,0 +1,407 @@
+"""The endpoint: ``GET /predict?vol_moving_avg=12345&adj_close_rolling_med=25`` -> an integer.
+
+Starlette's routes call the pure functions of `lib.serving.endpoint.answers`; `lib.serving.endpoint.openapi` describes them. FastAPI's reading of parameters would take
+what must be refused (repeated and unknown names, ``1_000``), and three fifths of the requests a second (benchmarks/serving.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from functools import cache, lru_cache, partial
+from time import perf_counter
+from typing import Any
+
+import uvicorn
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from lib.serving import access
+from lib.serving.endpoint import openapi
+from lib import paths
+from lib.serving.access import Access
+from lib.serving.endpoint.answers import (
+    CSV,
+    MAX_BODY,
+    RequestError,
+    answer_forecast,
+    answer_forecasts,
+    answer_pairs,
+    answer_query,
+    choose_type,
+    read_flag,
+    read_query,
+    read_rows,
+)
+from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
+from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits, raise_open_files
+from lib.models.predictor import Predictor
+
+RELOAD_SECONDS = 1.0  # between two looks at the files
+MAX_WAITING = 32  # bodies that wait to be answered, one at a time; each may take `MAX_BODY` bytes
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_RETRY = {"retry-after": "5"}
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ForecastRows = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+class Metrics:
+    """What ``/metrics`` shows, in Prometheus' terms."""
+
+    # Latencies of interest: a lookup takes a fraction of a millisecond, a batch some.
+    _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "http_requests_total", "Requests answered.", ["method", "path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "http_request_seconds", "Time to answer.", ["path"], registry=self.registry, buckets=self._BUCKETS
+        )
+        self._made, self._text = float("-inf"), b""
+        self._requests, self._seconds = cache(self.requests.labels), cache(self.seconds.labels)  # labels() is slow
+        self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
+
+    def count(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count one answered request.
+
+        Parameters
+        ----------
+        method, path : str
+            Of the request; ``other`` for one that this server does not know.
+        status : int
+            The HTTP status of the answer.
+        seconds : float
+            Time to answer.
+        """
+        self._requests(method, path, str(status)).inc()
+        self._seconds(path).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' format, at most a second old: making it takes as long as a hundred predictions."""
+        if perf_counter() - self._made > 1.0:
+            self._made, self._text = perf_counter(), generate_latest(self.registry)
+        return self._text
+
+
+class Handlers:
+    """The routes' handlers.
+
+    Parameters
+    ----------
+    study : str
+        The study that is served.
+    metrics : Metrics
+    forecast_rows : callable, optional
+        The forecasts that follow the rows of `lib.serving.endpoint.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
+        served.
+    token : bool
+        Whether a token is asked for.
+    """
+
+    def __init__(self, study: str, metrics: Metrics, forecast_rows: ForecastRows | None, token: bool) -> None:
+        self.current = CurrentModel(study)
+        self.forecasts = current_forecasts(study)
+        self.metrics = metrics
+        self._forecast_rows = forecast_rows
+        self._document = json.dumps(openapi.document(forecast_rows is not None, token)).encode()
+        # One body at a time: while Python reads JSON, nothing else of this process is answered.
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    def routes(self) -> list[Route]:
+        """Every path with its handlers."""
+        forecast = {"GET": self.forecast, **({"POST": self.forecast_own_rows} if self._forecast_rows else {})}
+        return [
+            _route("/predict", {"GET": self.predict, "POST": self.predict_many}),
+            _route("/forecast", forecast),
+            *(
+                _route(path, {"GET": handler})
+                for path, handler in {
+                    "/forecasts": self.list_forecasts,
+                    "/health": self.health,
+                    "/ready": self.ready,
+                    "/metrics": self.show_metrics,
+                    "/openapi.json": self.document,
+                    "/docs": self.docs,
+                    "/": self.root,
+                }.items()
+            ),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """Answer ``GET /predict``."""
+        predictor = self.current.predictor  # once: a new one may be loaded at any moment
+        answer = answer_query(predictor, request.scope["query_string"])
+        return _json(answer.body, _about(predictor, answer.inside))
+
+    async def predict_many(self, request: Request) -> Response:
+        """Answer ``POST /predict``."""
+        detail = read_flag(read_query(request.scope["query_string"], ["detail"]), "detail")
+        predictor = self.current.predictor
+        answer = await self._in_turn(request, lambda body: answer_pairs(predictor, body, detail))
+        return _json(answer.body, _about(predictor, answer.inside))
+
+    async def forecast(self, request: Request) -> Response:
+        """Answer ``GET /forecast``."""
+        return _json(answer_forecast(self.forecasts.value, request.scope["query_string"]))
+
+    async def forecast_own_rows(self, request: Request) -> Response:
+        """Answer ``POST /forecast``."""
+        read_query(request.scope["query_string"], [])
+        forecast_rows = self._forecast_rows
+        assert forecast_rows is not None  # or there is no such route
+
+        def answer(body: bytearray) -> bytes:
+            return json.dumps({"forecasts": forecast_rows(read_rows(body))}).encode()
+
+        return _json(await self._in_turn(request, answer))
+
+    async def list_forecasts(self, request: Request) -> Response:
+        """Answer ``GET /forecasts``."""
+        media_type = choose_type(",".join(request.headers.getlist("accept")))
+        answer = answer_forecasts(self.forecasts.value, request.scope["query_string"], media_type)
+        file_name = {"content-disposition": 'attachment; filename="forecasts.csv"'} if media_type == CSV else {}
+        return Response(answer, headers={"vary": "accept", **file_name}, media_type=media_type)
+
+    async def health(self, _: Request) -> Response:
+        """Answer ``GET /health``."""
+        return _json(b'{"status": "ok"}')
+
+    async def ready(self, _: Request) -> Response:
+        """Answer ``GET /ready``."""
+        problems = [current.problem for current in (self.current, self.forecasts) if current.problem]
+        found = {"status": "ready", "study": self.current.study, "model": self.current.predictor.information}
+        return _json(json.dumps({**found, "problems": problems}).encode())
+
+    async def show_metrics(self, _: Request) -> Response:
+        """Answer ``GET /metrics``."""
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def document(self, _: Request) -> Response:
+        """Answer ``GET /openapi.json``."""
+        return _json(self._document)
+
+    async def docs(self, _: Request) -> Response:
+        """Answer ``GET /docs``."""
+        return HTMLResponse((paths.TEMPLATES / "docs.html").read_text(encoding="utf-8"))
+
+    async def root(self, _: Request) -> Response:
+        """Answer ``GET /``."""
+        return RedirectResponse("docs")
+
+    async def _in_turn(self, request: Request, answer: Callable[[bytearray], Any]) -> Any:
+        """What ``answer`` makes of the request's body, in a thread, when all earlier bodies have been answered."""
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise RequestError(
+                    "too_large", ["body"], f"the body is over {MAX_BODY} bytes; send fewer pairs or rows", status=413
+                )
+        if self._waiting >= MAX_WAITING:
+            raise HTTPException(503, "too many requests with a body at once; try again", {"retry-after": "1"})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                return await asyncio.to_thread(answer, body)
+        finally:
+            self._waiting -= 1
+
+    def refresh(self) -> None:
+        """Load what a run has written since the last time."""
+        if self.current.refresh():
+            self.metrics.loaded.clear()
+            self.metrics.loaded.labels(self.current.study, self.current.predictor.information["digest"]).set(1)
+        self.forecasts.refresh()
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Load everything, and again what changes while the server runs."""
+
+        async def keep_current() -> None:
+            while True:
+                await asyncio.sleep(RELOAD_SECONDS)
+                # In a thread: a file system that hangs must not stop answers from memory.
+                await asyncio.to_thread(self.refresh)
+
+        self.refresh()
+        task = asyncio.create_task(keep_current())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+def _route(path: str, handlers: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
+    async def handle(request: Request) -> Response:
+        method = request.scope["method"]
+        return await handlers["GET" if method == "HEAD" else method](request)
+
+    return Route(path, handle, methods=list(handlers))
+
+
+def _json(body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+def _about(predictor: Predictor, inside: bool) -> dict[str, str]:
+    """The headers that tell which model answered, and whether it knows inputs like these."""
+    return {
+        "x-model-digest": predictor.information["digest"],
+        "x-in-training-range": "true" if inside else "false",
+    }
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _json(error.body, status=error.status)
+
+
+async def _not_made(_: Request, error: Exception) -> Response:
+    return _json(json.dumps({"detail": str(error)}).encode(), _RETRY, 503)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json(json.dumps({"detail": error.detail}).encode(), dict(error.headers or {}), error.status_code)
+
+
+class Service:
+    """The whole endpoint as an ASGI application: who may ask, the routes, and their counts.
+
+    Parameters
+    ----------
+    study : str
+        The study that is served.
+    access : Access
+        Who may ask.
+    forecast_rows : callable, optional
+        As for `Handlers`.
+    """
+
+    def __init__(self, study: str, access: Access, forecast_rows: ForecastRows | None = None) -> None:
+        self.access = access
+        self.metrics = Metrics()
+        self.handlers = Handlers(study, self.metrics, forecast_rows, access.required)
+        self.current = self.handlers.current
+        routes = self.handlers.routes()
+        errors = {RequestError: _refused, NotMadeError: _not_made, HTTPException: _http_error}
+        self.app = Starlette(routes=routes, exception_handlers=errors, lifespan=self.handlers.lifespan)
+        self.app.router.redirect_slashes = False
+        self._paths = {route.path for route in routes}
+        self._is_known_host = lru_cache(256)(access.is_known_host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = perf_counter()
+        status = 500
+
+        async def send_safely(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append(_NOSNIFF)
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            await (refusal or self.app)(scope, receive, send_safely)
+        except ClientDisconnect:
+            status = 499  # as nginx counts a client that went away
+        finally:
+            # Only known names become labels, or anyone could fill the memory with them.
+            method, path = scope["method"], scope["path"]
+            self.metrics.count(
+                method if method in ("GET", "POST", "HEAD") else "other",
+                path if path in self._paths else "other",
+                status,
+                perf_counter() - started,
+            )
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Why a request is not looked at; None for one that is."""
+        sent: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            if name == b"host" and name in sent:
+                return _json(b'{"detail": "more than one Host header"}', status=400)
+            sent[name] = value.decode("latin-1")
+        if not self._is_known_host(sent.get(b"host", "")):
+            detail = "the Host header is not a name of this server; add it with: bash serve.sh --allow-host NAME"
+            return _json(json.dumps({"detail": detail}).encode(), status=421)
+        if not self.access.required:
+            return None
+        peer = (scope.get("client") or ("",))[0]
+        address = self.access.address(peer, sent.get(b"x-forwarded-for", ""))
+        if self.access.allows(address, sent.get(b"authorization", "")):
+            return None
+        headers = {"www-authenticate": "Bearer"}
+        detail = "this server asks for a token: Authorization: Bearer ..."
+        if wait := self.access.guesses.wait(address):
+            headers["retry-after"] = str(int(wait) + 1)
+            detail += f"; after wrong ones the next is looked at in {int(wait) + 1} s"
+        return _json(json.dumps({"detail": detail}).encode(), headers, 401)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the endpoint's options to ``parser``."""
+    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    access.add_arguments(parser)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
+    parser = argparse.ArgumentParser(prog="python -m lib.serving.endpoint.app", description=__doc__)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="api: %(message)s")
+    open_files = raise_open_files()
+    limits = Limits(connections=min(Limits.connections, open_files // 4))
+    uvicorn.run(
+        Service(options.study, Access.from_options(options)),
+        host=options.host,
+        port=options.port,
+        http=partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]
+        ws="none",
+        backlog=min(2048, open_files // 2),  # all may be accepted before the oldest connections are closed
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,  # whose X-Forwarded-For is believed is for `Access` to say, not for the address it comes from
+        log_level="error",  # every malformed request is a warning: anyone could fill the disk
+        access_log=False,
+        server_header=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

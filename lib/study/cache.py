@@ -1,0 +1,206 @@
+"""What a stage depends on, and whether it must run: the stage cache.
+
+A stage's ingredients are its notebook's code cells, the modules of ``lib`` that those import (found by following the
+imports), its parameters, its input artifacts and the lock of the packages. When none has changed, and the artifacts
+that it made are still what it made, it need not run.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib import files, paths
+from lib.params import Params, stage_parameters
+from lib.stage_records import Record, artifact_files
+from lib.stages import STAGES
+
+COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+_CLASS_OF_LIB = re.compile(r"lib(\.[a-z_]+)+\.[A-Z]\w*")
+_NO_INGREDIENT = {"study", *COMPUTE}
+
+
+def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str) -> dict[str, str]:
+    """Everything that decides what ``stage`` makes.
+
+    Parameters
+    ----------
+    stage : str
+        A key of `lib.stages.STAGES`; the stages before it have been run.
+    params : Params
+    study : StudyPaths
+    archive_digest : str
+        Of the raw archive, for the first stage.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    notebook = paths.stage_notebook(stage)
+    code = notebook_code(notebook)
+    found = {f"notebooks/{notebook.name}": hashlib.sha256(code.encode()).hexdigest()}
+    for module in imported_modules(code, paths.LIB):
+        found[f"lib/{module.relative_to(paths.LIB).as_posix()}"] = files.sha256(module)
+    for key, value in stage_parameters(params, stage, study.name).items():
+        if key not in _NO_INGREDIENT:
+            section = next(
+                section for section in STAGES[stage].params if key in type(getattr(params, section)).model_fields
+            )
+            found[f"params {section}.{key}"] = json.dumps(value)
+    found["requirements.lock"] = files.sha256(paths.LOCK)
+    if not STAGES[stage].reads:
+        found["raw archive"] = archive_digest
+    for name in STAGES[stage].reads:
+        for path in artifact_files(study.artifact(name)):
+            found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
+    return found
+
+
+def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str, str]:
+    """Everything that decides a stage's HTML page: its executed notebook, its note, and what makes pages.
+
+    Parameters
+    ----------
+    stage : str
+        It has been run.
+    study : StudyPaths
+    note : str
+        See `lib.stage_records.note`.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256, by name.
+    """
+    return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage)), "note": note}
+
+
+def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that decides the index page but for the times of the run: its record, and what makes pages.
+
+    Parameters
+    ----------
+    record : mapping
+        What ``run.json`` holds.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256, by name.
+    """
+    lasting = {key: value for key, value in record.items() if key not in ("started", "finished", "stages")}
+    digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+    return {**_page_makers(), "record of the run": digest}
+
+
+def _page_makers() -> dict[str, str]:
+    makers = [
+        *imported_modules("import lib.reports.page", paths.LIB),
+        *artifact_files(paths.TEMPLATES / "report"),
+        paths.LOCK,
+    ]
+    return {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}
+
+
+def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now: Mapping[str, str]) -> list[str]:
+    """Why a stage must run; none when it need not.
+
+    Parameters
+    ----------
+    now : dict of str to str
+        The stage's ingredients.
+    before : Record or None
+        The record of its last run.
+    artifacts_now : dict of str to str
+        What there is now of what it made.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> before = Record({"params features.window": "30"}, {"a.parquet": "1"})
+    >>> reasons_to_run({"params features.window": "20"}, before, {"a.parquet": "1"})
+    ['params features.window: 30 -> 20']
+    >>> reasons_to_run({"params features.window": "30"}, before, {})
+    ['output a.parquet is missing']
+    """
+    if before is None:
+        return ["it has not run yet"]
+    reasons = []
+    for name in sorted(now.keys() | before.ingredients.keys()):
+        old, new = before.ingredients.get(name), now.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            reasons.append(f"{name} is {'new' if old is None else 'gone'}")
+        elif name.startswith("params "):
+            reasons.append(f"{name}: {old} -> {new}")
+        else:
+            reasons.append(f"{name} changed")
+    for path, digest in before.artifacts.items():
+        if path not in artifacts_now:
+            reasons.append(f"output {path} is missing")
+        elif artifacts_now[path] != digest:
+            reasons.append(f"output {path} was changed")
+    reasons += [f"output {path} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())]
+    return reasons
+
+
+def notebook_code(notebook: Path) -> str:
+    """The code cells of a notebook, one after the other: prose, outputs and metadata do not count."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def imported_modules(code: str, lib: Path) -> list[Path]:
+    """The modules of ``lib`` that some code imports, and those that they import, and so on.
+
+    Parameters
+    ----------
+    code : str
+        Python.
+    lib : pathlib.Path
+        The folder of the package ``lib``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        In order of their names.
+    """
+    found: set[Path] = set()
+    waiting = [path for name in _imports(code) if (path := _module_path(name, lib))]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [
+                module for name in _imports(path.read_text(encoding="utf-8")) if (module := _module_path(name, lib))
+            ]
+    return sorted(found)
+
+
+@functools.cache  # most stages import most modules
+def _imports(code: str) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names += (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS_OF_LIB.fullmatch(node.value):
+            names.append(node.value.rpartition(".")[0])  # as `lib.models.registry` names the models
+    return tuple(names)
+
+
+def _module_path(name: str, lib: Path) -> Path | None:
+    package, _, module = name.partition(".")
+    path = lib / f"{module.replace('.', '/')}.py"
+    return path if package == "lib" and module and path.is_file() else None

@@ -1,0 +1,169 @@
+"""Every layout, from files to prices: the right rows, or a message that says what to do."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from layout_files import WRITERS, truth
+
+from lib.data import sources
+from lib.compute.engine import Engine
+from lib.data.ingest import ingest
+from lib.data.layouts import LAYOUTS, LayoutError, normalised, recognise
+from lib.paths import StudyPaths
+from lib.data.rows import CODES
+from lib.data.schema import COLUMNS
+
+
+def made_of(contents, folder, **options):
+    """The datasets that some files make."""
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    only_files = options.pop("only_files", "")
+    archive = sources.open_archive(
+        str(folder), StudyPaths("study"), options=sources.reading_options(**options), only_files=only_files
+    )
+    return archive, ingest(archive, StudyPaths("study"), 1.0, Engine(workers=1))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_layout_gives_the_right_rows(name, outputs, tmp_path):
+    files = WRITERS[name](truth())
+    _, made = made_of(files.contents, tmp_path / "archive", **files.options)
+    found = made.prices.read().to_pandas()
+    wanted = files.rows.sort_values(["Symbol", "Date"]).reset_index(drop=True)
+    assert found["Symbol"].tolist() == wanted["Symbol"].tolist()
+    assert found["Date"].tolist() == [day.date() for day in wanted["Date"]]
+    for column in COLUMNS[1:]:
+        assert found[column].tolist() == wanted[column].tolist(), column
+    accounts = made.files.read().to_pandas()
+    assert accounts["rows_read"].sum() == accounts["rows_kept"].sum() == len(wanted)
+    assert (accounts["adj_close"] == ("Close" if files.no_adjusted else "its own")).all() or not files.no_adjusted
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_an_entry_is_recognised_by_its_own_header(layout):
+    header = layout.header.split() + (["volumebtc", "volumeusd"] if "volume*" in layout.optional else [])
+    reading = recognise(header[::-1])
+    assert layout.title in reading.titles
+    assert all(normalised(name) == name for name in header)
+
+
+def test_a_header_that_fits_two_layouts_read_differently_names_both():
+    with pytest.raises(LayoutError, match="'price' and 'last' could both be Close; choose one"):
+        recognise(["date", "open", "high", "low", "price", "last", "volume"])
+
+
+def test_a_column_without_a_known_name_is_named_by_the_params_file():
+    header = ["day", "o", "h", "l", "settle", "lots"]
+    with pytest.raises(
+        LayoutError, match=r"no column is known to be Close or Volume; found: day, o, h, l, settle, lots"
+    ):
+        recognise(header)
+    assert recognise(header, chosen={"Close": "settle", "Volume": "6"}).columns["Volume"] == 5
+    with pytest.raises(LayoutError, match="Close is 'setle', and there is none of that name"):
+        recognise(header, chosen={"Close": "setle", "Volume": "lots"})
+
+
+def test_an_unknown_layout_names_the_nearest():
+    with pytest.raises(LayoutError, match="did you mean 'stooq'"):
+        recognise(["date"], layout="stoq")
+
+
+OPEN = "{},10,11,9,10.5,100\n"
+HEADER = "Date,Open,High,Low,Close,Volume\n"
+
+
+def test_dates_that_no_file_settles_are_refused_and_the_params_file_settles_them(outputs, tmp_path):
+    files = {"A.csv": (HEADER + OPEN.format("01/02/2021") + OPEN.format("02/02/2021")).encode()}
+    with pytest.raises(
+        sources.ArchiveError, match=r"'01/02/2021' can be read day first or month first.*archive.dates: day_first"
+    ):
+        made_of(files, tmp_path / "archive")
+    _, made = made_of(files, tmp_path / "archive", dates="day_first")
+    assert made.prices.read()["Date"].to_pylist() == [datetime.date(2021, 2, 1), datetime.date(2021, 2, 2)]
+
+
+def test_one_files_dates_settle_anothers_and_contradicting_ones_are_named(outputs, tmp_path):
+    files = {
+        "A.csv": (HEADER + OPEN.format("01/02/2021")).encode(),
+        "B.csv": (HEADER + "".join(OPEN.format(f"{day:02}/01/2021") for day in range(1, 29))).encode(),
+    }
+    archive, made = made_of(files, tmp_path / "archive")
+    assert made.prices.read()["Date"][0].as_py() == datetime.date(2021, 2, 1)
+    assert "dates have the day first" in archive.notes[0]
+    files["C.csv"] = (HEADER + OPEN.format("01/31/2021")).encode()
+    with pytest.raises(sources.ArchiveError, match=r"day first in B.csv and month first in C.csv"):
+        made_of(files, tmp_path / "archive")
+
+
+def test_fractional_volumes_are_set_aside_or_rounded_and_counted(outputs, tmp_path):
+    text = HEADER + "".join(f"2021-01-{day:02},10,11,9,10.5,{day}.5\n" for day in range(1, 21))
+    _, made = made_of({"A.csv": text.encode()}, tmp_path / "archive", volume="rounded")
+    assert made.prices.read()["Volume"].to_pylist()[:4] == [2, 2, 4, 4]  # half to even
+    assert made.files.read()["volumes_rounded"].to_pylist() == [20]
+    _, made = made_of({"A.csv": text.encode()}, tmp_path / "archive", volume_unit=0.5)
+    assert made.prices.read()["Volume"].to_pylist()[:3] == [3, 5, 7]
+
+
+def test_two_files_with_a_date_of_one_symbol_stop_the_run(outputs, tmp_path):
+    from lib.data.quarantine import QuarantineError
+
+    text = "date,symbol,open,close,low,high,volume\n2021-01-04,A,10,10,9,11,5\n"
+    files = {"prices.csv": text.encode(), "adjusted.csv": text.encode()}
+    with pytest.raises(
+        QuarantineError, match=r"A on 2021-01-04 is in adjusted.csv and in prices.csv.*archive.only_files"
+    ):
+        made_of(files, tmp_path / "archive")
+    _, made = made_of(files, tmp_path / "archive", only_files="adjusted.csv")
+    assert made.prices.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (HEADER + "".join(OPEN.format(f"2021-01-04 09:3{minute}") for minute in range(9)), "intraday rows"),
+        ("".join(OPEN.format(f"2021-01-{day:02}") for day in range(1, 9)), "no header"),
+        (HEADER, "no rows"),
+        ("Date;Open;High;Low;Close;Volume\n2021-01-04;1,234;1,235;1,233;1,234;5\n", "undecided numbers"),
+        ("Date,Open,High,Low,Close,Price,Volume\n2021-01-04,1,1,1,1,1,5\n", ""),
+        ("Date,Open,High,Low,Volume\n2021-01-04,1,1,1,5\n", "wrong header"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(text, reason, outputs, tmp_path):
+    from lib.data.quarantine import QuarantineError
+
+    files = {"A.csv": text.encode(), "B.csv": (HEADER + OPEN.format("2021-01-04")).encode()}
+    try:
+        _, made = made_of(files, tmp_path / "archive")
+    except QuarantineError as error:
+        pytest.fail(str(error))
+    account = made.files.read().to_pylist()[0]
+    assert (account["refused"] or "").startswith(reason)
+    assert set(made.quarantine.read()["code"].to_pylist()) <= CODES
+    assert account["rows_read"] == account["rows_kept"] + account["rows_quarantined"]
+
+
+def test_the_same_bytes_from_one_long_file_as_from_a_file_a_symbol(outputs, tmp_path):
+    each, long = WRITERS["eodhd"](truth()), WRITERS["Parquet long"](truth())
+    _, first = made_of(each.contents, tmp_path / "each")
+    digest = first.prices.digest
+    _, second = made_of(long.contents, tmp_path / "long")
+    assert second.prices.digest == digest
+
+
+def test_a_long_file_is_cut_into_pieces_that_lose_no_line(outputs, tmp_path, monkeypatch):
+    from lib.data import staging
+
+    files = WRITERS["nyse"](truth())
+    content = files.contents["prices.csv"].rstrip(b"\n") + b"\nnonsense\n2021-09-01,TRUE,1,x,1,1,5"
+    monkeypatch.setattr(staging, "_PIECE", 200)
+    _, made = made_of({"prices.csv": content}, tmp_path / "archive")
+    assert made.prices.rows == len(files.rows)
+    quarantined = made.quarantine.read().to_pylist()
+    lines = content.split(b"\n")
+    assert [row["raw"].encode() for row in quarantined] == [lines[row["line"] - 1] for row in quarantined] != []
+    assert {row["code"] for row in quarantined} == {"wrong_number_of_fields", "unparsable_value"}

@@ -1,0 +1,213 @@
+"""Yahoo's prices, kept and brought up to date: frames of the shapes that yfinance returns, and its own client against a local server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlparse
+
+import pandas as pd
+import pytest
+
+from lib.data import sources
+from lib.data import yahoo
+from lib.data.members import ArchiveError
+from lib.paths import StudyPaths
+
+START = "2021-01-04"
+
+
+class Market:
+    """What Yahoo would answer: closes by day, and how much later dividends and splits have lowered them."""
+
+    def __init__(self, symbols, days):
+        self.symbols, self.days = symbols, pd.bdate_range(START, periods=days)
+        self.factor = dict.fromkeys(symbols, 1.0)
+        self.split = dict.fromkeys(symbols, 1.0)
+        self.asked = []
+        self.failing = 0
+
+    def frame(self, symbol):
+        close = pd.Series(range(100, 100 + len(self.days)), self.days, dtype=float) / self.split[symbol]
+        frame = pd.DataFrame({"Open": close, "High": close + 1, "Low": close - 1, "Close": close})
+        frame["Adj Close"] = close * self.factor[symbol]
+        frame["Volume"] = 1000
+        return frame
+
+    def __call__(self, symbols, first):
+        self.asked.append((tuple(symbols), first))
+        if self.failing:
+            self.failing -= 1
+            raise ConnectionError("no network")
+        frames = {symbol: self.frame(symbol)[first:] for symbol in symbols if symbol in self.symbols}
+        return pd.concat(frames, axis="columns", names=["Ticker", "Price"])
+
+
+def update(folder, market, symbols=("AAPL", "MSFT")):
+    waits = []
+    return yahoo.update(folder, symbols, START, market, waits.append), waits
+
+
+def lines(folder, symbol):
+    return (folder / "stocks" / f"{symbol}.csv").read_text().splitlines()
+
+
+def test_a_later_run_asks_for_new_days_and_again_for_the_last_five(tmp_path):
+    market = Market(["AAPL", "MSFT"], 20)
+    assert update(tmp_path, market)[0] == ["Yahoo: 2 of 2 symbols have new rows"]
+    assert lines(tmp_path, "AAPL")[:2] == [
+        "Date,Open,High,Low,Close,Adj Close,Volume",
+        "2021-01-04,100.0,101.0,99.0,100.0,100.0,1000",
+    ]
+    market.days = pd.bdate_range(START, periods=23)
+    update(tmp_path, market)
+    assert market.asked[1:] == [(("AAPL", "MSFT"), str(market.days[15].date()))]
+    assert len(lines(tmp_path, "AAPL")) == 24
+
+
+@pytest.mark.parametrize("event", ["dividend", "split"])
+def test_a_dividend_or_split_since_fetches_that_symbol_anew(event, tmp_path):
+    market = Market(["AAPL", "MSFT"], 20)
+    update(tmp_path, market)
+    (market.factor if event == "dividend" else market.split)["MSFT"] = 0.98 if event == "dividend" else 2
+    said, _ = update(tmp_path, market)
+    assert "fetched anew, after a split or dividend: MSFT" in said
+    assert market.asked[-1] == (("MSFT",), START)
+    adjusted = pd.read_csv(tmp_path / "stocks" / "MSFT.csv", float_precision="round_trip")["Adj Close"]
+    assert adjusted.tolist() == market.frame("MSFT")["Adj Close"].tolist()
+
+
+def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
+    market = Market(["AAPL", "MSFT"], 20)
+    update(tmp_path, market)
+    before = lines(tmp_path, "AAPL")
+    market.failing = 100
+    said, waits = update(tmp_path, market)
+    assert (
+        "did not answer for 2 symbols (ConnectionError: no network); what was kept of them is used as it is" in said[-1]
+    )
+    assert lines(tmp_path, "AAPL") == before
+    assert len(waits) == 3 and waits[0] < waits[1] < waits[2]  # each wait is longer than the one before
+
+
+def test_a_failure_now_and_then_is_tried_again(tmp_path):
+    market = Market(["AAPL", "MSFT"], 20)
+    market.failing = 2
+    said, waits = update(tmp_path, market)
+    assert said == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 2
+
+
+def test_a_symbol_that_yahoo_does_not_have_stops_the_run(tmp_path):
+    with pytest.raises(ArchiveError, match="no prices of NOPE, neither new nor kept"):
+        update(tmp_path, Market(["AAPL"], 5), ("AAPL", "NOPE"))
+
+
+def test_many_symbols_go_in_batches_with_a_pause(tmp_path):
+    symbols = [f"S{number}" for number in range(120)]
+    market = Market(symbols, 3)
+    _, waits = update(tmp_path, market, symbols)
+    assert [len(asked) for asked, _ in market.asked] == [50, 50, 20] and waits == [1.0, 1.0]
+
+
+def test_every_shape_of_yfinances_frames_gives_the_same_rows():
+    market = Market(["AAPL"], 5)
+    flat = market.frame("AAPL")
+    by_ticker = market(["AAPL"], START)
+    zoned = flat.set_axis(flat.index.tz_localize("America/New_York"))
+    rows = yahoo.rows_of(flat, "AAPL")
+    for frame in (by_ticker, by_ticker.swaplevel(axis="columns"), zoned):
+        pd.testing.assert_frame_equal(yahoo.rows_of(frame, "AAPL"), rows)
+    adjusted = yahoo.rows_of(flat.drop(columns="Adj Close"), "AAPL")
+    assert adjusted["Adj Close"].tolist() == adjusted["Close"].tolist()
+    half = flat.copy()
+    half.iloc[2, 0] = None
+    assert len(yahoo.rows_of(half, "AAPL")) == 4
+    assert yahoo.rows_of(by_ticker, "MSFT").empty
+
+
+def test_symbols_come_from_a_list_or_a_file(tmp_path):
+    assert yahoo.read_symbols(["aapl", "TRUE", "AAPL"], []) == ["AAPL", "TRUE"]
+    (tmp_path / "mine.txt").write_text("aapl\n\nBRK-B  # Berkshire\nON\n")
+    assert yahoo.read_symbols(["mine.txt"], [tmp_path]) == ["AAPL", "BRK-B", "ON"]
+    with pytest.raises(ArchiveError, match=r"archive\.symbols names none"):
+        yahoo.read_symbols([], [])
+    with pytest.raises(ArchiveError, match=r"missing.txt cannot be read"):
+        yahoo.read_symbols(["missing.txt"], [tmp_path])
+
+
+def test_what_is_kept_is_an_archive(outputs):
+    study = StudyPaths("mine")
+    update(study.archive, Market(["AAPL", "PRN"], 20), ("AAPL", "PRN"))
+    archive = sources.open_archive("yahoo", study)
+    assert [file.symbol for file in archive.files] == ["AAPL", "PRN"]
+    assert all(file.plan is None for file in archive.files)  # as Kaggle has them
+
+
+@pytest.fixture
+def chart_server(monkeypatch):
+    """Yahoo's chart endpoint, played on this machine; yfinance is told its address."""
+    days = pd.bdate_range(START, periods=10)
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            url = urlparse(self.path)
+            asked.append(url.path)
+            query = parse_qs(url.query)
+            body = b"crumb"
+            if "/chart/" in url.path:
+                first = int(query.get("period1", ["0"])[0])
+                stamps = [int(day.timestamp()) + 14 * 3600 + 1800 for day in days if day.timestamp() + 86400 > first]
+                closes = [100.0 + number for number in range(len(days) - len(stamps), len(days))]
+                quote = {name: closes for name in ("open", "high", "low", "close")} | {"volume": [1000] * len(closes)}
+                meta = {
+                    "currency": "USD", "symbol": url.path.rpartition("/")[2], "exchangeName": "NMS", "instrumentType": "EQUITY",
+                    "exchangeTimezoneName": "America/New_York", "timezone": "EST", "gmtoffset": -18000, "dataGranularity": "1d",
+                    "range": "", "validRanges": ["1d", "max"], "priceHint": 2, "regularMarketPrice": 1.0, "regularMarketTime": stamps[-1],
+                    "currentTradingPeriod": {
+                        name: {"timezone": "EST", "start": 0, "end": 0, "gmtoffset": -18000} for name in ("pre", "regular", "post")
+                    },
+                }  # fmt: skip
+                result = {
+                    "meta": meta,
+                    "timestamp": stamps,
+                    "indicators": {"quote": [quote], "adjclose": [{"adjclose": closes}]},
+                }
+                body = json.dumps({"chart": {"result": [result], "error": None}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    import yfinance
+    from yfinance import const, data
+
+    for module in (const, yfinance.base, yfinance.scrapers.history, yfinance.multi):
+        if hasattr(module, "_BASE_URL_"):
+            monkeypatch.setattr(module, "_BASE_URL_", address)
+    monkeypatch.setattr(data.YfData, "_get_cookie_and_crumb", lambda self, *_, **__: ("crumb", "basic"))
+    yield asked
+    server.shutdown()
+    thread.join()
+
+
+def test_yfinance_itself_reads_a_server_that_plays_yahoo(chart_server, tmp_path, monkeypatch):
+    import yfinance
+
+    yfinance.set_tz_cache_location(str(tmp_path / "zones"))
+    said = yahoo.update(tmp_path / "archive", ["AAPL", "MSFT"], START, sleep=lambda seconds: None)
+    assert said == ["Yahoo: 2 of 2 symbols have new rows"]
+    assert any(path.endswith("/AAPL") for path in chart_server)
+    assert lines(tmp_path / "archive", "MSFT")[1:3] == [
+        "2021-01-04,100.0,100.0,100.0,100.0,100.0,1000",
+        "2021-01-05,101.0,101.0,101.0,101.0,101.0,1000",
+    ]

@@ -1,0 +1,138 @@
+"""A forecaster is the same whatever the machine's threads, its range holds what it promises, and its file holds no code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.linear_model import LinearRegression
+
+from lib.features import definitions
+from lib.models import forecaster
+from lib import paths
+from lib.features.sessions import calendar_for
+from lib.models.forecaster import Boosting, Forecaster, Linear, Nothing, Served, calibrated
+
+ROWS = 6000
+
+
+def evenings(seed: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Known, average and log ratio; unsteady symbols are more unsteady."""
+    chance = np.random.default_rng(seed)
+    known = chance.normal(0, 1, (rows, len(definitions.NAMES))).astype(np.float32)
+    known[:, definitions.NAMES.index("weekday")] = chance.integers(0, 5, rows)
+    known[:, definitions.NAMES.index("month")] = chance.integers(1, 13, rows)
+    spread = known[:, definitions.NAMES.index("volume_spread_63")] = chance.uniform(0.1, 1, rows)
+    average = np.exp(chance.normal(12, 2, rows))
+    known[:, definitions.NAMES.index("volume_average")] = np.log(average)
+    quiet = 0.3 * (known[:, definitions.NAMES.index("weekday")] == 4)
+    target = 0.5 * known[:, 0] - quiet + spread * chance.normal(0, 1, rows)
+    return known, average, np.clip(target, -3.5, 3.5)
+
+
+def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
+    program = (
+        "import hashlib, sys\nsys.path.insert(0, 'tests')\nfrom test_forecaster import evenings\n"
+        "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib import forecaster\n"
+        "known, average, target = evenings(1)\n"
+        "own = forecaster.Boosting.fit(known, average, target).predict(known)\n"
+        "free = HistGradientBoostingRegressor(**(forecaster.BOOSTING | {'max_iter': 20}))\n"  # as many threads as there may be
+        "free = free.fit(known, target, sample_weight=average ** 0.25).predict(known)\n"
+        "print(hashlib.sha256(own.tobytes()).hexdigest(), hashlib.sha256(free.tobytes()).hexdigest())\n"
+    )
+    printed = set()
+    for threads in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=paths.ROOT,
+            env={"OMP_NUM_THREADS": threads, "PATH": "/usr/bin", "PYTHONPATH": str(paths.ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.add(done.stdout)
+    assert len(printed) == 1
+
+
+def test_gram_matrices_of_parts_add_up_to_the_least_squares_fit() -> None:
+    known, average, target = evenings(2)
+    matrix = sum(
+        forecaster.gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3)
+    )
+    linear = Linear.fit(matrix)
+    columns = forecaster.linear_inputs(known)
+    whole = LinearRegression(fit_intercept=False).fit(columns, target, average**forecaster.WEIGHT)
+    np.testing.assert_allclose(linear.predict(known), whole.predict(columns), atol=1e-4)
+
+
+def test_the_range_holds_four_days_of_five_in_every_group() -> None:
+    known, average, target = evenings(3, 20_000)
+    ranges = calibrated(known, average, target, 0.5 * known[:, 0].astype(float))
+    assert ranges.low.shape == (10, 5)
+    fresh, _, truth = evenings(4, 20_000)
+    low, high = ranges.ends(fresh)
+    residual = truth - 0.5 * fresh[:, 0]
+    inside = (low <= residual) & (residual <= high)
+    assert abs(inside.mean() - 0.8) < 0.02
+    spread = fresh[:, definitions.NAMES.index("volume_spread_63")]
+    for some in (spread < 0.3, spread > 0.8):
+        assert abs(inside[some].mean() - 0.8) < 0.05
+
+
+def test_days_without_trade_are_held_where_there_are_many() -> None:
+    known, average, target = evenings(8, 8000)
+    chance = np.random.default_rng(8)
+    traded = np.where(chance.random(8000) < 0.15, 0.0, average * np.exp(target))
+    floored = forecaster.log_ratio(traded, average)
+    ranges = calibrated(known[:4000], average[:4000], floored[:4000], np.zeros(4000))
+    _, low, high = Forecaster(1, Nothing(), ranges).forecast(known[4000:], average[4000:])
+    inside = (low <= traded[4000:]) & (traded[4000:] <= high)
+    assert 0.77 < inside.mean() < 0.96 and (low == 0).mean() > 0.5
+
+
+def test_few_rows_make_few_groups_and_none_a_wide_range() -> None:
+    known, average, target = evenings(5, 200)
+    assert calibrated(known, average, target, np.zeros(200)).low.size == 1
+    nothing = calibrated(known[:0], average[:0], target[:0], np.zeros(0))
+    point, low, high = Forecaster(1, Nothing(), nothing).forecast(known, average)
+    assert (point == np.rint(average)).all() and (low < average * 0.5).all() and (high > average * 2).all()
+
+
+def test_forecasts_are_whole_never_negative_and_within_their_range() -> None:
+    known, average, target = evenings(6)
+    model = Boosting.fit(known, average, target)
+    average[:50] = 0
+    found = Forecaster(1, model, calibrated(known, average, target, model.predict(known))).forecast(known, average)
+    for values in found:
+        assert (values == np.rint(values)).all() and (values >= 0).all()
+    point, low, high = found
+    assert (low <= point).all() and (point <= high).all() and (high[:50] == 0).all()
+
+
+def test_the_file_gives_back_the_forecasters_and_may_hold_no_other_type(tmp_path: Path) -> None:
+    known, average, target = evenings(7, 1500)
+    ranges = calibrated(known, average, target, np.zeros(1500))
+    models = (
+        Boosting.fit(known, average, target),
+        Linear.fit(forecaster.gram_matrix(known, average, target)),
+        Nothing(),
+    )
+    made = tuple(Forecaster(horizon, model, ranges) for horizon, model in zip((1, 5, 21), models, strict=True))
+    calendar = calendar_for("XNYS", np.array([18_001, 18_002], dtype=np.int32))
+    path = tmp_path / "forecaster.skops"
+    forecaster.write_served(path, Served(made, calendar, {"last": "2019-04-15"}))
+    again = forecaster.read_served(path)
+    for one, other in zip(made, again.forecasters, strict=True):
+        for values, others in zip(one.forecast(known, average), other.forecast(known, average), strict=True):
+            np.testing.assert_array_equal(values, others)
+    assert again.calendar.name == "XNYS" and again.information == {"last": "2019-04-15"}
+    before = path.read_bytes()
+    forecaster.write_served(path, again)
+    assert path.read_bytes() == before
+    skops.io.dump({"forecasters": [], "calendar": subprocess.Popen}, path)
+    with pytest.raises(ValueError, match=r"holds .*Popen.*Do not load it"):
+        forecaster.read_served(path)

@@ -1,0 +1,55 @@
+"""What a dashboard's kernel may take, and when it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lib.serving.dashboard import forkserver
+from lib import paths
+
+pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="kernels are forked on Linux alone")
+
+
+def run(code: str) -> subprocess.CompletedProcess:
+    """Run the code as a kernel does whose fork server is this process."""
+    start = "import logging, os, signal, sys; from lib.serving.dashboard import forkserver as kernels\nkernels._limit(os.getppid())\n"
+    return subprocess.run(
+        [sys.executable, "-c", start + code], cwd=paths.ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_kernel_has_its_share_of_memory_and_no_more():
+    share = forkserver.MAX_MEMORY
+    assert run(f"bytearray({share})").returncode == 0
+    refused = run(f"bytearray({2 * share})")
+    assert refused.returncode == 1 and refused.stderr.endswith("MemoryError\n")
+
+
+@pytest.mark.parametrize("logger", ["ipykernel.comm", "lib.dashboard", "quiet"])
+def test_a_kernel_that_found_no_memory_ends(logger):
+    """Whoever catches the error: it is logged."""
+    code = f"""
+kernels._end_without_memory()
+logging.getLogger("quiet").propagate = False
+try:
+    bytearray(2**34)
+except Exception:
+    logging.getLogger({logger!r}).exception("failed")
+print("goes on")
+"""
+    ended = run(code)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "goes on" in run(code.replace("bytearray(2**34)", "1 / 0")).stdout
+
+
+def test_a_kernel_whose_fork_server_is_gone_ends_at_once():
+    code = "kernels._limit(os.getppid() + 1)\nprint('goes on')"
+    ended = run(code)
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+def test_kernels_let_others_go_first():
+    assert run("print(os.nice(0))").stdout.strip() == str(forkserver.NICENESS)

@@ -1,0 +1,133 @@
+"""The patches of Voilà, Jupyter and Tornado that need no server to be seen; tests/test_attacks.py has those that do."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+import tornado.httpserver
+import tornado.testing
+import tornado.web
+import tornado.websocket
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado.ioloop import IOLoop
+
+from lib.serving.dashboard import voila_patches
+from lib.serving.dashboard.voila_patches import PINGS, Exporter, Protocol, cookie_secret
+
+
+class Echo(tornado.websocket.WebSocketHandler):
+    """A handler whose connections have our protocol."""
+
+    def get_websocket_protocol(self):
+        protocol = super().get_websocket_protocol()
+        return protocol and Protocol(self, False, protocol.params)
+
+    async def on_message(self, message):
+        await self.write_message(str(len(message)))
+
+
+def with_echo(function):
+    """Run a coroutine function with the URL of an `Echo` server."""
+
+    async def run():
+        server = tornado.httpserver.HTTPServer(tornado.web.Application([("/", Echo)]))
+        socket, port = tornado.testing.bind_unused_port()
+        server.add_socket(socket)
+        try:
+            return await function(f"ws://127.0.0.1:{port}/")
+        finally:
+            server.stop()
+
+    return asyncio.run(run())
+
+
+def test_frames_wait_their_turn(monkeypatch):
+    """The first ones of a connection at once, the others as fast as they may."""
+    waits = []
+    monkeypatch.setattr(voila_patches, "FRAMES_AT_ONCE", 10)
+    monkeypatch.setattr(voila_patches, "monotonic", lambda: 0.0)
+    sleep = asyncio.sleep
+
+    async def wait(seconds):
+        waits.append(round(seconds * voila_patches.FRAMES_PER_SECOND))
+        await sleep(0)
+
+    async def send(url):
+        line = await tornado.websocket.websocket_connect(url)
+        monkeypatch.setattr(voila_patches.asyncio, "sleep", wait)
+        for _ in range(15):
+            await line.write_message("abc")
+            assert await line.read_message() == "3"
+        line.close()
+
+    with_echo(send)
+    assert [one for one in waits if one][:5] == [1, 2, 3, 4, 5]
+
+
+def test_only_large_messages_take_turns(monkeypatch):
+    """One at a time here: the second waits until the first has come; small ones and pings never do."""
+    large = "x" * (voila_patches.SMALL + 1)
+
+    async def send(url):
+        monkeypatch.setattr(Protocol, "_large", asyncio.Semaphore(1))
+        first, second = [await tornado.websocket.websocket_connect(url) for _ in range(2)]
+        await first.protocol._write_frame(False, 0x1, large.encode())  # a part of a message
+        while not Protocol._large.locked():
+            await asyncio.sleep(0)
+        await second.write_message(large)
+        for _ in range(5):
+            small = await tornado.websocket.websocket_connect(url)
+            await small.write_message("abc")
+            assert await small.read_message() == "3"
+        await first.protocol._write_frame(True, 0x0, b"end")
+        assert await first.read_message() == str(len(large) + 3)
+        assert await second.read_message() == str(len(large))
+        while Protocol._large.locked():
+            await asyncio.sleep(0)
+        # A line that closes in the middle gives its turn back.
+        await first.protocol._write_frame(False, 0x1, large.encode())
+        while not Protocol._large.locked():
+            await asyncio.sleep(0)
+        first.protocol._abort()
+        while Protocol._large.locked():
+            await asyncio.sleep(0)
+
+    with_echo(send)
+
+
+@pytest.mark.parametrize(("quiet", "stays"), [(1, True), (2, True), (4, False)])
+def test_a_line_that_answers_pings_stays(quiet, stays):
+    """At the first ping nothing can have been answered yet; Jupyter counts from the opening."""
+
+    async def turn():
+        closed, sent = [], []
+        now = IOLoop.current().time()
+        interval = PINGS["ws_ping_interval"]
+        line = SimpleNamespace(
+            ping_interval=interval, ping_timeout=PINGS["ws_ping_timeout"], ping_callback=None, log=SimpleNamespace(warning=print),
+            ws_connection=SimpleNamespace(client_terminated=False), ping=sent.append, close=lambda: closed.append(True),
+            last_ping=now - interval / 1000 - 0.01, last_pong=now - quiet * interval / 1000 - 0.01,
+        )  # fmt: skip
+        WebSocketMixin.send_ping(line)
+        return not closed and sent == [b""]
+
+    assert asyncio.run(turn()) == stays
+
+
+def test_templates_are_compiled_once():
+    """Each page has its own environment, and they share the code."""
+    compiled = []
+    for _ in range(2):
+        environment = Exporter(template_name="lab")._create_environment()
+        environment.compile = lambda *arguments, compile=environment.compile, **options: (  # type: ignore[method-assign]
+            compiled.append(1) or compile(*arguments, **options)
+        )
+        environment.get_template("index.html.j2")
+    assert len(compiled) == 1
+
+
+def test_processes_with_the_same_token_accept_each_others_cookies():
+    assert cookie_secret("right") == cookie_secret("right") != cookie_secret("wrong")
+    assert b"right" not in cookie_secret("right")

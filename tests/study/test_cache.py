@@ -1,0 +1,132 @@
+"""A stage runs when, and only when, something it depends on has changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from short_study import checkout, command
+
+from lib.study import cache
+from lib import paths, stage_records
+from lib.params import Params
+from lib.stages import STAGES
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A small lib: a imports b, b imports c inside a function; d is imported by nobody."""
+    (tmp_path / "a.py").write_text("from lib import b\n")
+    (tmp_path / "b.py").write_text("def f():\n    from lib.c import g\n    return g\n")
+    (tmp_path / "c.py").write_text("import json\n")
+    (tmp_path / "d.py").write_text("from lib import a\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("from lib import a", ["a.py", "b.py", "c.py"]),
+        ("import lib.b", ["b.py", "c.py"]),
+        ("from lib.c import g", ["c.py"]),
+        ("from lib.c import *\nimport os", ["c.py"]),
+        ("from lib import d", ["a.py", "b.py", "c.py", "d.py"]),
+        ("import json", []),
+    ],
+)
+def test_imports_are_followed(package, code, names):
+    assert [path.name for path in cache.imported_modules(code, package)] == names
+
+
+def test_a_stage_depends_on_its_own_figures_and_on_no_row_of_the_stages():
+    for stage in STAGES:
+        code = cache.notebook_code(paths.stage_notebook(stage))
+        modules = {path.name for path in cache.imported_modules(code, paths.LIB)}
+        shared = {"figures_axes.py", "figures_counts.py", "figures_style.py", "figures_tables.py"}
+        own = {name for name in modules if name.startswith("figures_")} - shared
+        assert own <= {f"figures_{stage.partition('_')[2]}.py"}
+        assert not modules & {"stages.py", "params.py"}
+
+
+def test_ingest_does_not_depend_on_features():
+    modules = {
+        stage: {
+            path.name for path in cache.imported_modules(cache.notebook_code(paths.stage_notebook(stage)), paths.LIB)
+        }
+        for stage in STAGES
+    }
+    assert "parse.py" in modules["01_ingest"]
+    assert "features.py" not in modules["01_ingest"]
+    assert "features.py" in modules["02_features"]
+    assert "ratio_by_quantile.py" in modules["03_train"]
+    assert "regressor.py" not in modules["02_features"]
+
+
+def test_prose_and_outputs_of_a_notebook_do_not_count(tmp_path):
+    cells = [{"cell_type": "markdown", "source": ["# A"]}, {"cell_type": "code", "source": ["x = 1"], "outputs": []}]
+    notebook = tmp_path / "n.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+    before = cache.notebook_code(notebook)
+    cells[0]["source"] = ["# B"]
+    cells[1]["outputs"] = [{"output_type": "stream", "text": "1"}]
+    notebook.write_text(json.dumps({"cells": cells}))
+    assert cache.notebook_code(notebook) == before
+    cells[1]["source"] = ["x = 2"]
+    notebook.write_text(json.dumps({"cells": cells}))
+    assert cache.notebook_code(notebook) != before
+
+
+def test_params_that_say_who_computes_do_not_count(outputs):
+    study = paths.StudyPaths("s")
+    one = cache.ingredients("01_ingest", Params(), study, "d")
+    spark = Params.model_validate({"compute": {"engine": "spark", "workers": 3}})
+    assert cache.ingredients("01_ingest", spark, study, "d") == one
+    other = Params.model_validate({"ingest": {"max_quarantined_share": 0.5}})
+    changed = cache.reasons_to_run(cache.ingredients("01_ingest", other, study, "d"), stage_records.Record(one, {}), {})
+    assert changed == ["params ingest.max_quarantined_share: 0.01 -> 0.5"]
+
+
+def test_input_artifacts_count(outputs):
+    study = paths.StudyPaths("s")
+    study.prices.mkdir(parents=True)
+    (study.prices / "part.parquet").write_bytes(b"1")
+    before = stage_records.Record(cache.ingredients("02_features", Params(), study, ""), {})
+    (study.prices / "part.parquet").write_bytes(b"2")
+    now = cache.ingredients("02_features", Params(), study, "")
+    assert cache.reasons_to_run(now, before, {}) == ["input prices/part.parquet changed"]
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "reason"),
+    [
+        ({}, ["output a is missing"]),
+        ({"a": "2"}, ["output a was changed"]),
+        ({"a": "1", "b": "1"}, ["output b is not of this run"]),
+        ({"a": "1"}, []),
+    ],
+)
+def test_outputs_are_checked(artifacts, reason):
+    assert cache.reasons_to_run({"x": "1"}, stage_records.Record({"x": "1"}, {"a": "1"}), artifacts) == reason
+
+
+def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
+    root = checkout(tmp_path)
+    assert command(root, "run", "short").returncode == 0
+
+    def run_after_changing(name, text):
+        with (root / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+        done = command(root, "run", "short", "--explain")
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    # No notebook imports it.
+    told = run_after_changing("lib/serving/endpoint/app.py", "# A comment.\n")
+    assert told.count("unchanged") == len(STAGES)
+    assert told.count("nothing it depends on has changed") == len(STAGES)
+    told = run_after_changing("lib/features/windows.py", "# A comment.\n")
+    assert "01_ingest    unchanged" in told
+    assert "02_features: lib/features/windows.py changed" in told
+    assert "03_train: input .features/manifest.json changed" in told
+    told = run_after_changing("lib/data/parse.py", "# A comment.\n")
+    assert "01_ingest: lib/data/parse.py changed" in told
