@@ -27,10 +27,10 @@ from benchmarks import growth, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.pipeline import OURS, Extent, Result, markdown
-from lib.figures import style
-from lib.study import record
 from lib import paths
+from lib.figures import style
 from lib.files import write_atomically
+from lib.study import record
 
 RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
 README = paths.ROOT / "README.md"

@@ -20,14 +20,13 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.features import definitions
-from lib.features import evening
-from lib.models import forecaster
 from lib.evaluation import walk_forward
+from lib.features import definitions, evening
 from lib.features.sessions import calendar_for
-from lib.storage.dataset import open_dataset
 from lib.files import write_atomically
+from lib.models import forecaster
 from lib.paths import StudyPaths
+from lib.storage.dataset import open_dataset
 
 HEADER = ("forecast of the next day", "rows", "error / the average's", "ours on these rows", "s", "MB")
 OURS = "ours"

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from lib.storage.dataset import open_dataset
 from lib.evaluation.comparison import Rows, best_scale, distinct_days, load_rows
-from lib.paths import StudyPaths
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.table import Floats
+from lib.paths import StudyPaths
+from lib.storage.dataset import open_dataset
 
 PERIODS = 12
 DEFAULT = "ratio by quantile, the default"

@@ -29,8 +29,8 @@ from rich.table import Table
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
-from lib.files import write_atomically
 from lib.compute.processes import available_cores
+from lib.files import write_atomically
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")

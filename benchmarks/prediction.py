@@ -17,12 +17,12 @@ from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.storage.dataset import open_dataset
 from lib.evaluation.comparison import load_rows
 from lib.files import write_atomically
-from lib.paths import StudyPaths
 from lib.models.predictor import Predictor
 from lib.models.store import read_estimator
+from lib.paths import StudyPaths
+from lib.storage.dataset import open_dataset
 
 HEADER = ("one row", "µs", "ours / it")
 MANY = 100_000  # rows of the second table

@@ -41,11 +41,11 @@ from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
-from lib.serving.endpoint.answers import answer_query
-from lib.files import write_atomically
 from lib.features.inputs import INPUTS
+from lib.files import write_atomically
 from lib.models.predictor import Predictor
 from lib.serving.dashboard.voila_patches import LEFT_SECONDS
+from lib.serving.endpoint.answers import answer_query
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
@@ -246,7 +246,10 @@ def _microseconds(action: Any, times: int) -> float:
 
 def beside(study: str) -> dict[str, Any]:
     """The endpoint's latencies, alone and while ten dashboards open."""
-    with server("lib.serving.endpoint.app", study) as (api, _), server("lib.serving.dashboard.server", study) as (dashboard, _):
+    with (
+        server("lib.serving.endpoint.app", study) as (api, _),
+        server("lib.serving.dashboard.server", study) as (dashboard, _),
+    ):
         asyncio.run(_open_and_close(dashboard, 1))
         alone = wrk(f"{api}/predict?{QUERY}", 5)
 

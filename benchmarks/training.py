@@ -25,13 +25,13 @@ from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.accounting import measure
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.storage.dataset import open_dataset
 from lib.evaluation.comparison import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
 from lib.files import write_atomically
-from lib.paths import ROOT
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import sampled_rows
 from lib.models.store import write_estimator
+from lib.paths import ROOT
+from lib.storage.dataset import open_dataset
 
 OURS, REFERENCE = "ratio by quantile, all rows", "random forest, a tenth of the rows"
 TREES, SHARE, SEED = 25, 0.1, 42

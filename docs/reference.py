@@ -16,11 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from lib import __main__ as command_line
-from lib.data import layouts
-from lib.data import schema
-from lib.evaluation import sums
-from lib.evaluation import walk_forward
 from lib import params, paths
+from lib.data import layouts, schema
+from lib.evaluation import sums, walk_forward
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -137,7 +135,6 @@ PLACES = {
     "lib/bootstrap.sh": "Makes `.venv` from the lock, or does nothing when it is that already.",
     "lib/checks.sh": "Format, lint, types, and notebooks without outputs: what must hold before a commit.",
     "lib/lock.sh": "Compiles `pyproject.toml` into `requirements.lock`.",
-    "lib/templates/": "The pages of reports, dashboard and API.",
     "benchmarks/": "A synthetic archive of Kaggle's shape, and this project beside its peers.",
     "deploy/": "A container image, a compose file and nginx's settings.",
     "docs/": "These pages.",
@@ -148,10 +145,10 @@ PLACES = {
 def rooms() -> str:
     """The table of rooms: each module of lib by its docstring's first line, and the other places."""
     described = dict(PLACES)
-    for module in sorted(paths.LIB.glob("*.py")):
+    for module in sorted(paths.LIB.rglob("*.py")):
         docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
         if docstring:
-            described[f"lib/{module.name}"] = docstring.splitlines()[0].replace("``", "`")
+            described[module.relative_to(paths.ROOT).as_posix()] = docstring.splitlines()[0].replace("``", "`")
     return "\n".join(_table(("room", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from lib import params as study_params
-from lib.serving import launch
 from lib import paths
+from lib.serving import launch
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
@@ -174,10 +174,9 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _look(options: argparse.Namespace) -> int:
-    from lib.data import look
-    from lib.study import run as pipeline
-    from lib.data import sources
+    from lib.data import look, sources
     from lib.data.members import ArchiveError
+    from lib.study import run as pipeline
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = Path(options.look).expanduser()
@@ -223,8 +222,8 @@ def _compare(runs: list[str]) -> int:
 
 
 def _lock(name: str) -> int:
-    from lib.study import run as pipeline
     from lib.study import reproduce
+    from lib.study import run as pipeline
 
     try:
         print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")

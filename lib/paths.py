@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent  # the repository
 LIB = ROOT / "lib"  # everything a notebook imports
 NOTEBOOKS = ROOT / "notebooks"  # the stages and the dashboard, stored without outputs
 PARAMS = ROOT / "params"  # one YAML file a study
-TEMPLATES = ROOT / "lib" / "templates"  # nbconvert's and Voila's page templates
 LOCK = ROOT / "requirements.lock"  # exact versions of every package
 MATPLOTLIB = Path(sys.prefix) / "matplotlib"  # Matplotlib's list of fonts
 DATA = ROOT / "data"  # downloaded archives; git ignores it

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.storage.dataset import Dataset, DatasetError, open_dataset
 from lib.paths import StudyPaths
+from lib.storage.dataset import Dataset, DatasetError, open_dataset
 
 Day = str | datetime.date
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from raw_archives import write_archive
 
-from lib.storage import dataset
 from lib import files, paths
+from lib.storage import dataset
 from lib.storage.dataset import open_dataset
 
 STUDY = crash_run.STUDY

@@ -269,7 +269,9 @@ def test_the_table_of_layouts_is_made_from_the_code():
 def test_every_module_and_folder_is_a_room():
     named = set(re.findall(r"^\| `([^`]+)`", reference.rooms(), re.MULTILINE))
     files = {name for name in tracked() if name.count("/") == 0 and name.endswith(".sh")}
-    files |= {name for name in tracked() if re.fullmatch(r"lib/\w+\.(py|sh)", name)} - {"lib/__init__.py"}
+    files |= {
+        name for name in tracked() if re.fullmatch(r"lib/[\w/]+\.(py|sh)", name) and not name.endswith("__init__.py")
+    }
     folders = {f"{Path(name).parts[0]}/" for name in tracked() if "/" in name and not name.startswith(".")} - {"lib/"}
     assert named >= files | folders
     assert all((paths.ROOT / name).exists() for name in named)
@@ -285,7 +287,7 @@ def test_outputs_of_the_reference_exist(sample_study):
 
 
 def test_environment_variables_of_the_reference_are_used():
-    code = "".join(path.read_text(encoding="utf-8") for path in [*paths.LIB.glob("*.py"), *paths.LIB.glob("*.sh")])
+    code = "".join(path.read_text(encoding="utf-8") for path in [*paths.LIB.rglob("*.py"), *paths.LIB.glob("*.sh")])
     for name in reference.VARIABLES:
         assert re.search(rf"\b{name}\b", code), name
 
@@ -338,7 +340,7 @@ def public_classes() -> list[tuple[str, ast.ClassDef]]:
     """Public classes of lib, with their modules."""
     return [
         (path.stem, node)
-        for path in sorted(paths.LIB.glob("*.py"))
+        for path in sorted(paths.LIB.rglob("*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
@@ -346,7 +348,7 @@ def public_classes() -> list[tuple[str, ast.ClassDef]]:
 
 def public_functions() -> list[tuple[str, ast.FunctionDef]]:
     """Public functions of lib, and public methods of its public classes, with their modules."""
-    owners = [(path.stem, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(paths.LIB.glob("*.py"))]
+    owners = [(path.stem, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(paths.LIB.rglob("*.py"))]
     found = []
     for module, owner in [*owners, *public_classes()]:
         for node in owner.body:

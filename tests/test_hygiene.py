@@ -10,10 +10,10 @@ import subprocess
 import nbformat
 import pytest
 
-from lib.study import cache
 from lib import paths
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
+from lib.study import cache
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 SECTIONS = ["Purpose", "Inputs", "Outputs", "Checks", "Summary", "Next"]

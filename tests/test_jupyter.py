@@ -14,9 +14,9 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from tools import lacking
 
-from lib.study import cache
 from lib import paths
 from lib.storage.dataset import open_dataset
+from lib.study import cache
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 # What a shell of the user's has: nothing of this project.

@@ -12,8 +12,8 @@ import pytest
 from raw_archives import HEADER, metadata_csv, price_csv, price_rows
 
 from lib import paths
-from lib.storage.dataset import open_dataset
 from lib.stages import STAGES
+from lib.storage.dataset import open_dataset
 
 ROW = ",1,2,0.5,1.5,1.5,100"
 ODD = {

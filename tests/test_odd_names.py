@@ -14,11 +14,11 @@ import pytest
 from odd_names import ODD, odd_names, write
 
 from lib import paths
-from lib.serving.dashboard.page import Dashboard
-from lib.storage.dataset import open_dataset
-from lib.stages import STAGES
-from lib.serving.dashboard.symbol_search import label
 from lib.features.recent_days import Symbols
+from lib.serving.dashboard.page import Dashboard
+from lib.serving.dashboard.symbol_search import label
+from lib.stages import STAGES
+from lib.storage.dataset import open_dataset
 from lib.text import printable
 
 COUNT = 400

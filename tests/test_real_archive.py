@@ -15,10 +15,9 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-from lib.features import build
-from lib.data import ingest
-from lib.data import sources
 from lib import paths
+from lib.data import ingest, sources
+from lib.features import build
 
 ARCHIVES = ["sample", *filter(None, os.environ.get("STUDY_TEST_ARCHIVES", "").split(":"))]
 

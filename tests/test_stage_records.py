@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.study import cache
 from lib import files, paths, stage_records
 from lib.stage_records import UNFINISHED, Record, out_of_date
 from lib.stages import STAGES
+from lib.study import cache
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from lib.data.archive import list_archive
 from lib.compute.engine import Engine
 from lib.compute.processes import available_cores
+from lib.data.archive import list_archive
 from lib.paths import StudyPaths
 
 
@@ -19,8 +19,8 @@ def make_model(study: StudyPaths) -> None:
     """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
     from lib.evaluation import comparison
     from lib.models import store
-    from lib.storage.dataset import open_dataset
     from lib.models.registry import make_estimator
+    from lib.storage.dataset import open_dataset
 
     features = open_dataset(study.features)
     rows = comparison.load_rows(features, horizon=0)

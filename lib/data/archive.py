@@ -19,8 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from blake3 import blake3
 
-from lib.data import contents
-from lib.data import survey
+from lib.data import contents, survey
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_regular
 from lib.data.readers import Options, Plan
 from lib.data.survey import Found

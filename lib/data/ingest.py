@@ -13,18 +13,15 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from lib.storage import dataset
-from lib.data import other_layouts
-from lib.data import parse
-from lib.data import quarantine
-from lib.data import staging
 from lib import paths
-from lib.data.archive import Archive, PriceFile
-from lib.storage.dataset import Dataset
 from lib.compute.engine import Engine
+from lib.data import other_layouts, parse, quarantine, staging
+from lib.data.archive import Archive, PriceFile
 from lib.data.members import LARGEST, Member, open_members
 from lib.data.schema import HEADER
 from lib.data.staging import StagedPart
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
 from lib.text import printable
 
 

@@ -12,13 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.data import archive
-from lib.data import contents
-from lib.data import parquet_prices
-from lib.data import readers
-from lib.data import sources
-from lib.data import survey
 from lib import files, paths
+from lib.data import archive, contents, parquet_prices, readers, sources, survey
 from lib.data.members import ArchiveError, Member
 from lib.data.readers import VALUES, Body, Options, Plan, Rows
 from lib.data.rows import BLANK, code

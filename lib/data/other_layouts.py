@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from lib.data import contents
-from lib.data import parse
-from lib.data import quarantine
-from lib.data import readers
+from lib.data import contents, parse, quarantine, readers
 from lib.data.archive import PriceFile
 from lib.data.members import Member
 from lib.data.readers import Plan, Rows

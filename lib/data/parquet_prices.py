@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib.data import layouts
-from lib.data import readers
+from lib.data import layouts, readers
 from lib.data.layouts import LayoutError, Reading
 from lib.data.readers import VALUES, NotPrices, Options, Plan, Refused, Rows, Sample
 

@@ -24,8 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from lib.data import layouts
-from lib.data import values
+from lib.data import layouts, values
 from lib.data.layouts import LayoutError, Reading
 from lib.data.rows import BLANK
 from lib.data.values import DateOrder, DecimalMark

@@ -15,8 +15,8 @@ from lib import files, paths
 from lib.data.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
 from lib.data.members import LARGEST_RATIO, ArchiveError
 from lib.data.readers import Options
-from lib.text import printable
 from lib.data.values import DateOrder, DecimalMark
+from lib.text import printable
 
 
 def reading_options(

@@ -20,11 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from lib.data import contents
-from lib.data import parquet_prices
-from lib.data import parse
-from lib.data import readers
 from lib.compute.engine import Engine
+from lib.data import contents, parquet_prices, parse, readers
 from lib.data.members import LARGEST, ArchiveError, Member, open_regular
 from lib.data.quarantine import QuarantineError
 from lib.data.readers import VALUES, Body, Plan, Rows

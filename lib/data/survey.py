@@ -19,16 +19,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lib.data import contents
-from lib.data import layouts
-from lib.data import parquet_prices
-from lib.data import readers
-from lib.data import values
+from lib.data import contents, layouts, parquet_prices, readers, values
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead
 from lib.data.readers import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
-from lib.text import printable
 from lib.data.values import DateOrder
+from lib.text import printable
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
 _HEAD, _TAIL, _LONG_HEAD = 1 << 12, 1 << 11, 1 << 20  # bytes of a file that are looked at

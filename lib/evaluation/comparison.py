@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from lib.models.forest import Forest
 from lib.features.inputs import INPUTS
+from lib.models.forest import Forest
 from lib.models.regressor import TableRegressor, sampled_rows, weighted_quantiles
 from lib.models.table import LARGEST_RATIO, Floats
 

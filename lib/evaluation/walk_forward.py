@@ -23,19 +23,26 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from lib.storage import dataset
-from lib.features import definitions
-from lib.features import evening
-from lib.features import windows
-from lib.evaluation import forecast_metrics
-from lib.models import forecaster
-from lib.evaluation import sums
 from lib import files, paths
-from lib.features.sessions import Calendar, calendar_for
-from lib.storage.dataset import Dataset
 from lib.compute.engine import Engine
-from lib.evaluation.forecast_metrics import AVERAGE, DECAY, DECAY_MULTIPLE, LAST, LINEAR, MEAN_5, MODEL, MULTIPLE, WEEKDAY
+from lib.evaluation import forecast_metrics, sums
+from lib.evaluation.forecast_metrics import (
+    AVERAGE,
+    DECAY,
+    DECAY_MULTIPLE,
+    LAST,
+    LINEAR,
+    MEAN_5,
+    MODEL,
+    MULTIPLE,
+    WEEKDAY,
+)
+from lib.features import definitions, evening, windows
+from lib.features.sessions import Calendar, calendar_for
+from lib.models import forecaster
 from lib.models.forecaster import Examples, Floats, Forecaster, Served
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
 
 Days = NDArray[np.int32]
 TEST_SHARE = 0.2  # of the dates, the last ones, at least

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.storage import dataset
-from lib.features import windows
 from lib import paths
-from lib.storage.dataset import Dataset
 from lib.compute.engine import Engine
+from lib.features import windows
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
 
 
 @dataclass

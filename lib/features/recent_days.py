@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.storage import arrays
 from lib.files import write_atomically
+from lib.storage import arrays
 from lib.text import printable
 
 DAYS = 60  # recent trading days kept of each symbol

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import ThreadpoolController
 
-from lib.features import definitions
-from lib.features import evening
+from lib.features import definitions, evening
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lib.storage import arrays
 from lib.features.inputs import INPUTS
 from lib.models.table import LARGEST_VOLUME, LookupTable
+from lib.storage import arrays
 
 
 class PredictionInputError(ValueError):

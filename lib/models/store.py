@@ -15,15 +15,18 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 
-from lib.models import predictor
-from lib.files import write_atomically
 from lib.features.inputs import INPUTS
-from lib.paths import StudyPaths
+from lib.files import write_atomically
+from lib.models import predictor
 from lib.models.registry import MODELS, estimator_class, model_name
 from lib.models.regressor import TableRegressor
 from lib.models.table import Floats
+from lib.paths import StudyPaths
 
-TRUSTED_TYPES = [*MODELS.values(), "lib.models.table.LookupTable"]  # all that a model file may hold, beside arrays and numbers
+TRUSTED_TYPES = [
+    *MODELS.values(),
+    "lib.models.table.LookupTable",
+]  # all that a model file may hold, beside arrays and numbers
 
 
 def write_estimator(path: Path, estimator: TableRegressor) -> None:

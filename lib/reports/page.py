@@ -23,14 +23,14 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from lib.storage import dataset
 from lib import files, paths, stages
 from lib.figures.tables import table_html
 from lib.stage_records import note as told_out_of_date
 from lib.stages import STAGES
+from lib.storage import dataset
 from lib.text import as_text, file_size, percent, short_digest
 
-TEMPLATE = "report"
+TEMPLATES = Path(__file__).with_name("templates")
 STATUS = "<!-- status -->", "<!-- end of status -->"  # what is said at a page's head stands between them
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
@@ -156,8 +156,8 @@ def _cells_html(notebook: nbformat.NotebookNode, renderer: _Renderer) -> str:
     ]  # fmt: skip
     exporter = HTMLExporter(
         config=config,
-        template_name=TEMPLATE,
-        extra_template_basedirs=[str(paths.TEMPLATES)],
+        template_name=TEMPLATES.name,
+        extra_template_basedirs=[str(TEMPLATES.parent)],
         template_file="index.html.j2",
     )
     markdown = MarkdownWithMath(renderer=renderer)
@@ -463,7 +463,7 @@ def _page(*, folder: str | None, note: str, **values: Any) -> str:
 
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(paths.TEMPLATES / TEMPLATE),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

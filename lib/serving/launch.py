@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from lib.serving import access
 from lib import paths
+from lib.serving import access
 
 START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from lib import paths
-from lib.serving.endpoint.forecast_table import ForecastTable
 from lib.models.predictor import Predictor
+from lib.serving.endpoint.forecast_table import ForecastTable
 
 log = logging.getLogger("market-study")
 T = TypeVar("T")

@@ -25,10 +25,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.storage import splice
-from lib.storage import progress
 from lib import files, paths
 from lib.compute.engine import Engine
+from lib.storage import progress, splice
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
 SYMBOLS_A_PART = 384  # at most: 0.8 M rows on average, 1.5 M at most, at the length of Kaggle's files

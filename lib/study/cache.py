@@ -102,7 +102,7 @@ def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
 def _page_makers() -> dict[str, str]:
     makers = [
         *imported_modules("import lib.reports.page", paths.LIB),
-        *artifact_files(paths.TEMPLATES / "report"),
+        *artifact_files(paths.LIB / "reports" / "templates"),
         paths.LOCK,
     ]
     return {path.relative_to(paths.ROOT).as_posix(): files.sha256(path) for path in makers}

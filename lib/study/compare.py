@@ -13,8 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lib.reports import page as report
 from lib import files, paths, stage_records
+from lib.reports import page as report
 from lib.text import as_text, flattened, short_digest
 
 OUT_OF_DATE = "out of date"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lib.study import cache
 from lib import paths
+from lib.study import cache
 
 # Colours, movements of the cursor, titles and links, as terminals take them: ECMA-48, and xterm's OSC.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")

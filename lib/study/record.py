@@ -11,11 +11,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from lib.data import archive
-from lib.study import cache
 from lib import files, paths, stage_records
+from lib.data import archive
 from lib.params import Params
 from lib.stages import STAGES
+from lib.study import cache
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
 PACKAGES = (

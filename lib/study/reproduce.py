@@ -27,9 +27,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lib.study import record
 from lib import files, paths, stage_records
 from lib.params import Params
+from lib.study import record
 from lib.study.run import REFUSED, Options, StudyError, run_study
 from lib.text import flattened
 

@@ -22,15 +22,13 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib.data import archive
-from lib.study import cache
-from lib.study import notebook
-from lib.study import record as provenance
-from lib.data import sources
 from lib import files, paths, stage_records
+from lib.data import archive, sources
 from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
+from lib.study import cache, notebook
+from lib.study import record as provenance
 
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
@@ -198,8 +196,8 @@ def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, 
 
 
 def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
-    from lib.storage import dataset
     from lib.data import quarantine
+    from lib.storage import dataset
 
     for remark in quarantine.remarks(dataset.open_dataset(study.files).read()):
         console.print(remark, markup=False)

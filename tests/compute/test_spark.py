@@ -17,15 +17,13 @@ import psutil
 import pytest
 from layout_files import WRITERS, truth
 
-from lib.data import archive
-from lib.storage import dataset
-from lib.features import build
-from lib.data import ingest
-from lib.data import schema
-from lib.compute import spark
 from lib import files, paths
+from lib.compute import spark
 from lib.compute.engine import Engine
 from lib.compute.processes import EngineError
+from lib.data import archive, ingest, schema
+from lib.features import build
+from lib.storage import dataset
 
 # One process for the whole module (pytest --dist loadgroup), so that one cluster is started.
 pytestmark = pytest.mark.xdist_group("spark")
@@ -159,7 +157,7 @@ def _start(java: Path, folder: Path, name: str, role: str, options: tuple[str, .
         "SPARK_DAEMON_MEMORY": "256m",
         "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         # Where the workers find HeldPart; `lib` has to be sent to them.
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(paths.ROOT / "tests" / "support")]),
     }
     environment.pop("SPARK_HOME", None)
     spark_class = Path(pyspark.__file__).parent / "bin" / "spark-class"
@@ -278,7 +276,7 @@ def test_lib_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "dataset.py")
+    assert told.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "storage" / "dataset.py")
 
 
 def fake_java(home: Path, version: int) -> Path:

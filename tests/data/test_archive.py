@@ -11,10 +11,8 @@ import kagglehub
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv
 
-from lib.data import archive
-from lib.data import members
-from lib.data import sources
 from lib import paths
+from lib.data import archive, members, sources
 from lib.data.members import ArchiveError, Member
 
 STUDY = paths.StudyPaths("s")

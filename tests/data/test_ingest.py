@@ -8,17 +8,14 @@ import zipfile
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv, price_rows
 
-from lib.data import archive
-from lib.storage import dataset
-from lib.data import ingest
-from lib.data import quarantine
-from lib.data import schema
 from lib import paths
+from lib.compute.engine import Engine
+from lib.data import archive, ingest, quarantine, schema
 from lib.data import rows as row_rules
 from lib.data.archive import PriceFile
-from lib.compute.engine import Engine
 from lib.data.ingest import IngestPart
 from lib.data.quarantine import QuarantineError
+from lib.storage import dataset
 
 STUDY = paths.StudyPaths("s")
 GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"

@@ -7,13 +7,13 @@ import datetime
 import pytest
 from layout_files import WRITERS, truth
 
-from lib.data import sources
 from lib.compute.engine import Engine
+from lib.data import sources
 from lib.data.ingest import ingest
 from lib.data.layouts import LAYOUTS, LayoutError, normalised, recognise
-from lib.paths import StudyPaths
 from lib.data.rows import CODES
 from lib.data.schema import COLUMNS
+from lib.paths import StudyPaths
 
 
 def made_of(contents, folder, **options):

@@ -6,8 +6,8 @@ import pytest
 from layout_files import WRITERS, truth
 
 from lib import __main__ as command_line
-from lib.data import look
 from lib import params, paths
+from lib.data import look
 
 
 def write(files, folder):

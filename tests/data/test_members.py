@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from raw_archives import HEADER, metadata_csv, price_csv
 
-from lib.data import archive
-from lib.data import members
 from lib import paths
+from lib.data import archive, members
 from lib.data.members import ArchiveError, Member
 
 

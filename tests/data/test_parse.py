@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows
 
-from lib.data import parse
-from lib.data import schema
+from lib.data import parse, schema
 from lib.data.archive import PriceFile
 from lib.data.ingest import IngestPart
 from lib.data.parse import Body, Parsed, Source

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from layout_files import WRITERS, misread, mutate, truth
 
-from lib.data import readers
-from lib.data import survey
+from lib.data import readers, survey
 from lib.data.readers import VALUES, Options, Refused
 from lib.data.rows import BLANK
 

@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlparse
 import pandas as pd
 import pytest
 
-from lib.data import sources
-from lib.data import yahoo
+from lib.data import sources, yahoo
 from lib.data.members import ArchiveError
 from lib.paths import StudyPaths
 

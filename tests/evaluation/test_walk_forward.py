@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 from raw_archives import HEADER, write_archive
 
-from lib.storage import dataset
-from lib.models import forecaster
-from lib.evaluation import walk_forward
 from lib import paths
-from lib.data.archive import open_archive
-from lib.features.sessions import calendar_for
 from lib.compute.engine import Engine
-from lib.features.build import build_features
+from lib.data.archive import open_archive
 from lib.data.ingest import ingest
+from lib.evaluation import walk_forward
 from lib.evaluation.walk_forward import Forecasts, Settings, make_forecasts, refit_dates
+from lib.features.build import build_features
+from lib.features.sessions import calendar_for
+from lib.models import forecaster
+from lib.storage import dataset
 
 SESSIONS = calendar_for("XNYS", np.array([13_151, 14_501], dtype=np.int32)).sessions.astype("datetime64[D]")
 SETTINGS = Settings(horizons=(1, 5), training_rows=2000)

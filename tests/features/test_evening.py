@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from lib.features import definitions
-from lib.features import evening
+from lib.features import definitions, evening
 from lib.features.sessions import Calendar, calendar_for
 
 DAYS = calendar_for("XNYS", np.array([10_959, 12_998], dtype=np.int32)).sessions  # sessions of 2000 to 2005 and around

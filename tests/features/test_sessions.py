@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from lib.features import definitions
 from lib import paths
+from lib.features import definitions
 from lib.features.sessions import FROM_DATA, Calendar, calendar_for, trading_weekdays
 
 

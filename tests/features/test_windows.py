@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.features import windows
 from lib.data import schema
+from lib.features import windows
 
 WINDOWS = st.integers(1, 45)
 # -0.0 is left out: which of 0.0 and -0.0 is the smaller, nobody says. Sums of two must not overflow.

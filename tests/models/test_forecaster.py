@@ -11,10 +11,10 @@ import pytest
 import skops.io
 from sklearn.linear_model import LinearRegression
 
-from lib.features import definitions
-from lib.models import forecaster
 from lib import paths
+from lib.features import definitions
 from lib.features.sessions import calendar_for
+from lib.models import forecaster
 from lib.models.forecaster import Boosting, Forecaster, Linear, Nothing, Served, calibrated
 
 ROWS = 6000

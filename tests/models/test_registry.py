@@ -8,11 +8,11 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from lib.study import cache
-from lib.models import registry
 from lib import paths
+from lib.models import registry
 from lib.models.forest import Forest
 from lib.models.registry import MODELS, estimator_class, make_estimator, model_name, settings_of
+from lib.study import cache
 
 
 @pytest.mark.parametrize("model", MODELS)

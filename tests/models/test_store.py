@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from model_rows import estimators, study_rows
 from sklearn.linear_model import LinearRegression
 
-from lib.models import store
 from lib import paths
-from lib.paths import StudyPaths
+from lib.models import store
 from lib.models.predictor import Predictor
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import TableRegressor
+from lib.paths import StudyPaths
 
 
 def saved(study: StudyPaths, estimator: TableRegressor, X: Any, dates: Any) -> dict[str, bytes]:

@@ -17,14 +17,13 @@ import pyarrow as pa
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib.storage import dataset
-from lib.figures import ingest
-from lib.figures import style
-from lib.figures import tables as figures_tables
-from lib.reports import page as report
 from lib import paths
 from lib.compute.engine import Engine
+from lib.figures import ingest, style
+from lib.figures import tables as figures_tables
+from lib.reports import page as report
 from lib.stages import STAGES
+from lib.storage import dataset
 
 ALT = 'Bars: 3 rows & "some" <more>'
 CELLS = [

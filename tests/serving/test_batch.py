@@ -9,9 +9,9 @@ import tracemalloc
 import pytest
 from serving_study import write_grid
 
+from lib.models.predictor import Predictor
 from lib.serving import batch
 from lib.serving.batch import BatchError, predict_file
-from lib.models.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import free_port, make_study, running, write_forecasts
 from tools import need
 
+from lib.features.recent_days import Symbols
 from lib.serving.dashboard import forecast as tab
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.symbol_forecasts import HorizonForecast, SymbolForecast, load
-from lib.features.recent_days import Symbols
 
 pytestmark = pytest.mark.xdist_group("dashboard")
 

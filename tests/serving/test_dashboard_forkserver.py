@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from lib.serving.dashboard import forkserver
 from lib import paths
+from lib.serving.dashboard import forkserver
 
 pytestmark = pytest.mark.skipif(not forkserver.SUPPORTED, reason="kernels are forked on Linux alone")
 

@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
 from lib.serving.dashboard.pictures import Marker
-from lib.features.recent_days import RecentDays
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -25,13 +25,13 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_study import free_port, make_study, running, wait_for, write_grid, write_three_forecasts
 
-from lib.serving.endpoint import app
-from lib.storage import arrays
 from lib import paths
+from lib.models.predictor import Predictor
 from lib.serving.access import Access
+from lib.serving.endpoint import app
 from lib.serving.endpoint.answers import MAX_BODY, MAX_PAIRS
 from lib.serving.endpoint.app import MAX_WAITING, Service
-from lib.models.predictor import Predictor
+from lib.storage import arrays
 
 GOOD = "vol_moving_avg=12345&adj_close_rolling_med=25"
 

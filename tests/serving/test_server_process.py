@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from lib.serving import server_process
 from lib import paths
+from lib.serving import server_process
 from lib.serving.server_process import OncePerSecond
 
 

@@ -22,15 +22,13 @@ from hypothesis import strategies as st
 from raw_archives import HEADER, price_rows, write_archive
 from tools import lacking
 
-from lib.data import archive
-from lib.storage import dataset
-from lib.features import windows
-from lib.data import ingest
-from lib.data import schema
 from lib import files, paths
-from lib.storage.dataset import DatasetError, cut, open_dataset
 from lib.compute.engine import Engine
+from lib.data import archive, ingest, schema
+from lib.features import windows
 from lib.features.build import build_features
+from lib.storage import dataset
+from lib.storage.dataset import DatasetError, cut, open_dataset
 
 STUDY = paths.StudyPaths("s")
 FOLDERS = ("prices", "quarantine", "files", "features")

@@ -7,10 +7,10 @@ import json
 import pytest
 from short_study import checkout, command
 
-from lib.study import cache
 from lib import paths, stage_records
 from lib.params import Params
 from lib.stages import STAGES
+from lib.study import cache
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from rich.console import Console
 from short_study import checkout, command
 
 from lib import __main__ as command_line
-from lib.study import compare
 from lib import paths
 from lib.stages import STAGES
+from lib.study import compare
 
 
 def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):

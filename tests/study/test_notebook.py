@@ -9,8 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib.study import notebook
 from lib import paths
+from lib.study import notebook
 
 
 def test_paths_are_cut_from_texts_and_from_nothing_else(monkeypatch):

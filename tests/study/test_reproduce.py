@@ -14,11 +14,10 @@ from filelock import FileLock
 from short_study import checkout, command, write_notebooks
 
 from lib import __main__ as command_line
-from lib.study import record
-from lib.study import reproduce
 from lib import paths
 from lib.params import Params
 from lib.stages import STAGES
+from lib.study import record, reproduce
 
 # Another user's settings, in another part of the world, on a machine of another size.
 ELSEWHERE = {

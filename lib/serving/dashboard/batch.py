@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lib.features.inputs import INPUTS
 from lib.serving.batch import (
     EXAMPLE,
     MAX_BYTES,
@@ -21,7 +22,6 @@ from lib.serving.batch import (
 )
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import download_link, group, guarded, heading, html, notice
-from lib.features.inputs import INPUTS
 from lib.serving.prediction_day import predicted_day
 
 _PREVIEW_ROWS = 8

@@ -12,8 +12,20 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lib.features.inputs import InputError, written_number
+from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
 from lib.serving.dashboard.session import Session
+from lib.serving.dashboard.symbol_forecasts import (
+    WINDOW,
+    ForecastsError,
+    ForecastTable,
+    HorizonForecast,
+    SymbolForecast,
+    largest_changes,
+    load,
+    sessions_needed,
+)
 from lib.serving.dashboard.widgets import (
     SymbolPicker,
     both_widths,
@@ -28,18 +40,6 @@ from lib.serving.dashboard.widgets import (
     text_field,
 )
 from lib.serving.forecast_file import LEVEL
-from lib.features.inputs import InputError, written_number
-from lib.serving.dashboard.symbol_forecasts import (
-    WINDOW,
-    ForecastsError,
-    ForecastTable,
-    HorizonForecast,
-    SymbolForecast,
-    largest_changes,
-    load,
-    sessions_needed,
-)
-from lib.features.recent_days import RecentDays
 from lib.text import csv_cell, day, days, short
 
 log = logging.getLogger("market-study")

@@ -8,6 +8,9 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
+from lib.features.inputs import INPUTS, InputError, written_number
+from lib.features.recent_days import RecentDays, Symbols, mismatch
+from lib.models.predictor import PredictionInputError, Predictor
 from lib.serving.dashboard import pictures
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import (
@@ -23,10 +26,7 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.features.inputs import INPUTS, InputError, written_number
 from lib.serving.prediction_day import predicted_day, predicted_day_of
-from lib.models.predictor import PredictionInputError, Predictor
-from lib.features.recent_days import RecentDays, Symbols, mismatch
 from lib.text import plain_number
 
 _LABELS = {INPUTS[0]: "The moving average", INPUTS[1]: "The median price"}

@@ -39,11 +39,10 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.voila_identity_provider import VoilaLoginHandler
 
-from lib.serving import access
-from lib.serving.dashboard import forkserver
-from lib.serving import server_process
 from lib import paths
+from lib.serving import access, server_process
 from lib.serving.access import Access, network_of
+from lib.serving.dashboard import forkserver
 from lib.serving.dashboard.kernel_messages import MAX_MESSAGE
 from lib.serving.dashboard.voila_patches import (
     OPEN_SECONDS,
@@ -492,7 +491,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
-    parser = argparse.ArgumentParser(prog="python -m lib.serving.dashboard.server", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.serving.dashboard.server", description=(__doc__ or "").splitlines()[0]
+    )
     add_arguments(parser)
     options = parser.parse_args(arguments)
     asked = Access.from_options(options)

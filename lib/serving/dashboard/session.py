@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lib import paths
-from lib.serving.live_model import CurrentModel
 from lib.features.recent_days import Symbols
+from lib.serving.live_model import CurrentModel
 
 
 class Session:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -31,12 +32,11 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.voila_identity_provider import VoilaIdentityProvider
 
-from lib.serving.dashboard import kernel_messages
-from lib import paths
 from lib.serving.access import Access
+from lib.serving.dashboard import kernel_messages
 from lib.serving.dashboard.kernel_messages import MessageError
 
-TEMPLATE = paths.TEMPLATES / "dashboard"
+TEMPLATE = Path(__file__).with_name("templates")
 OPEN_SECONDS = 60  # a page that takes longer has failed
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
 MAX_LINES = 4  # connections to one kernel: a page has one, a reload two for a moment

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
-from lib.serving.live_model import NoModelError
 from lib.serving.dashboard.symbol_search import exact, label, matches
+from lib.serving.live_model import NoModelError
 
 log = logging.getLogger("market-study")
 

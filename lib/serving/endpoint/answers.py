@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
 from lib.features.inputs import INPUTS, InputError, number
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.models.table import LARGEST_VOLUME
+from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
 
 MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
 MAX_PAIRS = 10_000  # pairs in one POST

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -33,10 +34,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from lib.models.predictor import Predictor
 from lib.serving import access
-from lib.serving.endpoint import openapi
-from lib import paths
 from lib.serving.access import Access
+from lib.serving.endpoint import openapi
 from lib.serving.endpoint.answers import (
     CSV,
     MAX_BODY,
@@ -50,9 +51,8 @@ from lib.serving.endpoint.answers import (
     read_query,
     read_rows,
 )
-from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
 from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits, raise_open_files
-from lib.models.predictor import Predictor
+from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
 
 RELOAD_SECONDS = 1.0  # between two looks at the files
 MAX_WAITING = 32  # bodies that wait to be answered, one at a time; each may take `MAX_BODY` bytes
@@ -207,7 +207,7 @@ class Handlers:
 
     async def docs(self, _: Request) -> Response:
         """Answer ``GET /docs``."""
-        return HTMLResponse((paths.TEMPLATES / "docs.html").read_text(encoding="utf-8"))
+        return HTMLResponse((Path(__file__).with_name("docs.html")).read_text(encoding="utf-8"))
 
     async def root(self, _: Request) -> Response:
         """Answer ``GET /``."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib.serving.endpoint.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_ROWS, PRICES, ROW
-from lib.serving.forecast_file import KEYS
-from lib.serving.endpoint.forecast_table import OF_SYMBOL
 from lib.features.inputs import INPUTS
 from lib.models.table import LARGEST_VOLUME
+from lib.serving.endpoint.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_ROWS, PRICES, ROW
+from lib.serving.endpoint.forecast_table import OF_SYMBOL
+from lib.serving.forecast_file import KEYS
 
 Schema = dict[str, Any]
 

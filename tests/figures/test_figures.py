@@ -13,11 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib.figures import counts
-from lib.figures import features
-from lib.figures import ingest
-from lib.figures import style
-from lib.figures import tables
+from lib.figures import counts, features, ingest, style, tables
 
 
 def accounts(symbols: int) -> pd.DataFrame:
@@ -67,9 +63,7 @@ FIGURES = {
     "price, short": lambda: features.price_with_median(symbol_rows(1), "AAPL", 30),
     "ratio": lambda: features.ratio_distribution(counts.count_ratios([5, 8, 15, 90], [10, 10, 10, 10])),
     "ratio, none": lambda: features.ratio_distribution(NO_COUNTS),
-    "features": lambda: features.feature_density(
-        counts.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])
-    ),
+    "features": lambda: features.feature_density(counts.count_feature_pairs([1.0, 1e6, 1e10], [0.01, 25, 1e6])),
     "features, none": lambda: features.feature_density(NO_PAIRS),
 }
 
@@ -201,9 +195,7 @@ def test_table_aligns_decimals_and_marks_what_is_missing():
     frame = pd.DataFrame(
         {"price": [4.04, 4.0385, float("nan")], "mixed": [490_123.4, 0.953, 2.0], "kept": [True, False, True]}
     )
-    rows = [
-        re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in tables.table_html(frame, "t").split("<tr>")[2:]
-    ]
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in tables.table_html(frame, "t").split("<tr>")[2:]]
     assert rows == [["4.040", "490,123", "yes"], ["4.038", "0.953", "no"], ["–", "2", "yes"]]
 
 

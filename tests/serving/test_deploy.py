@@ -44,7 +44,10 @@ def site(tmp_path_factory):
         }
         port = free_port()
         text = (DEPLOY / "nginx.conf").read_text()
-        for name, module in (("api:8000", "lib.serving.endpoint.app"), ("dashboard:8866", "lib.serving.dashboard.server")):
+        for name, module in (
+            ("api:8000", "lib.serving.endpoint.app"),
+            ("dashboard:8866", "lib.serving.dashboard.server"),
+        ):
             line = re.search(rf"server {name}(.*?;)", text)
             addresses = [url.removeprefix("http://") for url in servers[module]]
             text = text.replace(line[0], "\n".join(f"server {address}{line[1]}" for address in addresses))

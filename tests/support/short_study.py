@@ -22,10 +22,10 @@ import psutil
 from raw_archives import write_archive
 
 from lib import __main__ as command_line
-from lib.study import record as provenance
 from lib import paths
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
+from lib.study import record as provenance
 
 CELLS = {
     "01_ingest": [

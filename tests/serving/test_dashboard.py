@@ -27,11 +27,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving_study import features, free_port, make_study, running, wait_for, write_grid
 from tools import need
 
-from lib.features import recent_days
 from lib import stage_records
+from lib.features import recent_days
+from lib.features.recent_days import Symbols
 from lib.models.predictor import Predictor
 from lib.stages import STAGES
-from lib.features.recent_days import Symbols
 
 pytestmark = pytest.mark.xdist_group("dashboard")  # one server and one browser for all
 
@@ -367,7 +367,10 @@ def test_the_sample_study_is_served(browser, sample_study, tmp_path):
         running("lib.serving.endpoint.app", port=free_port(), log=tmp_path / "api") as api,
         # In the picture stands the address that a reader would use.
         running(
-            "lib.serving.dashboard.server", port=free_port(), log=tmp_path / "log", SERVE_API_URL="http://127.0.0.1:8000"
+            "lib.serving.dashboard.server",
+            port=free_port(),
+            log=tmp_path / "log",
+            SERVE_API_URL="http://127.0.0.1:8000",
         ) as url,
     ):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -656,7 +659,12 @@ def full_server(tmp_path_factory):
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         make_study(folder / "outputs")
         with running(
-            "lib.serving.dashboard.server", "--max-visitors", "1", port=free_port(), log=folder / "log", TMPDIR=str(temporary)
+            "lib.serving.dashboard.server",
+            "--max-visitors",
+            "1",
+            port=free_port(),
+            log=folder / "log",
+            TMPDIR=str(temporary),
         ) as url:
             # A crowd that comes at once: one gets in.
             with ThreadPoolExecutor(4) as crowd:

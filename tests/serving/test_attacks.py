@@ -261,7 +261,12 @@ def test_guesses_of_the_token_have_to_wait(tmp_path, monkeypatch):
     make_study(tmp_path / "outputs")
     token = {"Authorization": "Bearer right"}
     with running(
-        "lib.serving.dashboard.server", "--proxy", "127.0.0.1", port=free_port(), log=tmp_path / "log", SERVE_TOKEN="right"
+        "lib.serving.dashboard.server",
+        "--proxy",
+        "127.0.0.1",
+        port=free_port(),
+        log=tmp_path / "log",
+        SERVE_TOKEN="right",
     ) as url:
 
         def status(path="/health", address="192.0.2.1", **headers):

@@ -1,10 +1,10 @@
 """Runs of ingest and features that are killed, for tests/test_crash.py.
 
-``python tests/crash_run.py`` answers requests, one JSON object a line: each is run in a fork of this process, so that
+``python tests/support/crash_run.py`` answers requests, one JSON object a line: each is run in a fork of this process, so that
 the packages are imported once. The fork kills itself at the write boundary that the request names: before a file is
 written, when half of it is, before it is flushed, renamed, linked or removed, and before a folder is made.
 
-``python tests/crash_run.py ARCHIVE WORKERS`` is one run, to be killed from outside at any time.
+``python tests/support/crash_run.py ARCHIVE WORKERS`` is one run, to be killed from outside at any time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import Any
 
 import pandas  # noqa: F401  pyarrow imports it at the first array: once, before the forks
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib.data import archive
-from lib.storage import dataset
-from lib.data import ingest
 from lib import paths
 from lib.compute.engine import Engine
+from lib.data import archive, ingest
 from lib.features.build import build_features
+from lib.storage import dataset
 
 STUDY = paths.StudyPaths("crash")
 # By name, each a dataset's folder.

@@ -1,6 +1,6 @@
 """The dashboard's server, which counts on SIGUSR1 what it holds of its visitors, for tests/test_sessions.py.
 
-``python -m tests.counted_dashboard FILE --port PORT`` writes the counts to FILE, as JSON.
+``python -m tests.support.counted_dashboard FILE --port PORT`` writes the counts to FILE, as JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from jupyter_client.manager import KernelManager
 from tornado.httputil import HTTPServerRequest
 from zmq.eventloop.zmqstream import ZMQStream
 
-from lib.serving.dashboard import server
-from lib.serving.dashboard import voila_patches
 from lib import files
+from lib.serving.dashboard import server, voila_patches
 
 COUNTED = (KernelManager, HTTPServerRequest, ZMQStream, voila_patches.Channel, voila_patches.Connection)
 
