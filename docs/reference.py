@@ -133,7 +133,7 @@ PLACES = {
     "params/": "One commented YAML file a study.",
     "outputs/": "One folder a study; git ignores what is in it.",
     "lib/bootstrap.sh": "Makes `.venv` from the lock, or does nothing when it is that already.",
-    "lib/checks.sh": "Format, lint, types, and notebooks without outputs: what must hold before a commit.",
+    "lib/checks.sh": "Format, lint, types, layers, and notebooks without outputs: what must hold before a commit.",
     "lib/lock.sh": "Compiles `pyproject.toml` into `requirements.lock`.",
     "benchmarks/": "A synthetic archive of Kaggle's shape, and this project beside its peers.",
     "deploy/": "A container image, a compose file and nginx's settings.",

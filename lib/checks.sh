@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What must hold before a commit: format, lint, types, and notebooks without outputs.
+# What must hold before a commit: format, lint, types, layers, and notebooks without outputs.
 # `bash lib/checks.sh --fix` formats code and notebooks instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,4 +21,5 @@ fi
 "$bin/ruff" format --check --quiet . || { echo "checks: some files are not formatted: make format" >&2; exit 1; }
 "$bin/ruff" check --quiet .
 "$bin/mypy"
+"$bin/lint-imports" --no-cache >"$STUDY_VENV/layers.txt" 2>&1 || { cat "$STUDY_VENV/layers.txt" >&2; exit 1; }
 "$bin/nbstripout" "${strip[@]}" --verify notebooks/*.ipynb || { echo "checks: a notebook has outputs or an editor's notes: make format" >&2; exit 1; }

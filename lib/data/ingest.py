@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from lib import paths
+from lib import code, paths
 from lib.compute.engine import Engine
 from lib.data import other_layouts, parse, quarantine, staging
 from lib.data.archive import Archive, PriceFile
@@ -148,10 +148,10 @@ def ingest(
     """
     engine = engine or Engine()
     folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
-    code = dataset.code_digest([paths.LIB / f"{name}.py" for name in _CODE], {})
+    digest = code.digest(__name__, {})
     try:
         works, sizes = _works(archive, study, engine)
-        results = dataset.build("ingest", works, sizes, "B", folders, code, engine)
+        results = dataset.build("ingest", works, sizes, "B", folders, digest, engine)
     finally:
         shutil.rmtree(study.staging, ignore_errors=True)
     refusal = quarantine.refusal(
@@ -191,12 +191,6 @@ def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[l
         works.append(IngestPart(str(location), archive.base, own, part if part and part.rows else None, names))
         sizes.append(sum(file.size for file in own) + (64 * part.rows if part else 0))
     return works, sizes
-
-
-_CODE = (  # the modules that decide a part's bytes
-    *("ingest", "parse", "rows", "schema", "text", "members", "dataset"),
-    *("layouts", "values", "readers", "parquet_prices", "other_layouts", "staging", "contents"),
-)
 
 
 def _made(results: Sequence[dataset.PartResult], folder: Path, name: str) -> Iterator[pa.Table]:

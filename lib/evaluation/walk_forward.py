@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from lib import files, paths
+from lib import code, files, paths
 from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
 from lib.evaluation.forecast_metrics import (
@@ -786,10 +786,10 @@ def make_forecasts(
     stored = state / "models.pickle"  # swept by `dataset.commit`
     files.write_atomically(stored, pickle.dumps(models))
     settings_plain = vars(settings) | {"calendar": plan.calendar.name}
-    code = dataset.code_digest([paths.LIB / f"{name}.py" for name in MODULES], settings_plain)
+    digest = code.digest(__name__, settings_plain)
     works = [ForecastPart(str(path), part.sha256, plan, str(stored), source.digest) for path, part in files_of_parts]
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("forecasts", works, sizes, "rows", folders, code, engine)
+    results = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine)
     made = dataset.commit(results, folders)
     added = sums.added(list(made["forecast_sums"].tables()))
     information = {
@@ -801,10 +801,6 @@ def make_forecasts(
     forecaster.write_served(study.forecaster, served)
     _write_csv(study.forecasts_csv, made["forecasts"])
     return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
-
-
-# What decides the bytes of a part, beside the settings and the archive.
-MODULES = ("walk_forward", "forecaster", "evening", "definitions", "calendar_sessions", "sums", "features", "dataset")
 
 
 def _in_order(results: Iterator[tuple[int, Any]]) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import paths
+from lib import code, paths
 from lib.compute.engine import Engine
 from lib.features import windows
 from lib.storage import dataset
@@ -73,8 +73,7 @@ def build_features(
         for path, part in zip(source.paths, source.parts, strict=True)
     ]
     parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
-    modules = [paths.LIB / name for name in ("featurize.py", "features.py", "dataset.py", "parquet_splice.py")]
-    code = dataset.code_digest(modules, parameters)
+    digest = code.digest(__name__, parameters)
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("features", works, sizes, "rows", folders, code, engine or Engine())
+    results = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
     return dataset.commit(results, folders)["features"]

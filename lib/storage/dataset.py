@@ -31,7 +31,6 @@ from lib.storage import progress, splice
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
 SYMBOLS_A_PART = 384  # at most: 0.8 M rows on average, 1.5 M at most, at the length of Kaggle's files
-_FORMAT = "2"  # of the part's files: a change makes every part anew
 
 
 class DatasetError(RuntimeError):
@@ -334,29 +333,6 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
     return parts
 
 
-def code_digest(modules: Sequence[Path], parameters: Mapping[str, Any]) -> str:
-    """A digest of the code and the parameters that decide a part's bytes, the lock of the packages among them.
-
-    Parameters
-    ----------
-    modules : sequence of pathlib.Path
-        The modules whose source counts.
-    parameters : dict of str to object
-        What JSON can hold, by name.
-
-    Returns
-    -------
-    str
-        64 hex digits.
-    """
-    digest = hashlib.sha256(
-        f"{_FORMAT}\n{files.sha256(paths.LOCK)}\n{json.dumps(parameters, sort_keys=True)}\n".encode()
-    )
-    for module in modules:
-        digest.update(module.read_bytes())
-    return digest.hexdigest()
-
-
 def build(
     title: str,
     works: Sequence[Work],
@@ -380,7 +356,7 @@ def build(
     folders : dict of str to pathlib.Path
         Where the tables of each name go.
     code : str
-        See `code_digest`.
+        See `lib.code.digest`.
     engine : Engine
 
     Returns

@@ -7,22 +7,19 @@ that it made are still what it made, it need not run.
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lib import files, paths
+from lib.code import imported_modules
 from lib.params import Params, stage_parameters
 from lib.stage_records import Record, artifact_files
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
-_CLASS_OF_LIB = re.compile(r"lib(\.[a-z_]+)+\.[A-Z]\w*")
 _NO_INGREDIENT = {"study", *COMPUTE}
 
 
@@ -45,7 +42,7 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
     notebook = paths.stage_notebook(stage)
     code = notebook_code(notebook)
     found = {f"notebooks/{notebook.name}": hashlib.sha256(code.encode()).hexdigest()}
-    for module in imported_modules(code, paths.LIB):
+    for module in imported_modules(code):
         found[f"lib/{module.relative_to(paths.LIB).as_posix()}"] = files.sha256(module)
     for key, value in stage_parameters(params, stage, study.name).items():
         if key not in _NO_INGREDIENT:
@@ -101,7 +98,7 @@ def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _page_makers() -> dict[str, str]:
     makers = [
-        *imported_modules("import lib.reports.page", paths.LIB),
+        *imported_modules("import lib.reports.page"),
         *artifact_files(paths.LIB / "reports" / "templates"),
         paths.LOCK,
     ]
@@ -158,49 +155,3 @@ def notebook_code(notebook: Path) -> str:
     """The code cells of a notebook, one after the other: prose, outputs and metadata do not count."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-
-
-def imported_modules(code: str, lib: Path) -> list[Path]:
-    """The modules of ``lib`` that some code imports, and those that they import, and so on.
-
-    Parameters
-    ----------
-    code : str
-        Python.
-    lib : pathlib.Path
-        The folder of the package ``lib``.
-
-    Returns
-    -------
-    list of pathlib.Path
-        In order of their names.
-    """
-    found: set[Path] = set()
-    waiting = [path for name in _imports(code) if (path := _module_path(name, lib))]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += [
-                module for name in _imports(path.read_text(encoding="utf-8")) if (module := _module_path(name, lib))
-            ]
-    return sorted(found)
-
-
-@functools.cache  # most stages import most modules
-def _imports(code: str) -> tuple[str, ...]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            names += (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _CLASS_OF_LIB.fullmatch(node.value):
-            names.append(node.value.rpartition(".")[0])  # as `lib.models.registry` names the models
-    return tuple(names)
-
-
-def _module_path(name: str, lib: Path) -> Path | None:
-    package, _, module = name.partition(".")
-    path = lib / f"{module.replace('.', '/')}.py"
-    return path if package == "lib" and module and path.is_file() else None

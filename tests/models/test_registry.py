@@ -8,11 +8,10 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from lib import paths
+from lib import code
 from lib.models import registry
 from lib.models.forest import Forest
 from lib.models.registry import MODELS, estimator_class, make_estimator, model_name, settings_of
-from lib.study import cache
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -38,12 +37,12 @@ def test_a_setting_that_is_not_allowed_is_refused(settings: dict[str, int]) -> N
 
 
 def test_reading_params_needs_no_scikit_learn() -> None:
-    code = "import sys, lib.params, lib.models.registry; print('sklearn' in sys.modules, 'numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    script = "import sys, lib.params, lib.models.registry; print('sklearn' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
 
 
 def test_the_stage_cache_follows_the_registry_to_the_models() -> None:
-    modules = {path.stem for path in cache.imported_modules("from lib.models.registry import MODELS", paths.LIB)}
-    assert {MODELS[model].split(".")[1] for model in MODELS} | {"regressor", "table"} <= modules
+    modules = {path.stem for path in code.imported_modules("from lib.models.registry import MODELS")}
+    assert {MODELS[model].split(".")[-2] for model in MODELS} | {"regressor", "table"} <= modules
     assert registry.ELSEWHERE.keys() == {"objective", "random_state"}

@@ -7,59 +7,32 @@ import json
 import pytest
 from short_study import checkout, command
 
-from lib import paths, stage_records
+from lib import code, paths, stage_records
 from lib.params import Params
 from lib.stages import STAGES
 from lib.study import cache
 
 
-@pytest.fixture
-def package(tmp_path):
-    """A small lib: a imports b, b imports c inside a function; d is imported by nobody."""
-    (tmp_path / "a.py").write_text("from lib import b\n")
-    (tmp_path / "b.py").write_text("def f():\n    from lib.c import g\n    return g\n")
-    (tmp_path / "c.py").write_text("import json\n")
-    (tmp_path / "d.py").write_text("from lib import a\n")
-    return tmp_path
+def modules_of(stage: str) -> set[str]:
+    """What of lib the stage's notebook imports, such as ``data/parse``."""
+    found = code.imported_modules(cache.notebook_code(paths.stage_notebook(stage)))
+    return {path.relative_to(paths.LIB).with_suffix("").as_posix() for path in found}
 
 
-@pytest.mark.parametrize(
-    ("code", "names"),
-    [
-        ("from lib import a", ["a.py", "b.py", "c.py"]),
-        ("import lib.b", ["b.py", "c.py"]),
-        ("from lib.c import g", ["c.py"]),
-        ("from lib.c import *\nimport os", ["c.py"]),
-        ("from lib import d", ["a.py", "b.py", "c.py", "d.py"]),
-        ("import json", []),
-    ],
-)
-def test_imports_are_followed(package, code, names):
-    assert [path.name for path in cache.imported_modules(code, package)] == names
-
-
-def test_a_stage_depends_on_its_own_figures_and_on_no_row_of_the_stages():
-    for stage in STAGES:
-        code = cache.notebook_code(paths.stage_notebook(stage))
-        modules = {path.name for path in cache.imported_modules(code, paths.LIB)}
-        shared = {"figures_axes.py", "figures_counts.py", "figures_style.py", "figures_tables.py"}
-        own = {name for name in modules if name.startswith("figures_")} - shared
-        assert own <= {f"figures_{stage.partition('_')[2]}.py"}
-        assert not modules & {"stages.py", "params.py"}
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_its_own_figures_and_on_no_row_of_the_stages(stage):
+    figures = {name for name in modules_of(stage) if name.startswith("figures/")}
+    shared = {"figures/axes", "figures/counts", "figures/style", "figures/tables"}
+    assert figures - shared <= {f"figures/{stage.partition('_')[2]}"}
+    assert not modules_of(stage) & {"stages", "params"}
 
 
 def test_ingest_does_not_depend_on_features():
-    modules = {
-        stage: {
-            path.name for path in cache.imported_modules(cache.notebook_code(paths.stage_notebook(stage)), paths.LIB)
-        }
-        for stage in STAGES
-    }
-    assert "parse.py" in modules["01_ingest"]
-    assert "features.py" not in modules["01_ingest"]
-    assert "features.py" in modules["02_features"]
-    assert "ratio_by_quantile.py" in modules["03_train"]
-    assert "regressor.py" not in modules["02_features"]
+    assert "data/parse" in modules_of("01_ingest")
+    assert "features/windows" not in modules_of("01_ingest")
+    assert "features/windows" in modules_of("02_features")
+    assert "models/ratio_by_quantile" in modules_of("03_train")
+    assert "models/regressor" not in modules_of("02_features")
 
 
 def test_prose_and_outputs_of_a_notebook_do_not_count(tmp_path):
