@@ -31,6 +31,11 @@ ROOMS = "<!-- rooms: made by python -m docs.reference -->\n", "<!-- end of rooms
 README = paths.ROOT / "README.md"
 LAYOUTS = "<!-- layouts: made by python -m docs.reference -->\n", "<!-- end of layouts -->"
 PREDICTORS = "<!-- model: made by python -m docs.reference -->\n", "<!-- end of model -->"
+FORECASTS = "<!-- forecasts: made by python -m docs.reference -->\n", "<!-- end of forecasts -->"
+FORECAST_BASELINES = (
+    *("30-day average", "best multiple of the average", "last value", "mean of 5 days"),
+    *("best multiple of the exponential mean", "linear"),
+)
 SPLITS = {
     ("chronological", 0): "last fifth of the dates",
     ("random", 0): "random fifth of the rows",
@@ -184,6 +189,18 @@ def predictors(metrics: Mapping[str, Any]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def forecasts(metrics: Mapping[str, Any]) -> str:
+    """The table of forecasts, from what a study's forecast_metrics.json holds: errors as multiples of the 30-day average's."""
+    horizons = metrics["horizons"]
+    names = {"1": "next session", **{days: f"next {days} sessions" for days in horizons if days != "1"}}
+    lines = [["forecast of", *(names[days] for days in horizons)], ["---", *["---:"] * len(horizons)]]
+    for name in FORECAST_BASELINES:
+        lines.append([name, *(f"{found['baselines'][name]['relative_mae']:.3f}" for found in horizons.values())])
+    lines.append(["**forecast**", *(f"**{found['relative_mae']:.3f}**" for found in horizons.values())])
+    lines.append(["share of days in its 80 % range", *(f"{found['coverage']:.3f}" for found in horizons.values())])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def between(page: str, marks: tuple[str, str], text: str) -> str:
     """``page`` with ``text`` between two of its lines."""
     before, _, rest = page.partition(marks[0])
@@ -280,7 +297,11 @@ if __name__ == "__main__":
     write_atomically(PAGE, text())
     write_atomically(OWN_DATA, between(OWN_DATA.read_text(encoding="utf-8"), LAYOUTS, layout_table()))
     write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), ROOMS, rooms()))
-    measured = paths.StudyPaths("sample").metrics
-    if measured.exists():
-        table = predictors(json.loads(measured.read_text(encoding="utf-8")))
-        write_atomically(README, between(README.read_text(encoding="utf-8"), PREDICTORS, table))
+    sample = paths.StudyPaths("sample")
+    for measured, marks, table in (
+        (sample.metrics, PREDICTORS, predictors),
+        (sample.forecast_metrics, FORECASTS, forecasts),
+    ):
+        if measured.exists():
+            rows = table(json.loads(measured.read_text(encoding="utf-8")))
+            write_atomically(README, between(README.read_text(encoding="utf-8"), marks, rows))

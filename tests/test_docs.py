@@ -95,8 +95,10 @@ class Reader:
             timeout=60 * MINUTES,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        if command.startswith("curl"):
+        if command.startswith("curl") and "/predict" in command:
             assert done.stdout.strip().isdigit(), done.stdout
+        elif command.startswith("curl"):
+            assert json.loads(done.stdout)["forecasts"], done.stdout
         return None
 
     def serve(self, command: str) -> None:
@@ -322,14 +324,22 @@ def test_results_of_the_readme_are_in_results_md():
     assert not re.search(r"\d", section.replace("benchmarks/", "")), "a figure that no command measured"
 
 
-def test_model_table_of_the_readme_is_the_sample_study(sample_study):
-    table = README.split(reference.PREDICTORS[0])[1].split(reference.PREDICTORS[1])[0]
-    measured = reference.predictors(json.loads(sample_study.metrics.read_text(encoding="utf-8")))
+@pytest.mark.parametrize(
+    ("marks", "made", "artifact", "count"),
+    [
+        (reference.PREDICTORS, reference.predictors, "metrics", len(reference.SHOWN) * len(reference.SPLITS)),
+        (reference.FORECASTS, reference.forecasts, "forecast_metrics", 3 * (len(reference.FORECAST_BASELINES) + 2)),
+    ],
+    ids=["model", "forecasts"],
+)
+def test_tables_of_the_readme_are_the_sample_study(sample_study, marks, made, artifact, count):
+    table = README.split(marks[0])[1].split(marks[1])[0]
+    measured = made(json.loads(getattr(sample_study, artifact).read_text(encoding="utf-8")))
     number = re.compile(r"\d\.\d{3}")
     assert number.sub("", table) == number.sub("", measured), "run: .venv/bin/python -m docs.reference"
     # The last digits may depend on the processor's mathematics.
     errors = [[float(found) for found in number.findall(text)] for text in (table, measured)]
-    assert len(errors[0]) == len(reference.SHOWN) * len(reference.SPLITS)
+    assert len(errors[0]) == count
     assert errors[0] == pytest.approx(errors[1], abs=0.005), "run: .venv/bin/python -m docs.reference"
 
 
