@@ -12,6 +12,10 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # The imports below take a second: a Ctrl-C then ends in a sentence too. `main` sets its own handler.
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted; nothing had begun\n"), os._exit(130)))
+
 from lib import params as study_params
 from lib import paths
 from lib.serving import launch
@@ -29,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal was closed; nohup ignores that
         signal.signal(signal.SIGHUP, _terminated)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # it is ignored in the background
         signal.signal(signal.SIGINT, _interrupted)
     if options.command == "run":
         return _look(options) if options.look else _run(options, words[1:])
@@ -265,4 +269,8 @@ def _forget_coroutines() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

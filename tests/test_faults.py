@@ -278,6 +278,36 @@ def test_what_is_out_of_date_is_marked_and_the_last_line_says_what_to_run(place,
     assert shown(place, "index.html") == ""
 
 
+def test_a_stage_is_not_run_alone_on_inputs_of_other_params(place, reference):
+    ended, told = Run(place, "--only", "02_features", "-p", "features.window", "20").end()
+    assert ended == 0, told
+    ended, told = Run(place, "--only", "03_train").end()
+    assert ended == 2
+    reason = "it reads what 02_features makes, and params features.window: 20 -> 30"
+    command = f"bash run_all.sh {place.params} -p compute.workers 1 --from 02_features"
+    assert f"error: 03_train cannot run alone: {reason}. Run from there: {command}" in told.splitlines()
+    assert_mended(place, reference)
+
+
+def test_a_study_that_began_with_one_stage_says_which_have_not_run(place):
+    shutil.rmtree(place.outputs / "short")
+    ended, told = Run(place, "--only", "02_features").end()
+    assert ended == 2
+    assert "02_features cannot run alone: it reads what 01_ingest makes, and it has not run yet" in told
+    ended, told = Run(place, "--only", "01_ingest").end()
+    assert ended == 0, told
+    assert "the rest unchanged" not in told
+    assert told.splitlines()[-1].startswith(f"not run yet: {', '.join([*STAGES][1:])}; to run them: bash run_all.sh")
+
+
+def test_metrics_that_were_edited_are_not_believed(place, reference):
+    (place.outputs / "short" / "metrics.json").write_text('{"mae": "x", "headline": 3}')
+    ended, told = Run(place, "--only", "01_ingest").end()
+    assert ended == 0, told
+    assert "Model's error" not in (place.outputs / "short" / "index.html").read_text(encoding="utf-8")
+    assert_mended(place, reference)
+
+
 def test_a_killed_run_leaves_what_is_out_of_date_marked(place, reference):
     write_notebooks(place.notebooks, {"02_features": "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"})
     ended, _ = Run(place, "-p", "features.window", "20").end()
@@ -296,7 +326,8 @@ def test_a_failed_run_says_what_is_out_of_date(place):
     write_notebooks(place.notebooks, {"02_features": "1 / 0"})
     ended, told = Run(place).end()
     assert ended == 1
-    assert told.endswith("  out of date until then: 02_features, 03_train, 04_evaluate\n"), told
+    later = ", ".join([*STAGES][1:])
+    assert told.endswith(f"  out of date until then: {later}\n"), told
 
 
 def test_rows_and_digest_of_the_record_are_counted_anew(place):
@@ -383,6 +414,6 @@ def test_damaged_records_only_mean_that_it_runs_again(place, reference, damage):
         (study / name).write_bytes(damage)
     ended, told = Run(place, "--only", "03_train").end()
     assert "Traceback" not in told, told
-    assert ended == 1, "the features have no manifest"
-    assert "damaged" in told and "to go on, once it is fixed" in told
+    assert ended == 2
+    assert "03_train cannot run alone: it reads what 01_ingest makes, and it has not run yet" in told
     assert_mended(place, reference)

@@ -200,11 +200,18 @@ def _list_folder(location: Path, follow_links: bool) -> tuple[list[Member], list
                 not_read.append(
                     NotRead(printable(name), "a link out of the archive, which archive.follow_links: true would follow")
                 )
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 (linked if link else folders).append(f"{name}/")
             else:
                 _add_file(name, entry, members, not_read)
     return members, not_read
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead in a circle
+        return False
 
 
 def _add_file(name: str, entry: os.DirEntry[str], members: list[Member], not_read: list[NotRead]) -> None:

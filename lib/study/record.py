@@ -14,7 +14,7 @@ from typing import Any
 from lib import files, paths, stage_records
 from lib.data import archive
 from lib.params import Params
-from lib.stages import STAGES
+from lib.stages import STAGES, maker
 from lib.study import cache
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
@@ -158,8 +158,11 @@ def _counted(study: paths.StudyPaths) -> dict[str, Any]:
 
 
 def read_metrics(study: paths.StudyPaths) -> dict[str, Any]:
-    """What ``metrics.json`` holds; nothing when it is not there, or is damaged, which makes its stage run again."""
+    """What ``metrics.json`` holds; nothing when it is not there, or was edited, which makes its stage run again."""
+    made = stage_records.read_record(study.stage_record(maker("metrics")))
     try:
+        if made is None or files.sha256(study.metrics) != made.artifacts.get(study.metrics.name):
+            return {}
         metrics = files.read_json(study.metrics)
     except (OSError, ValueError):
         return {}

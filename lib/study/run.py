@@ -27,6 +27,7 @@ from lib.data import archive, sources
 from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
+from lib.stages import before as stages_before
 from lib.study import cache, notebook
 from lib.study import record as provenance
 
@@ -146,7 +147,9 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
-        console.print(f"{name}: {len(raw.files) + len(raw.tables):,} price files")
+        console.print(
+            f"{name}: {len(raw.files) + len(raw.tables):,} price file{'' if len(raw.files) + len(raw.tables) == 1 else 's'}"
+        )
         for remark in raw.remarks():
             console.print(remark, markup=False)
         failure: StudyError | None = None
@@ -174,8 +177,11 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             raise StudyError(f"{failure}{until}", failure.code)
         ran = [run.name for run in runs if run.status == "run"]
         done = f"{len(ran)} of {len(runs)} stages run" if ran else "nothing had changed"
-        done += ", the rest unchanged" if ran and not stale else ""
+        never = [stage for stage in STAGES if not study.stage_record(stage).exists()]
+        done += ", the rest unchanged" if ran and not stale and not never else ""
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
+        if never := [stage for stage in never if stage not in stale]:
+            console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
 
@@ -294,6 +300,8 @@ def _run_stage(
     if options.explain:
         for reason in reasons:
             console.print(f"{title} {stage}: {reason}")
+    if options.only or options.start:
+        _check_inputs(stage, params, study, archive_digest, options)
     # From here until the new record is written the stage counts as not run, whatever happens.
     record_path.unlink(missing_ok=True)
     _mark_out_of_date(study, options)
@@ -308,6 +316,28 @@ def _run_stage(
     stage_records.write_record(record_path, record)
     console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
     return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
+
+
+def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str, options: Options) -> None:
+    """Refuse a stage whose inputs were never made, or with other params: its notebook could only fail, or mislead.
+
+    Code that has changed is no reason: who works on one stage need not run those before it.
+    """
+    for earlier in stages_before(stage):
+        made = stage_records.artifacts(earlier, study)
+        wanted = cache.ingredients(earlier, params, study, archive_digest)
+        before = stage_records.read_record(study.stage_record(earlier))
+        reasons = [
+            reason
+            for reason in cache.reasons_to_run(wanted, before, made)
+            if reason.startswith(("it has not run", "params ", "output "))
+        ]
+        if reasons:
+            command = shlex.join([*shlex.split(options.update), "--from", earlier])
+            raise StudyError(
+                f"{stage} cannot run alone: it reads what {earlier} makes, and {reasons[0]}. Run from there: {command}",
+                REFUSED,
+            )
 
 
 def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, options: Options) -> None:

@@ -105,6 +105,9 @@ def test_loops_of_links_end_and_a_folder_is_visited_by_its_own_name(make_archive
     (place / "alias").symlink_to("stocks")
     names, _ = listed(place)
     assert names == ["etfs/B.csv", "stocks/A.csv", "symbols_valid_meta.csv"]
+    (place / "stocks" / "self.csv").symlink_to("self.csv")  # neither file nor folder: named where it is read
+    names, _ = listed(place)
+    assert names == ["etfs/B.csv", "stocks/A.csv", "stocks/self.csv", "symbols_valid_meta.csv"]
 
 
 def test_a_huge_file_costs_no_memory_and_is_named(make_archive, monkeypatch):
