@@ -22,12 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from lib.data import schema
-from lib.data.rows import BLANK, EXACT, code, contradicts_itself, odd_values, parse_row
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, code, contradicts_itself, odd_values, parse_row
 from lib.data.schema import COLUMNS, HEADER
 from lib.text import shortened
 
 KAGGLE = "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset"  # its title in `lib.data.layouts`
-_FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
 _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
 _LONGEST_EXAMPLE = 200  # of one that the accounts, and so messages, show
@@ -266,7 +265,7 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     if (before == after).any():
         order, repeated = _order(dates, np.repeat(np.arange(len(sources), dtype=np.int32), good))
         for position, row in zip(repeated.tolist(), number(repeated).tolist(), strict=True):
-            day = datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)
+            day = datetime.date.fromordinal(int(dates[position]) - FIRST_DATE + 1)
             bad[row] = f"repeated date: {day} comes again further down"
         kept = good - _count(_file_of(good, repeated), len(sources))
         table, dates = table.take(pa.array(order)), dates[order]
@@ -335,7 +334,7 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
         return None
     if _extreme(np.fmax, table["Volume"]) >= EXACT:
         return None
-    return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < _FIRST_DATE else table
+    return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < FIRST_DATE else table
 
 
 def _extreme(of: np.ufunc, column: pa.ChunkedArray) -> float:

@@ -22,6 +22,7 @@ CODES = {  # of rows, then of files that are set aside whole
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
     *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
 }
+FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
