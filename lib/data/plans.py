@@ -119,6 +119,11 @@ class Plan:
         return self.encoding == "parquet"
 
     @property
+    def has_names(self) -> bool:
+        """Whether columns that are read hold symbols or names, which may have commas."""
+        return not {"Symbol", "Security Name"}.isdisjoint(self.reading.columns)
+
+    @property
     def has_symbols(self) -> bool:
         """Whether the rows say which symbol they are of."""
         return "Symbol" in self.reading.columns or bool(self.tickers)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lib.data.dates_and_numbers import parse_number
 from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 
@@ -84,6 +85,8 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     if date is None:
         return f"unparsable date: {shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
     numbers = []
+    # Commas within a field mean that it was in quotes: "1,234".
+    fields = [str(parse_number(value) or value) if "," in value else value for value in fields]
     for name, value in zip(COLUMNS[1:], fields[1:], strict=True):
         number = float(value) if DECIMAL.fullmatch(value) else math.nan
         if not math.isfinite(number):

@@ -62,8 +62,13 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     plain = [_unquoted(body, plan) for body in bodies]
     if all(text is not None for text, _ in plain) and len({separator for _, separator in plain}) == 1:
         texts = [text for text, _ in plain if text is not None]
+        separator = plain[0][1]
+        if plan.texts and plan.mark == "point" and separator != "," and not plan.has_names:
+            numbers = [_without_thousands(text, separator) for text in texts]
+            if rows := _read_together(bodies, numbers, replace(plan, texts=frozenset()), separator):
+                return rows
         for own in (plan, replace(plan, plain_dates=False, texts=frozenset(VALUES[1:]))):
-            if rows := _read_together(bodies, texts, own, plain[0][1]):
+            if rows := _read_together(bodies, texts, own, separator):
                 return rows
     if len(bodies) > 1:
         return concatenated([read_rows([body], plan) for body in bodies])
@@ -121,6 +126,31 @@ def _unquoted(body: Body, plan: Plan) -> tuple[bytes | None, str]:
         return None, _SEPARATOR
     parted = np.where((content == ord(delimiter)) & ~inside, np.uint8(ord(separator)), content)
     return parted[~quote].tobytes(), _SEPARATOR
+
+
+def _without_thousands(text: bytes, separator: str) -> bytes:
+    """The rows with 1234.50 for 1,234.50; what is no such number keeps its commas, and then is read as no number."""
+    content = np.frombuffer(b"\n" + text, dtype=np.uint8)
+    commas = np.flatnonzero(content == ord(","))
+    if not len(commas):
+        return text
+    digit = (content >= ord("0")) & (content <= ord("9"))
+    exponents = np.flatnonzero((content | 32) == ord("e"))
+    if (digit[exponents - 1] | (content[exponents - 1] == ord("."))).any():
+        return text  # 1,234e5 is no number
+
+    def is_digit(offset: int) -> npt.NDArray[np.bool_]:
+        return digit.take(commas + offset, mode="clip")
+
+    second = is_digit(-2)
+    third = second & is_digit(-3)
+    before_group = content.take(commas - 2 - second - third, mode="clip")
+    starts, ends = (np.frombuffer(f"{separator}\n,{others}".encode(), dtype=np.uint8) for others in ("+-", "."))
+    thousands = is_digit(-1) & np.isin(before_group, starts) & is_digit(1) & is_digit(2) & is_digit(3)
+    thousands &= np.isin(content.take(commas + 4, mode="clip"), ends)
+    keep = np.ones(len(content), dtype=bool)
+    keep[commas[thousands]] = keep[0] = False
+    return content[keep].tobytes()
 
 
 def _read_together(bodies: Sequence[Body], texts: Sequence[bytes], plan: Plan, separator: str) -> Rows | None:

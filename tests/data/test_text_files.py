@@ -11,6 +11,7 @@ import pytest
 from layout_files import WRITERS, misread, mutate, truth
 
 from lib.data import detect, plans, text_files
+from lib.data.dates_and_numbers import parse_number
 from lib.data.plans import VALUES, Options, Refused
 from lib.data.rows import BLANK
 
@@ -81,3 +82,28 @@ def test_a_volume_beyond_what_a_float_holds_is_exact():
         9007199254740993,
         5,
     ]
+
+
+def test_thousands_are_read_as_the_definition_reads_them():
+    chance = np.random.default_rng(5)
+    plan = plans.plan_file(b"Date;Open;High;Low;Close;Volume\n2021-01-04;1,234.5;1;1;1;1,234\n").plan
+    texts = [f"{number:,}" for number in chance.integers(0, 10**9, 300)] + [
+        f"{n / 100:,}" for n in range(0, 10**9, 3_333_333)
+    ]
+    texts += [
+        "1,23",
+        "12,34,567",
+        "1,234.5,678",
+        "1.5,000",
+        "1234,567",
+        "-1,234",
+        "x1,234",
+        "1,234e5",
+        ",123",
+        "1,234,",
+    ]
+    for text in texts:
+        content = f"Date;Open;High;Low;Close;Volume\n2021-01-04;{text};1;1;1;1,234\n".encode()
+        rows = text_files.read_rows([text_files.body_of(content, plan)], plan)
+        number = parse_number(text)
+        assert rows.table["Open"].to_pylist() == ([] if number is None else [float(number)]), text
