@@ -69,7 +69,7 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
 
 
 def quoted(file: PriceFile, content: bytes) -> Content | None:
-    """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another.
+    """A file with Kaggle's header some of whose rows have quotes, as "1,234" has; None for another.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
     Content or None
     """
     lines = content.count(b"\n")
-    if lines < _FEW or 5 * content.count(b'"') < lines or plans.encoding_of(content) != "utf-8":
+    if lines < _FEW or 50 * content.count(b'"') < lines or plans.encoding_of(content) != "utf-8":
         return None
     try:
         plan = plans.plan_file(content).plan
