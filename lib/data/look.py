@@ -117,7 +117,7 @@ def _describe(listed: archive.Archive) -> list[str]:
     )
     size = sum(file.member.size for file in found)
     lines = [
-        f"{len(found):,} price files ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
+        f"{len(found):,} price file{'s' * (len(found) != 1)} ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
     ]
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for file in found:
@@ -131,7 +131,7 @@ def _describe(listed: archive.Archive) -> list[str]:
             if ours != plan.header[index]
         )
         lines.append(
-            f"layout: {' or '.join(titles)} ({len(several):,} files), by the header {plan.delimiter.join(plan.header)[:150]!r}"
+            f"layout: {' or '.join(titles)} ({len(several):,} file{'s' * (len(several) != 1)}), by the header {plan.delimiter.join(plan.header)[:150]!r}"
         )
         if columns and not plan.tickers:
             lines.append(f"  columns: {columns}")

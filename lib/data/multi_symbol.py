@@ -375,11 +375,7 @@ def _read(
             yield waiting, text_files.read_rows(bodies, waiting[0].plan)
             waiting, bodies = [], []
         if piece.plan.parquet:
-            source: str | pa.BufferReader = str(location / piece.member.name)
-            if piece.member.packed is not None:
-                source = pa.BufferReader(unpack.whole(location, piece.member))
-            for rows in parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS):
-                yield [piece], rows
+            yield from (([piece], rows) for rows in _parquet_rows(location, piece))
             continue
         body = _body(location, piece, digests)
         lines[piece.number] = body.text.count(b"\n") + body.first_line - 1
@@ -387,6 +383,19 @@ def _read(
         bodies.append(body)
     if waiting:
         yield waiting, text_files.read_rows(bodies, waiting[0].plan)
+
+
+def _parquet_rows(location: Path, piece: Piece) -> Iterator[Rows]:
+    source: str | pa.BufferReader = str(location / piece.member.name)
+    if piece.member.packed is not None:
+        source = pa.BufferReader(unpack.whole(location, piece.member))
+    try:
+        yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ArchiveError(
+            f"{printable(piece.member.name)}: damaged Parquet ({' '.join(str(error).split())}); write it again, or name the files to read with "
+            "archive.only_files"
+        ) from None
 
 
 def _body(location: Path, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:

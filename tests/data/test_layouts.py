@@ -167,3 +167,12 @@ def test_a_long_file_is_cut_into_pieces_that_lose_no_line(outputs, tmp_path, mon
     lines = content.split(b"\n")
     assert [row["raw"].encode() for row in quarantined] == [lines[row["line"] - 1] for row in quarantined] != []
     assert {row["code"] for row in quarantined} == {"wrong_number_of_fields", "unparsable_value"}
+
+
+def test_parquet_with_damaged_pages_is_named(outputs, tmp_path):
+    files = WRITERS["Parquet long"](truth(days=200))
+    path, content = next(iter(files.contents.items()))
+    middle = len(content) // 3
+    damaged = content[:middle] + b"\xff" * 400 + content[middle + 400 :]
+    with pytest.raises(sources.ArchiveError, match=rf"{path}: damaged Parquet .*write it again"):
+        made_of({path: damaged}, tmp_path / "archive", **files.options)
