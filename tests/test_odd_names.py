@@ -35,7 +35,7 @@ def study(tmp_path_factory):
     """The finished study, what the run said, and the files' names."""
     base = tmp_path_factory.mktemp("odd-names")
     names = write(base / "archive", COUNT)
-    (base / "archive" / "stocks" / "not\x1b[31mread\n.txt").write_text("")
+    (base / "archive" / "stocks" / "not\x1b[31mread\n.pdf").write_text("")
     (base / "archive" / "stocks" / "EMPTY\x1b[31m\n$_$[red].csv").write_text("")
     (base / "names.yaml").write_text(f"archive:\n  source: {base / 'archive'}\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +82,7 @@ def test_what_is_not_read_or_kept_is_named_on_the_terminal_and_in_the_report(stu
     paths_of_study, said, _ = study
     assert not unsafe(said.replace("\n", ""))
     report = paths_of_study.report("01_ingest").read_text(encoding="utf-8")
-    for name in (printable("stocks/not\x1b[31mread\n.txt"), printable("stocks/EMPTY\x1b[31m\n$_$[red].csv")):
+    for name in (printable("stocks/not\x1b[31mread\n.pdf"), printable("stocks/EMPTY\x1b[31m\n$_$[red].csv")):
         assert name in said
         assert name in report
 

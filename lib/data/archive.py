@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 
 from blake3 import blake3
 
-from lib.data import contents, survey
+from lib.data import detect, unpack
+from lib.data.detect import Found
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_regular
-from lib.data.readers import Options, Plan
-from lib.data.survey import Found
+from lib.data.plans import Options, Plan
 from lib.text import printable, shortened
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
@@ -85,7 +85,7 @@ class Archive:
     ignored : tuple of NotRead
         Files of the archive that are not read, by name, and why.
     tables : tuple of Found
-        Price files that hold several symbols, or one of several files of a symbol: see `lib.data.staging`.
+        Price files that hold several symbols, or one of several files of a symbol: see `lib.data.multi_symbol`.
     names : dict of str to str
         Security names, by the spellings of their symbols.
     notes : tuple of str
@@ -147,21 +147,21 @@ def list_archive(
         As `lib.data.sources.open_archive` does.
     """
     shown = printable(str(location))
-    if survey.is_price_file(location):
+    if detect.is_price_file(location):
         members, not_read = [Member(location.name, location.stat().st_size)], list[NotRead]()
         location = location.parent
     else:
         members, not_read = list_members(location, follow_links)
     metadata = [member for member in members if member.name.rpartition("/")[2] == METADATA]
-    found = survey.survey(location, [m for m in members if m not in metadata], options or Options(), only_files)
+    found = detect.price_files(location, [m for m in members if m not in metadata], options or Options(), only_files)
     not_read += found.not_read
     if not found.found:
         raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
     names, listed = _read_metadata(location, metadata)
     names, listed = {**found.names, **names}, [*listed, *found.listed]
     base = _base(file.member.name for file in found.found)
-    alone = [file for file in found.found if not survey.is_table(file)]
-    tables = [file for file in found.found if survey.is_table(file)]
+    alone = [file for file in found.found if not detect.is_table(file)]
+    tables = [file for file in found.found if detect.is_table(file)]
     price_files = [
         PriceFile(
             file.member.name[len(base) :],
@@ -189,7 +189,7 @@ def list_archive(
         ignored=tuple(sorted(not_read, key=lambda file: file.name)),
         tables=tuple(tables),
         names=names,
-        notes=tuple(survey.notes(found.found)),
+        notes=tuple(detect.notes(found.found)),
     )
 
 
@@ -200,11 +200,11 @@ def _read_metadata(location: Path, metadata: list[Member]) -> tuple[dict[str, st
     for member in metadata:
         place = f"{printable(str(location))}: {printable(member.name)}"
         try:
-            content = contents.whole(location, member)
+            content = unpack.whole(location, member)
             try:
                 found = parse_metadata(content, place)
             except ArchiveError:
-                other = survey.read_names(location, member, content)
+                other = detect.read_names(location, member, content)
                 if other is None:
                     raise
                 found = other
@@ -230,12 +230,12 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
 def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
     said = (
-        f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(survey.ENDINGS)}; "
+        f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(detect.ENDINGS)}; "
         + (f"found {_by_ending(names)}" if names else "found no other files either")
     )
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} are not read, such as {shortened(first.name, 80)}: {first.why}"
+        said += f"; {len(not_read):,} {'is' if len(not_read) == 1 else 'are'} not read, such as {shortened(first.name, 80)}: {first.why}"
     return said
 
 

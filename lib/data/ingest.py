@@ -15,11 +15,11 @@ from blake3 import blake3
 
 from lib import code, paths
 from lib.compute.engine import Engine
-from lib.data import other_layouts, parse, quarantine, staging
+from lib.data import multi_symbol, parse, quarantine, single_symbol
 from lib.data.archive import Archive, PriceFile
 from lib.data.members import LARGEST, Member, open_members
+from lib.data.multi_symbol import StagedPart
 from lib.data.schema import HEADER
-from lib.data.staging import StagedPart
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 from lib.text import printable
@@ -63,7 +63,7 @@ class IngestPart:
     files: Sequence[PriceFile]
     staged: StagedPart | None = None
     names: Mapping[str, str | None] = field(default_factory=dict)
-    _other: list[other_layouts.Content] = field(default_factory=list, init=False, repr=False)
+    _other: list[single_symbol.Content] = field(default_factory=list, init=False, repr=False)
     _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
     _ends: list[int] = field(default_factory=list, init=False, repr=False)
     _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
@@ -86,7 +86,7 @@ class IngestPart:
                 found = _read_regular(self.location, name, file.size, buffer, end) if folder else None
                 if found is None:
                     found, content = _read_any(read, member)
-                    if quoted := other_layouts.quoted(file, content):
+                    if quoted := single_symbol.quoted(file, content):
                         self._other.append(quoted)
                         continue
                 if found.body.text:
@@ -105,7 +105,7 @@ class IngestPart:
         self._joined = memoryview(buffer)[:end]
         lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
         others = [file for file in self.files if file.plan or file.refused]
-        self._other += [other_layouts.read(location, self.base, file) for file in others]
+        self._other += [single_symbol.read(location, self.base, file) for file in others]
         lines += [found.described() for found in self._other]
         if self.staged:
             lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
@@ -115,7 +115,7 @@ class IngestPart:
         """Parse what was read."""
         parts = [parse.parse(self._sources, self._joined, self._ends)] if self._sources else []
         self._joined = memoryview(b"")
-        parts += other_layouts.parse_contents(self._other)
+        parts += single_symbol.parse_contents(self._other)
         self._other = []
         if self.staged:
             parts.append(self.staged.parsed(self.names))
@@ -172,7 +172,7 @@ def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[l
     """One part's work each, and how many bytes it reads."""
     location = Path(archive.location)
     by_symbol = {file.symbol: file for file in archive.files}
-    stage = staging.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
+    stage = multi_symbol.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
     staged = stage.symbols if stage else ()
     if both := sorted(by_symbol.keys() & set(staged)):
         listed = [f"  {both[0]}: {printable(by_symbol[both[0]].name)} and {stage.files_of(both[0])}" if stage else ""]
@@ -246,10 +246,10 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
     blank_line = newline[0] or (newline[1:] & newline[:-1]).any()
     if blank_line or not newline[-1] or buffer.find(b"\r", start, end) >= 0:
         return None
-    if (
-        buffer.find(b'"', max(start, end - 4096), end) >= 0
-    ):  # volumes such as "1,234"; to look for them everywhere takes longer
-        return None
+    # Volumes such as "1,234". To look for quotes everywhere takes longer; a file that has them elsewhere is parsed row by row.
+    for position in (start, (start + end) // 2, max(start, end - 4096)):
+        if buffer.find(b'"', position, min(position + 4096, end)) >= 0:
+            return None
     return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
 
 

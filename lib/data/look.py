@@ -13,19 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib import files, paths
-from lib.data import archive, contents, parquet_prices, readers, sources, survey
+from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
+from lib.data.columns import Rows
+from lib.data.detect import Found
 from lib.data.members import ArchiveError, Member
-from lib.data.readers import VALUES, Body, Options, Plan, Rows
+from lib.data.plans import VALUES, Options, Plan
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
-from lib.data.survey import Found
+from lib.data.text_files import Body
 from lib.text import printable
 
 _SAMPLE = 300  # files whose rows are looked at
 _MOST = 1 << 18  # bytes of each
 _SHOWN = 5
 _KAGGLE = Plan(
-    "utf-8", ",", 1, VALUES, readers.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
+    "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
 _IN_PARAMS = (
     "layout: ",
@@ -108,19 +110,19 @@ def _describe(listed: archive.Archive) -> list[str]:
     endings = Counter(
         "".join(
             Path(file.member.name).suffixes[-2:]
-            if contents.packing(file.member.name)
+            if unpack.packing(file.member.name)
             else Path(file.member.name).suffixes[-1:]
         ).lower()
         for file in found
     )
     size = sum(file.member.size for file in found)
     lines = [
-        f"{len(found):,} price files ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
+        f"{len(found):,} price file{'s' * (len(found) != 1)} ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
     ]
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for file in found:
         if not file.refused:
-            groups[survey.titles(file)].append(file)
+            groups[detect.titles(file)].append(file)
     for titles, several in groups.items():
         plan = several[0].plan or _KAGGLE
         columns = ", ".join(
@@ -129,7 +131,7 @@ def _describe(listed: archive.Archive) -> list[str]:
             if ours != plan.header[index]
         )
         lines.append(
-            f"layout: {' or '.join(titles)} ({len(several):,} files), by the header {plan.delimiter.join(plan.header)[:150]!r}"
+            f"layout: {' or '.join(titles)} ({len(several):,} file{'s' * (len(several) != 1)}), by the header {plan.delimiter.join(plan.header)[:150]!r}"
         )
         if columns and not plan.tickers:
             lines.append(f"  columns: {columns}")
@@ -159,7 +161,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
     for file in sample:
         try:
             rows, used = _read(listed.location, file)
-        except (OSError, readers.Refused) as error:
+        except (OSError, plans.Refused) as error:
             reasons["unreadable file"] += 1
             examples.setdefault("unreadable file", f"{printable(file.member.name)}: {error}")
             continue
@@ -181,7 +183,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
         if "Symbol" not in table.schema.names:
             table = table.append_column("Symbol", pa.array([file.symbol] * table.num_rows, pa.string()))
         tables.append(table.select(["Symbol", *VALUES]).set_column(0, "Symbol", table["Symbol"].cast(pa.string())))
-    total = sum(file.member.size for file in found if not contents.packing(file.member.name))
+    total = sum(file.member.size for file in found if not unpack.packing(file.member.name))
     whole = len(sample) == len(found) and bytes_read >= total
     lines = [
         ""
@@ -224,21 +226,21 @@ def _read(location: Path, file: Found) -> tuple[Rows, int]:
         packed = file.member.packed is not None
         source: str | pa.BufferReader = str(location / file.member.name)
         if packed:
-            source = pa.BufferReader(contents.whole(location, file.member))
-        rows = next(parquet_prices.read_row_groups(source, [0], 0, plan, 5000))
+            source = pa.BufferReader(unpack.whole(location, file.member))
+        rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))
         return rows, file.member.size
-    content, complete = contents.beginning(location, file.member, _MOST)
+    content, complete = unpack.beginning(location, file.member, _MOST)
     if not complete:
         content = content[: content.rfind(b"\n") + 1] or content
-    body: Body = readers.body_of(content, plan)
-    return readers.read_rows([body], plan), len(content)
+    body: Body = text_files.body_of(content, plan)
+    return text_files.read_rows([body], plan), len(content)
 
 
 def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[Found]) -> str:
     """What hints at the currency: a sign before prices, or the symbols' endings."""
     texts = [file for file in found if file.plan is None or not file.plan.parquet]
-    head = contents.beginning(listed.location, texts[0].member, 2000)[0] if texts else b""
-    text = readers.to_utf8(head, readers.encoding_of(head, False)).decode("utf-8", "replace")
+    head = unpack.beginning(listed.location, texts[0].member, 2000)[0] if texts else b""
+    text = plans.to_utf8(head, plans.encoding_of(head, False)).decode("utf-8", "replace")
     signs = [name for sign, name in _CURRENCIES.items() if sign in text]
     endings = Counter(name for symbol in symbols for ending, name in _PLACES.items() if symbol.endswith(ending))
     hints = [*signs, *(f"{name} ({count:,} symbols, by their endings)" for name, count in endings.most_common(3))]

@@ -22,15 +22,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from lib.data import schema
-from lib.data.rows import BLANK, EXACT, code, contradicts_itself, odd_values, parse_row
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, code, contradicts_itself, odd_values, parse_row
 from lib.data.schema import COLUMNS, HEADER
 from lib.text import shortened
 
 KAGGLE = "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset"  # its title in `lib.data.layouts`
-_FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
 _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
 _LONGEST_EXAMPLE = 200  # of one that the accounts, and so messages, show
+_BLOCK_ROWS = 1 << 15  # whose odd values are looked for at once: their columns fit in a processor's cache
 _CUT = 5  # by so much is a last volume below its file's that seems to have lost digits
 
 
@@ -265,7 +265,7 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     if (before == after).any():
         order, repeated = _order(dates, np.repeat(np.arange(len(sources), dtype=np.int32), good))
         for position, row in zip(repeated.tolist(), number(repeated).tolist(), strict=True):
-            day = datetime.date.fromordinal(int(dates[position]) - _FIRST_DATE + 1)
+            day = datetime.date.fromordinal(int(dates[position]) - FIRST_DATE + 1)
             bad[row] = f"repeated date: {day} comes again further down"
         kept = good - _count(_file_of(good, repeated), len(sources))
         table, dates = table.take(pa.array(order)), dates[order]
@@ -334,7 +334,7 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
         return None
     if _extreme(np.fmax, table["Volume"]) >= EXACT:
         return None
-    return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < _FIRST_DATE else table
+    return None if _extreme(np.fmin, table["Date"].cast(pa.int32())) < FIRST_DATE else table
 
 
 def _extreme(of: np.ufunc, column: pa.ChunkedArray) -> float:
@@ -537,20 +537,23 @@ def _odd_counts(
 ) -> tuple[dict[str, npt.NDArray[np.int64]], dict[int, int]]:
     """Count each file's odd values; of the files that contradict themselves, find the first row that does."""
     ends = np.cumsum(kept)
-
-    def count(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        rows = np.flatnonzero(mask)
-        return np.diff(np.searchsorted(rows, ends), prepend=0)
-
-    odd, high_below_low, contradicting = odd_values(table, (ends - kept)[kept > 0])
-    counts = {name: count(mask) for name, mask in odd.items()}
-    counts["contradictions"] = count(contradicting)
-    reversed_ = count(high_below_low)
+    starts = ends - kept
+    counts = {name: np.zeros(len(kept), dtype=np.int64) for name in (*schema.ODD, "contradictions")}
     first: dict[int, int] = {}
-    for file in np.flatnonzero(counts["contradictions"]):
-        if contradicts_itself(int(kept[file]), int(reversed_[file]), int(counts["contradictions"][file])):
-            start = int(ends[file] - kept[file])
-            first[int(file)] = start + int(np.argmax(contradicting[start:]))
+    with_rows = np.flatnonzero(kept)
+    blocks = np.flatnonzero(np.diff(starts[with_rows] // _BLOCK_ROWS)) + 1
+    for files in np.split(with_rows, blocks) if len(with_rows) else []:
+        start = int(starts[files[0]])
+        own = starts[files] - start
+        odd, high_below_low, contradicting = odd_values(table.slice(start, int(ends[files[-1]]) - start), own)
+        for name, mask in (odd | {"contradictions": contradicting}).items():
+            if mask.any():
+                counts[name][files] = np.add.reduceat(mask, own, dtype=np.int64)
+        if contradicting.any():
+            reversed_ = np.add.reduceat(high_below_low, own, dtype=np.int64)
+            for file, begin, several in zip(files.tolist(), own.tolist(), reversed_.tolist(), strict=True):
+                if contradicts_itself(int(kept[file]), several, int(counts["contradictions"][file])):
+                    first[file] = start + begin + int(np.argmax(contradicting[begin:]))
     return counts, first
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lib.data.dates_and_numbers import parse_number
 from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 
@@ -22,6 +23,7 @@ CODES = {  # of rows, then of files that are set aside whole
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
     *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
 }
+FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -83,6 +85,8 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     if date is None:
         return f"unparsable date: {shortened(fields[0], 40)!r}, expected YYYY-MM-DD"
     numbers = []
+    # Commas within a field mean that it was in quotes: "1,234".
+    fields = [str(parse_number(value) or value) if "," in value else value for value in fields]
     for name, value in zip(COLUMNS[1:], fields[1:], strict=True):
         number = float(value) if DECIMAL.fullmatch(value) else math.nan
         if not math.isfinite(number):
@@ -120,7 +124,7 @@ def odd_values(table: pa.Table, starts: npt.NDArray[np.int64]) -> tuple[dict[str
     Parameters
     ----------
     table : pyarrow.Table
-        Of `lib.data.schema.COLUMNS`, without nulls; each file's rows stand together, sorted by date.
+        Of `lib.data.schema.COLUMNS`, with rows and without nulls; each file's rows stand together, sorted by date.
     starts : ndarray of int64
         Where each file that has rows begins.
 
@@ -133,19 +137,16 @@ def odd_values(table: pa.Table, starts: npt.NDArray[np.int64]) -> tuple[dict[str
     contradicting : ndarray of bool
         Those, prices outside the day's range, and volumes under Adj Close.
     """
-    if not table.num_rows:
-        nothing = np.zeros(0, dtype=bool)
-        names = ("zero_volume", "adj_close_not_positive", "price_not_positive", "high_below_low", "outside_range")
-        return dict.fromkeys((*names, "price_jump", "date_gap", "date_before_exchanges"), nothing), nothing, nothing
     opening, high, low, close, adjusted, volume = (table[name].to_numpy() for name in COLUMNS[1:])
     dates = table["Date"].cast(pa.int32()).to_numpy()
-    positive = np.minimum(opening, low) > 0
-    positive &= np.minimum(high, close) > 0
-    outside = np.maximum(opening, close) > np.maximum(high * (1 + _RELATIVE), high + _ABSOLUTE)
-    outside |= np.minimum(opening, close) < np.minimum(low * (1 - _RELATIVE), low - _ABSOLUTE)
-    outside &= positive
     reversed_ = high < low
     beyond = reversed_ & (high < low * (1 - _ORDER)) if reversed_.any() else reversed_
+    lower = np.minimum(opening, close)
+    positive = (np.minimum(lower, low) > 0) & (high > 0)
+    outside = (np.maximum(opening, close) > high) | (lower < low)
+    outside &= positive
+    if outside.any():  # few are, so only theirs is the arithmetic of how far
+        outside[outside] = _far_outside(*(prices[outside] for prices in (opening, high, low, close)))
     gap = np.zeros(len(dates), dtype=bool)
     gap[1:] = np.diff(dates) > _GAP
     gap[starts] = False
@@ -162,6 +163,17 @@ def odd_values(table: pa.Table, starts: npt.NDArray[np.int64]) -> tuple[dict[str
     return odd, beyond, beyond | outside | _volume_as_price(adjusted, close, high, starts)
 
 
+def _far_outside(
+    opening: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    close: npt.NDArray[np.float64],
+) -> Mask:
+    """Whether Open or Close is farther outside the day's range than rounding explains; all are positive."""
+    above = np.maximum(opening, close) > np.maximum(high * (1 + _RELATIVE), high + _ABSOLUTE)
+    return above | (np.minimum(opening, close) < np.minimum(low * (1 - _RELATIVE), low - _ABSOLUTE))
+
+
 def contradicts_itself(rows: int, high_below_low: int, contradicting: int) -> bool:
     """Whether a file's columns must be in another order than its header says.
 
@@ -174,8 +186,11 @@ def contradicts_itself(rows: int, high_below_low: int, contradicting: int) -> bo
 def _jumps(close: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> Mask:
     """The days whose close is `_JUMP` times that of both neighbours, or a fiftieth; of a file's last day, of the one before."""
     before, after = close[:-1], close[1:]
+    up, down = after > _JUMP * before, _JUMP * after < before
+    if not up.any() and not down.any():
+        return np.zeros(len(close), dtype=bool)
     steps = np.zeros(len(close) + 1, dtype=np.int8)  # into each row, and out of the last
-    steps[1:-1] = (after > _JUMP * before).astype(np.int8) - (_JUMP * after < before)
+    steps[1:-1] = up.astype(np.int8) - down
     steps[1:-1] *= (before > 0) & (after > 0)
     steps[starts] = 0
     into, out = steps[:-1], steps[1:]

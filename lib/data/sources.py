@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lib import files, paths
 from lib.data.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
+from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.members import LARGEST_RATIO, ArchiveError
-from lib.data.readers import Options
-from lib.data.values import DateOrder, DecimalMark
+from lib.data.plans import Options
 from lib.text import printable
 
 

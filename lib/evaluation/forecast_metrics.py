@@ -51,7 +51,8 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
                 "lead_error": lead_error,
             }
         )
-    return pd.DataFrame(lines, columns=["predictor", "mae", "relative_mae", "median_ape", "lead", "lead_error"])
+    numbers = ["mae", "relative_mae", "median_ape", "lead", "lead_error"]
+    return pd.DataFrame(lines, columns=["predictor", *numbers]).astype(dict.fromkeys(numbers, float))
 
 
 def verdict(table: pd.DataFrame, horizon: int) -> str:

@@ -160,6 +160,9 @@ class Boosting:
         regressor = HistGradientBoostingRegressor(**(BOOSTING | {"max_iter": iterations} | settings))
         # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
         stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
+        empty = np.isnan(known).all(axis=0)
+        if empty.any():  # of short histories; scikit-learn 1.9 cannot bin a column without a value, and never splits by a constant one
+            known = np.where(empty, known.dtype.type(0), known)
         with _threads().limit(limits=1):
             return cls(regressor.fit(known, target, sample_weight=_weights(average) * stake))
 

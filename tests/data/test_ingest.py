@@ -390,3 +390,14 @@ def test_a_volume_under_adj_close_is_called_so(run):
         QuarantineError, match=r"rows contradict themselves \(Adj Close is no price, but a volume\); line 2: "
     ):
         run({"stocks/A.csv": content(*rows)})
+
+
+def test_quotes_far_from_a_files_end_cost_no_row(run):
+    rows = [f'2000-01-{day:02},1,2,0.5,1.5,1.25,"{day},234"' for day in range(1, 29)]
+    rows += [
+        f"{2001 + number // 336}-{1 + number // 28 % 12:02}-{1 + number % 28:02},1,2,0.5,1.5,1.25,100"
+        for number in range(336)
+    ]
+    kept, quarantined, _ = run({"A.csv": "\n".join([HEADER.strip(), *rows, ""])})
+    assert quarantined == []
+    assert kept["Volume"].to_pylist()[:28] == [1000 * day + 234 for day in range(1, 29)]

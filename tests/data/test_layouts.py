@@ -156,14 +156,23 @@ def test_the_same_bytes_from_one_long_file_as_from_a_file_a_symbol(outputs, tmp_
 
 
 def test_a_long_file_is_cut_into_pieces_that_lose_no_line(outputs, tmp_path, monkeypatch):
-    from lib.data import staging
+    from lib.data import multi_symbol
 
     files = WRITERS["nyse"](truth())
     content = files.contents["prices.csv"].rstrip(b"\n") + b"\nnonsense\n2021-09-01,TRUE,1,x,1,1,5"
-    monkeypatch.setattr(staging, "_PIECE", 200)
+    monkeypatch.setattr(multi_symbol, "_PIECE", 200)
     _, made = made_of({"prices.csv": content}, tmp_path / "archive")
     assert made.prices.rows == len(files.rows)
     quarantined = made.quarantine.read().to_pylist()
     lines = content.split(b"\n")
     assert [row["raw"].encode() for row in quarantined] == [lines[row["line"] - 1] for row in quarantined] != []
     assert {row["code"] for row in quarantined} == {"wrong_number_of_fields", "unparsable_value"}
+
+
+def test_parquet_with_damaged_pages_is_named(outputs, tmp_path):
+    files = WRITERS["Parquet long"](truth(days=200))
+    path, content = next(iter(files.contents.items()))
+    middle = len(content) // 3
+    damaged = content[:middle] + b"\xff" * 400 + content[middle + 400 :]
+    with pytest.raises(sources.ArchiveError, match=rf"{path}: damaged Parquet .*write it again"):
+        made_of({path: damaged}, tmp_path / "archive", **files.options)

@@ -58,6 +58,17 @@ def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
     assert len(printed) == 1
 
 
+def test_a_column_without_a_value_changes_nothing() -> None:
+    known, average, target = evenings(1)
+    column = definitions.NAMES.index("volume_spread_63")
+    known[:, column] = np.nan
+    fitted = Boosting.fit(known, average, target)
+    assert np.corrcoef(fitted.predict(known), target)[0, 1] > 0.4
+    later = known.copy()
+    later[:, column] = 0.5
+    np.testing.assert_array_equal(fitted.predict(later), fitted.predict(known))
+
+
 def test_gram_matrices_of_parts_add_up_to_the_least_squares_fit() -> None:
     known, average, target = evenings(2)
     matrix = sum(

@@ -1,4 +1,4 @@
-"""Price files in every layout, written from one truth: what tests of layouts, readers and surveys share.
+"""Price files in every layout, written from one truth: what tests of layouts and of reading them share.
 
 `truth` makes invented prices; each entry of `WRITERS` writes them as one provider does. A writer gives the files by name, and
 says what a reader must make of them, which differs from the truth only where the layout has less: no adjusted close, rounded

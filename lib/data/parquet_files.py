@@ -1,4 +1,4 @@
-"""Prices in Parquet files, to the same columns as `lib.data.readers` makes of text. Reads files."""
+"""Prices in Parquet files, to the same columns as `lib.data.text_files` makes of text. Reads files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib.data import layouts, readers
+from lib.data import columns, layouts, plans
+from lib.data.columns import Rows
 from lib.data.layouts import LayoutError, Reading
-from lib.data.readers import VALUES, NotPrices, Options, Plan, Refused, Rows, Sample
+from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample
 
 _SAMPLE = 40  # rows
 
 
 def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
-    """Find out how a Parquet file is to be read: see `lib.data.readers.plan_file`.
+    """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
         rounded=options.rounded,
         volume_unit=options.volume_unit,
     )
-    return readers.with_dates(plan, [tuple(row) for row in _texts(pa.Table.from_batches([table]).select(list(wanted)))])
+    return plans.with_dates(plan, [tuple(row) for row in _texts(pa.Table.from_batches([table]).select(list(wanted)))])
 
 
 def read_row_groups(
@@ -88,7 +89,7 @@ def read_row_groups(
         lines = [np.arange(first_row + 1, first_row + table.num_rows + 1)]
         first_row += table.num_rows
         counts = np.array([table.num_rows], dtype=np.int64)
-        yield readers.rows_of_table(own, plan, counts, lines, _RowTexts(table))
+        yield columns.rows_of_table(own, plan, counts, lines, _RowTexts(table))
 
 
 def dates(content: bytes, plan: Plan) -> Iterable[str]:
@@ -109,7 +110,7 @@ def dates(content: bytes, plan: Plan) -> Iterable[str]:
 
 
 class _RowTexts:
-    """The rows as text, for what `lib.data.readers.parse_fields` says of them."""
+    """The rows as text, for what `lib.data.columns.parse_fields` says of them."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table

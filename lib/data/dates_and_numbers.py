@@ -239,16 +239,23 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
     """
     text = pc.ascii_trim_whitespace(_combined(column))
     plain = pc.replace_substring(text, ",", ".") if mark == "comma" else text
-    allowed = r"^[+-]?\d+(,\d+)?$" if mark == "comma" else f"^{_PLAIN}$"
-    simple = pc.match_substring_regex(text, allowed)
+    allowed = r"^[+-]?\d+(,\d+)?$" if mark == "comma" else r"^[+-]?(\d+\.?\d*|\.\d+)$"
+    simple = pc.match_substring_regex(text, allowed if mark == "comma" else f"^{_PLAIN}$")
     if pc.all(simple, min_count=0).as_py():
         return plain.cast(pa.float64())
     if mark == "point":
         grouped = pc.match_substring_regex(text, r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
         plain = pc.if_else(grouped, pc.replace_substring(text, ",", ""), plain)
         simple = pc.or_(simple, grouped)
+    scaled = pc.match_substring_regex(text, f"{allowed[:-1]}[KMBT]$")
+    if pc.any(scaled, min_count=0).as_py():  # 6.85M as 6.85e6
+        for unit, exponent in _UNITS.items():
+            plain = pc.replace_substring(plain, unit, f"e{exponent}")
+        simple = pc.or_(simple, scaled)
     values = pc.if_else(simple, plain, None).cast(pa.float64())
     rest = pc.if_else(simple, None, text)
+    if rest.null_count == len(rest):
+        return values
     return pc.coalesce(values, _by_distinct(rest, lambda value: _float(parse_number(value, mark))))
 
 

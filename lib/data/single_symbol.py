@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from lib.data import contents, parse, quarantine, readers
+from lib.data import parse, plans, quarantine, text_files, unpack
 from lib.data.archive import PriceFile
+from lib.data.columns import Rows
 from lib.data.members import Member
-from lib.data.readers import Plan, Rows
+from lib.data.plans import Plan
 from lib.text import printable
 
-_FEW = 50  # lines: of so short a file the survey has seen how its rows are written
+_FEW = 50  # lines: of so short a file `lib.data.detect` has seen how its rows are written
 _TOGETHER = 1 << 26  # bytes that are parsed at once
 
 
@@ -61,14 +62,14 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
     Content
     """
     try:
-        content = contents.whole(location, Member(base + file.name, file.size, file.packed))
+        content = unpack.whole(location, Member(base + file.name, file.size, file.packed))
     except OSError as error:
         return Content(file, b"", "", f"{quarantine.UNREADABLE}: {error.strerror or error}")
     return Content(file, content, blake3(content).hexdigest(), file.refused)
 
 
 def quoted(file: PriceFile, content: bytes) -> Content | None:
-    """A file with Kaggle's header many of whose rows have quotes, as "1,234" has; None for another.
+    """A file with Kaggle's header some of whose rows have quotes, as "1,234" has; None for another.
 
     Parameters
     ----------
@@ -81,11 +82,11 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
     Content or None
     """
     lines = content.count(b"\n")
-    if lines < _FEW or 5 * content.count(b'"') < lines or readers.encoding_of(content) != "utf-8":
+    if lines < _FEW or 50 * content.count(b'"') < lines or plans.encoding_of(content) != "utf-8":
         return None
     try:
-        plan = readers.plan_file(content).plan
-    except readers.Refused:
+        plan = plans.plan_file(content).plan
+    except plans.Refused:
         return None
     return Content(replace(file, plan=plan), content, blake3(content).hexdigest(), None)
 
@@ -106,13 +107,13 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
         batches[-1].append(content)
     if refused:
         sources = [_refused(content) for content in refused]
-        nothing = readers.read_rows([], Plan.nothing())
+        nothing = text_files.read_rows([], Plan.nothing())
         made.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
     for plan, batches in groups.items():
         for batch in batches:
-            rows = readers.read_rows([readers.body_of(content.content, plan) for content in batch], plan)
+            rows = text_files.read_rows([text_files.body_of(content.content, plan) for content in batch], plan)
             sources = [_source(content, rows, number) for number, content in enumerate(batch)]
-            made.append(parse.account(sources, rows.table.select(list(readers.VALUES)), rows.bad, _Texts(rows)))
+            made.append(parse.account(sources, rows.table.select(list(plans.VALUES)), rows.bad, _Texts(rows)))
     return made
 
 
@@ -140,7 +141,7 @@ def _source(content: Content, rows: Rows, number: int) -> parse.Source:
 
 def _refused(content: Content) -> parse.Source:
     file = content.file
-    text = readers.to_utf8(content.content, readers.encoding_of(content.content)).decode("utf-8", "backslashreplace")
+    text = plans.to_utf8(content.content, plans.encoding_of(content.content)).decode("utf-8", "backslashreplace")
     lines = [(number, line[:10_000]) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     # What is above the rows is no row, and of a file that is no text nobody knows.
     rows = () if "\0" in text else tuple(lines[0 if (content.refused or "").startswith("no header") else 1 :])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from layout_files import WRITERS, misread, mutate, truth
 
-from lib.data import readers, survey
-from lib.data.readers import VALUES, Options, Refused
+from lib.data import detect, plans, text_files
+from lib.data.dates_and_numbers import parse_number
+from lib.data.plans import VALUES, Options, Refused
 from lib.data.rows import BLANK
 
 TEXT = [name for name in WRITERS if "Parquet" not in name]
@@ -24,26 +26,24 @@ def read_mutated(name: str, seed: int) -> str | None:
     path = sorted(files.contents)[int(chance.integers(0, len(files.contents)))]
     content = files.contents[path]
     content = gzip.decompress(content) if path.endswith(".gz") else content
-    content = mutate(
-        content, "utf-8" if readers.encoding_of(content) == "utf-8" else readers.encoding_of(content), chance
-    )
+    content = mutate(content, "utf-8" if plans.encoding_of(content) == "utf-8" else plans.encoding_of(content), chance)
     options = Options(volume_unit=float(files.options.get("volume_unit", 1.0)))
     try:
-        sample = readers.plan_file(content, options=options)
+        sample = plans.plan_file(content, options=options)
     except Refused as error:
         return None if str(error) else "a refusal without a reason"
-    plan = survey.alone(sample.plan)
+    plan = detect.alone(sample.plan)
     # Which of day and month comes first is settled by all files of a layout: here, by those that are whole.
     order = "month_first" if name in ("nasdaq", "investing") else "day_first"
-    rows = readers.read_rows([readers.body_of(content, plan)], readers.replace(plan, order=order))
+    rows = text_files.read_rows([text_files.body_of(content, plan)], replace(plan, order=order))
     reasons = [reason for reason in rows.bad.values() if reason != BLANK]
     if rows.table.num_rows + len(rows.bad) != rows.counts.sum() or not all(reasons):
         return f"{rows.table.num_rows} kept and {len(rows.bad)} set aside of {rows.counts.sum()}"
     raws = [rows.raw(0, row) for row in rows.bad]
-    text = readers.to_utf8(content, plan.encoding).decode("utf-8", "backslashreplace").split("\n")
+    text = plans.to_utf8(content, plan.encoding).decode("utf-8", "backslashreplace").split("\n")
     if raws != [text[int(rows.lines[0][row]) - 1] for row in rows.bad]:
         return "a line that is not the raw text's"
-    symbol = sample.plan.tickers[0][0] if sample.plan.tickers else survey.symbol_of(path)
+    symbol = sample.plan.tickers[0][0] if sample.plan.tickers else detect.symbol_of(path)
     found = rows.table.to_pandas()
     found["Date"] = pd.to_datetime(found["Date"])
     found["Symbol"] = found["Symbol"].astype(str) if "Symbol" in found else symbol
@@ -62,14 +62,12 @@ def test_line_by_line_is_read_what_is_read_at_once(name):
     files = WRITERS[name](truth())
     path, content = next(iter(files.contents.items()))
     content = gzip.decompress(content) if path.endswith(".gz") else content
-    plan = readers.plan_file(content, options=Options(**files.options)).plan
-    plan = readers.replace(
-        plan, order=plan.order or ("month_first" if name in ("nasdaq", "investing") else "day_first")
-    )
-    at_once = readers.read_rows([readers.body_of(content, plan)], plan)
+    plan = plans.plan_file(content, options=Options(**files.options)).plan
+    plan = replace(plan, order=plan.order or ("month_first" if name in ("nasdaq", "investing") else "day_first"))
+    at_once = text_files.read_rows([text_files.body_of(content, plan)], plan)
     # A stray quote in a line of its own makes the reader look at every line.
-    by_line = readers.read_rows(
-        [readers.body_of(content + '"x\n'.encode(plan.encoding.replace("utf-16", "utf-16-le")), plan)], plan
+    by_line = text_files.read_rows(
+        [text_files.body_of(content + '"x\n'.encode(plan.encoding.replace("utf-16", "utf-16-le")), plan)], plan
     )
     assert by_line.table.equals(at_once.table) or by_line.table.to_pylist() == at_once.table.to_pylist()
     assert [*by_line.bad.values()].count(BLANK) == 0 and len(by_line.bad) == 1 + sum(
@@ -79,8 +77,33 @@ def test_line_by_line_is_read_what_is_read_at_once(name):
 
 def test_a_volume_beyond_what_a_float_holds_is_exact():
     content = b"Date,Open,High,Low,Close,Volume\n2021-01-04,1,1,1,1,9007199254740993\n2021-01-05,1,1,1,1,5\n"
-    plan = readers.plan_file(content).plan
-    assert readers.read_rows([readers.body_of(content, plan)], plan).table["Volume"].to_pylist() == [
+    plan = plans.plan_file(content).plan
+    assert text_files.read_rows([text_files.body_of(content, plan)], plan).table["Volume"].to_pylist() == [
         9007199254740993,
         5,
     ]
+
+
+def test_thousands_are_read_as_the_definition_reads_them():
+    chance = np.random.default_rng(5)
+    plan = plans.plan_file(b"Date;Open;High;Low;Close;Volume\n2021-01-04;1,234.5;1;1;1;1,234\n").plan
+    texts = [f"{number:,}" for number in chance.integers(0, 10**9, 300)] + [
+        f"{n / 100:,}" for n in range(0, 10**9, 3_333_333)
+    ]
+    texts += [
+        "1,23",
+        "12,34,567",
+        "1,234.5,678",
+        "1.5,000",
+        "1234,567",
+        "-1,234",
+        "x1,234",
+        "1,234e5",
+        ",123",
+        "1,234,",
+    ]
+    for text in texts:
+        content = f"Date;Open;High;Low;Close;Volume\n2021-01-04;{text};1;1;1;1,234\n".encode()
+        rows = text_files.read_rows([text_files.body_of(content, plan)], plan)
+        number = parse_number(text)
+        assert rows.table["Open"].to_pylist() == ([] if number is None else [float(number)]), text

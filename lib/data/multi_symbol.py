@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from lib.compute.engine import Engine
-from lib.data import contents, parquet_prices, parse, readers
+from lib.data import parquet_files, parse, plans, text_files, unpack
+from lib.data.columns import Rows
+from lib.data.detect import Found
 from lib.data.members import LARGEST, ArchiveError, Member, open_regular
+from lib.data.plans import VALUES, Plan
 from lib.data.quarantine import QuarantineError
-from lib.data.readers import VALUES, Body, Plan, Rows
 from lib.data.rows import BLANK
-from lib.data.survey import Found
+from lib.data.text_files import Body
 from lib.text import printable
 
 _PIECE = 1 << 24  # bytes of text
@@ -284,10 +286,10 @@ def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Pi
         assert plan is not None
         piece = Piece(number, index, member, plan, file.symbol)
         size, spooled = member.size, ""
-        packed = member.packed is not None or bool(contents.packing(member.name))
-        if packed and (size > _PIECE or contents.packing(member.name)) and not plan.parquet:
+        packed = member.packed is not None or bool(unpack.packing(member.name))
+        if packed and (size > _PIECE or unpack.packing(member.name)) and not plan.parquet:
             path = folder / f"unpacked-{index}"
-            size, spooled = contents.spool(location, member, path), str(path)
+            size, spooled = unpack.spool(location, member, path), str(path)
             if size <= _PIECE:
                 path.unlink()
                 spooled = ""
@@ -310,7 +312,7 @@ def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Pi
 
 
 def _row_groups(location: Path, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
-    source = location / member.name if member.packed is None else pa.BufferReader(contents.whole(location, member))
+    source = location / member.name if member.packed is None else pa.BufferReader(unpack.whole(location, member))
     metadata = pq.read_metadata(source)
     groups: list[int] = []
     rows, first = 0, 0
@@ -370,30 +372,39 @@ def _read(
     bodies: list[Body] = []
     for piece in task.pieces:
         if waiting and (piece.plan != waiting[0].plan or piece.plan.parquet):
-            yield waiting, readers.read_rows(bodies, waiting[0].plan)
+            yield waiting, text_files.read_rows(bodies, waiting[0].plan)
             waiting, bodies = [], []
         if piece.plan.parquet:
-            source: str | pa.BufferReader = str(location / piece.member.name)
-            if piece.member.packed is not None:
-                source = pa.BufferReader(contents.whole(location, piece.member))
-            for rows in parquet_prices.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS):
-                yield [piece], rows
+            yield from (([piece], rows) for rows in _parquet_rows(location, piece))
             continue
         body = _body(location, piece, digests)
         lines[piece.number] = body.text.count(b"\n") + body.first_line - 1
         waiting.append(piece)
         bodies.append(body)
     if waiting:
-        yield waiting, readers.read_rows(bodies, waiting[0].plan)
+        yield waiting, text_files.read_rows(bodies, waiting[0].plan)
+
+
+def _parquet_rows(location: Path, piece: Piece) -> Iterator[Rows]:
+    source: str | pa.BufferReader = str(location / piece.member.name)
+    if piece.member.packed is not None:
+        source = pa.BufferReader(unpack.whole(location, piece.member))
+    try:
+        yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ArchiveError(
+            f"{printable(piece.member.name)}: damaged Parquet ({' '.join(str(error).split())}); write it again, or name the files to read with "
+            "archive.only_files"
+        ) from None
 
 
 def _body(location: Path, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
     """The rows of a piece of text; the lines of a range count from 1."""
     if not piece.stop:
-        content = contents.whole(location, piece.member)
+        content = unpack.whole(location, piece.member)
         if digests is not None:
             digests[piece.file] = blake3(content).hexdigest(), len(content)
-        return readers.body_of(content, piece.plan)
+        return text_files.body_of(content, piece.plan)
     with open_regular(Path(piece.spooled) if piece.spooled else location / piece.member.name) as descriptor:
         before = 1 if piece.start else 0
         content = os.pread(descriptor, piece.stop - piece.start + before, piece.start - before)
@@ -404,8 +415,8 @@ def _body(location: Path, piece: Piece, digests: dict[int, tuple[str, int]] | No
                 break
             content += more[: more.find(b"\n") + 1] if b"\n" in more else more
     if not piece.start:
-        return readers.body_of(content, piece.plan)
-    text = readers.to_utf8(content[content.find(b"\n") + 1 :], piece.plan.encoding)
+        return text_files.body_of(content, piece.plan)
+    text = plans.to_utf8(content[content.find(b"\n") + 1 :], piece.plan.encoding)
     return Body(text if text.endswith(b"\n") or not text else text + b"\n", 1)
 
 

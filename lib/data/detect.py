@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lib.data import contents, layouts, parquet_prices, readers, values
+from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
+from lib.data.dates_and_numbers import DateOrder
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead
-from lib.data.readers import NotPrices, Options, Plan, Refused
+from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
-from lib.data.values import DateOrder
 from lib.text import printable
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
@@ -88,7 +88,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Detected:
     """What an archive holds.
 
     Parameters
@@ -110,7 +110,7 @@ class Survey:
     not_read: list[NotRead]
 
 
-def survey(location: Path, members: Sequence[Member], options: Options, pattern: str = "") -> Survey:
+def price_files(location: Path, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
     """Look at every file of an archive.
 
     Parameters
@@ -123,15 +123,15 @@ def survey(location: Path, members: Sequence[Member], options: Options, pattern:
 
     Returns
     -------
-    Survey
+    Detected
 
     Raises
     ------
     ArchiveError
         Dates can be read in two ways.
     """
-    made = Survey([], {}, [], [], [])
-    samples: dict[str, readers.Sample] = {}
+    made = Detected([], {}, [], [], [])
+    samples: dict[str, plans.Sample] = {}
     for member in sorted(members, key=lambda member: member.name):
         if why := _no_candidate(member.name, pattern):
             made.not_read.append(NotRead(printable(member.name), why))
@@ -180,7 +180,7 @@ def notes(found: Iterable[Found]) -> list[str]:
 def _no_candidate(name: str, pattern: str) -> str:
     if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
         return "hidden, or one of macOS's own"
-    plain = name[: -len(os.path.splitext(name)[1])] if contents.packing(name) else name
+    plain = name[: -len(os.path.splitext(name)[1])] if unpack.packing(name) else name
     ending = os.path.splitext(plain)[1].lower()
     if ending not in ENDINGS:
         return f"not one of {', '.join(ENDINGS)}, packed or not"
@@ -190,7 +190,7 @@ def _no_candidate(name: str, pattern: str) -> str:
 
 
 def _look_at(
-    location: Path, member: Member, options: Options, made: Survey, samples: dict[str, readers.Sample]
+    location: Path, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     name = member.name
     if name.lower().endswith(".parquet"):
@@ -200,10 +200,10 @@ def _look_at(
     if not chosen and member.packed is None and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
         made.found.append(Found(member, _symbol_or_name(name)))
         return
-    head, complete = contents.beginning(location, member, _HEAD)
+    head, complete = unpack.beginning(location, member, _HEAD)
     if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
-        head, complete = contents.beginning(location, member, _LONG_HEAD)
-    if not chosen and not contents.packing(name) and _as_kaggle(head, complete):
+        head, complete = unpack.beginning(location, member, _LONG_HEAD)
+    if not chosen and not unpack.packing(name) and _as_kaggle(head, complete):
         made.found.append(Found(member, _symbol_or_name(name)))
         return
     metadata = read_names(location, member, head)
@@ -212,9 +212,9 @@ def _look_at(
         made.listed.extend(metadata[1])
         made.metadata.append(member)
         return
-    tail = b"" if complete else contents.end(location, member, _TAIL)
+    tail = b"" if complete else unpack.end(location, member, _TAIL)
     try:
-        sample = readers.plan_file(head, tail, options, complete)
+        sample = plans.plan_file(head, tail, options, complete)
     except NotPrices as error:
         if _in_kaggles_folders(name):
             reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
@@ -254,14 +254,14 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
 
 
 def _look_at_parquet(
-    location: Path, member: Member, options: Options, made: Survey, samples: dict[str, readers.Sample]
+    location: Path, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
         if member.packed is not None:
-            source = pa.BufferReader(contents.whole(location, member))
+            source = pa.BufferReader(unpack.whole(location, member))
         else:
             source = str(location / member.name)
-        sample = parquet_prices.plan_file(source, options)
+        sample = parquet_files.plan_file(source, options)
     except NotPrices as error:
         made.not_read.append(NotRead(printable(member.name), str(error)))
     except Refused as error:
@@ -270,11 +270,11 @@ def _look_at_parquet(
         _add(member, sample, made, samples)
 
 
-def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str, readers.Sample]) -> None:
+def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str, plans.Sample]) -> None:
     plan = alone(sample.plan)
     symbol = ""
     if plan is not sample.plan:
-        symbol = readers.symbol_text(sample.plan.tickers[0][0])
+        symbol = columns.symbol_text(sample.plan.tickers[0][0])
     elif not plan.has_symbols:
         symbol = symbol_of(member.name)
         if not symbol and "=" not in member.name and "/" not in member.name:
@@ -289,7 +289,7 @@ def _add(member: Member, sample: readers.Sample, made: Survey, samples: dict[str
             return
     samples[member.name] = replace(sample, plan=plan)
     adjusted = plan.reading.columns.get("Adj Close")
-    empty = adjusted is None or all(values.is_null(row[adjusted]) for row in sample.fields)
+    empty = adjusted is None or all(dates_and_numbers.is_null(row[adjusted]) for row in sample.fields)
     made.found.append(Found(member, symbol, plan, no_adjusted=empty))
 
 
@@ -319,7 +319,7 @@ def symbol_of(name: str) -> str:
     ['AAPL', 'AAPL', 'IBM', '']
     """
     stem = name.rpartition("/")[2]
-    while os.path.splitext(stem)[1].lower() in (*ENDINGS, *contents.PACKINGS):
+    while os.path.splitext(stem)[1].lower() in (*ENDINGS, *unpack.PACKINGS):
         stem = os.path.splitext(stem)[0]
     if stem.isalnum() and stem.isupper():  # most are: nothing to cut off
         return stem
@@ -377,7 +377,7 @@ def _names_folder(file: Found) -> bool:
 
 
 def _settle_dates(
-    location: Path, found: list[Found], samples: dict[str, readers.Sample], options: Options
+    location: Path, found: list[Found], samples: dict[str, plans.Sample], options: Options
 ) -> list[Found]:
     """Settle the order of dates such as 01/02/2021 for all files of a layout together."""
     if options.dates:
@@ -425,22 +425,20 @@ def _orders_in(location: Path, file: Found) -> set[DateOrder]:
     assert plan is not None
     proven: set[DateOrder] = set()
     for text in _dates_of(location, file.member, plan):
-        found = values.date_orders(text)
+        found = dates_and_numbers.date_orders(text)
         if found and len(found) == 1:
             proven |= found
     return proven
 
 
 def _dates_of(location: Path, member: Member, plan: Plan) -> Iterable[str]:
-    if member.size > LARGEST:  # what the ends of so large a file leave open
-        text = contents.beginning(location, member, LARGEST)[0]
-    else:
-        text = contents.whole(location, member)
+    large = member.size > LARGEST  # of so large a file the beginning must do
+    text = unpack.beginning(location, member, LARGEST)[0] if large else unpack.whole(location, member)
     if plan.parquet:
-        return parquet_prices.dates(text, plan)
+        return parquet_files.dates(text, plan)
     column = plan.reading.columns["Date"]
-    lines = readers.to_utf8(text, plan.encoding).decode("utf-8", "replace").split("\n")[plan.skip :]
-    rows = (readers.split_line(line, plan.delimiter) for line in lines)
+    lines = plans.to_utf8(text, plan.encoding).decode("utf-8", "replace").split("\n")[plan.skip :]
+    rows = (plans.split_line(line, plan.delimiter) for line in lines)
     return {row[column].strip() for row in rows if len(row) > column}
 
 
@@ -463,10 +461,10 @@ def read_names(
     listed : list of (str, tuple of str)
         Each row's symbol, and its spellings.
     """
-    text = readers.to_utf8(head, readers.encoding_of(head, False)).decode("utf-8", "replace")
+    text = plans.to_utf8(head, plans.encoding_of(head, False)).decode("utf-8", "replace")
     first = next((line for line in text.split("\n") if line.strip()), "")
-    for delimiter in readers.DELIMITERS:
-        header = [name.strip() for name in readers.split_line(first, delimiter)]
+    for delimiter in plans.DELIMITERS:
+        header = [name.strip() for name in plans.split_line(first, delimiter)]
         plain = [layouts.normalised(name) for name in header]
         symbols = [i for i, name in enumerate(plain) if name in _SYMBOL_NAMES]
         called = [
@@ -476,8 +474,8 @@ def read_names(
             break
     else:
         return None
-    content = contents.whole(location, member)
-    text = readers.to_utf8(content, readers.encoding_of(content)).decode("utf-8", "replace")
+    content = unpack.whole(location, member)
+    text = plans.to_utf8(content, plans.encoding_of(content)).decode("utf-8", "replace")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error:

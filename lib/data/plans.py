@@ -1,0 +1,520 @@
+"""How a price file is read: its encoding, delimiter and header, and how its dates and numbers are written. Pure.
+
+`plan_file` finds it out from the beginning and the end of a file; files with equal plans are read together.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lib.data import dates_and_numbers, layouts
+from lib.data.dates_and_numbers import DateOrder, DecimalMark
+from lib.data.layouts import LayoutError, Reading
+from lib.text import shortened
+
+VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
+MARKS: tuple[DecimalMark, ...] = ("point", "comma")
+DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE = 15  # lines of each end of a file
+_DAILY = {"d", "1d", "day", "daily", "1day"}
+_PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
+
+
+class Refused(ValueError):
+    """A file that cannot be read, or that is not one of daily prices; the text says why."""
+
+
+class NotPrices(Refused):
+    """A file that does not look like one of prices."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the params file says about how files are read.
+
+    Parameters
+    ----------
+    layout, columns : str, tuple of (str, str)
+        See `lib.data.layouts.recognise`.
+    dates : str, optional
+        ``day_first`` or ``month_first``, for dates such as 01/02/2021.
+    decimal : str, optional
+        ``point`` or ``comma``.
+    rounded : bool
+        Volumes with a fraction are rounded, half to even; else their rows are set aside.
+    volume_unit : float
+        The volume that counts as 1.
+    """
+
+    layout: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+    dates: DateOrder | None = None
+    decimal: DecimalMark | None = None
+    rounded: bool = False
+    volume_unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a file is read; equal for files that are written alike.
+
+    Parameters
+    ----------
+    encoding : str
+        utf-8, utf-16 or cp1252.
+    delimiter : str
+    skip : int
+        Lines before the first row.
+    header : tuple of str
+    reading : Reading
+        Which column is what.
+    tickers : tuple of (str, dict)
+        For a file with columns for several symbols: each one's name and columns, beside those of ``reading``.
+    mark : str
+        The decimal mark.
+    order : str, optional
+        Of dates such as 01/02/2021.
+    separator : str
+        What stands between the numbers of such dates, where the file has them.
+    plain_dates : bool
+        All dates of the sample are YYYY-MM-DD.
+    texts : frozenset of str
+        The columns of numbers that are written other than as plain numbers, such as 1,234 or 6.85M.
+    rounded, volume_unit :
+        See `Options`.
+    """
+
+    encoding: str
+    delimiter: str
+    skip: int
+    header: tuple[str, ...]
+    reading: Reading
+    tickers: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    mark: DecimalMark = "point"
+    order: DateOrder | None = None
+    separator: str = ""
+    plain_dates: bool = False
+    texts: frozenset[str] = frozenset()
+    rounded: bool = False
+    volume_unit: float = 1.0
+
+    def __hash__(self) -> int:
+        return hash((self.encoding, self.delimiter, self.skip, self.header, self.order, self.texts))
+
+    @staticmethod
+    def nothing() -> Plan:
+        """A plan for no files."""
+        return Plan("utf-8", ",", 1, VALUES, Reading((), dict(zip(VALUES, range(len(VALUES)), strict=True))))
+
+    @property
+    def parquet(self) -> bool:
+        """Whether the file is Parquet, whose rows have no lines."""
+        return self.encoding == "parquet"
+
+    @property
+    def has_names(self) -> bool:
+        """Whether columns that are read hold symbols or names, which may have commas."""
+        return not {"Symbol", "Security Name"}.isdisjoint(self.reading.columns)
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether the rows say which symbol they are of."""
+        return "Symbol" in self.reading.columns or bool(self.tickers)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A plan, and the evidence for what only the whole archive can settle.
+
+    Parameters
+    ----------
+    plan : Plan
+    orders : frozenset of str
+        The orders that at least one date of the sample rules out the other of.
+    fields : tuple of tuple of str
+        Rows of the sample.
+    """
+
+    plan: Plan
+    orders: frozenset[DateOrder]
+    fields: tuple[tuple[str, ...], ...]
+
+
+def encoding_of(content: bytes, whole: bool = True) -> str:
+    """The encoding of a text file, or of its beginning.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    whole : bool
+        Whether it is the whole file: else its last character may be cut.
+
+    Returns
+    -------
+    str
+        As Python names it.
+
+    Examples
+    --------
+    >>> encoding_of("Eröffnung".encode("cp1252")), encoding_of("Date".encode("utf-16"))
+    ('cp1252', 'utf-16')
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if content[1:200:2].count(0) > len(content[1:200:2]) // 2:
+        return "utf-16-le"
+    if content[:200:2].count(0) > len(content[:200:2]) // 2:
+        return "utf-16-be"
+    if content.isascii():
+        return "utf-8"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=whole)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def to_utf8(content: bytes, encoding: str) -> bytes:
+    """A file's text as UTF-8 with one kind of line end, without a byte-order mark.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    encoding : str
+        As `encoding_of` names it.
+
+    Returns
+    -------
+    bytes
+    """
+    if encoding.startswith("utf-16"):
+        content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
+    elif encoding != "utf-8":
+        content = content.decode(encoding, "replace").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return content
+
+
+def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, whole: bool = True) -> Sample:
+    """Find out how a file is to be read.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning of the file.
+    tail : bytes
+        Its end, where the head is not all of it.
+    options : Options, optional
+    whole : bool
+        Whether the head is the whole file: else its last line may be cut.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    Refused
+        No layout fits, or more than one; no header; intraday rows; numbers that can be read in two ways.
+
+    Examples
+    --------
+    >>> plan = plan_file(b"Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke\\n26.03.2021;32,3;33;32,1;32,1;685\\n").plan
+    >>> plan.delimiter, plan.mark, plan.separator
+    (';', 'comma', '.')
+    """
+    options = options or Options()
+    encoding = encoding_of(head, whole)
+    text = to_utf8(head, encoding).decode("utf-8", "replace")
+    lines = text.split("\n", 2000)[:2000]
+    if not whole and len(lines) > 1:
+        lines.pop()
+    if not text.strip():
+        raise Refused("empty file")
+    start, delimiter, header, tickers, reading = _find_header(lines, options)
+    skip = start
+    ends = to_utf8(tail, encoding.replace("utf-16", "utf-16-le") if encoding == "utf-16" else encoding)
+    sample = [*lines[skip : skip + _SAMPLE], *ends.decode("utf-8", "replace").split("\n")[1:][-_SAMPLE:]]
+    fields = [tuple(split_line(line, delimiter)) for line in sample if line.strip(f"{delimiter} \t")]
+    fields = [row for row in fields if len(row) == len(header) and not is_header(row, header)]
+    if not fields:
+        if any(line.strip(f"{delimiter} \t") for line in lines[skip:]):
+            raise Refused(
+                f"wrong number of fields: no row has the {len(header)} fields of the header: {shortened(delimiter.join(header), 200)}"
+            )
+        raise Refused("no rows: the header stands alone")
+    columns = reading.columns
+    if layouts.normalised(header[columns["Date"]]) in ("", "unnamed0", "index") and not any(
+        dates_and_numbers.date_orders(row[columns["Date"]]) or dates_and_numbers.parse_date(row[columns["Date"]])
+        for row in fields
+    ):
+        raise Refused("wrong header: no column of dates: " + shortened(delimiter.join(header), 200))
+    symbol = columns.get("Symbol")
+    if (
+        symbol is not None
+        and layouts.normalised(header[symbol]) == "index"
+        and all(row[symbol].strip().isdigit() for row in fields)
+    ):
+        columns = {name: index for name, index in columns.items() if name != "Symbol"}  # pandas' row numbers
+        reading = replace(reading, columns=columns)
+    numeric = [name for name in VALUES[1:] if name in columns]
+    indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}
+    mark = options.decimal or _mark(fields, indices, delimiter)
+    plan = Plan(
+        encoding,
+        delimiter,
+        skip,
+        header,
+        reading,
+        tickers,
+        mark,
+        options.dates,
+        rounded=options.rounded,
+        volume_unit=options.volume_unit,
+        texts=frozenset(name for name in numeric if not _all_plain(fields, columns[name], mark)),
+    )
+    return with_dates(plan, fields)
+
+
+def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
+    """A plan with what its sample's dates say; raises `Refused` for intraday rows.
+
+    Parameters
+    ----------
+    plan : Plan
+    fields : list of tuple of str
+        The rows of the sample.
+
+    Returns
+    -------
+    Sample
+    """
+    texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
+    possible = [found for text in texts if (found := dates_and_numbers.date_orders(text))]
+    orders = frozenset(next(iter(found)) for found in possible if len(found) == 1)
+    separator = next((mark for text in texts if (mark := dates_and_numbers.date_separator(text))), "")
+    plan = replace(plan, separator=separator, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
+    _refuse_intraday(plan, fields)
+    return Sample(plan, orders, tuple(fields))
+
+
+def _find_header(
+    lines: Sequence[str], options: Options
+) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading]:
+    """The line after the header, the delimiter, the header's names, the columns of several symbols, and the reading."""
+    delimiters: tuple[str, ...] = DELIMITERS
+    first = lines[0].strip().strip('"').lower()
+    if first.startswith("sep=") and len(first) == 5:
+        delimiters = (first[4],)
+    best: tuple[int, int, str, list[str]] | None = None  # of the most fields, where no line has names of prices
+    named: tuple[int, int, str, list[str]] | None = None
+    for number, line in enumerate(lines[:30]):
+        if (
+            not line.strip()
+            or line.lstrip().startswith(("#", "//"))
+            or line.strip().strip('"').lower().startswith("sep=")
+        ):
+            continue
+        for delimiter in delimiters:
+            if line.count(delimiter) < 4:
+                continue
+            names = split_line(line, delimiter)
+            found = len(names), number, delimiter, names
+            if sum(map(layouts.is_known, names)) >= 3 and (named is None or len(names) > named[0]):
+                named = found
+            if best is None or len(names) > best[0]:
+                best = found
+        if named:
+            break
+    if best is None:
+        raise NotPrices(f"no columns of dates and prices: it begins {shortened(lines[0].strip(), 80)!r}")
+    _, number, delimiter, names = named or best
+    if levels := _levels(lines, number, delimiter):
+        return levels
+    header = tuple(name.strip(" \t\ufeff") for name in names)
+    if _is_row(header):
+        raise (
+            Refused(
+                f"no header: line {number + 1} is a row already ({shortened(lines[number], 80)}). Put a line with the columns' names "
+                "above it, or number them in the params file, such as archive.columns: {Date: 1, Open: 2, ...}"
+            )
+            if not options.columns
+            else Refused("no header: put a line with the columns' names above the first row")
+        )
+    try:
+        return number + 1, delimiter, header, (), recognised(header, options.layout, options.columns)
+    except LayoutError as error:
+        kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
+        raise kind(f"wrong header: {error}") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
+    """`lib.data.layouts.recognise`, which most files of an archive ask the same.
+
+    Parameters
+    ----------
+    header : tuple of str
+    layout : str
+    columns : tuple of (str, str)
+
+    Returns
+    -------
+    Reading
+    """
+    return layouts.recognise(header, layout, dict(columns))
+
+
+def _is_row(header: Sequence[str]) -> bool:
+    dates = sum(
+        1
+        for name in header
+        if dates_and_numbers.parse_date(name, "day_first") or dates_and_numbers.parse_date(name, "month_first")
+    )
+    return dates > 0 and sum(dates_and_numbers.parse_number(name) is not None for name in header) >= 4
+
+
+def _levels(
+    lines: Sequence[str], number: int, delimiter: str
+) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading] | None:
+    """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
+    names = split_line(lines[number], delimiter)
+    for other in (number + 1, number - 1):
+        if not 0 <= other < len(lines):
+            continue
+        tickers = split_line(lines[other], delimiter)
+        if len(tickers) != len(names) or not all(name.strip() for name in tickers[1:]):
+            continue
+        if other > number and any(_is_value(name) for name in tickers):
+            continue
+        if sum(map(layouts.is_known, tickers[1:])) > 2:
+            continue
+        end = max(number, other) + 1
+        if end < len(lines):
+            third = split_line(lines[end], delimiter)
+            if third[0].strip().lower() in ("date", "datetime") and not any(name.strip() for name in third[1:]):
+                end += 1
+        by_ticker: dict[str, dict[str, int]] = {}
+        for index in range(1, len(names)):
+            by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
+        columns = []
+        adjusted = ""
+        for ticker, own in by_ticker.items():
+            try:
+                reading = layouts.recognise(["Date", *own])
+            except LayoutError as error:
+                raise Refused(f"wrong header: {ticker}: {error}") from None
+            adjusted = "" if "Adj Close" in reading.columns else "for splits and dividends (auto_adjust)"
+            order = list(own.values())
+            found = {ours: order[index - 1] for ours, index in reading.columns.items() if index}
+            columns.append((ticker, tuple(found.items())))
+        header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
+        titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
+        return end, delimiter, header, tuple(columns), Reading(titles, {"Date": 0, **dict(columns[0][1])}, adjusted)
+    return None
+
+
+def _is_value(text: str) -> bool:
+    return (
+        any(dates_and_numbers.parse_number(text.strip("% "), mark) is not None for mark in MARKS)
+        or dates_and_numbers.parse_date(text) is not None
+        or dates_and_numbers.date_orders(text) is not None
+    )
+
+
+def split_line(line: str, delimiter: str) -> list[str]:
+    """The fields of a line.
+
+    Parameters
+    ----------
+    line : str
+    delimiter : str
+
+    Returns
+    -------
+    list of str
+    """
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def fields_of(line: str, plan: Plan) -> list[str]:
+    """A line's fields; a delimiter at its end begins no field."""
+    fields = split_line(line, plan.delimiter)
+    if len(fields) == len(plan.header) + 1 and not fields[-1].strip():
+        fields.pop()
+    return fields
+
+
+def is_header(row: Sequence[str], header: Sequence[str]) -> bool:
+    return [name.strip().lower() for name in row] == [name.lower() for name in header]
+
+
+def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) -> DecimalMark:
+    samples = [row[index].strip() for row in fields for index in indices]
+    mark = dates_and_numbers.decimal_mark([text for text in samples if not dates_and_numbers.is_null(text)])
+    if mark is None:
+        example = next((text for text in samples if "," in text), samples[0])
+        raise Refused(
+            f"undecided numbers: {example!r} can be read with a decimal comma or with a comma between thousands; say which: "
+            "archive.decimal: comma, or archive.decimal: point"
+        )
+    return mark
+
+
+def _all_plain(fields: Sequence[Sequence[str]], index: int, mark: DecimalMark) -> bool:
+    pattern = _PLAIN_COMMA if mark == "comma" else _PLAIN_POINT
+    return all(
+        pattern.fullmatch(row[index].strip().lstrip("$€£")) or dates_and_numbers.is_null(row[index]) for row in fields
+    )
+
+
+def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
+    """Refuse rows of less than a day: by a column that says so, or by several times of one day."""
+    columns = plan.reading.columns
+    if "Period" in columns:
+        other = {
+            row[columns["Period"]].strip() for row in fields if row[columns["Period"]].strip().lower() not in _DAILY
+        }
+        if other:
+            raise Refused(
+                f"intraday rows: {plan.header[columns['Period']]} is {min(other)!r}; only daily prices are read"
+            )
+    clock = next(
+        (
+            i
+            for i, name in enumerate(plan.header)
+            if layouts.normalised(name) in ("time", "hour") and i != columns["Date"]
+        ),
+        None,
+    )
+    seen: dict[tuple[str, int], set[str]] = {}
+    for row in fields:
+        moment = dates_and_numbers.parse_date(
+            row[columns["Date"]], plan.order or "day_first"
+        ) or dates_and_numbers.parse_date(row[columns["Date"]], "month_first")
+        if moment is not None:
+            symbol = row[columns["Symbol"]] if "Symbol" in columns else ""
+            time = moment.time or (row[clock].strip() if clock is not None else "")
+            seen.setdefault((symbol, moment.day), set()).add(time)
+    several = [times for times in seen.values() if len(times) > 1]
+    if len(several) > max(1, len(seen) // 10) or (several and len(seen) < 3):
+        first, second = sorted(several[0])[:2]
+        raise Refused(
+            f"intraday rows: one day has the times {first or '00:00'} and {second}; only daily prices are read, so make one row a day of them"
+        )

@@ -1,0 +1,383 @@
+"""The bytes of text files in any layout to rows. Pure.
+
+`read_rows` reads files that share a plan together, by Arrow. What that refuses is read again file by file, then line by
+line, so that a bad row costs only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+
+from lib.data import dates_and_numbers
+from lib.data.columns import Rows, concatenated, no_rows, parse_fields, rows_of_table
+from lib.data.plans import VALUES, Plan, fields_of, is_header, to_utf8
+from lib.text import shortened
+
+_SEPARATOR = "\x1f"  # between the fields of rows that had quotes
+_NULL_TEXTS = sorted(
+    {spelling for null in dates_and_numbers.NULLS for spelling in (null, null.upper(), null.capitalize(), "NaN")}
+)
+_LONGEST = 10_000  # characters of a raw line that are kept
+
+
+@dataclass(frozen=True)
+class Body:
+    """The rows of a file.
+
+    Parameters
+    ----------
+    text : bytes
+        UTF-8, each line ended by a newline.
+    first_line : int
+        The line that they begin on.
+    """
+
+    text: bytes
+    first_line: int
+
+
+def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
+    """Read the rows of files that share a plan.
+
+    Parameters
+    ----------
+    bodies : sequence of Body
+        Of each file, as `body_of` cuts it.
+    plan : Plan
+
+    Returns
+    -------
+    Rows
+    """
+    if not bodies:
+        return no_rows(0)
+    if plan.tickers:
+        return concatenated([_read_wide(body, plan) for body in bodies])
+    plain = [_unquoted(body, plan) for body in bodies]
+    if all(text is not None for text, _ in plain) and len({separator for _, separator in plain}) == 1:
+        texts = [text for text, _ in plain if text is not None]
+        separator = plain[0][1]
+        if plan.texts and plan.mark == "point" and separator != "," and not plan.has_names:
+            numbers = [_without_thousands(text, separator) for text in texts]
+            if rows := _read_together(bodies, numbers, replace(plan, texts=frozenset()), separator):
+                return rows
+        for own in (plan, replace(plan, plain_dates=False, texts=frozenset(VALUES[1:]))):
+            if rows := _read_together(bodies, texts, own, separator):
+                return rows
+    if len(bodies) > 1:
+        return concatenated([read_rows([body], plan) for body in bodies])
+    return _read_by_line(bodies[0], plan)
+
+
+def body_of(content: bytes, plan: Plan) -> Body:
+    """Cut the header off a file.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, or of its beginning.
+    plan : Plan
+
+    Returns
+    -------
+    Body
+    """
+    text = to_utf8(content, plan.encoding)
+    position = 0
+    for _ in range(plan.skip):
+        position = text.find(b"\n", position) + 1
+        if position == 0:
+            return Body(b"", plan.skip + 1)
+    return Body(_ended(text[position:]), plan.skip + 1)
+
+
+def _ended(text: bytes) -> bytes:
+    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+def _unquoted(body: Body, plan: Plan) -> tuple[bytes | None, str]:
+    """The rows without quotes and the separator between their fields; None where only a line by line look can tell."""
+    text, delimiter = body.text, plan.delimiter.encode()
+    if b"$" in text and "Symbol" not in plan.reading.columns:
+        text = text.replace(b"$", b"")
+    if b'"' not in text:
+        return text, plan.delimiter
+    separator = _SEPARATOR.encode()
+    every = text.replace(b'"' + delimiter + b'"', separator).replace(b'"\n"', b"\n")
+    if every.startswith(b'"') and every.endswith(b'"\n') and every.count(b'"') == 2:
+        return every[1:-2] + b"\n", _SEPARATOR
+    content = np.frombuffer(text, dtype=np.uint8)
+    quote = content == ord('"')
+    places = np.flatnonzero(quote)
+    if len(places) % 2:
+        return None, _SEPARATOR
+    edges = np.array([ord("\n"), ord(delimiter)], dtype=np.uint8)
+    before, after = content[np.maximum(places[0::2] - 1, 0)], content[places[1::2] + 1]
+    if not (np.isin(before, edges) | (places[0::2] == 0)).all() or not np.isin(after, edges).all():
+        return None, _SEPARATOR
+    inside = (np.cumsum(quote, dtype=np.uint8) & 1).astype(bool)
+    if (content[inside] == ord("\n")).any():
+        return None, _SEPARATOR
+    parted = np.where((content == ord(delimiter)) & ~inside, np.uint8(ord(separator)), content)
+    return parted[~quote].tobytes(), _SEPARATOR
+
+
+def _without_thousands(text: bytes, separator: str) -> bytes:
+    """The rows with 1234.50 for 1,234.50; what is no such number keeps its commas, and then is read as no number."""
+    content = np.frombuffer(b"\n" + text, dtype=np.uint8)
+    commas = np.flatnonzero(content == ord(","))
+    if not len(commas):
+        return text
+    digit = (content >= ord("0")) & (content <= ord("9"))
+    exponents = np.flatnonzero((content | 32) == ord("e"))
+    if (digit[exponents - 1] | (content[exponents - 1] == ord("."))).any():
+        return text  # 1,234e5 is no number
+
+    def is_digit(offset: int) -> npt.NDArray[np.bool_]:
+        return digit.take(commas + offset, mode="clip")
+
+    second = is_digit(-2)
+    third = second & is_digit(-3)
+    before_group = content.take(commas - 2 - second - third, mode="clip")
+    starts, ends = (np.frombuffer(f"{separator}\n,{others}".encode(), dtype=np.uint8) for others in ("+-", "."))
+    thousands = is_digit(-1) & np.isin(before_group, starts) & is_digit(1) & is_digit(2) & is_digit(3)
+    thousands &= np.isin(content.take(commas + 4, mode="clip"), ends)
+    keep = np.ones(len(content), dtype=bool)
+    keep[commas[thousands]] = keep[0] = False
+    return content[keep].tobytes()
+
+
+def _read_together(bodies: Sequence[Body], texts: Sequence[bytes], plan: Plan, separator: str) -> Rows | None:
+    """Read the rows of several files as one; None where Arrow takes them for something else than as many rows."""
+    counts = np.array([text.count(b"\n") for text in texts], dtype=np.int64)
+    joined = texts[0] if len(texts) == 1 else b"".join(texts)
+    if not joined:
+        return no_rows(len(bodies))
+    table = _by_arrow(joined, plan, separator, plan.texts)
+    if table is None or table.num_rows != counts.sum():
+        return None
+    raw = _RawText(bodies)
+    lines = [np.arange(body.first_line, body.first_line + count) for body, count in zip(bodies, counts, strict=True)]
+    return rows_of_table(table, plan, counts, lines, raw)
+
+
+def _by_arrow(joined: bytes, plan: Plan, separator: str, texts: frozenset[str]) -> pa.Table | None:
+    columns = plan.reading.columns
+    names = {name: f"c{index}" for name, index in columns.items()}
+    types: dict[str, pa.DataType] = {}
+    for name, column in names.items():
+        if name == "Date":
+            types[column] = pa.date32() if plan.plain_dates else pa.dictionary(pa.int32(), pa.string())
+        elif name in VALUES:
+            types[column] = pa.string() if name in texts else pa.float64()
+        else:
+            types[column] = pa.dictionary(pa.int32(), pa.string())
+    wanted = [name for name in (*VALUES, "Symbol", "Security Name", "Series") if name in names]
+    table = _read_csv(joined, plan, separator, [names[name] for name in wanted], types)
+    return None if table is None else table.rename_columns(wanted)
+
+
+def _read_csv(
+    text: bytes, plan: Plan, separator: str, wanted: list[str], types: Mapping[str, pa.DataType]
+) -> pa.Table | None:
+    """The columns ``wanted``, which are named after their indices; None where the text is not of these types."""
+    columns = [f"c{index}" for index in range(len(plan.header))]
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(text),
+            pa.csv.ReadOptions(column_names=columns, use_threads=False, block_size=max(1 << 22, 64 * len(columns))),
+            pa.csv.ParseOptions(delimiter=separator, quote_char=False),
+            pa.csv.ConvertOptions(
+                column_types=dict(types),
+                include_columns=wanted,
+                null_values=_NULL_TEXTS,
+                strings_can_be_null=True,
+                decimal_point="," if plan.mark == "comma" else ".",
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+
+
+class _RawText:
+    """The text of rows by file and number; newlines are looked for only in the files that are asked for."""
+
+    def __init__(self, bodies: Sequence[Body], numbers: Sequence[npt.NDArray[np.int64] | None] = ()) -> None:
+        self._bodies, self._numbers = bodies, numbers
+        self._ends: dict[int, npt.NDArray[np.int64]] = {}
+
+    def line(self, file: int, row: int) -> str:
+        """The text of a row, shortened where it is very long.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
+        return shortened(self.text(file, row), _LONGEST)
+
+    def text(self, file: int, row: int) -> str:
+        """The text of a row.
+
+        Parameters
+        ----------
+        file : int
+            Its index.
+        row : int
+            Its number within the file.
+
+        Returns
+        -------
+        str
+        """
+        if file not in self._ends:
+            self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))
+        numbers = self._numbers[file] if self._numbers else None
+        number = row if numbers is None else int(numbers[row])
+        ends = self._ends[file]
+        start = int(ends[number - 1]) + 1 if number else 0
+        return self._bodies[file].text[start : int(ends[number])].decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a file that are rows, and the fields of those that have as many as the header."""
+
+    rows: npt.NDArray[np.int64]  # numbers of the lines, from 0
+    fitting: npt.NDArray[np.int64]  # positions among the rows
+    text: bytes  # the fields, with _SEPARATOR between
+
+
+def _by_line(body: Body, plan: Plan) -> _Lines:
+    """Look at a file line by line: blank lines, comments and headers that come again are no rows."""
+    width = len(plan.header)
+    texts: list[str] = []
+    numbers: list[int] = []
+    fitting: list[int] = []
+    for number, line in enumerate(body.text.decode("utf-8", "backslashreplace").split("\n")[:-1]):
+        if not line.strip(f'{plan.delimiter} \t"') or line.startswith("#"):
+            continue
+        fields = fields_of(line, plan)
+        if is_header(fields, plan.header):
+            continue
+        if len(fields) == width and not any(_SEPARATOR in text or "\n" in text for text in fields):
+            fitting.append(len(numbers))
+            texts.append(_SEPARATOR.join(text.strip() for text in fields) + "\n")
+        numbers.append(number)
+    return _Lines(np.array(numbers, dtype=np.int64), np.array(fitting, dtype=np.int64), "".join(texts).encode())
+
+
+def _read_by_line(body: Body, plan: Plan) -> Rows:
+    found = _by_line(body, plan)
+    raw = _RawText([body], [found.rows])
+    lines = found.rows + body.first_line
+    if len(found.fitting):
+        table = _by_arrow(found.text, replace(plan, plain_dates=False), _SEPARATOR, frozenset(VALUES[1:]))
+        assert table is not None and table.num_rows == len(found.fitting), "its fields have been counted"
+        inner = _RawText([body], [found.rows[found.fitting]])
+        rows = rows_of_table(table, plan, np.array([len(found.fitting)], dtype=np.int64), [lines[found.fitting]], inner)
+    else:
+        rows = no_rows(1)
+    bad = {int(found.fitting[row]): reason for row, reason in rows.bad.items()}
+    for row in np.setdiff1d(np.arange(len(found.rows)), found.fitting).tolist():
+        reason = parse_fields(fields_of(raw.text(0, row), plan), plan)
+        bad[row] = reason if isinstance(reason, str) else "unparsable row: it has a control character"
+    return replace(
+        rows,
+        counts=np.array([len(found.rows)], dtype=np.int64),
+        bad=bad,
+        bad_symbols={int(found.fitting[row]): symbol for row, symbol in rows.bad_symbols.items()},
+        lines=[lines],
+        raw=raw.line,
+    )
+
+
+def _read_wide(body: Body, plan: Plan) -> Rows:
+    """Read a file that has columns for several symbols: a line is a row of each symbol that has a value there."""
+    text, separator = _unquoted(body, plan)
+    lines = np.arange(text.count(b"\n")) if text is not None else np.zeros(0, dtype=np.int64)
+    table = None if text is None else _all_columns(text, plan, separator, pa.float64())
+    strays: list[Rows] = []
+    if table is None or table.num_rows != len(lines):
+        found = _by_line(body, plan)
+        lines = found.rows[found.fitting]
+        table = _all_columns(found.text, plan, _SEPARATOR, pa.string())
+        assert table is not None and table.num_rows == len(lines), "its fields have been counted"
+        others = np.setdiff1d(found.rows, lines)
+        strays = [_strays(body, others, plan)] if len(others) else []
+    long = [_of_ticker(table, lines, body, plan, ticker, dict(columns)) for ticker, columns in plan.tickers]
+    merged = concatenated([*long, *strays])
+    ends = np.cumsum(merged.counts)
+
+    def raw(file: int, row: int) -> str:
+        part = int(np.searchsorted(ends, row, side="right"))
+        return merged.raw(part, row - int(ends[part] - merged.counts[part]))
+
+    return replace(
+        merged,
+        counts=np.array([merged.counts.sum()], dtype=np.int64),
+        lines=[np.concatenate(merged.lines)],
+        raw=raw,
+        no_adjusted=np.array([all(rows.no_adjusted.all() for rows in long)]),
+        rounded=np.array([merged.rounded.sum()], dtype=np.int64),
+    )
+
+
+def _of_ticker(
+    table: pa.Table,
+    lines: npt.NDArray[np.int64],
+    body: Body,
+    plan: Plan,
+    ticker: str,
+    columns: Mapping[str, int],
+) -> Rows:
+    """The rows of one symbol; where it has no value at all, it was not traded while others were."""
+    own = table.select([f"c{index}" for index in (0, *columns.values())]).rename_columns(["Date", *columns])
+    empty = np.ones(own.num_rows, dtype=bool)
+    for name in columns:
+        empty &= np.asarray(own[name].is_null().to_numpy())
+    own, numbers = own.filter(pa.array(~empty)), lines[~empty]
+    reading = replace(plan.reading, columns={"Date": 0, **columns})
+    rows = rows_of_table(
+        own,
+        replace(plan, tickers=(), reading=reading),
+        np.array([len(numbers)], dtype=np.int64),
+        [numbers + body.first_line],
+        _RawText([body], [numbers]),
+    )
+    symbols = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows.table.num_rows, dtype=np.int32)), pa.array([ticker])
+    )
+    return replace(rows, table=rows.table.append_column("Symbol", symbols), bad_symbols=dict.fromkeys(rows.bad, ticker))
+
+
+def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
+    """The lines, by their numbers, that have another number of fields than the header."""
+    raw = _RawText([body], [numbers])
+    reasons = (parse_fields(fields_of(raw.text(0, row), plan), plan) for row in range(len(numbers)))
+    bad = {row: reason if isinstance(reason, str) else "unparsable row" for row, reason in enumerate(reasons)}
+    return replace(
+        no_rows(1),
+        counts=np.array([len(numbers)], dtype=np.int64),
+        bad=bad,
+        lines=[numbers + body.first_line],
+        raw=raw.line,
+    )
+
+
+def _all_columns(text: bytes, plan: Plan, separator: str, kind: pa.DataType) -> pa.Table | None:
+    names = [f"c{index}" for index in range(len(plan.header))]
+    dates = pa.dictionary(pa.int32(), pa.string())
+    return _read_csv(text, plan, separator, names, {name: kind if name != "c0" else dates for name in names})
