@@ -309,13 +309,13 @@ async def pipelined(target: Target) -> None:
     """Sixteen connections with a thousand requests each, one behind the other, and answers that are read."""
 
     async def fill() -> None:
-        reader, writer = await target.connect()
-        with contextlib.suppress(OSError):
-            writer.write(f"GET /predict?{QUERY} HTTP/1.1\r\n{target.headers}\r\n".encode() * 1000)
-            await writer.drain()
-            while await reader.read(2**16):
-                pass
-        writer.close()
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await target.connect()
+                writer.write(f"GET /predict?{QUERY} HTTP/1.1\r\n{target.headers}\r\n".encode() * 1000)
+                while await reader.read(2**16):
+                    pass
+                writer.close()
 
     await asyncio.gather(*(fill() for _ in range(16)))
 
