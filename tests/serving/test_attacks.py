@@ -188,11 +188,11 @@ def test_a_page_is_told_that_its_kernel_needed_too_much_memory(attacked):
     assert asyncio.run(peak(attacked.process, attack())) < 1.5 * GROWTH
 
 
-def test_one_kernel_has_few_lines(site):
+def test_one_kernel_has_few_lines(attacked):
     async def attack():
-        kernel = await site.target.session()
-        lines = [await Line.open(site.target, kernel) for _ in range(MAX_LINES)]
-        assert await closed(await Line.open(site.target, kernel))
+        kernel = await attacked.target.session()
+        lines = [await Line.open(attacked.target, kernel) for _ in range(MAX_LINES)]
+        assert await closed(await Line.open(attacked.target, kernel))
         for line in lines:
             line.writer.close()
 

@@ -326,7 +326,9 @@ class Kernels(AsyncMappingKernelManager):
         kernel_id : str
             It may have ended already.
         """
-        if kernel_id in self and not self._kernel_connections.get(kernel_id):
+        # Jupyter's own count is one too low after each line that was refused.
+        connected = any(channel.kernel_id == kernel_id for channel in Channel.open_channels)
+        if kernel_id in self and not connected:
             await self.shutdown_kernel(kernel_id, now=True)
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
