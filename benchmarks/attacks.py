@@ -38,6 +38,7 @@ from lib.files import write_atomically
 from lib.serving.dashboard.kernel_messages import V1
 
 CHUNK = b"x" * 2**16
+ROW = b"123456,25" + b" " * 50 + b"\n"  # of a file; its results are four times as large as without the blanks
 PING, TEXT, BINARY = 0x9, 0x1, 0x2
 
 
@@ -111,6 +112,12 @@ class Line:
         except ConnectionError:
             return b""
 
+    async def drain(self) -> None:
+        """Read until the server closes the line, and keep nothing."""
+        with contextlib.suppress(ConnectionError):
+            while await self.reader.read(2**20):
+                pass
+
 
 def message(kind: str, content: dict[str, Any], channel: str = "shell") -> dict[str, Any]:
     """A kernel message of the older format, with an id of its own."""
@@ -140,6 +147,11 @@ def v1(whole: dict[str, Any], buffers: Sequence[bytes] = ()) -> bytes:
     return struct.pack(f"<{len(parts) + 2}Q", len(parts) + 1, *offsets) + b"".join(parts)
 
 
+def states_again(control: str) -> bytes:
+    """A further request for all widgets, through the comm that `states` opened."""
+    return json.dumps(message("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})).encode()
+
+
 async def states(line: Line, control: str) -> dict[str, Any]:
     """Ask for all widgets, as a page does; the widgets' states by their ids."""
     await line.send(
@@ -147,9 +159,7 @@ async def states(line: Line, control: str) -> dict[str, Any]:
             message("comm_open", {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}})
         ).encode()
     )
-    await line.send(
-        json.dumps(message("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})).encode()
-    )
+    await line.send(states_again(control))
     while True:
         head = await line.reader.readexactly(2)
         size = head[1] & 127
@@ -209,17 +219,14 @@ async def unfinished_messages(target: Target) -> None:
 
 
 async def never_reads(target: Target) -> None:
-    """A file of 8 MB, and then requests for all states whose answers nobody reads."""
+    """A file of 10 MB, and then requests for all states, which hold its results, whose answers nobody reads."""
     kernel = await target.session()
     line = await Line.open(target, kernel)
     control = uuid.uuid4().hex
     widgets = await states(line, control)
-    await upload(line, widgets, b"1,2\n" * 2**21)
-    for _ in range(150):
-        await line.send(
-            json.dumps(message("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})).encode()
-        )
-    await asyncio.sleep(3600)
+    await upload(line, widgets, ROW * 170_000)
+    while True:
+        await line.send(states_again(control))
 
 
 async def upload(line: Line, widgets: dict[str, Any], content: bytes) -> None:
@@ -231,18 +238,15 @@ async def upload(line: Line, widgets: dict[str, Any], content: bytes) -> None:
 
 
 async def much_memory(target: Target) -> None:
-    """Ten megabytes in a comm of the attacker's own, and in the upload field, again and again: of a kernel's memory."""
+    """A file of 10 MB, and requests for its results, faster than they are sent: of a kernel's memory."""
     kernel = await target.session()
     line = await Line.open(target, kernel)
-    widgets = await states(line, uuid.uuid4().hex)
-    row = b"123456,25" + b" " * 50 + b"\n"
-    reading = asyncio.create_task(line.closed())
-    for _ in range(20):
-        await upload(line, widgets, row * (10 * 2**20 // len(row)))
-    state = {"_model_module": "@jupyter-widgets/controls", "_model_name": "HTMLModel", "value": ""}
-    opened = {"comm_id": "x", "target_name": "jupyter.widget", "data": {"state": state, "buffer_paths": [["value"]]}}
-    await line.send(binary(message("comm_open", opened), [CHUNK * 160]), BINARY)
-    await reading
+    control = uuid.uuid4().hex
+    widgets = await states(line, control)
+    ended = asyncio.create_task(line.drain())
+    await upload(line, widgets, ROW * 170_000)
+    while not ended.done():
+        await line.send(states_again(control))
 
 
 async def pages(target: Target) -> None:
@@ -301,6 +305,35 @@ async def unread_answers(target: Target) -> None:
         writer.transport.abort()
 
 
+async def pipelined(target: Target) -> None:
+    """Sixteen connections with a thousand requests each, one behind the other, and answers that are read."""
+
+    async def fill() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await target.connect()
+                writer.write(f"GET /predict?{QUERY} HTTP/1.1\r\n{target.headers}\r\n".encode() * 1000)
+                while await reader.read(2**16):
+                    pass
+                writer.close()
+
+    await asyncio.gather(*(fill() for _ in range(16)))
+
+
+async def wrong_items(target: Target) -> None:
+    """Four bodies of a megabyte in which every item is wrong, and four that are right and as large as they may be."""
+    pairs = b"[" + b",".join([b"[123456.5,25.5]"] * 10_000) + b"]"
+
+    async def post(body: bytes) -> None:
+        reader, writer = await target.connect()
+        head = f"POST /predict HTTP/1.1\r\n{target.headers}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await reader.read(-1)
+        writer.close()
+
+    await asyncio.gather(*(post(body) for body in [b"[" + b"[]," * 333_000 + b"[]]", pairs] * 4))
+
+
 async def guesses(target: Target) -> None:
     """Wrong tokens, as fast as they are answered."""
     other = Target(target.url, uuid.uuid4().hex, target.source)
@@ -308,6 +341,7 @@ async def guesses(target: Target) -> None:
 
 
 ON_BOTH: tuple[Attack, ...] = (idle_connections, endless_headers, unread_answers, guesses)
+ON_ENDPOINT: tuple[Attack, ...] = (pipelined, wrong_items)
 ON_DASHBOARD: tuple[Attack, ...] = (
     wrong_counts, large_json, many_frames, unfinished_messages, never_reads, much_memory, pages,
 )  # fmt: skip
@@ -462,12 +496,13 @@ async def left(running: Servers, seconds: float = 60.0) -> dict[str, Any]:
 def every_attack(endpoint: str, dashboard: str) -> list[tuple[str, str]]:
     """The name of each attack, and the URL that it goes to, for each server that it is for."""
     both = [(attack.__name__, url) for attack in ON_BOTH for url in (endpoint, dashboard)]
+    both += [(attack.__name__, endpoint) for attack in ON_ENDPOINT]
     return both + [(attack.__name__, dashboard) for attack in ON_DASHBOARD]
 
 
 async def carry_out(attacks: Sequence[tuple[str, str]], token: str, seconds: float) -> None:
     """Run attacks at the same time, in this process, each from an address of its own where there are several."""
-    known = {attack.__name__: attack for attack in (*ON_BOTH, *ON_DASHBOARD)}
+    known = {attack.__name__: attack for attack in (*ON_BOTH, *ON_ENDPOINT, *ON_DASHBOARD)}
     sources = [f"127.0.0.{number}" if sys.platform == "linux" else "127.0.0.1" for number in range(2, 2 + len(attacks))]
     tasks = [
         repeat(known[name], Target(url, token, source), seconds)
@@ -476,14 +511,13 @@ async def carry_out(attacks: Sequence[tuple[str, str]], token: str, seconds: flo
     await asyncio.gather(*tasks)
 
 
-async def measure(running: Servers, each: float, together: float) -> list[dict[str, Any]]:
+async def measure(running: Servers, each: float, together: float, only: str = "") -> list[dict[str, Any]]:
     """No attack, each in turn, and all at once."""
     rows = []
 
     async def one(name: str, attacks: Sequence[tuple[str, str]], seconds: float) -> None:
         async with watched(running) as found:
             if attacks:
-                # In a process of its own, which yields to the servers: attackers bring their own machines.
                 command = [
                     sys.executable,
                     "-m",
@@ -494,7 +528,7 @@ async def measure(running: Servers, each: float, together: float) -> list[dict[s
                     str(seconds),
                 ]
                 attacker = await asyncio.create_subprocess_exec(
-                    "nice", *command, "--carry-out", json.dumps(attacks), cwd=paths.ROOT
+                    *command, "--carry-out", json.dumps(attacks), cwd=paths.ROOT
                 )
                 await attacker.wait()
             else:
@@ -502,11 +536,12 @@ async def measure(running: Servers, each: float, together: float) -> list[dict[s
         rows.append({**found.row(name), **await left(running)})
         print(json.dumps(rows[-1]), flush=True)
 
-    every = every_attack(running.api, running.dashboard)
+    every = [attack for attack in every_attack(running.api, running.dashboard) if not only or attack[0] == only]
     await one("none", [], each)
     for name, url in every:
         await one(f"{name} on the {'endpoint' if url == running.api else 'dashboard'}", [(name, url)], each)
-    await one("all at once", every, together)
+    if not only:
+        await one("all at once", every, together)
     return rows
 
 
@@ -516,6 +551,7 @@ def main() -> int:
     parser.add_argument("study", nargs="?", default="sample")
     parser.add_argument("--each", type=float, default=5, help="seconds of each attack (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="seconds of all at once (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="NAME", help="this attack alone, and not all at once")
     parser.add_argument("--token", default="", help="let the servers ask for this token; the attacker knows it")
     parser.add_argument("--to", type=Path, help="write what was found to this file, as JSON")
     parser.add_argument("--carry-out", type=json.loads, help=argparse.SUPPRESS)
@@ -524,7 +560,7 @@ def main() -> int:
         asyncio.run(carry_out(options.carry_out, options.token, options.seconds))
         return 0
     with servers(options.study, options.token) as running:
-        rows = asyncio.run(measure(running, options.each, options.seconds))
+        rows = asyncio.run(measure(running, options.each, options.seconds, options.only))
     names = list(rows[-1])
     print_table(Console(), "attacks", [names, *([str(row.get(name, "")) for name in names] for row in rows)])
     if options.to:

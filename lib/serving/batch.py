@@ -18,7 +18,7 @@ MAX_BYTES = 10 * 2**20
 MAX_ROWS = 200_000
 MAX_COLUMNS = 100
 MAX_CELLS = 1_000_000  # rows times columns of the header
-MAX_ANSWER_BYTES = 32 * 2**20
+MAX_ANSWER_BYTES = 16 * 2**20
 RESULTS = ("prediction", "low", "high", "in_training_range", "error")
 EXAMPLE = "vol_moving_avg,adj_close_rolling_med\n12345,25\n2500000,41.5\n86000000,530\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 from lib.text import day
 
@@ -38,17 +37,6 @@ def predicted_day_of(symbol: str, last_day: datetime.date, horizon: int) -> str:
     """
     start = f"the {_ordinal(horizon)}trading day after " if horizon else ""
     return f"{start}{day(last_day)}, the latest day of {symbol}"
-
-
-def day_details(horizon: int) -> dict[str, Any]:
-    """What ``detail=true`` adds to a prediction of two numbers.
-
-    Examples
-    --------
-    >>> day_details(0)
-    {'horizon': 0, 'predicted_day': 'the day the average ends on'}
-    """
-    return {"horizon": horizon, "predicted_day": predicted_day(horizon)}
 
 
 def _ordinal(number: int) -> str:

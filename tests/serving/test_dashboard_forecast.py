@@ -12,6 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
@@ -175,12 +176,15 @@ def page(tmp_path_factory):
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         page_forecasts = forecast(make_study(folder / "outputs"))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        with running("lib.serving.dashboard.server", port=free_port(), log=folder / "log") as url:
+        with (
+            running("lib.serving.endpoint.app", port=free_port(), log=folder / "api.log") as api,
+            running("lib.serving.dashboard.server", port=free_port(), log=folder / "log") as url,
+        ):
             context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
             context.set_default_timeout(OPEN)
             page = context.new_page()
             page.forecasts = page_forecasts
-            page.address = url
+            page.address, page.api = url, api
             page.goto(url, timeout=OPEN)
             page.wait_for_selector(".next-session .number", timeout=OPEN)
             yield page
@@ -214,6 +218,19 @@ def test_enter_takes_the_only_match(page):
     expect(picker).to_have_value("AAPL · Apple Inc.")
     expect(page.locator(".next-session .number")).to_be_visible()
     assert forecast_shown(page) == page.forecasts.symbols["AAPL"].horizons[1].forecast
+
+
+@pytest.mark.parametrize("symbol", ["ZED", "AAPL"])
+def test_the_numbers_are_those_of_the_endpoint(page, symbol):
+    page.get_by_role("tabpanel", name="Forecast").get_by_label("Symbol").fill(symbol)
+    expect(page.locator(".forecast .card-days h2")).to_contain_text(symbol)
+    answer = httpx.get(f"{page.api}/forecast", params={"symbol": symbol}).json()
+    numbers = [one["forecast"] for one in answer["forecasts"]]
+    assert len(numbers) == 3
+    assert forecast_shown(page) == numbers[0]
+    assert page.locator(".next-session .number").inner_text().split()[0] == f"{numbers[0]:,}"
+    later = page.locator(".later [data-forecast]").all()
+    assert [int(one.get_attribute("data-forecast")) for one in later] == numbers[1:]
 
 
 def test_the_table_sorts_and_downloads(page):
@@ -285,4 +302,6 @@ def test_is_accessible_and_fits(page, width, scheme):
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"forecast-{width}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width == 1280:  # on a phone the table scrolls
+        assert page.locator(".forecast .scroll").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert found == []

@@ -116,6 +116,25 @@ def test_a_line_that_answers_pings_stays(quiet, stays):
     assert asyncio.run(turn()) == stays
 
 
+def test_a_kernel_that_says_much_lets_others_go_first(monkeypatch):
+    """A large message is followed by a rest, a small one by the next at once; a stream that closes meanwhile stays closed."""
+    monkeypatch.setattr(voila_patches, "LARGE_PER_SECOND", 100 * voila_patches.SMALL)
+
+    async def say(size, closes=False):
+        done = []
+        stream = SimpleNamespace(
+            stop_on_recv=lambda: done.append("stop"), on_recv_stream=done.append, closed=lambda: closes
+        )
+        voila_patches.rest_after(stream, size, "go on")
+        at_once = list(done)
+        await asyncio.sleep(0.1)
+        return at_once, done
+
+    assert asyncio.run(say(voila_patches.SMALL)) == ([], [])
+    assert asyncio.run(say(voila_patches.SMALL + 1)) == (["stop"], ["stop", "go on"])
+    assert asyncio.run(say(voila_patches.SMALL + 1, closes=True)) == (["stop"], ["stop"])
+
+
 def test_templates_are_compiled_once():
     """Each page has its own environment, and they share the code."""
     compiled = []

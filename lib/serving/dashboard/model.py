@@ -15,7 +15,7 @@ from lib.stages import maker
 from lib.text import short
 
 _NAMES = {
-    "ratio_boosting": "Gradient boosting of volume / moving average",
+    "ratio_by_quantile": "The best multiple of the average for each group of rows",
     "forest": "Random forest (the reference)",
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import tornado.web
+import zmq
 from jupyter_events import EventLogger
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.services.kernels.handlers import KernelHandler
@@ -64,6 +65,7 @@ NOTEBOOK = paths.NOTEBOOKS / "dashboard.ipynb"
 IDLE_SECONDS = 600  # a session without use ends
 MAX_CONNECTIONS = 2_000  # of all visitors, where the system allows as many descriptors
 MAX_CONNECTIONS_OF_ONE = 256  # of one address: thirty pages, each with a browser's six
+MAX_QUEUED = 2  # messages of one kernel that this process has received and not looked at
 KERNEL_DESCRIPTORS = 24  # what a session takes of them, at most
 HEADER_SECONDS = 20  # for a request's head, and for a connection without a request
 BODY_SECONDS = 10
@@ -227,6 +229,9 @@ class Kernels(AsyncMappingKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # What a kernel says waits in its own process, which has a limit. libzmq takes 1,000 messages in:
+        # http://api.zeromq.org/4-3:zmq-setsockopt#toc38. Test: `test_a_page_is_told_that_its_kernel_needed_too_much_memory`.
+        self.context.setsockopt(zmq.RCVHWM, MAX_QUEUED)
         self._asker: ContextVar[str] = ContextVar("asker", default="")
         self._starting: Counter[str] = Counter()  # kernels that are about to be counted, by address
         self._addresses: dict[str, str] = {}  # of each kernel's visitor
@@ -321,7 +326,9 @@ class Kernels(AsyncMappingKernelManager):
         kernel_id : str
             It may have ended already.
         """
-        if kernel_id in self and not self._kernel_connections.get(kernel_id):
+        # Jupyter's own count is one too low after each line that was refused.
+        connected = any(channel.kernel_id == kernel_id for channel in Channel.open_channels)
+        if kernel_id in self and not connected:
             await self.shutdown_kernel(kernel_id, now=True)
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
@@ -410,6 +417,7 @@ class DashboardServer(Voila):
         self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
+        server_process.return_memory()
         self.listen()
 
 

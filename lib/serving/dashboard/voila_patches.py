@@ -51,6 +51,7 @@ LARGE_AT_ONCE = 4  # larger messages that are received at the same time
 PINGS = {"ws_ping_interval": 30_000, "ws_ping_timeout": 90_000}
 LARGE_SECONDS = 60  # what one of them may take: 10 MiB at 1.4 Mbit/s
 FRAMES_AT_ONCE, FRAMES_PER_SECOND = 400, 100  # of one connection; more wait
+LARGE_PER_SECOND = 20 * 2**20  # bytes of the large messages of one kernel; more wait
 MAX_PENDING = 32  # messages that a kernel has not dealt with; more wait
 
 # The page may talk to this server and to no other, whatever its widgets or reports contain. Voilà's front end needs inline
@@ -320,6 +321,27 @@ class Channel(VoilaKernelWebsocketHandler):
         call_later(LEFT_SECONDS, self.kernel_manager.end_if_left, self.kernel_id)
 
 
+def rest_after(stream: Any, size: int, receive: Callable[..., Any]) -> None:
+    """Take nothing more from a kernel's stream for a while after a large message.
+
+    Parameters
+    ----------
+    stream : zmq.eventloop.zmqstream.ZMQStream
+    size : int
+        Of the message, bytes.
+    receive : callable
+        What takes the stream's messages afterwards.
+    """
+
+    def go_on() -> None:
+        if not stream.closed():
+            stream.on_recv_stream(receive)
+
+    if size > SMALL:
+        stream.stop_on_recv()
+        call_later(size / LARGE_PER_SECOND, go_on)
+
+
 class Connection(ZMQChannelsWebsocketConnection):
     """What a line and its kernel's sockets are joined by."""
 
@@ -368,7 +390,13 @@ class Connection(ZMQChannelsWebsocketConnection):
         self.handle_incoming_message(message)  # type: ignore[arg-type]
 
     def handle_outgoing_message(self, stream: str, outgoing_msg: list[Any]) -> None:
-        """Hand a kernel's message on, and note which of the visitor's it has dealt with."""
+        """Hand a kernel's message on, and note which of the visitor's it has dealt with.
+
+        Jupyter Server hands on as fast as it can, and a message of 20 MB takes the event loop of all visitors a seventh of a second:
+        https://github.com/jupyter-server/jupyter_server/blob/v2.21.1/jupyter_server/services/kernels/connection/channels.py.
+        Test: ``test_a_kernel_that_says_much_lets_others_go_first``.
+        """
+        rest_after(stream, sum(map(len, outgoing_msg)), self.handle_outgoing_message)
         if getattr(stream, "channel", "") == "iopub":
             _, parts = self.session.feed_identities(outgoing_msg)
             header, parent, _, content = parts[1:5]

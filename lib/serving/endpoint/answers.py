@@ -16,6 +16,7 @@ from lib.features.inputs import INPUTS, InputError, number
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
+from lib.serving.prediction_day import predicted_day
 
 MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
 MAX_PAIRS = 10_000  # pairs in one POST
@@ -146,21 +147,6 @@ def answer_query(predictor: Predictor, query: bytes) -> Answer:
     return Answer(json.dumps(details(predictor, np.array([volume]), np.array([price]))[0]).encode(), inside)
 
 
-def day_of(horizon: int) -> str:
-    """The day that a model of ``horizon`` predicts, counted from the day that the moving average ends on.
-
-    Examples
-    --------
-    >>> day_of(0), day_of(1), day_of(3)
-    ('the day the average ends on', 'the session after the average ends', 'the 3rd session after the average ends')
-    """
-    if horizon == 0:
-        return "the day the average ends on"
-    suffix = "th" if 10 <= horizon % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(horizon % 10, "th")
-    ordinal = "" if horizon == 1 else f"{horizon}{suffix} "
-    return f"the {ordinal}session after the average ends"
-
-
 def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> list[dict[str, Any]]:
     """Predictions with what is known about them.
 
@@ -183,7 +169,7 @@ def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> li
     low, high = predictor.predict_interval(volumes, prices)
     information = predictor.information
     horizon = information["horizon"]
-    same = {"horizon": horizon, "for": day_of(horizon), "model_digest": information["digest"]}
+    same = {"horizon": horizon, "for": predicted_day(horizon), "model_digest": information["digest"]}
     return [
         {
             "prediction": prediction,

@@ -35,7 +35,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from lib.models.predictor import Predictor
-from lib.serving import access
+from lib.serving import access, server_process
 from lib.serving.access import Access
 from lib.serving.endpoint import openapi
 from lib.serving.endpoint.answers import (
@@ -51,7 +51,7 @@ from lib.serving.endpoint.answers import (
     read_query,
     read_rows,
 )
-from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits, raise_open_files
+from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits
 from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
 
 RELOAD_SECONDS = 1.0  # between two looks at the files
@@ -385,7 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
-    open_files = raise_open_files()
+    open_files = server_process.raise_descriptor_limit()
     limits = Limits(connections=min(Limits.connections, open_files // 4))
     uvicorn.run(
         Service(options.study, Access.from_options(options)),

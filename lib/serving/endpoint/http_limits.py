@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -17,9 +16,6 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CHUNK = 65_536  # bytes; what uvicorn itself holds of a body before it stops reading
-OPEN_FILES = (
-    4096  # connections, and those that come at once before the oldest are closed; a shell's limit is often 1024 or 256
-)
 
 
 @dataclass(frozen=True)
@@ -35,15 +31,6 @@ class Limits:
     request_seconds: float = 15.0  # from the opening, or from the last answer, to the end of a request
     answer_seconds: float = 60.0  # to make an answer, and for the client to read it
     linger_seconds: float = 1.0  # to read a refusal
-
-
-def raise_open_files() -> int:
-    """Let this process open `OPEN_FILES` files where it may; returns how many it can."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < OPEN_FILES:
-        soft = OPEN_FILES if hard == resource.RLIM_INFINITY else max(min(hard, OPEN_FILES), soft)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft
 
 
 class Connections:
