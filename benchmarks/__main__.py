@@ -47,7 +47,6 @@ class Part:
 
     Parameters
     ----------
-    title : str
     about : str
         What a reader of its table should know first.
     command : callable
@@ -155,10 +154,6 @@ def results(kept: Mapping[str, Found]) -> str:
     ----------
     kept : mapping of str to mapping
         What each part kept, by the part's name: ``about``, ``found`` and ``text``.
-
-    Returns
-    -------
-    str
     """
     lines = ["# Results", ""]
     lines += [
@@ -190,10 +185,6 @@ def summary(kept: Mapping[str, Found]) -> str:
     ----------
     kept : mapping of str to mapping
         As for `results`; lines whose part is missing are left out.
-
-    Returns
-    -------
-    str
     """
     lines = [["ours / it; below 1, ours takes less", "time", "CPU time", "peak memory"]]
     facts = []

@@ -65,7 +65,6 @@ class Result:
 
     Parameters
     ----------
-    name : str
     usages : dict of str to list of Usage
         By stage, one a round.
     bytes : int
@@ -130,10 +129,6 @@ def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
         The archive.
     out : pathlib.Path
         Holds ``prices`` and ``features``; the second stage reads what the first wrote.
-
-    Returns
-    -------
-    benchmarks.accounting.Usage
     """
     module, *arguments = CONTESTANTS[contestant]
     os.sync()  # no contestant shall wait for the disk to take what the one before it wrote
@@ -166,7 +161,6 @@ def run(
     -------
     Extent
         Of the archive.
-    list of Result
     """
     names = [OURS, *(name for name in names if name != OURS)]
     results = {name: Result(name, {stage: [] for stage in STAGES}) for name in names}

@@ -47,10 +47,6 @@ def synthetic_rows(count: int) -> Rows:
     count : int
         Rows; 3,500 days a symbol.
 
-    Returns
-    -------
-    lib.evaluation.comparison.Rows
-
     Examples
     --------
     >>> len(synthetic_rows(10_000)), len(synthetic_rows(10_000).symbols)
@@ -97,8 +93,6 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
 
     Parameters
     ----------
-    rows : lib.evaluation.comparison.Rows
-    split : lib.evaluation.comparison.Split
     work : pathlib.Path
         A folder with room for the training rows.
     console : rich.console.Console

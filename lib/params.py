@@ -242,7 +242,6 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    params : Params
     stage : str
         A key of `lib.stages.STAGES`.
     study : str
@@ -283,10 +282,6 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
         The YAML file. An empty one means every default.
     overrides : iterable of (str, str)
         ``("features.window", "20")``, as ``-p`` gives them; they win over the file.
-
-    Returns
-    -------
-    Params
 
     Raises
     ------
@@ -390,10 +385,6 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
     ----------
     overrides : sequence of (str, str)
         As ``-p`` gives them. A comma makes a list, except in the texts that may hold one themselves.
-
-    Yields
-    ------
-    (str, list of (str, str))
 
     Examples
     --------

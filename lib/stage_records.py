@@ -25,7 +25,6 @@ class Record:
 
     Parameters
     ----------
-    ingredients : dict of str to str
     artifacts : dict of str to str
         By path within the study's folder.
     seconds : float
@@ -52,7 +51,6 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     ----------
     stage : str
         A key of `lib.stages.STAGES`.
-    study : StudyPaths
 
     Returns
     -------
@@ -111,7 +109,6 @@ def write_record(path: Path, record: Record) -> None:
     ----------
     path : pathlib.Path
         ``StudyPaths(study).stage_record(stage)``.
-    record : Record
     """
     files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
@@ -123,7 +120,6 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
 
     Parameters
     ----------
-    study : StudyPaths
     last : mapping
         What ``run.json`` holds, the record of the last run that ended; empty when there is none.
 
@@ -216,10 +212,6 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
         As `out_of_date` gives them.
     last : mapping
         What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
-
-    Returns
-    -------
-    str
 
     Examples
     --------

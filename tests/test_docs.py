@@ -380,24 +380,28 @@ def fields(owner: ast.ClassDef) -> list[str]:
 
 
 def check_docstring(name: str, text: str | None, given: list[str]) -> None:
-    """There is a summary, and Parameters lists nothing that is not there."""
+    """There is a summary; every parameter listed exists, and every entry says more than the signature."""
     assert text, f"{name} has no docstring"
     assert re.match(r"[^\n]+[.:?)](\n\n|$)|[^\n]+[.:]$", text), f"{name}: the first line is a summary"
     sections = dict(re.findall(r"^(\w+)\n-+\n((?:.*\n?)*?)(?=^\w+\n-+\n|\Z)", text, re.MULTILINE))
     named = re.findall(r"^((?:\*{0,2}\w+, )*\*{0,2}\w+)(?: :.*)?$", sections.get("Parameters", ""), re.MULTILINE)
     unknown = {word.strip("*") for names in named for word in names.split(", ")} - {*given}
     assert not unknown, f"{name} has no parameter {', '.join(sorted(unknown))}"
+    for section in ("Parameters", "Returns", "Yields"):
+        for entry in re.findall(r"^\S.*\n?(?:^[ \n].*\n?)*", sections.get(section, ""), re.MULTILINE):
+            head, _, description = entry.partition("\n")
+            assert description.strip() or "{" in head, f"{name}: {head!r} under {section} only repeats the signature"
 
 
 @pytest.mark.parametrize(
     ("module", "function"), [pytest.param(*one, id=f"{one[0]}.{one[1].name}") for one in public_functions()]
 )
-def test_docstring_is_numpydoc(module, function):
+def test_docstring_of_function_says_more_than_its_signature(module, function):
     check_docstring(f"{module}.{function.name}", ast.get_docstring(function), parameters(function))
 
 
 @pytest.mark.parametrize(
     ("module", "owner"), [pytest.param(*one, id=f"{one[0]}.{one[1].name}") for one in public_classes()]
 )
-def test_docstring_of_class_is_numpydoc(module, owner):
+def test_docstring_of_class_says_more_than_its_signature(module, owner):
     check_docstring(f"{module}.{owner.name}", ast.get_docstring(owner), fields(owner))

@@ -137,10 +137,6 @@ def list_archive(
     only_files : str, optional
         Read only price files whose path matches this pattern.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
     ArchiveError
@@ -343,10 +339,6 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
 
 def fingerprint(archive: Archive) -> str:
     """A digest of an archive's bytes, to tell whether anything in it has changed.
-
-    Parameters
-    ----------
-    archive : Archive
 
     Returns
     -------

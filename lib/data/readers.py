@@ -83,10 +83,8 @@ class Plan:
     ----------
     encoding : str
         utf-8, utf-16 or cp1252.
-    delimiter : str
     skip : int
         Lines before the first row.
-    header : tuple of str
     reading : Reading
         Which column is what.
     tickers : tuple of (str, dict)
@@ -144,7 +142,6 @@ class Sample:
 
     Parameters
     ----------
-    plan : Plan
     orders : frozenset of str
         The orders that at least one date of the sample rules out the other of.
     fields : tuple of tuple of str
@@ -237,10 +234,6 @@ def to_utf8(content: bytes, encoding: str) -> bytes:
         Of the file, or of its beginning.
     encoding : str
         As `encoding_of` names it.
-
-    Returns
-    -------
-    bytes
     """
     if encoding.startswith("utf-16"):
         content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
@@ -261,13 +254,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         The beginning of the file.
     tail : bytes
         Its end, where the head is not all of it.
-    options : Options, optional
     whole : bool
         Whether the head is the whole file: else its last line may be cut.
-
-    Returns
-    -------
-    Sample
 
     Raises
     ------
@@ -337,13 +325,8 @@ def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
 
     Parameters
     ----------
-    plan : Plan
     fields : list of tuple of str
         The rows of the sample.
-
-    Returns
-    -------
-    Sample
     """
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     possible = [found for text in texts if (found := values.date_orders(text))]
@@ -409,18 +392,7 @@ def _find_header(
 
 @functools.lru_cache(maxsize=1024)
 def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
-    """`lib.data.layouts.recognise`, which most files of an archive ask the same.
-
-    Parameters
-    ----------
-    header : tuple of str
-    layout : str
-    columns : tuple of (str, str)
-
-    Returns
-    -------
-    Reading
-    """
+    """`lib.data.layouts.recognise`, which most files of an archive ask the same."""
     return layouts.recognise(header, layout, dict(columns))
 
 
@@ -478,17 +450,7 @@ def _is_value(text: str) -> bool:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The fields of a line.
-
-    Parameters
-    ----------
-    line : str
-    delimiter : str
-
-    Returns
-    -------
-    list of str
-    """
+    """The fields of a line."""
     if '"' not in line:
         return line.split(delimiter)
     try:
@@ -565,7 +527,6 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     ----------
     fields : sequence of str
         Of the whole line.
-    plan : Plan
 
     Returns
     -------
@@ -616,11 +577,6 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     ----------
     bodies : sequence of Body
         Of each file, as `body_of` cuts it.
-    plan : Plan
-
-    Returns
-    -------
-    Rows
     """
     if not bodies:
         return _no_rows(0)
@@ -660,11 +616,6 @@ def body_of(content: bytes, plan: Plan) -> Body:
     ----------
     content : bytes
         Of the file, or of its beginning.
-    plan : Plan
-
-    Returns
-    -------
-    Body
     """
     text = to_utf8(content, plan.encoding)
     position = 0
@@ -771,16 +722,10 @@ def rows_of_table(
     ----------
     table : pyarrow.Table
         Under the names of `VALUES`: each column typed, or as text.
-    plan : Plan
     counts : numpy.ndarray of int64
         Rows of each file.
     lines : list of numpy.ndarray
         See `Rows`.
-    raw : RowTexts
-
-    Returns
-    -------
-    Rows
     """
     columns: dict[str, pa.Array] = {}
     timed = np.zeros(table.num_rows, dtype=bool)
@@ -979,10 +924,6 @@ class RowTexts(Protocol):
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
 
     def text(self, file: int, row: int) -> str:
@@ -994,10 +935,6 @@ class RowTexts(Protocol):
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
 
 
@@ -1017,10 +954,6 @@ class _RawText:
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
         return _short(self.text(file, row), _LONGEST)
 
@@ -1033,10 +966,6 @@ class _RawText:
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
         if file not in self._ends:
             self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))

@@ -77,7 +77,6 @@ class Rows:
         ----------
         most : int
             How many; where there are no more, all are given.
-        seed : int
 
         Returns
         -------
@@ -104,7 +103,6 @@ class Split:
 
     Parameters
     ----------
-    name : str
     train, test : ndarray of bool, shape (n,)
         They share no row.
     """
@@ -181,13 +179,8 @@ def chronological_split(rows: Rows, test_share: float) -> Split:
 
     Parameters
     ----------
-    rows : Rows
     test_share : float
         Share of the dates that rows have, rounded up to at least one.
-
-    Returns
-    -------
-    Split
     """
     days = distinct_days(rows.date)
     if len(days) < 2:
@@ -200,13 +193,8 @@ def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
 
     Parameters
     ----------
-    rows : Rows
     first_test_date : datetime64[D]
         Rows of earlier dates are the training rows.
-
-    Returns
-    -------
-    Split
 
     Raises
     ------
@@ -226,14 +214,8 @@ def random_split(rows: Rows, test_share: float, seed: int) -> Split:
 
     Parameters
     ----------
-    rows : Rows
     test_share : float
         Share of the rows.
-    seed : int
-
-    Returns
-    -------
-    Split
     """
     drawn = np.random.default_rng(seed).random(len(rows))
     count = max(1, round(len(rows) * test_share))
@@ -246,14 +228,8 @@ def symbol_split(rows: Rows, test_share: float, seed: int) -> Split:
 
     Parameters
     ----------
-    rows : Rows
     test_share : float
         Share of the symbols, at least one.
-    seed : int
-
-    Returns
-    -------
-    Split
     """
     present = np.flatnonzero(np.bincount(rows.symbol))
     if len(present) < 2:
@@ -269,16 +245,10 @@ def splits(rows: Rows, first_test_date: np.datetime64, test_share: float, seed: 
 
     Parameters
     ----------
-    rows : Rows
     first_test_date : datetime64[D]
         Of the chronological split.
     test_share : float
         Of the rows in the random split, of the symbols in the split by symbol.
-    seed : int
-
-    Returns
-    -------
-    list of Split
     """
     made = [split_at(rows, first_test_date), random_split(rows, test_share, seed)]
     if np.count_nonzero(np.bincount(rows.symbol)) > 1:
@@ -349,10 +319,6 @@ def best_scale(average: Floats, volume: Floats, objective: str = "absolute") -> 
 def deciles(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Cut values into tenths.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-
     Returns
     -------
     edges : ndarray of float64, shape (9,)
@@ -369,7 +335,6 @@ def baselines(rows: Rows, train: Mask, objective: str = "absolute") -> dict[str,
 
     Parameters
     ----------
-    rows : Rows
     train : ndarray of bool, shape (n,)
         The rows that they may learn from.
     objective : {"absolute", "squared"}
@@ -395,12 +360,8 @@ def reference_forest(rows: Rows, train: Mask, trees: int, sample_share: float, s
 
     Parameters
     ----------
-    rows : Rows
-    train : ndarray of bool, shape (n,)
-    trees : int
     sample_share : float
         Share of the training rows that it is fitted on, at random.
-    seed : int
 
     Returns
     -------
@@ -417,7 +378,6 @@ def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> Callable[[Flo
 
     Parameters
     ----------
-    rows : Rows
     test : ndarray of bool, shape (n,)
         Of more than `TRAIN_SAMPLE`, so many at random are fitted.
     objective : {"absolute", "squared"}
@@ -466,8 +426,6 @@ def compare(
 
     Parameters
     ----------
-    rows : Rows
-    split : Split
     estimator : TableRegressor
         The model; a copy of it is fitted on the training rows, unless ``fitted``.
     fitted : bool
@@ -577,8 +535,6 @@ def headline_metrics(rows: Rows, split: Split, estimator: TableRegressor) -> dic
 
     Parameters
     ----------
-    rows : Rows
-    split : Split
     estimator : TableRegressor
         Fitted.
 
@@ -608,7 +564,6 @@ def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequ
         A copy is fitted for each seed.
     test_share : float
         Share of the rows held out.
-    seeds : sequence of int
 
     Returns
     -------
@@ -638,8 +593,6 @@ def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: in
 
     Parameters
     ----------
-    rows : Rows
-    split : Split
     estimator : TableRegressor
         Fitted on all training rows; a copy of it is fitted for each smaller part.
     seed : int
@@ -677,8 +630,6 @@ def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str)
 
     Parameters
     ----------
-    rows : Rows
-    split : Split
     estimator : TableRegressor
         Fitted.
     feature : {"vol_moving_avg", "adj_close_rolling_med"}
@@ -726,8 +677,6 @@ def coverage(rows: Rows, split: Split, estimator: TableRegressor) -> pd.DataFram
 
     Parameters
     ----------
-    rows : Rows
-    split : Split
     estimator : TableRegressor
         Fitted.
 

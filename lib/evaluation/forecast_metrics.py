@@ -28,7 +28,6 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
     ----------
     found : pandas.DataFrame
         As `lib.evaluation.sums.added` makes it.
-    horizon : int
 
     Returns
     -------
@@ -61,7 +60,6 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
     ----------
     table : pandas.DataFrame
         As `compare` makes it.
-    horizon : int
 
     Returns
     -------
@@ -98,7 +96,6 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     ----------
     found : pandas.DataFrame
         As `lib.evaluation.sums.added` makes it.
-    horizons : sequence of int
 
     Returns
     -------

@@ -41,7 +41,6 @@ class Judged:
 
     Parameters
     ----------
-    horizon : int
     traded : ndarray of float64, shape (rows,)
         What was traded: mean Volume over the horizon.
     groups : dict of str to ndarray of int, each of shape (rows,)
@@ -61,7 +60,6 @@ def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail
 
     Parameters
     ----------
-    judged : Judged
     ranges : dict of str to (ndarray, ndarray)
         The ends of the range, for predictors that have one.
     tail : float
@@ -157,8 +155,6 @@ def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, averag
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    horizon : int
-    grouping : str
     model, average : str
         The predictor, and the one that it is compared with.
 
@@ -187,7 +183,6 @@ def lead(sums: pd.DataFrame, horizon: int, model: str, other: str) -> tuple[floa
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    horizon : int
     model, other : str
         Predictors.
 

@@ -91,8 +91,6 @@ class Plan:
 
     Parameters
     ----------
-    settings : Settings
-    calendar : Calendar
     last : int
         The archive's last date; like all dates here in days since 1970-01-01.
     cuts : ndarray of int32
@@ -164,14 +162,8 @@ def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Fl
 
     Parameters
     ----------
-    symbols : sequence of str
     starts : ndarray of int64
         The row at which each symbol starts.
-    days : ndarray of int32, shape (rows,)
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
     """
     seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
     counts = np.diff(np.append(starts, len(days)))
@@ -191,14 +183,12 @@ class _Chunk:
 
     Parameters
     ----------
-    symbols : list of str
     starts : ndarray of int64
         The row at which each symbol starts.
     skipped : ndarray of int64, shape (rows,)
         Rows of the symbol that were left out before.
     rows : slice or ndarray of int64
         The chunk's rows within the part.
-    table : pyarrow.Table
     """
 
     symbols: list[str]
@@ -296,12 +286,6 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
         The archive's distinct dates, ascending.
     usable : ndarray of int64
         Of each date, the evenings that may be drawn.
-    settings : Settings
-    calendar_name : str
-
-    Returns
-    -------
-    Plan
     """
     tests = refit_dates(dates, settings.refits)
     last = int(dates[-1])
@@ -319,7 +303,6 @@ class Drawn:
 
     Parameters
     ----------
-    examples : Examples
     ticket : ndarray of float64, shape (rows,)
         Of each example.
     gram : ndarray of float64, shape (horizons, cuts, columns, columns)
@@ -445,16 +428,10 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
 
     Parameters
     ----------
-    plan : Plan
     drawn : sequence of Drawn
         In the order of the parts.
-    engine : Engine
     folder : pathlib.Path
         Where the examples are put for the workers.
-
-    Returns
-    -------
-    Models
     """
     examples = forecaster.joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
@@ -509,11 +486,6 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
 def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
     """By which share the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
 
-    Parameters
-    ----------
-    one : Forecaster
-    rows : Examples
-
     Returns
     -------
     dict of str to float
@@ -567,7 +539,6 @@ class ForecastPart:
     ----------
     path, sha256 : str
         The part of features.
-    plan : Plan
     models : str
         The file that holds the `Models`.
     origin : str
@@ -730,8 +701,6 @@ class Forecasts:
         One row a symbol and horizon.
     sums : pandas.DataFrame
         See `lib.evaluation.sums.added`.
-    plan : Plan
-    served : Served
     growth : dict of str to float
         See `importance`.
     """
@@ -751,11 +720,8 @@ def make_forecasts(
 
     Parameters
     ----------
-    study : StudyPaths
-    settings : Settings
     calendar_name : str
         See `lib.features.sessions.calendar_for`.
-    engine : Engine, optional
 
     Returns
     -------

@@ -23,7 +23,6 @@ class FeaturesPart:
         The part of prices.
     sha256 : str
         What its bytes have.
-    window : int
     min_periods : int or None
         See `lib.features.windows.rolling_features`.
     """
@@ -52,14 +51,8 @@ def build_features(
 
     Parameters
     ----------
-    study : StudyPaths
     window, min_periods : int
         See `lib.features.windows.rolling_features`.
-    engine : Engine, optional
-
-    Returns
-    -------
-    Dataset
 
     Raises
     ------

@@ -23,10 +23,8 @@ class Feature:
 
     Parameters
     ----------
-    name : str
     source : tuple of str
         The columns of prices that it is made of; none for what the calendar says.
-    unit : str
     label : str
         As an axis or a table has it.
     text : str

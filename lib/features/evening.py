@@ -98,11 +98,6 @@ def evenings(
         The row at which each symbol starts.
     days : ndarray of int32, shape (rows,)
         Dates, as days since 1970-01-01.
-    calendar : Calendar
-
-    Returns
-    -------
-    Evenings
     """
     rows = len(days)
     windows = _Windows(starts, rows)

@@ -30,7 +30,6 @@ class RecentDays:
     ----------
     symbol, security_name : str
         The name is empty where the metadata has none.
-    dates : ndarray of datetime64[D], shape (days,)
     volume : ndarray of int64, shape (days,)
         Shares.
     vol_moving_avg : ndarray of float64, shape (days,)
@@ -130,14 +129,6 @@ class Symbols:
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
 
-        Parameters
-        ----------
-        symbol : str
-
-        Returns
-        -------
-        RecentDays
-
         Raises
         ------
         KeyError
@@ -165,15 +156,10 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
 
     Parameters
     ----------
-    symbols : Symbols
     information : mapping
         The model's, as `lib.models.store.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
     study : str
         Whose they are.
-
-    Returns
-    -------
-    str
     """
     theirs = information.get("window"), information.get("min_periods")
     if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):

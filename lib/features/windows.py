@@ -92,7 +92,6 @@ def moving_average(
         Shares, of all symbols, one after the other.
     starts : array of int64
         Where each symbol starts.
-    window : int
 
     Returns
     -------
@@ -125,7 +124,6 @@ def rolling_median(
         Finite, of all symbols, one after the other.
     starts : array of int64
         Where each symbol starts.
-    window : int
 
     Returns
     -------

@@ -17,13 +17,8 @@ def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axe
 
     Parameters
     ----------
-    title : str
     counts : numpy.ndarray of int64, shape (100, 70)
         From `lib.figures.counts.count_feature_pairs`; at least one row.
-
-    Returns
-    -------
-    tuple of (matplotlib.figure.Figure, matplotlib.axes.Axes)
     """
     figure, axes = new_figure(
         title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4

@@ -26,10 +26,6 @@ def predicted_against_actual(counts: npt.NDArray[np.int64]) -> Figure:
     counts : numpy.ndarray of int64, shape (100, 100)
         From `count_predictions`.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> from lib.figures.counts import count_predictions
@@ -80,10 +76,6 @@ def errors_by_tenth(table: pd.DataFrame, quantity: str) -> Figure:
         From ``lib.evaluation.comparison.errors_by``.
     quantity : str
         What the tenths are in order of, with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -140,10 +132,6 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     level : float
         What the interval promises, such as 0.8.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> lines = [["1", 1e3, 0.75], ["2", 1e6, 0.85], ["all", 1e4, 0.8]]
@@ -182,10 +170,6 @@ def learning_curve(table: pd.DataFrame, scaled: float) -> Figure:
     scaled : float
         The error of the average's best multiple on the same test rows, as a multiple of the average's.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> table = pd.DataFrame({"rows": [100, 400], "relative_mae": [1.02, 0.95], "train_relative_mae": [0.9, 0.94]})
@@ -223,10 +207,6 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
         The chronological comparisons of ``lib.evaluation.comparison.compare`` by horizon, 0 and 1.
     predictors : sequence of str
         Which lines of them.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

@@ -25,13 +25,8 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     ----------
     rows : pandas.DataFrame
         ``Date``, ``Volume`` (shares a day) and ``vol_moving_avg`` (shares a day, null at first) of one symbol.
-    symbol : str
     window : int
         Rows (trading days) of the moving average.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -66,13 +61,8 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     ----------
     rows : pandas.DataFrame
         ``Date``, ``Adj Close`` (dollars) and ``adj_close_rolling_med`` (dollars, null at first) of one symbol.
-    symbol : str
     window : int
         Rows (trading days) of the rolling median.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     figure, axes = new_figure(f"{symbol}: adjusted close and its {window}-day median", "", "dollars")
     dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
@@ -105,10 +95,6 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     ----------
     counts : numpy.ndarray of int64, shape (61,)
         Sum of `count_ratios` over all parts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -151,10 +137,6 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
     ----------
     counts : numpy.ndarray of int64, shape (100, 70)
         Sum of `count_feature_pairs` over all parts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

@@ -44,7 +44,6 @@ class Predictor:
 
     Parameters
     ----------
-    table : lib.models.table.LookupTable
     information : dict
         What the model is: see `load`.
 
@@ -154,10 +153,6 @@ class Predictor:
         ----------
         vol_moving_avg, adj_close_rolling_med : float or array-like of shape (n,)
             As for `predict`.
-
-        Returns
-        -------
-        bool or ndarray of bool, shape (n,)
         """
         (low_volume, high_volume), (low_price, high_price) = (self.information["range"][name] for name in INPUTS)
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):

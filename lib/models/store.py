@@ -54,7 +54,7 @@ def write_estimator(path: Path, estimator: TableRegressor) -> None:
 
 
 def stored_zip(members: Mapping[str, bytes]) -> bytes:
-    """A zip archive of uncompressed members: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+    """A zip archive of uncompressed members, as https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT describes it.
 
     Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
     (https://github.com/python/cpython/issues/103861), nor compressed, since another zlib compresses otherwise.
@@ -158,10 +158,6 @@ def model_card(information: Mapping[str, Any]) -> str:
     ----------
     information : mapping
         As `describe` makes it.
-
-    Returns
-    -------
-    str
     """
     measured = information["metrics"]
     (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in INPUTS)
@@ -203,7 +199,6 @@ def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, An
 
     Parameters
     ----------
-    study : lib.paths.StudyPaths
     estimator : TableRegressor
         Fitted.
     information : dict

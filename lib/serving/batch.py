@@ -84,16 +84,11 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
 
     Parameters
     ----------
-    predictor : Predictor
     content : bytes
         UTF-8, or UTF-16 with a byte order mark; columns separated by comma, semicolon, tab or bar. A header with both inputs'
         names, in any order; other columns are kept. Or no header and two columns: ``vol_moving_avg`` and
         ``adj_close_rolling_med``. Numbers as `lib.features.inputs.written_number` takes them, with a decimal comma where the file
         has one.
-
-    Returns
-    -------
-    Batch
 
     Raises
     ------

@@ -120,8 +120,6 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
     ----------
     name : str
         The study's name: its outputs go to ``outputs/NAME``.
-    params : Params
-    options : Options
     caller : pathlib.Path, optional
         The folder that a relative ``archive.source`` may also start at.
 

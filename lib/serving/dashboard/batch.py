@@ -30,12 +30,7 @@ _ERRORS_SHOWN = 20
 
 
 class BatchTab:
-    """A button for a file, and what came of it.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """A button for a file, and what came of it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -85,7 +80,6 @@ def results(batch: Batch, name: str, horizon: int) -> str:
 
     Parameters
     ----------
-    batch : Batch
     name : str
         The file's.
     horizon : int

@@ -54,7 +54,6 @@ class ForecastTab:
 
     Parameters
     ----------
-    session : Session
     query : mapping of str to str
         ``forecast``, a symbol, as the page's address has it.
     """

@@ -21,12 +21,7 @@ _NAMES = {
 
 
 class ModelTab:
-    """What the model in use is; shown anew when a run has written another one.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """What the model in use is; shown anew when a run has written another one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

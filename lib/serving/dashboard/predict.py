@@ -37,7 +37,6 @@ class PredictTab:
 
     Parameters
     ----------
-    session : Session
     query : mapping of str to str
         ``symbol`` and the inputs, as the page's address has them.
     """
@@ -184,7 +183,6 @@ def read_inputs(predictor: Predictor, texts: Mapping[str, str]) -> tuple[dict[st
 
     Parameters
     ----------
-    predictor : Predictor
     texts : mapping of str to str
         By input.
 

@@ -286,7 +286,6 @@ class Kernels(AsyncMappingKernelManager):
 
         Parameters
         ----------
-        kernel_id : str
         now, restart : bool
             As Jupyter passes them; handed on.
         """
@@ -297,12 +296,7 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why.
-
-        Parameters
-        ----------
-        kernel_id : str
-        """
+        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why."""
         for channel in list(Channel.open_channels):
             if channel.kernel_id == kernel_id:
                 call_later(0, channel.close)
@@ -432,10 +426,6 @@ def configuration(host: str, port: int, token: str, max_visitors: int, max_per_a
         What visitors have to show; empty: nothing.
     max_visitors, max_per_address : int
         Kernels at once, of all visitors and of one address; further visitors are asked to wait.
-
-    Returns
-    -------
-    traitlets.config.Config
     """
     config = Config()
     config.Voila.ip = host

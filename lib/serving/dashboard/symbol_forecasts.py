@@ -76,12 +76,7 @@ class SymbolForecast:
 
 @dataclass(frozen=True)
 class ForecastTable:
-    """The forecasts of a study.
-
-    Parameters
-    ----------
-    symbols : dict of SymbolForecast by str
-    """
+    """The forecasts of a study."""
 
     symbols: dict[str, SymbolForecast]
 
@@ -140,7 +135,6 @@ def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: floa
 
     Parameters
     ----------
-    symbol : SymbolForecast
     shares : float
         The position.
     share_of_volume : float
@@ -188,7 +182,6 @@ def largest_changes(table: ForecastTable, horizon: int, least_average: float, co
 
     Parameters
     ----------
-    table : ForecastTable
     horizon : int
         Sessions.
     least_average : float

@@ -119,7 +119,6 @@ def answer_query(predictor: Predictor, query: bytes) -> Answer:
 
     Parameters
     ----------
-    predictor : Predictor
     query : bytes
         The URL's query string: both inputs once, and perhaps ``detail``.
 
@@ -166,7 +165,6 @@ def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> li
 
     Parameters
     ----------
-    predictor : Predictor
     volumes, prices : ndarray of float64, shape (n,)
         vol_moving_avg, in shares a day, and adj_close_rolling_med, in dollars.
 
@@ -259,7 +257,6 @@ def answer_pairs(predictor: Predictor, body: bytes | bytearray, detail: bool) ->
 
     Parameters
     ----------
-    predictor : Predictor
     body : bytes or bytearray
         JSON: ``[[vol_moving_avg, adj_close_rolling_med], ...]``, at most `MAX_PAIRS` pairs.
     detail : bool

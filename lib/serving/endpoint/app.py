@@ -114,7 +114,6 @@ class Handlers:
     ----------
     study : str
         The study that is served.
-    metrics : Metrics
     forecast_rows : callable, optional
         The forecasts that follow the rows of `lib.serving.endpoint.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
         served.

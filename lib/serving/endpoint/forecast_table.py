@@ -31,7 +31,6 @@ class UnknownSymbolError(LookupError):
     ----------
     symbol : str
         What was asked for.
-    nearest : list of str
     """
 
     def __init__(self, symbol: str, nearest: list[str]) -> None:
