@@ -17,7 +17,7 @@ from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.evaluation.comparison import load_rows
+from lib.evaluation.rows import load_rows
 from lib.files import write_atomically
 from lib.models.predictor import Predictor
 from lib.models.store import read_estimator

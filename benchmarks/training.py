@@ -25,7 +25,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.accounting import measure
 from benchmarks.pipeline import machine, markdown, print_table
-from lib.evaluation.comparison import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
+from lib.evaluation.baselines import AVERAGE, SCALED, baselines
+from lib.evaluation.rows import Rows, Split, chronological_split, load_rows
 from lib.files import write_atomically
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import sampled_rows

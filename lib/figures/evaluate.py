@@ -73,7 +73,7 @@ def errors_by_tenth(table: pd.DataFrame, quantity: str) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.errors_by``.
+        From ``lib.evaluation.tables.errors_by``.
     quantity : str
         What the tenths are in order of, with its unit.
 
@@ -128,7 +128,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
+        From ``lib.evaluation.errors.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
     level : float
         What the interval promises, such as 0.8.
 
@@ -166,7 +166,7 @@ def learning_curve(table: pd.DataFrame, scaled: float) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.learning_curve``: rows, relative_mae and train_relative_mae.
+        From ``lib.evaluation.tables.learning_curve``: rows, relative_mae and train_relative_mae.
     scaled : float
         The error of the average's best multiple on the same test rows, as a multiple of the average's.
 
@@ -204,7 +204,7 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
     Parameters
     ----------
     tables : mapping of int to pandas.DataFrame
-        The chronological comparisons of ``lib.evaluation.comparison.compare`` by horizon, 0 and 1.
+        The chronological comparisons of ``lib.evaluation.tables.compare`` by horizon, 0 and 1.
     predictors : sequence of str
         Which lines of them.
 
