@@ -32,8 +32,9 @@ import psutil
 from rich.console import Console
 
 from benchmarks.pipeline import machine, print_table
-from benchmarks.serving import QUERY, Visitor, free_port, kernels
+from benchmarks.serving import Visitor, free_port, kernels
 from lib import paths
+from lib.features.definitions import EXAMPLE_QUERY
 from lib.files import write_atomically
 from lib.serving.dashboard.kernel_messages import V1
 
@@ -287,7 +288,7 @@ async def endless_headers(target: Target) -> None:
 async def unread_answers(target: Target) -> None:
     """Requests sent one behind the other, of pages and files, whose answers nobody reads."""
     opened = []
-    for path in ("/health", "/reports/index.html", "/predict?" + QUERY, "/voila/static/voila.js"):
+    for path in ("/health", "/reports/index.html", "/predict?" + EXAMPLE_QUERY, "/voila/static/voila.js"):
         reader, writer = await target.connect()
         opened.append((reader, writer))
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -429,7 +430,7 @@ async def watched(running: Servers) -> AsyncIterator[Measured]:
         tasks = [
             asyncio.create_task(one)
             for one in (
-                ask(client, "predict", f"/predict?{QUERY}"),
+                ask(client, "predict", f"/predict?{EXAMPLE_QUERY}"),
                 ask(client, "health", "/health"),
                 edit(visitor),
                 look(),

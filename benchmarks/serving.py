@@ -41,7 +41,7 @@ from rich.console import Console
 
 from benchmarks.pipeline import machine, markdown, print_table
 from lib import paths
-from lib.features.inputs import INPUTS
+from lib.features.definitions import EXAMPLE_QUERY, INPUTS
 from lib.files import write_atomically
 from lib.models.predictor import Predictor
 from lib.serving.dashboard.voila_patches import LEFT_SECONDS
@@ -49,7 +49,6 @@ from lib.serving.endpoint.answers import answer_query
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
-QUERY = "vol_moving_avg=12345&adj_close_rolling_med=25"
 
 
 def free_port() -> int:
@@ -221,8 +220,8 @@ def endpoint(study: str) -> dict[str, Any]:
         server("benchmarks.peers.plain_endpoint", study, core=0) as (peer, _),
     ):
         for _ in range(3):
-            found["ours"].append(wrk(f"{ours}/predict?{QUERY}", 4))
-            found["plain_fastapi_route"].append(wrk(f"{peer}/predict?{QUERY}", 4))
+            found["ours"].append(wrk(f"{ours}/predict?{EXAMPLE_QUERY}", 4))
+            found["plain_fastapi_route"].append(wrk(f"{peer}/predict?{EXAMPLE_QUERY}", 4))
         best = [max(run["requests_a_second"] for run in found[name]) for name in ("ours", "plain_fastapi_route")]
         found["ratio"] = round(best[0] / best[1], 2)
         random = np.random.default_rng(1)
@@ -233,7 +232,7 @@ def endpoint(study: str) -> dict[str, Any]:
     found["microseconds"] = {
         "load": _microseconds(lambda: Predictor.load(paths.StudyPaths(study).grid), 20),
         "predict": _microseconds(lambda: predictor.predict(12345.0, 25.0), 20_000),
-        "answer": _microseconds(lambda: answer_query(predictor, QUERY.encode()), 20_000),
+        "answer": _microseconds(lambda: answer_query(predictor, EXAMPLE_QUERY.encode()), 20_000),
         "request": round(1e6 / best[0], 1),
     }
     return found
@@ -251,10 +250,10 @@ def beside(study: str) -> dict[str, Any]:
         server("lib.serving.dashboard.server", study) as (dashboard, _),
     ):
         asyncio.run(_open_and_close(dashboard, 1))
-        alone = wrk(f"{api}/predict?{QUERY}", 5)
+        alone = wrk(f"{api}/predict?{EXAMPLE_QUERY}", 5)
 
         async def both() -> tuple[dict[str, float], list[float]]:
-            load = asyncio.create_task(asyncio.to_thread(wrk, f"{api}/predict?{QUERY}", 8))
+            load = asyncio.create_task(asyncio.to_thread(wrk, f"{api}/predict?{EXAMPLE_QUERY}", 8))
             await asyncio.sleep(0.5)
             seconds = await _open_and_close(dashboard, 10)
             return await load, seconds

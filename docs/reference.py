@@ -19,6 +19,7 @@ from lib import __main__ as command_line
 from lib import params, paths
 from lib.data import layouts, schema
 from lib.evaluation import sums, walk_forward
+from lib.features import definitions
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -50,8 +51,7 @@ COLUMNS = {
     "Close": "dollars, adjusted for splits",
     "Adj Close": "dollars, adjusted for splits and dividends",
     "Volume": "shares",
-    "vol_moving_avg": "shares a day: mean of Volume over the window; null while it is not whole",
-    "adj_close_rolling_med": "dollars: median of Adj Close over the window; null while it is not whole",
+    **{one.name: f"{one.unit}: {one.text}; null while it is not whole" for one in definitions.DAILY},
     "file": "the raw file, within the archive",
     "line": "line of the raw file, the header being 1; null for a file without rows",
     "code": "the kind of reason, to count by: `null_value`, `repeated_date`, `wrong_header` and so on",
@@ -93,7 +93,7 @@ COLUMNS = {
     "for_from": "the first session that it is for",
     "for_to": "the last one",
     "horizon": "sessions that it is the mean of",
-    "ratio": "forecast / vol_moving_avg",
+    "ratio": f"forecast / {definitions.VOLUME_AVERAGE.name}",
     "stale": "whether as_of is older than the archive's last date",
     "predictor": "whose error it is: `model`, `linear`, or a baseline",
     "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, or `ape` (bins of |error| / Volume)",

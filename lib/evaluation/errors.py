@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lib.evaluation.rows import Rows, Split
+from lib.features.definitions import INPUTS
 from lib.models.regressor import TableRegressor, weighted_quantiles
 from lib.models.table import Floats
 
@@ -117,7 +118,7 @@ def coverage(rows: Rows, split: Split, estimator: TableRegressor) -> pd.DataFram
                 {
                     "decile": "all" if decile is None else str(decile + 1),
                     "rows": int(chosen.sum()),
-                    "vol_moving_avg": float(np.median(inputs[chosen, 0])),
+                    INPUTS[0]: float(np.median(inputs[chosen, 0])),
                     "coverage": float(inside[chosen].mean()),
                     "relative_width": float(np.median(width[chosen])),
                 }

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lib.features.inputs import INPUTS
+from lib.features.definitions import INPUTS
 from lib.models.regressor import sampled_rows
 from lib.models.table import Floats
 

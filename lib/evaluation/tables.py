@@ -13,7 +13,7 @@ from lib.evaluation.baselines import AVERAGE, MODEL, ORACLE, REFERENCE, SCALED, 
 from lib.evaluation.errors import best_scale, deciles, metrics, ratio
 from lib.evaluation.lead import lead_over_blocks
 from lib.evaluation.rows import Mask, Rows, Split, random_split
-from lib.features.inputs import INPUTS
+from lib.features.definitions import INPUTS
 from lib.models.regressor import TableRegressor, sampled_rows
 from lib.models.table import Floats
 
@@ -214,7 +214,8 @@ def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str)
     ----------
     estimator : TableRegressor
         Fitted.
-    feature : {"vol_moving_avg", "adj_close_rolling_med"}
+    feature : str
+        One of `lib.features.definitions.INPUTS`.
 
     Returns
     -------

@@ -38,6 +38,7 @@ from lib.evaluation.forecast_metrics import (
     WEEKDAY,
 )
 from lib.features import definitions, evening, windows
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.models import forecaster
 from lib.models.forecaster import Examples, Floats, Forecaster, Served
@@ -68,7 +69,7 @@ FORECAST_SCHEMA = pa.schema(
         *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
         pa.field("horizon", pa.int32(), nullable=False),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
-        ("vol_moving_avg", pa.float64()),
+        (VOLUME_AVERAGE.name, pa.float64()),
         ("ratio", pa.float64()),
         pa.field("stale", pa.bool_(), nullable=False),
     ]
@@ -229,7 +230,7 @@ class _Chunk:
 def _chunks(path: str, sha256: str, since: int | None = None) -> Iterator[_Chunk]:
     """The part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
     content = dataset.read_content(Path(path), sha256)
-    columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, windows.VOL_MOVING_AVG]
+    columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, VOLUME_AVERAGE.name]
     table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
     if not table.num_rows:
         return
@@ -662,7 +663,7 @@ def _forecasts(chunk: _Chunk, made: evening.Evenings, plan: Plan, models: Models
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
     shown = chunk.table.take(pa.array(rows))
-    moving = shown[windows.VOL_MOVING_AVG].to_numpy()
+    moving = shown[VOLUME_AVERAGE.name].to_numpy()
     count = len(plan.settings.horizons)
     order = np.arange(len(rows) * count).reshape(count, -1).T.ravel()  # by symbol, then by horizon
     tables = []
@@ -681,7 +682,7 @@ def _forecasts(chunk: _Chunk, made: evening.Evenings, plan: Plan, models: Models
             "forecast": _whole(point),
             "low": _whole(low),
             "high": _whole(high),
-            "vol_moving_avg": shown[windows.VOL_MOVING_AVG],
+            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < plan.last,
         }

@@ -39,7 +39,7 @@ class FeaturesPart:
     def tables(self) -> Mapping[str, dataset.Beside]:
         """Read the columns that the features are made of; all of them are copied as they are."""
         content = dataset.read_content(Path(self.path), self.sha256)
-        table = dataset.decode(content, windows.INPUTS, dictionaries=("Symbol",))
+        table = dataset.decode(content, windows.COLUMNS, dictionaries=("Symbol",))
         made = windows.rolling_features(table, self.window, self.min_periods)
         return {"features": dataset.Beside(content, made)}
 

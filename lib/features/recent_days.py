@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.features.definitions import INPUTS
 from lib.files import write_atomically
 from lib.storage import arrays
 from lib.text import printable
 
 DAYS = 60  # recent trading days kept of each symbol
-COLUMNS = ["Symbol", "Security Name", "Date", "Volume", "vol_moving_avg", "adj_close_rolling_med"]
+COLUMNS = ["Symbol", "Security Name", "Date", "Volume", *INPUTS]
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
         "window": np.array([window, window if min_periods is None else min_periods], dtype="int64"),
         "date": columns[0].astype("datetime64[D]").astype("int64"),  # days since 1970
         "volume": columns[1].astype("int64"),
-        "vol_moving_avg": columns[2].astype("float64"),
-        "adj_close_rolling_med": columns[3].astype("float64"),
+        **{name: column.astype("float64") for name, column in zip(INPUTS, columns[2:], strict=True)},
     }
     write_atomically(path, arrays.to_bytes(content))
     return len(names)
@@ -135,9 +135,7 @@ class Symbols:
             The study doesn't have the symbol, or has it no longer.
         """
         with arrays.opened(self._path) as read:
-            names = _names(
-                read("symbols")
-            )  # as they are now: a run may have replaced the file since this object was made
+            names = _names(read("symbols"))  # as they are now: a run may have replaced the file since then
             index = {name: number for number, name in enumerate(names)}[symbol]
             ends = [0, *read("end").tolist()]
             days = slice(ends[index], ends[index + 1])
@@ -146,8 +144,7 @@ class Symbols:
                 names[symbol],
                 read("date", days).astype("datetime64[D]"),
                 read("volume", days),
-                read("vol_moving_avg", days),
-                read("adj_close_rolling_med", days),
+                *(read(name, days) for name in INPUTS),
             )
 
 

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.figures.counts import AVERAGE_EDGES
 from lib.figures.style import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure, nothing
 from lib.text import as_text, percent
@@ -147,7 +148,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
     axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
     engineering = EngFormatter(places=0, sep="")
-    axes.set_xticks(places, [engineering(value) for value in tenths["vol_moving_avg"].tolist()])
+    axes.set_xticks(places, [engineering(value) for value in tenths[VOLUME_AVERAGE.name].tolist()])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
     axes.set_ylim(min(low, level - 0.1) - 0.02, max(high, level + 0.1) + 0.06)

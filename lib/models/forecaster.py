@@ -25,6 +25,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import ThreadpoolController
 
 from lib.features import definitions, evening
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
 
@@ -433,6 +434,12 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
                 "for_from": str(span[0]),
                 "for_to": str(span[1]),
             }
-            | {"horizon": one.horizon, "forecast": point, "low": low, "high": high, "vol_moving_avg": float(average[0])}
+            | {
+                "horizon": one.horizon,
+                "forecast": point,
+                "low": low,
+                "high": high,
+                VOLUME_AVERAGE.name: float(average[0]),
+            }
         )
     return answers

@@ -17,6 +17,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from lib import paths
+from lib.features.definitions import EXAMPLE_QUERY
 from lib.serving import access
 
 START_SECONDS = 60  # a process that does not answer by then has failed
@@ -103,7 +104,7 @@ def main(options: argparse.Namespace) -> int:
             f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
-            f"  predict    {api_url}/predict?vol_moving_avg=12345&adj_close_rolling_med=25\n"
+            f"  predict    {api_url}/predict?{EXAMPLE_QUERY}\n"
             f"  API pages  {api_url}/docs\n"
             "Ctrl-C stops both.",
             flush=True,

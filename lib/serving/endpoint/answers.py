@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from lib.features.inputs import INPUTS, InputError, number
+from lib.features.definitions import INPUTS
+from lib.features.inputs import InputError, number
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
@@ -29,7 +30,7 @@ CSV, JSON = "text/csv", "application/json"
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # date.fromisoformat reads 20130104 and 2013-W01-5 too
 _HORIZON = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_PAIRS_WANTED = "send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [vol_moving_avg, adj_close_rolling_med]"
+_PAIRS_WANTED = f"send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [{', '.join(INPUTS)}]"
 _ROWS_WANTED = f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(ROW)}"
 
 
