@@ -315,7 +315,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             if section not in Params.model_fields:
                 raise ParamsError(f"{place}: unknown section {section!r}{_nearest(section, Params.model_fields)}")
             if section in values:
-                raise ParamsError(f"{place}: section {section!r} stands twice; merge the two")
+                raise ParamsError(f"{place}: section {section!r} is given twice; merge the two")
             values[section] = {}
             if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
                 continue
@@ -325,7 +325,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                 key = f"{section}.{key_node.value}"
                 place = f"{path}, line {key_node.start_mark.line + 1}"
                 if key in places:
-                    raise ParamsError(f"{place}: {key} stands twice; keep one")
+                    raise ParamsError(f"{place}: {key} is given twice; keep one")
                 places[key] = place
                 field = _field(section, key_node.value, place)
                 if key == "train.settings":
@@ -333,7 +333,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                     for name_node, text_node in _setting_items(value_node, place):
                         setting = f"{key}.{name_node.value}"
                         if setting in places:
-                            raise ParamsError(f"{place}: {setting} stands twice; keep one")
+                            raise ParamsError(f"{place}: {setting} is given twice; keep one")
                         places[setting] = f"{path}, line {name_node.start_mark.line + 1}"
                         settings[name_node.value] = _node_value(text_node, str, setting, places[setting])
                 else:

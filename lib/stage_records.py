@@ -220,10 +220,10 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
     >>> note("sample", [], {})
     ''
     """
-    told = "; ".join(reasons)
+    listed = "; ".join(reasons)
     command = last.get("bring_up_to_date")
     command = command if isinstance(command, str) else f"bash run_all.sh {study}"
-    return f"Out of date: {told}. To bring it up to date: {command}" if told else ""
+    return f"Out of date: {listed}. To bring it up to date: {command}" if listed else ""
 
 
 def notes(study: paths.StudyPaths) -> dict[str, str]:

@@ -162,11 +162,11 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
     if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):
         return ""
     (days, least), (model_days, model_least) = symbols.window, theirs
-    least_told = f", {least} of them at least," if days == model_days else ""
-    model_least_told = f", {model_least} at least" if days == model_days else ""
+    least_shown = f", {least} of them at least," if days == model_days else ""
+    model_least_shown = f", {model_least} at least" if days == model_days else ""
     return (
-        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_told} and the model was "
-        f"trained on {model_days}{model_least_told}: no symbol can be picked until both are of one run. "
+        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_shown} and the model was "
+        f"trained on {model_days}{model_least_shown}: no symbol can be picked until both are of one run. "
         f"Make them so with: bash run_all.sh {study}"
     )
 

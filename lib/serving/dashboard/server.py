@@ -391,7 +391,7 @@ class DashboardServer(Voila):
         return handlers
 
     def start(self) -> None:
-        """Serve until told to stop. As Voilà's own, with the gate and the limits."""
+        """Serve until stopped. As Voilà's own, with the gate and the limits."""
         self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
         forkserver.use_forked_kernels(self.connection_dir)
         settings = self.init_settings()
@@ -480,7 +480,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
+    """Serve until stopped: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.serving.dashboard.server", description=(__doc__ or "").splitlines()[0]
     )

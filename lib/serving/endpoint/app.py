@@ -386,7 +386,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
+    """Serve until stopped: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
     parser = argparse.ArgumentParser(prog="python -m lib.serving.endpoint.app", description=__doc__)
     add_arguments(parser)
     options = parser.parse_args(arguments)
