@@ -23,10 +23,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import growth, pipeline, serving, usual
+from benchmarks import growth, harness, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
-from benchmarks.pipeline import OURS, Extent, Result, markdown
+from benchmarks.harness import markdown
+from benchmarks.pipeline import OURS, Extent, Result
 from lib import paths
 from lib.figures import style
 from lib.files import write_atomically
@@ -144,7 +145,7 @@ def measure(name: str, fraction: Fraction, keep: Path, again: bool, console: Con
 
 def machine() -> dict[str, Any]:
     """What everything was measured on; no name of a host."""
-    return {"processor": _processor(), **{key: value for key, value in pipeline.machine().items() if key != "load"}}
+    return {"processor": _processor(), **{key: value for key, value in harness.machine().items() if key != "load"}}
 
 
 def results(kept: Mapping[str, Found]) -> str:

@@ -31,7 +31,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.pipeline import machine, print_table
+from benchmarks.harness import machine, print_table
 from benchmarks.serving import Visitor, free_port, kernels
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY

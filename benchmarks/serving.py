@@ -28,7 +28,6 @@ import time
 import timeit
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,10 +38,9 @@ from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from benchmarks.pipeline import machine, markdown, print_table
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY, INPUTS
-from lib.files import write_atomically
 from lib.models.predictor import Predictor
 from lib.serving.dashboard.voila_patches import LEFT_SECONDS
 from lib.serving.endpoint.answers import answer_query
@@ -423,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts alone")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     options = parser.parse_args(arguments)
     if not paths.StudyPaths(options.study).grid.exists():
         parser.error(f"study {options.study} has no model yet; make one with: bash run_all.sh {options.study}")
@@ -436,13 +434,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     title = f"study {options.study}, {about['cores']} cores"
     lines = table(found)
     print_table(console, title, lines)
-    if options.to:
-        loads = ", ".join(f"{part['load_before']}" for part in found.values())
-        text = f"{title}; load before each part {loads}\n\n{markdown(lines)}"
-        write_atomically(options.to.with_suffix(".md"), text)
-        write_atomically(
-            options.to.with_suffix(".json"), json.dumps({"machine": about, "parts": found}, indent=1) + "\n"
-        )
+    loads = ", ".join(f"{part['load_before']}" for part in found.values())
+    text = f"{title}; load before each part {loads}\n\n{markdown(lines)}"
+    keep(options.to, text, {"machine": about, "parts": found})
     wrong = not found.get("endpoint", {}).get("sums_equal", True) or found.get("sessions", {}).get("kernels_left", 0)
     return 1 if wrong else 0
 

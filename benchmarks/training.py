@@ -24,7 +24,7 @@ from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.accounting import measure
-from benchmarks.pipeline import machine, markdown, print_table
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib.evaluation.baselines import AVERAGE, SCALED, baselines
 from lib.evaluation.rows import Rows, Split, chronological_split, load_rows
 from lib.files import write_atomically
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=22_000_000, help="training rows of the synthetic features")
     parser.add_argument("--features", type=Path, help="a study's folder of features instead")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     parser.add_argument("--fit", nargs=3, metavar=("MODEL", "FOLDER", "RESULT"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.fit:
@@ -165,10 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = run(rows, chronological_split(rows, 0.2), Path(work), console)
     title = f"{found['train_rows']:,} training rows, {found['test_rows']:,} later ones judge; {about['cores']} cores"
     print_table(console, title, table(found))
-    if options.to:
-        text = f"{title}; load before the run {about['load']}\n\n{markdown(table(found))}"
-        write_atomically(options.to.with_suffix(".md"), text)
-        write_atomically(options.to.with_suffix(".json"), json.dumps({"machine": about, **found}, indent=1) + "\n")
+    text = f"{title}; load before the run {about['load']}\n\n{markdown(table(found))}"
+    keep(options.to, text, {"machine": about, **found})
     ours, reference = (found["contestants"][name]["mae"] for name in (OURS, REFERENCE))
     return 0 if ours < reference else 1
 
