@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lib.data import schema
 from lib.features import windows
-from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
+from lib.features.definitions import BY_NAME, PRICE_MEDIAN, VOLUME_AVERAGE
 
 WINDOWS = st.integers(1, 45)
 # -0.0 is left out: which of 0.0 and -0.0 is the smaller, nobody says. Sums of two must not overflow.
@@ -121,7 +121,7 @@ def test_the_median_of_an_even_window_is_the_mean_of_the_middle_two():
 @pytest.mark.parametrize("window", [1, 30])
 def test_no_rows(window):
     found = windows.rolling_features(schema.PRICES.empty_table(), window)
-    assert found.schema.names == [VOLUME_AVERAGE.name, PRICE_MEDIAN.name]
+    assert found.schema.names == list(BY_NAME)
     assert found.num_rows == 0
 
 
