@@ -23,10 +23,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import growth, pipeline, serving, usual
+from benchmarks import growth, harness, pipeline, serving, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
-from benchmarks.pipeline import OURS, Extent, Result, markdown
+from benchmarks.harness import markdown
+from benchmarks.pipeline import OURS, Extent, Result
 from lib import paths
 from lib.figures import style
 from lib.files import write_atomically
@@ -47,7 +48,6 @@ class Part:
 
     Parameters
     ----------
-    title : str
     about : str
         What a reader of its table should know first.
     command : callable
@@ -145,7 +145,7 @@ def measure(name: str, fraction: Fraction, keep: Path, again: bool, console: Con
 
 def machine() -> dict[str, Any]:
     """What everything was measured on; no name of a host."""
-    return {"processor": _processor(), **{key: value for key, value in pipeline.machine().items() if key != "load"}}
+    return {"processor": _processor(), **{key: value for key, value in harness.machine().items() if key != "load"}}
 
 
 def results(kept: Mapping[str, Found]) -> str:
@@ -155,10 +155,6 @@ def results(kept: Mapping[str, Found]) -> str:
     ----------
     kept : mapping of str to mapping
         What each part kept, by the part's name: ``about``, ``found`` and ``text``.
-
-    Returns
-    -------
-    str
     """
     lines = ["# Results", ""]
     lines += [
@@ -190,10 +186,6 @@ def summary(kept: Mapping[str, Found]) -> str:
     ----------
     kept : mapping of str to mapping
         As for `results`; lines whose part is missing are left out.
-
-    Returns
-    -------
-    str
     """
     lines = [["ours / it; below 1, ours takes less", "time", "CPU time", "peak memory"]]
     facts = []

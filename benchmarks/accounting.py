@@ -56,14 +56,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 
     Parameters
     ----------
-    command : sequence of str
     environment : mapping of str to str, optional
         Added to this process's.
-    cwd : pathlib.Path, optional
-
-    Returns
-    -------
-    Usage
 
     Raises
     ------

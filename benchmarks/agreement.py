@@ -100,10 +100,6 @@ def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement
         Folders of Parquet files.
     columns : tuple of str
         What to compare, beside the key: `PRICES` or `FEATURES`.
-
-    Returns
-    -------
-    Agreement
     """
     symbols, keys = _keys(reference)
     _, other_keys = _keys(other, symbols)

@@ -151,10 +151,6 @@ def securities(fraction: Fraction) -> list[Security]:
         More than 0. Up to 1, a smaller archive's files are a larger one's; above, there are several copies with
         other symbols and values.
 
-    Returns
-    -------
-    list of Security
-
     Examples
     --------
     >>> whole = securities(Fraction(1))
@@ -175,10 +171,6 @@ def securities(fraction: Fraction) -> list[Security]:
 
 def content(security: Security) -> bytes:
     """The bytes of a security's file.
-
-    Parameters
-    ----------
-    security : Security
 
     Returns
     -------

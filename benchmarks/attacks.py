@@ -31,9 +31,10 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.pipeline import machine, print_table
-from benchmarks.serving import QUERY, Visitor, free_port, kernels
+from benchmarks.harness import machine, print_table
+from benchmarks.serving import Visitor, free_port, kernels
 from lib import paths
+from lib.features.definitions import EXAMPLE_QUERY
 from lib.files import write_atomically
 from lib.serving.dashboard.kernel_messages import V1
 
@@ -291,7 +292,7 @@ async def endless_headers(target: Target) -> None:
 async def unread_answers(target: Target) -> None:
     """Requests sent one behind the other, of pages and files, whose answers nobody reads."""
     opened = []
-    for path in ("/health", "/reports/index.html", "/predict?" + QUERY, "/voila/static/voila.js"):
+    for path in ("/health", "/reports/index.html", "/predict?" + EXAMPLE_QUERY, "/voila/static/voila.js"):
         reader, writer = await target.connect()
         opened.append((reader, writer))
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -312,7 +313,7 @@ async def pipelined(target: Target) -> None:
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await target.connect()
-                writer.write(f"GET /predict?{QUERY} HTTP/1.1\r\n{target.headers}\r\n".encode() * 1000)
+                writer.write(f"GET /predict?{EXAMPLE_QUERY} HTTP/1.1\r\n{target.headers}\r\n".encode() * 1000)
                 while await reader.read(2**16):
                     pass
                 writer.close()
@@ -463,7 +464,7 @@ async def watched(running: Servers) -> AsyncIterator[Measured]:
         tasks = [
             asyncio.create_task(one)
             for one in (
-                ask(client, "predict", f"/predict?{QUERY}"),
+                ask(client, "predict", f"/predict?{EXAMPLE_QUERY}"),
                 ask(client, "health", "/health"),
                 edit(visitor),
                 look(),

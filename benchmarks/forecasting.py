@@ -8,7 +8,6 @@ statsforecast's AutoETS and seasonal naive, on fewer symbols, since they fit one
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
@@ -19,11 +18,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.pipeline import machine, markdown, print_table
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib.evaluation import walk_forward
 from lib.features import definitions, evening
 from lib.features.sessions import calendar_for
-from lib.files import write_atomically
 from lib.models import forecaster
 from lib.paths import StudyPaths
 from lib.storage.dataset import open_dataset
@@ -219,13 +217,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
     parser.add_argument("--symbols", type=int, default=300, help="symbols, at most (default: %(default)s)")
     parser.add_argument("--fewer", type=int, default=100, help="symbols of statsforecast (default: %(default)s)")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     options = parser.parse_args(arguments)
     found = run(options.study, options.symbols, options.fewer)
     print_table(Console(), "the next day's volume", table(found))
-    if options.to:
-        write_atomically(options.to.with_suffix(".md"), f"{markdown(table(found))}\n")
-        write_atomically(options.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+    keep(options.to, f"{markdown(table(found))}\n", found)
 
 
 if __name__ == "__main__":

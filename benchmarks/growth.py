@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,14 +19,12 @@ from rich.console import Console
 
 from benchmarks import archive
 from benchmarks.accounting import Usage
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from benchmarks.pipeline import (
     CONTESTANTS,
     OURS,
     STAGES,
     Extent,
-    machine,
-    markdown,
-    print_table,
     read_through,
     run_stage,
 )
@@ -116,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help=f"times Kaggle's (default: {' '.join(SIZES)})")
     parser.add_argument("--contestant", choices=CONTESTANTS, default=OURS)
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     parser.add_argument("--figure", type=Path, help="write the figure to this PNG file")
     parser.add_argument("--work", type=Path, help="a folder with room for one and a half times the largest archive")
     options = parser.parse_args(arguments)
@@ -139,16 +136,12 @@ def main(arguments: list[str] | None = None) -> None:
     print_table(console, title, lines)
     if options.figure:
         write_atomically(options.figure, style.png(figure(measured)))
-    if options.to:
-        text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
-        write_atomically(options.to.with_suffix(".md"), text)
-        found = [
-            {"size": size, "archive": asdict(extent), "usages": {stage: asdict(u) for stage, u in usages.items()}}
-            for size, extent, usages in measured
-        ]
-        write_atomically(
-            options.to.with_suffix(".json"), json.dumps({"machine": about, "sizes": found}, indent=1) + "\n"
-        )
+    sizes = [
+        {"size": size, "archive": asdict(extent), "usages": {stage: asdict(u) for stage, u in usages.items()}}
+        for size, extent, usages in measured
+    ]
+    text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
+    keep(options.to, text, {"machine": about, "sizes": sizes})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from lib.evaluation.comparison import Rows, best_scale, distinct_days, load_rows
+from lib.evaluation.errors import best_scale
+from lib.evaluation.rows import Rows, distinct_days, load_rows
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.table import Floats
 from lib.paths import StudyPaths

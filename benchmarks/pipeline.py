@@ -8,9 +8,7 @@ ours, and prints a table of seconds, memory and ratios. Read the ratios: seconds
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -18,19 +16,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
-import psutil
 import pyarrow.dataset
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
-from lib.compute.processes import available_cores
-from lib.files import write_atomically
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")
@@ -65,7 +59,6 @@ class Result:
 
     Parameters
     ----------
-    name : str
     usages : dict of str to list of Usage
         By stage, one a round.
     bytes : int
@@ -130,10 +123,6 @@ def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
         The archive.
     out : pathlib.Path
         Holds ``prices`` and ``features``; the second stage reads what the first wrote.
-
-    Returns
-    -------
-    benchmarks.accounting.Usage
     """
     module, *arguments = CONTESTANTS[contestant]
     os.sync()  # no contestant shall wait for the disk to take what the one before it wrote
@@ -166,7 +155,6 @@ def run(
     -------
     Extent
         Of the archive.
-    list of Result
     """
     names = [OURS, *(name for name in names if name != OURS)]
     results = {name: Result(name, {stage: [] for stage in STAGES}) for name in names}
@@ -234,36 +222,6 @@ def table(results: Sequence[Result]) -> list[list[str]]:
 _PERFECT = Agreement(rows=0, missing=0, extra=0, missing_symbols=(), is_sorted=True)
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of text as a Markdown table, the first row its header."""
-    head, *rest = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    rules = ["---", *["---:"] * (len(head) - 2), "---"]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rules, *rest))
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on: cores, memory, load before the run, and versions."""
-    packages = ("numpy", "pyarrow", "bottleneck", "pyspark", "polars", "duckdb")
-    return {
-        "cores": available_cores(),
-        "memory": psutil.virtual_memory().total,
-        "load": [round(load, 2) for load in psutil.getloadavg()],
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
-
-
-def print_table(console: Console, title: str, lines: Sequence[Sequence[str]]) -> None:
-    """Show rows of text as a table in the terminal."""
-    shown = Table(title=title, padding=0)
-    for place, name in enumerate(lines[0]):
-        shown.add_column(name, justify="right" if place else "left", min_width=0 if place else 10)
-    for line in lines[1:]:
-        shown.add_row(*line)
-    console.print(shown)
-
-
 def _checked(result: Result, reference: Path, out: Path, extent: Extent, console: Console) -> Result:
     size = sum(path.stat().st_size for stage in STAGES for path in (out / stage).glob("*.parquet"))
     if result.name == OURS:
@@ -324,7 +282,7 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="beside ours")
     parser.add_argument("--rounds", type=int, default=1, help="the table shows the median of so many (default: 1)")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -339,11 +297,9 @@ def main() -> int:
     title = f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV; {about['cores']} cores"
     lines = table(results)
     print_table(console, title, [line[:-1] for line in lines])  # what the values are has been said line by line
-    if arguments.to:
-        text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
-        write_atomically(arguments.to.with_suffix(".md"), text)
-        found = {"machine": about, "archive": asdict(extent), "results": [asdict(result) for result in results]}
-        write_atomically(arguments.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+    text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
+    measured = {"machine": about, "archive": asdict(extent), "results": [asdict(result) for result in results]}
+    keep(arguments.to, text, measured)
     wrong = [result.name for result in results for found in result.agreements.values() if not found.same or found.extra]
     if wrong:
         console.print(f"values differ from ours: {', '.join(sorted(set(wrong)))}", style="bold red")

@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import timeit
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
-from benchmarks.pipeline import machine, markdown, print_table
-from lib.evaluation.comparison import load_rows
-from lib.files import write_atomically
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from lib.evaluation.rows import load_rows
 from lib.models.predictor import Predictor
 from lib.models.store import read_estimator
 from lib.paths import StudyPaths
@@ -83,15 +80,13 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction", description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     options = parser.parse_args(arguments)
     found = run(options.study)
     console = Console()
     print_table(console, "one prediction", table(found))
     console.print(many(found))
-    if options.to:
-        write_atomically(options.to.with_suffix(".md"), f"{markdown(table(found))}\n{many(found)}\n")
-        write_atomically(options.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+    keep(options.to, f"{markdown(table(found))}\n{many(found)}\n", found)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ import time
 import timeit
 import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,17 +38,15 @@ from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from benchmarks.pipeline import machine, markdown, print_table
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib import paths
-from lib.features.inputs import INPUTS
-from lib.files import write_atomically
+from lib.features.definitions import EXAMPLE_QUERY, INPUTS
 from lib.models.predictor import Predictor
 from lib.serving.dashboard.voila_patches import LEFT_SECONDS
 from lib.serving.endpoint.answers import answer_query
 
 CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
-QUERY = "vol_moving_avg=12345&adj_close_rolling_med=25"
 
 
 def free_port() -> int:
@@ -221,8 +218,8 @@ def endpoint(study: str) -> dict[str, Any]:
         server("benchmarks.peers.plain_endpoint", study, core=0) as (peer, _),
     ):
         for _ in range(3):
-            found["ours"].append(wrk(f"{ours}/predict?{QUERY}", 4))
-            found["plain_fastapi_route"].append(wrk(f"{peer}/predict?{QUERY}", 4))
+            found["ours"].append(wrk(f"{ours}/predict?{EXAMPLE_QUERY}", 4))
+            found["plain_fastapi_route"].append(wrk(f"{peer}/predict?{EXAMPLE_QUERY}", 4))
         best = [max(run["requests_a_second"] for run in found[name]) for name in ("ours", "plain_fastapi_route")]
         found["ratio"] = round(best[0] / best[1], 2)
         random = np.random.default_rng(1)
@@ -233,7 +230,7 @@ def endpoint(study: str) -> dict[str, Any]:
     found["microseconds"] = {
         "load": _microseconds(lambda: Predictor.load(paths.StudyPaths(study).grid), 20),
         "predict": _microseconds(lambda: predictor.predict(12345.0, 25.0), 20_000),
-        "answer": _microseconds(lambda: answer_query(predictor, QUERY.encode()), 20_000),
+        "answer": _microseconds(lambda: answer_query(predictor, EXAMPLE_QUERY.encode()), 20_000),
         "request": round(1e6 / best[0], 1),
     }
     return found
@@ -251,10 +248,10 @@ def beside(study: str) -> dict[str, Any]:
         server("lib.serving.dashboard.server", study) as (dashboard, _),
     ):
         asyncio.run(_open_and_close(dashboard, 1))
-        alone = wrk(f"{api}/predict?{QUERY}", 5)
+        alone = wrk(f"{api}/predict?{EXAMPLE_QUERY}", 5)
 
         async def both() -> tuple[dict[str, float], list[float]]:
-            load = asyncio.create_task(asyncio.to_thread(wrk, f"{api}/predict?{QUERY}", 8))
+            load = asyncio.create_task(asyncio.to_thread(wrk, f"{api}/predict?{EXAMPLE_QUERY}", 8))
             await asyncio.sleep(0.5)
             seconds = await _open_and_close(dashboard, 10)
             return await load, seconds
@@ -424,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts alone")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     options = parser.parse_args(arguments)
     if not paths.StudyPaths(options.study).grid.exists():
         parser.error(f"study {options.study} has no model yet; make one with: bash run_all.sh {options.study}")
@@ -437,13 +434,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     title = f"study {options.study}, {about['cores']} cores"
     lines = table(found)
     print_table(console, title, lines)
-    if options.to:
-        loads = ", ".join(f"{part['load_before']}" for part in found.values())
-        text = f"{title}; load before each part {loads}\n\n{markdown(lines)}"
-        write_atomically(options.to.with_suffix(".md"), text)
-        write_atomically(
-            options.to.with_suffix(".json"), json.dumps({"machine": about, "parts": found}, indent=1) + "\n"
-        )
+    loads = ", ".join(f"{part['load_before']}" for part in found.values())
+    text = f"{title}; load before each part {loads}\n\n{markdown(lines)}"
+    keep(options.to, text, {"machine": about, "parts": found})
     wrong = not found.get("endpoint", {}).get("sums_equal", True) or found.get("sessions", {}).get("kernels_left", 0)
     return 1 if wrong else 0
 

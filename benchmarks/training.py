@@ -24,8 +24,9 @@ from rich.console import Console
 from sklearn.ensemble import RandomForestRegressor
 
 from benchmarks.accounting import measure
-from benchmarks.pipeline import machine, markdown, print_table
-from lib.evaluation.comparison import AVERAGE, SCALED, Rows, Split, baselines, chronological_split, load_rows
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from lib.evaluation.baselines import AVERAGE, SCALED, baselines
+from lib.evaluation.rows import Rows, Split, chronological_split, load_rows
 from lib.files import write_atomically
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import sampled_rows
@@ -46,10 +47,6 @@ def synthetic_rows(count: int) -> Rows:
     ----------
     count : int
         Rows; 3,500 days a symbol.
-
-    Returns
-    -------
-    lib.evaluation.comparison.Rows
 
     Examples
     --------
@@ -97,8 +94,6 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
 
     Parameters
     ----------
-    rows : lib.evaluation.comparison.Rows
-    split : lib.evaluation.comparison.Split
     work : pathlib.Path
         A folder with room for the training rows.
     console : rich.console.Console
@@ -157,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=22_000_000, help="training rows of the synthetic features")
     parser.add_argument("--features", type=Path, help="a study's folder of features instead")
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     parser.add_argument("--fit", nargs=3, metavar=("MODEL", "FOLDER", "RESULT"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.fit:
@@ -170,10 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = run(rows, chronological_split(rows, 0.2), Path(work), console)
     title = f"{found['train_rows']:,} training rows, {found['test_rows']:,} later ones judge; {about['cores']} cores"
     print_table(console, title, table(found))
-    if options.to:
-        text = f"{title}; load before the run {about['load']}\n\n{markdown(table(found))}"
-        write_atomically(options.to.with_suffix(".md"), text)
-        write_atomically(options.to.with_suffix(".json"), json.dumps({"machine": about, **found}, indent=1) + "\n")
+    text = f"{title}; load before the run {about['load']}\n\n{markdown(table(found))}"
+    keep(options.to, text, {"machine": about, **found})
     ours, reference = (found["contestants"][name]["mae"] for name in (OURS, REFERENCE))
     return 0 if ours < reference else 1
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from rich.console import Console
 
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
-from benchmarks.pipeline import machine, markdown, print_table, read_through
-from lib.files import write_atomically
+from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 
 STAGES = ("prices", "features", "model")
@@ -115,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
     )
-    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     options = parser.parse_args(arguments)
     console = Console()
@@ -124,9 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines = table(usages_of(found))
     print_table(console, f"{found['archive']['rows']:,} rows", lines)
     console.print(summary(found))
-    if options.to:
-        write_atomically(options.to.with_suffix(".md"), f"{markdown(lines)}\n{summary(found)}\n")
-        write_atomically(options.to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+    keep(options.to, f"{markdown(lines)}\n{summary(found)}\n", found)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the code: docs/reference.md, and the rooms in docs/architecture.md.
+"""Write what the documentation takes from the code: docs/reference.md, and the table of modules in docs/architecture.md.
 
 ``python -m docs.reference``; tests/test_docs.py holds that it was run. It also takes the README's table of predictors from the
 sample study, if that has been run.
@@ -19,6 +19,7 @@ from lib import __main__ as command_line
 from lib import params, paths
 from lib.data import layouts, schema
 from lib.evaluation import sums, walk_forward
+from lib.features import definitions
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -26,7 +27,7 @@ from lib.stages import STAGES
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")
 OWN_DATA = PAGE.with_name("own-data.md")
-ROOMS = "<!-- rooms: made by python -m docs.reference -->\n", "<!-- end of rooms -->"
+MODULES = "<!-- modules: made by python -m docs.reference -->\n", "<!-- end of modules -->"
 
 README = paths.ROOT / "README.md"
 LAYOUTS = "<!-- layouts: made by python -m docs.reference -->\n", "<!-- end of layouts -->"
@@ -55,8 +56,7 @@ COLUMNS = {
     "Close": "dollars, adjusted for splits",
     "Adj Close": "dollars, adjusted for splits and dividends",
     "Volume": "shares",
-    "vol_moving_avg": "shares a day: mean of Volume over the window; null while it is not whole",
-    "adj_close_rolling_med": "dollars: median of Adj Close over the window; null while it is not whole",
+    **{one.name: f"{one.unit}: {one.text}; null while it is not whole" for one in definitions.DAILY},
     "file": "the raw file, within the archive",
     "line": "line of the raw file, the header being 1; null for a file without rows",
     "code": "the kind of reason, to count by: `null_value`, `repeated_date`, `wrong_header` and so on",
@@ -98,7 +98,7 @@ COLUMNS = {
     "for_from": "the first session that it is for",
     "for_to": "the last one",
     "horizon": "sessions that it is the mean of",
-    "ratio": "forecast / vol_moving_avg",
+    "ratio": f"forecast / {definitions.VOLUME_AVERAGE.name}",
     "stale": "whether as_of is older than the archive's last date",
     "predictor": "whose error it is: `model`, `linear`, or a baseline",
     "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, or `ape` (bins of |error| / Volume)",
@@ -130,7 +130,7 @@ VARIABLES = {
 
 
 # What has no docstring.
-PLACES = {
+FOLDERS = {
     "run_all.sh": "Run a study; a thin start of `python -m lib run`.",
     "serve.sh": "Serve a study; a thin start of `python -m lib serve`.",
     "run_tests.sh": "Format, lint, types, and every test.",
@@ -147,14 +147,14 @@ PLACES = {
 }
 
 
-def rooms() -> str:
-    """The table of rooms: each module of lib by its docstring's first line, and the other places."""
-    described = dict(PLACES)
+def modules() -> str:
+    """The table of modules: each module of lib by its docstring's first line, and the other files and folders."""
+    described = dict(FOLDERS)
     for module in sorted(paths.LIB.rglob("*.py")):
         docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
         if docstring:
             described[module.relative_to(paths.ROOT).as_posix()] = docstring.splitlines()[0].replace("``", "`")
-    return "\n".join(_table(("room", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
+    return "\n".join(_table(("module", "what it is"), [(f"`{name}`", what) for name, what in described.items()])) + "\n"
 
 
 def layout_table() -> str:
@@ -264,9 +264,9 @@ def _command(parser: argparse.ArgumentParser) -> list[str]:
         if isinstance(action, argparse._HelpAction):
             continue
         values = action.metavar or (None if action.nargs == 0 else action.dest.upper())
-        spelt = " ".join(values) if isinstance(values, tuple) else values or ""
+        written = " ".join(values) if isinstance(values, tuple) else values or ""
         about = (action.help or "") % {**vars(action), "prog": parser.prog}
-        rows.append((f"`{' '.join(filter(None, [*action.option_strings[:1], spelt]))}`", about))
+        rows.append((f"`{' '.join(filter(None, [*action.option_strings[:1], written]))}`", about))
     return ["", f"### `{parser.prog}`", "", str(parser.description), "", *_table(("argument", "what"), rows), ""]
 
 
@@ -296,7 +296,7 @@ def _columns(name: str, columns: pa.Schema) -> list[str]:
 if __name__ == "__main__":
     write_atomically(PAGE, text())
     write_atomically(OWN_DATA, between(OWN_DATA.read_text(encoding="utf-8"), LAYOUTS, layout_table()))
-    write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), ROOMS, rooms()))
+    write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), MODULES, modules()))
     sample = paths.StudyPaths("sample")
     for measured, marks, table in (
         (sample.metrics, PREDICTORS, predictors),

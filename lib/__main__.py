@@ -128,14 +128,14 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from lib.study import run as pipeline
+    from lib.study import run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = [("-p", key, value) for key, value in options.overrides]
     try:
-        chosen = pipeline.Options(
-            start=pipeline.stage_name(options.start) if options.start is not None else None,
-            only=pipeline.stage_name(options.only) if options.only is not None else None,
+        chosen = run.Options(
+            start=run.stage_name(options.start) if options.start is not None else None,
+            only=run.stage_name(options.only) if options.only is not None else None,
             force=options.force,
             explain=options.explain,
             wait=options.wait,
@@ -160,15 +160,15 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
                 if expected:
                     print(f"{name}: as expected by {paths.results_lock(name).name}: {expected}")
                 if not again.equal or (expected and not expected.equal):
-                    return pipeline.FAILED
+                    return run.FAILED
             else:
-                pipeline.run_study(name, params, chosen, caller)
+                run.run_study(name, params, chosen, caller)
         if len(studies) > 1 and not options.reproduce:
             return _compare([name for name, _ in studies])
     except study_params.ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
-        return pipeline.REFUSED
-    except pipeline.StudyError as error:
+        return run.REFUSED
+    except run.StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
@@ -180,7 +180,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 def _look(options: argparse.Namespace) -> int:
     from lib.data import look, sources
     from lib.data.members import ArchiveError
-    from lib.study import run as pipeline
+    from lib.study import run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = Path(options.look).expanduser()
@@ -205,35 +205,33 @@ def _look(options: argparse.Namespace) -> int:
             )
     except (study_params.ParamsError, ArchiveError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return pipeline.REFUSED
+        return run.REFUSED
     return 0
 
 
 def _compare(runs: list[str]) -> int:
     from rich.console import Console
 
-    from lib.study import compare
-    from lib.study import run as pipeline
+    from lib.study import compare, run
 
     try:
         tables = compare.comparison([compare.read_run(run) for run in runs])
     except compare.CompareError as error:
         print(f"error: {error}", file=sys.stderr)
-        return pipeline.REFUSED
+        return run.REFUSED
     compare.show(tables, Console(highlight=False, markup=False, emoji=False))
     print(f"Open {compare.write_page(tables, runs)}")
     return 0
 
 
 def _lock(name: str) -> int:
-    from lib.study import reproduce
-    from lib.study import run as pipeline
+    from lib.study import reproduce, run
 
     try:
         print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")
-    except (study_params.ParamsError, pipeline.StudyError) as error:
+    except (study_params.ParamsError, run.StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return pipeline.REFUSED
+        return run.REFUSED
     return 0
 
 

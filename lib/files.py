@@ -82,10 +82,6 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
-    Returns
-    -------
-    object
-
     Raises
     ------
     OSError

@@ -242,7 +242,6 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    params : Params
     stage : str
         A key of `lib.stages.STAGES`.
     study : str
@@ -284,10 +283,6 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
     overrides : iterable of (str, str)
         ``("features.window", "20")``, as ``-p`` gives them; they win over the file.
 
-    Returns
-    -------
-    Params
-
     Raises
     ------
     ParamsError
@@ -320,7 +315,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             if section not in Params.model_fields:
                 raise ParamsError(f"{place}: unknown section {section!r}{_nearest(section, Params.model_fields)}")
             if section in values:
-                raise ParamsError(f"{place}: section {section!r} stands twice; merge the two")
+                raise ParamsError(f"{place}: section {section!r} is given twice; merge the two")
             values[section] = {}
             if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
                 continue
@@ -330,7 +325,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                 key = f"{section}.{key_node.value}"
                 place = f"{path}, line {key_node.start_mark.line + 1}"
                 if key in places:
-                    raise ParamsError(f"{place}: {key} stands twice; keep one")
+                    raise ParamsError(f"{place}: {key} is given twice; keep one")
                 places[key] = place
                 field = _field(section, key_node.value, place)
                 if key == "train.settings":
@@ -338,7 +333,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                     for name_node, text_node in _setting_items(value_node, place):
                         setting = f"{key}.{name_node.value}"
                         if setting in places:
-                            raise ParamsError(f"{place}: {setting} stands twice; keep one")
+                            raise ParamsError(f"{place}: {setting} is given twice; keep one")
                         places[setting] = f"{path}, line {name_node.start_mark.line + 1}"
                         settings[name_node.value] = _node_value(text_node, str, setting, places[setting])
                 else:
@@ -390,10 +385,6 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
     ----------
     overrides : sequence of (str, str)
         As ``-p`` gives them. A comma makes a list, except in the texts that may hold one themselves.
-
-    Yields
-    ------
-    (str, list of (str, str))
 
     Examples
     --------

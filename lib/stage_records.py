@@ -25,7 +25,6 @@ class Record:
 
     Parameters
     ----------
-    ingredients : dict of str to str
     artifacts : dict of str to str
         By path within the study's folder.
     seconds : float
@@ -52,7 +51,6 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     ----------
     stage : str
         A key of `lib.stages.STAGES`.
-    study : StudyPaths
 
     Returns
     -------
@@ -111,7 +109,6 @@ def write_record(path: Path, record: Record) -> None:
     ----------
     path : pathlib.Path
         ``StudyPaths(study).stage_record(stage)``.
-    record : Record
     """
     files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
@@ -123,7 +120,6 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
 
     Parameters
     ----------
-    study : StudyPaths
     last : mapping
         What ``run.json`` holds, the record of the last run that ended; empty when there is none.
 
@@ -217,10 +213,6 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
     last : mapping
         What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
 
-    Returns
-    -------
-    str
-
     Examples
     --------
     >>> note("sample", ["model has been made again since"], {})
@@ -228,10 +220,10 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
     >>> note("sample", [], {})
     ''
     """
-    told = "; ".join(reasons)
+    listed = "; ".join(reasons)
     command = last.get("bring_up_to_date")
     command = command if isinstance(command, str) else f"bash run_all.sh {study}"
-    return f"Out of date: {told}. To bring it up to date: {command}" if told else ""
+    return f"Out of date: {listed}. To bring it up to date: {command}" if listed else ""
 
 
 def notes(study: paths.StudyPaths) -> dict[str, str]:

@@ -81,8 +81,8 @@ BAD = {
         "features:\n  window: 20\n  min_periods: 25\n",
         "min_periods is 25, more than window, 20",
     ),
-    "duplicate key": ("features:\n  window: 20\n  window: 30\n", "line 3: features.window stands twice"),
-    "duplicate section": ("train:\n  seed: 1\ntrain:\n  seed: 2\n", "line 3: section 'train' stands twice"),
+    "duplicate key": ("features:\n  window: 20\n  window: 30\n", "line 3: features.window is given twice"),
+    "duplicate section": ("train:\n  seed: 1\ntrain:\n  seed: 2\n", "line 3: section 'train' is given twice"),
     "list for a value": ("features:\n  window: [20]\n", "features.window is a list; one value is expected"),
     "keys for a value": ("features:\n  window:\n    a: 1\n", "features.window is nested keys; one value is expected"),
     "value for a section": ("features: 20\n", "found '20', where keys of features"),
@@ -123,7 +123,7 @@ SETTINGS = {
     ),
     "no number": ("interval_level: all", "train.settings.interval_level is 'all'; allowed: a number, above 0, below 1"),
     "list": ("groups: [3]", "line 3: train.settings.groups is a list; one value is expected"),
-    "twice": ("groups: 3\n    groups: 4", "train.settings.groups stands twice; keep one"),
+    "twice": ("groups: 3\n    groups: 4", "train.settings.groups is given twice; keep one"),
 }
 
 

@@ -17,18 +17,19 @@ from lib.paths import StudyPaths
 
 def make_model(study: StudyPaths) -> None:
     """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
-    from lib.evaluation import comparison
+    from lib.evaluation.errors import headline_metrics
+    from lib.evaluation.rows import chronological_split, load_rows
     from lib.models import store
     from lib.models.registry import make_estimator
     from lib.storage.dataset import open_dataset
 
     features = open_dataset(study.features)
-    rows = comparison.load_rows(features, horizon=0)
-    split = comparison.chronological_split(rows, 0.2)
+    rows = load_rows(features, horizon=0)
+    split = chronological_split(rows, 0.2)
     inputs, dates = rows.features[split.train], rows.date[split.train]
     estimator = make_estimator("ratio_by_quantile", "absolute", 42, {})
     estimator.fit(inputs, rows.volume[split.train])
-    measured = comparison.headline_metrics(rows, split, estimator)
+    measured = headline_metrics(rows, split, estimator)
     first_test_date = str(rows.date[split.test].min())
     store.save(
         study, estimator, store.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)

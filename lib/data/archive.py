@@ -137,10 +137,6 @@ def list_archive(
     only_files : str, optional
         Read only price files whose path matches this pattern.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
     ArchiveError
@@ -302,7 +298,7 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
         symbol, nasdaq, name = (symbol or "").strip(), (nasdaq or "").strip(), name or ""
         if symbol or nasdaq:
             listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
-        if name.strip():  # kept as it is spelt, spaces and all
+        if name.strip():  # kept as it is written, with its spaces
             by_nasdaq.setdefault(nasdaq, name)
             by_symbol.setdefault(symbol, name)
     return {**by_symbol, **by_nasdaq}, listed
@@ -343,10 +339,6 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
 
 def fingerprint(archive: Archive) -> str:
     """A digest of an archive's bytes, to tell whether anything in it has changed.
-
-    Parameters
-    ----------
-    archive : Archive
 
     Returns
     -------

@@ -72,10 +72,6 @@ class RowTexts(Protocol):
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
 
     def text(self, file: int, row: int) -> str:
@@ -87,10 +83,6 @@ class RowTexts(Protocol):
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
 
 
@@ -101,7 +93,6 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     ----------
     fields : sequence of str
         Of the whole line.
-    plan : Plan
 
     Returns
     -------
@@ -158,16 +149,10 @@ def rows_of_table(
     ----------
     table : pyarrow.Table
         Under the names of `VALUES`: each column typed, or as text.
-    plan : Plan
     counts : numpy.ndarray of int64
         Rows of each file.
     lines : list of numpy.ndarray
         See `Rows`.
-    raw : RowTexts
-
-    Returns
-    -------
-    Rows
     """
     columns: dict[str, pa.Array] = {}
     timed = np.zeros(table.num_rows, dtype=bool)

@@ -87,10 +87,6 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     order : str, optional
         What comes first in a date such as 01/02/2021; without it such a date is not read.
 
-    Returns
-    -------
-    Moment or None
-
     Examples
     --------
     >>> parse_date("04.01.2021", "day_first") == parse_date("Jan 4, 2021") == parse_date("20210104")
@@ -161,13 +157,8 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
 
     Parameters
     ----------
-    text : str
     mark : str
         The decimal mark.
-
-    Returns
-    -------
-    decimal.Decimal or None
 
     Examples
     --------
@@ -203,7 +194,6 @@ def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, n
 
     Parameters
     ----------
-    column : pyarrow.ChunkedArray of string or dictionary of string
     order : str, optional
         See `parse_date`.
 
@@ -228,7 +218,6 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
 
     Parameters
     ----------
-    column : pyarrow.ChunkedArray of string
     mark : str
         The decimal mark.
 

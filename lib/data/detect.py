@@ -66,7 +66,6 @@ class Found:
 
     Parameters
     ----------
-    member : Member
     symbol : str
         From its name or its folder; empty where the rows say theirs.
     plan : Plan or None
@@ -93,14 +92,12 @@ class Detected:
 
     Parameters
     ----------
-    found : list of Found
     names : dict of str to str
         Security names by symbol, from files that list them.
     listed : list of (str, tuple of str)
         Every symbol of those files, with the spellings that a file of it may have.
     metadata : list of Member
         Those files.
-    not_read : list of NotRead
     """
 
     found: list[Found]
@@ -115,15 +112,8 @@ def price_files(location: Path, members: Sequence[Member], options: Options, pat
 
     Parameters
     ----------
-    location : pathlib.Path
-    members : sequence of Member
-    options : Options
     pattern : str, optional
         Only files whose path matches it are read (``archive.only_files``).
-
-    Returns
-    -------
-    Detected
 
     Raises
     ------
@@ -449,8 +439,6 @@ def read_names(
 
     Parameters
     ----------
-    location : pathlib.Path
-    member : Member
     head : bytes
         Its beginning.
 

@@ -130,15 +130,8 @@ def ingest(
 
     Parameters
     ----------
-    archive : Archive
-    study : StudyPaths
     max_quarantined_share : float
         Of all raw rows.
-    engine : Engine, optional
-
-    Returns
-    -------
-    Ingested
 
     Raises
     ------

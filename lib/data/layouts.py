@@ -387,10 +387,6 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     chosen : dict of str to str, optional
         The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``).
 
-    Returns
-    -------
-    Reading
-
     Raises
     ------
     LayoutError

@@ -71,11 +71,6 @@ def look(location: Path, options: Options | None = None) -> Look:
     ----------
     location : pathlib.Path
         A folder, ``.zip``, ``.tar`` or price file.
-    options : Options, optional
-
-    Returns
-    -------
-    Look
     """
     options = options or Options()
     with tempfile.TemporaryDirectory() as scratch:
@@ -280,11 +275,6 @@ def write_params(name: str, given: str, found: Look) -> Path:
         The study's.
     given : str
         The archive's path, as ``archive.source`` will name it.
-    found : Look
-
-    Returns
-    -------
-    pathlib.Path
 
     Raises
     ------

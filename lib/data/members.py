@@ -79,7 +79,6 @@ class NotRead:
     ----------
     name : str
         Its path in the archive, `lib.text.printable`.
-    why : str
     """
 
     name: str
@@ -91,7 +90,6 @@ def list_members(location: Path, follow_links: bool = False) -> tuple[list[Membe
 
     Parameters
     ----------
-    location : pathlib.Path
     follow_links : bool
         Read what links lead to outside the folder, too.
 
@@ -119,10 +117,6 @@ def list_members(location: Path, follow_links: bool = False) -> tuple[list[Membe
 @contextmanager
 def open_members(location: Path) -> Iterator[Callable[[Member], bytes]]:
     """Give a function that reads members of a folder or zip.
-
-    Parameters
-    ----------
-    location : pathlib.Path
 
     Yields
     ------

@@ -46,8 +46,6 @@ class Piece:
         Among all pieces.
     file : int
         Index of its file among those that are staged.
-    member : Member
-    plan : Plan
     symbol : str
         Of all rows; empty where the rows say theirs.
     start, stop : int
@@ -80,7 +78,6 @@ class StageTask:
     ----------
     location : str
         The archive.
-    pieces : tuple of Piece
     to : str
         The folder that their rows go to.
     """
@@ -96,7 +93,6 @@ class Sorted:
 
     Parameters
     ----------
-    path : str
     symbols : tuple of str
         In order.
     starts : numpy.ndarray of int64
@@ -170,18 +166,14 @@ class Stage:
 
     Parameters
     ----------
-    location : str
-    pieces : tuple of Piece
     first_lines : tuple of int
         Lines of the file before each piece.
     files : tuple of str
         Names of the files.
     digests : tuple of (str, int)
         Of each file: BLAKE3 and bytes.
-    staged : tuple of Staged
     symbols : tuple of str
         In order.
-    names : dict of str to str
     """
 
     location: str
@@ -208,10 +200,6 @@ class Stage:
             Symbols that follow each other.
         first : bool
             The rows without a symbol go to this part, too.
-
-        Returns
-        -------
-        StagedPart
         """
         good, bad = [], []
         for staged in self.staged:
@@ -237,14 +225,8 @@ def stage_files(location: Path, found: Sequence[Found], folder: Path, engine: En
     ----------
     location : pathlib.Path
         The archive.
-    found : sequence of Found
     folder : pathlib.Path
         Where the rows go.
-    engine : Engine
-
-    Returns
-    -------
-    Stage
     """
     folder.mkdir(parents=True, exist_ok=True)
     pieces = tuple(_pieces(location, found, folder))
@@ -501,7 +483,6 @@ class StagedPart:
     ----------
     good, bad : tuple of (Sorted, int, int)
         Files, and which of their rows.
-    symbols : tuple of str
     location, pieces, first_lines, files, digests :
         See `Stage`.
     no_adjusted : frozenset of int

@@ -24,11 +24,6 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
     ----------
     source : str or pyarrow.BufferReader
         The file, or its bytes.
-    options : Options
-
-    Returns
-    -------
-    Sample
     """
     try:
         file = pq.ParquetFile(source)
@@ -66,17 +61,10 @@ def read_row_groups(
 
     Parameters
     ----------
-    source : str or pyarrow.BufferReader
-    groups : sequence of int
     first_row : int
         Rows of the file before them.
-    plan : Plan
     most : int
         Rows to read at once.
-
-    Yields
-    ------
-    Rows
     """
     names = plan.reading.columns
     texts = [plan.header[names[name]] for name in ("Symbol", "Security Name", "Series") if name in names]
@@ -99,11 +87,6 @@ def dates(content: bytes, plan: Plan) -> Iterable[str]:
     ----------
     content : bytes
         Of the whole file.
-    plan : Plan
-
-    Returns
-    -------
-    iterable of str
     """
     table = pq.read_table(pa.BufferReader(content), columns=[plan.header[plan.reading.columns["Date"]]])
     return (str(text) for text in pc.unique(table.column(0)).to_pylist())

@@ -73,8 +73,6 @@ class Source:
     ----------
     file : str
         Its name in the archive, such as ``stocks/AAPL.csv``, `lib.text.printable`.
-    symbol : str
-    security_name : str or None
     blake3 : str
         Of the whole file.
     size : int
@@ -240,11 +238,6 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
         Of `lib.data.schema.COLUMNS`: the good rows, in the order of the sources.
     bad : dict of int to str
         By number among all rows: why a row is not good; `BLANK` for what is no row.
-    raw : RawRows
-
-    Returns
-    -------
-    Parsed
     """
     per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
     bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))

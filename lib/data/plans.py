@@ -69,10 +69,8 @@ class Plan:
     ----------
     encoding : str
         utf-8, utf-16 or cp1252.
-    delimiter : str
     skip : int
         Lines before the first row.
-    header : tuple of str
     reading : Reading
         Which column is what.
     tickers : tuple of (str, dict)
@@ -135,7 +133,6 @@ class Sample:
 
     Parameters
     ----------
-    plan : Plan
     orders : frozenset of str
         The orders that at least one date of the sample rules out the other of.
     fields : tuple of tuple of str
@@ -191,10 +188,6 @@ def to_utf8(content: bytes, encoding: str) -> bytes:
         Of the file, or of its beginning.
     encoding : str
         As `encoding_of` names it.
-
-    Returns
-    -------
-    bytes
     """
     if encoding.startswith("utf-16"):
         content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
@@ -215,13 +208,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         The beginning of the file.
     tail : bytes
         Its end, where the head is not all of it.
-    options : Options, optional
     whole : bool
         Whether the head is the whole file: else its last line may be cut.
-
-    Returns
-    -------
-    Sample
 
     Raises
     ------
@@ -292,13 +280,8 @@ def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
 
     Parameters
     ----------
-    plan : Plan
     fields : list of tuple of str
         The rows of the sample.
-
-    Returns
-    -------
-    Sample
     """
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     possible = [found for text in texts if (found := dates_and_numbers.date_orders(text))]
@@ -361,18 +344,7 @@ def _find_header(
 
 @functools.lru_cache(maxsize=1024)
 def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
-    """`lib.data.layouts.recognise`, which most files of an archive ask the same.
-
-    Parameters
-    ----------
-    header : tuple of str
-    layout : str
-    columns : tuple of (str, str)
-
-    Returns
-    -------
-    Reading
-    """
+    """`lib.data.layouts.recognise`, which most files of an archive ask the same."""
     return layouts.recognise(header, layout, dict(columns))
 
 
@@ -434,17 +406,7 @@ def _is_value(text: str) -> bool:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The fields of a line.
-
-    Parameters
-    ----------
-    line : str
-    delimiter : str
-
-    Returns
-    -------
-    list of str
-    """
+    """The fields of a line."""
     if '"' not in line:
         return line.split(delimiter)
     try:

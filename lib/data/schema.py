@@ -26,7 +26,7 @@ QUARANTINE = pa.schema(
         ("raw", pa.string()),
     ]
 )
-# Values that are odd but possible, counted in each file: the column of the accounts, and what a reader is told.
+# Values that are odd but possible, counted in each file: the column of the accounts, and its description.
 ODD = {
     "zero_volume": "zero volume",
     "adj_close_not_positive": "Adj Close not above 0",

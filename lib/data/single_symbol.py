@@ -27,7 +27,6 @@ class Content:
 
     Parameters
     ----------
-    file : PriceFile
     content : bytes
         Unpacked.
     digest : str
@@ -55,11 +54,6 @@ def read(location: Path, base: str, file: PriceFile) -> Content:
         The archive: a folder or a ``.zip``.
     base : str
         The folder of the price files within the archive.
-    file : PriceFile
-
-    Returns
-    -------
-    Content
     """
     try:
         content = unpack.whole(location, Member(base + file.name, file.size, file.packed))
@@ -73,13 +67,8 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
 
     Parameters
     ----------
-    file : PriceFile
     content : bytes
         Of the whole file.
-
-    Returns
-    -------
-    Content or None
     """
     lines = content.count(b"\n")
     if lines < _FEW or 50 * content.count(b'"') < lines or plans.encoding_of(content) != "utf-8":

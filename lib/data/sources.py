@@ -31,8 +31,6 @@ def reading_options(
 
     Parameters
     ----------
-    layout : str, optional
-    columns : dict of str to str, optional
     dates : str, optional
         The order of dates such as 01/02/2021.
     decimal : str, optional
@@ -41,10 +39,6 @@ def reading_options(
         ``whole`` or ``rounded``.
     volume_unit : float
         The volume that counts as 1.
-
-    Returns
-    -------
-    Options
     """
     return Options(
         layout or "", tuple(sorted((columns or {}).items())), dates, decimal, volume == "rounded", float(volume_unit)
@@ -75,10 +69,6 @@ def open_archive(
         See `reading_options`.
     only_files : str, optional
         Read only price files whose path matches this pattern.
-
-    Returns
-    -------
-    Archive
 
     Raises
     ------

@@ -49,11 +49,6 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     ----------
     bodies : sequence of Body
         Of each file, as `body_of` cuts it.
-    plan : Plan
-
-    Returns
-    -------
-    Rows
     """
     if not bodies:
         return no_rows(0)
@@ -82,11 +77,6 @@ def body_of(content: bytes, plan: Plan) -> Body:
     ----------
     content : bytes
         Of the file, or of its beginning.
-    plan : Plan
-
-    Returns
-    -------
-    Body
     """
     text = to_utf8(content, plan.encoding)
     position = 0
@@ -221,10 +211,6 @@ class _RawText:
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
         return shortened(self.text(file, row), _LONGEST)
 
@@ -237,10 +223,6 @@ class _RawText:
             Its index.
         row : int
             Its number within the file.
-
-        Returns
-        -------
-        str
         """
         if file not in self._ends:
             self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))

@@ -40,13 +40,8 @@ def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
     ----------
     location : pathlib.Path
         The archive: a folder or a ``.zip``.
-    member : Member
     size : int
         Bytes, at most.
-
-    Returns
-    -------
-    (bytes, bool)
     """
     if member.packed is None and not packing(member.name):
         with open_regular(location / member.name) as descriptor:
@@ -65,13 +60,8 @@ def end(location: Path, member: Member, size: int) -> bytes:
     ----------
     location : pathlib.Path
         The archive: a folder or a ``.zip``.
-    member : Member
     size : int
         Bytes, at most.
-
-    Returns
-    -------
-    bytes
     """
     if member.packed is not None or packing(member.name):
         return b""
@@ -86,11 +76,6 @@ def whole(location: Path, member: Member) -> bytes:
     ----------
     location : pathlib.Path
         The archive: a folder or a ``.zip``.
-    member : Member
-
-    Returns
-    -------
-    bytes
     """
     if not packing(member.name):
         with open_members(location) as read:
@@ -110,13 +95,8 @@ def spool(location: Path, member: Member, to: Path) -> int:
     ----------
     location : pathlib.Path
         The archive: a folder or a ``.zip``.
-    member : Member
     to : pathlib.Path
         Where to.
-
-    Returns
-    -------
-    int
     """
     written = 0
     packed_size = member.packed.packed if member.packed else member.size

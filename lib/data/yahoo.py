@@ -98,12 +98,10 @@ def update(
     ----------
     folder : pathlib.Path
         ``stocks/SYMBOL.csv`` each.
-    symbols : sequence of str
     start : str
         The first day, YYYY-MM-DD.
     download : callable, optional
         From symbols and the first day to a frame as ``yfinance.download(group_by="ticker", auto_adjust=False)`` has it.
-    sleep : callable, optional
 
     Returns
     -------
@@ -188,7 +186,6 @@ def rows_of(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
     ----------
     frame : pandas.DataFrame
         Columns of two levels, in either order, or of one (of one symbol).
-    symbol : str
 
     Returns
     -------

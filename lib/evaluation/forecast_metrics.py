@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.evaluation import sums
+from lib.evaluation.lead import beats
 
 AVERAGE, MULTIPLE, LAST, MEAN_5 = "30-day average", "best multiple of the average", "last value", "mean of 5 days"
 DECAY, DECAY_MULTIPLE = "exponential mean", "best multiple of the exponential mean"
@@ -28,7 +29,6 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
     ----------
     found : pandas.DataFrame
         As `lib.evaluation.sums.added` makes it.
-    horizon : int
 
     Returns
     -------
@@ -62,7 +62,6 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
     ----------
     table : pandas.DataFrame
         As `compare` makes it.
-    horizon : int
 
     Returns
     -------
@@ -76,20 +75,17 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
     lines = table.set_index("predictor")
     simple = lines.drop(index=[LINEAR, MODEL])
     best = str(simple["mae"].idxmin())
+
+    def beats_it(name: str) -> str:
+        return beats(float(lines["lead"][name]), float(lines["lead_error"][name]))
+
     words = [
         f"For {what}, on dates that its models never saw, the forecast's mean absolute error is {lines['mae'][MODEL]:,.0f} shares, "
         f"{lines['relative_mae'][MODEL]:.3f} times the 30-day average's.",
-        f"It {_beats(lines, best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
-        f"and it {_beats(lines, LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
+        f"It {beats_it(best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
+        f"and it {beats_it(LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
     ]
     return " ".join(words)
-
-
-def _beats(lines: pd.DataFrame, name: str) -> str:
-    lead, error = float(lines["lead"][name]), float(lines["lead_error"][name])
-    if lead <= 0:
-        return "does not beat"
-    return "beats" if lead > 2 * error else "does not clearly beat"
 
 
 def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
@@ -99,7 +95,6 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     ----------
     found : pandas.DataFrame
         As `lib.evaluation.sums.added` makes it.
-    horizons : sequence of int
 
     Returns
     -------

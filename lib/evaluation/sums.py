@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lib.evaluation.lead import lead_over_blocks
+
 Floats = NDArray[np.float64]
 APE_STEP, APE_BINS = 0.01, 1400  # of log(|error| / Volume), from APE_LEAST on
 APE_LEAST = -9.0
@@ -41,7 +43,6 @@ class Judged:
 
     Parameters
     ----------
-    horizon : int
     traded : ndarray of float64, shape (rows,)
         What was traded: mean Volume over the horizon.
     groups : dict of str to ndarray of int, each of shape (rows,)
@@ -61,7 +62,6 @@ def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail
 
     Parameters
     ----------
-    judged : Judged
     ranges : dict of str to (ndarray, ndarray)
         The ends of the range, for predictors that have one.
     tail : float
@@ -157,8 +157,6 @@ def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, averag
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    horizon : int
-    grouping : str
     model, average : str
         The predictor, and the one that it is compared with.
 
@@ -187,7 +185,6 @@ def lead(sums: pd.DataFrame, horizon: int, model: str, other: str) -> tuple[floa
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    horizon : int
     model, other : str
         Predictors.
 
@@ -198,9 +195,4 @@ def lead(sums: pd.DataFrame, horizon: int, model: str, other: str) -> tuple[floa
     """
     some = sums[(sums["horizon"] == horizon) & (sums["grouping"] == "quarter")]
     errors = some.pivot_table(index="key", columns="predictor", values="error", aggfunc="sum")[[model, other]].dropna()
-    total, count = float(errors[other].sum()), len(errors)
-    if total == 0:
-        return 0.0, float("nan")
-    differences = (errors[other] - errors[model]).to_numpy()
-    error = float(np.std(differences, ddof=1) * count**0.5 / total) if count > 2 else float("nan")
-    return float(differences.sum() / total), error
+    return lead_over_blocks((errors[other] - errors[model]).to_numpy(), float(errors[other].sum()))

@@ -38,6 +38,7 @@ from lib.evaluation.forecast_metrics import (
     WEEKDAY,
 )
 from lib.features import definitions, evening, windows
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.models import forecaster
 from lib.models.forecaster import Examples, Floats, Forecaster, Served
@@ -68,7 +69,7 @@ FORECAST_SCHEMA = pa.schema(
         *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
         pa.field("horizon", pa.int32(), nullable=False),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
-        ("vol_moving_avg", pa.float64()),
+        (VOLUME_AVERAGE.name, pa.float64()),
         ("ratio", pa.float64()),
         pa.field("stale", pa.bool_(), nullable=False),
     ]
@@ -91,8 +92,6 @@ class Plan:
 
     Parameters
     ----------
-    settings : Settings
-    calendar : Calendar
     last : int
         The archive's last date; like all dates here in days since 1970-01-01.
     cuts : ndarray of int32
@@ -164,14 +163,8 @@ def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Fl
 
     Parameters
     ----------
-    symbols : sequence of str
     starts : ndarray of int64
         The row at which each symbol starts.
-    days : ndarray of int32, shape (rows,)
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
     """
     seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
     counts = np.diff(np.append(starts, len(days)))
@@ -191,14 +184,12 @@ class _Chunk:
 
     Parameters
     ----------
-    symbols : list of str
     starts : ndarray of int64
         The row at which each symbol starts.
     skipped : ndarray of int64, shape (rows,)
         Rows of the symbol that were left out before.
     rows : slice or ndarray of int64
         The chunk's rows within the part.
-    table : pyarrow.Table
     """
 
     symbols: list[str]
@@ -239,7 +230,7 @@ class _Chunk:
 def _chunks(path: str, sha256: str, since: int | None = None) -> Iterator[_Chunk]:
     """The part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
     content = dataset.read_content(Path(path), sha256)
-    columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, windows.VOL_MOVING_AVG]
+    columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, VOLUME_AVERAGE.name]
     table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
     if not table.num_rows:
         return
@@ -296,12 +287,6 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
         The archive's distinct dates, ascending.
     usable : ndarray of int64
         Of each date, the evenings that may be drawn.
-    settings : Settings
-    calendar_name : str
-
-    Returns
-    -------
-    Plan
     """
     tests = refit_dates(dates, settings.refits)
     last = int(dates[-1])
@@ -319,7 +304,6 @@ class Drawn:
 
     Parameters
     ----------
-    examples : Examples
     ticket : ndarray of float64, shape (rows,)
         Of each example.
     gram : ndarray of float64, shape (horizons, cuts, columns, columns)
@@ -445,16 +429,10 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
 
     Parameters
     ----------
-    plan : Plan
     drawn : sequence of Drawn
         In the order of the parts.
-    engine : Engine
     folder : pathlib.Path
         Where the examples are put for the workers.
-
-    Returns
-    -------
-    Models
     """
     examples = forecaster.joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
@@ -509,11 +487,6 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
 def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
     """By which share the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
 
-    Parameters
-    ----------
-    one : Forecaster
-    rows : Examples
-
     Returns
     -------
     dict of str to float
@@ -567,7 +540,6 @@ class ForecastPart:
     ----------
     path, sha256 : str
         The part of features.
-    plan : Plan
     models : str
         The file that holds the `Models`.
     origin : str
@@ -691,7 +663,7 @@ def _forecasts(chunk: _Chunk, made: evening.Evenings, plan: Plan, models: Models
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
     shown = chunk.table.take(pa.array(rows))
-    moving = shown[windows.VOL_MOVING_AVG].to_numpy()
+    moving = shown[VOLUME_AVERAGE.name].to_numpy()
     count = len(plan.settings.horizons)
     order = np.arange(len(rows) * count).reshape(count, -1).T.ravel()  # by symbol, then by horizon
     tables = []
@@ -710,7 +682,7 @@ def _forecasts(chunk: _Chunk, made: evening.Evenings, plan: Plan, models: Models
             "forecast": _whole(point),
             "low": _whole(low),
             "high": _whole(high),
-            "vol_moving_avg": shown[windows.VOL_MOVING_AVG],
+            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < plan.last,
         }
@@ -730,8 +702,6 @@ class Forecasts:
         One row a symbol and horizon.
     sums : pandas.DataFrame
         See `lib.evaluation.sums.added`.
-    plan : Plan
-    served : Served
     growth : dict of str to float
         See `importance`.
     """
@@ -751,11 +721,8 @@ def make_forecasts(
 
     Parameters
     ----------
-    study : StudyPaths
-    settings : Settings
     calendar_name : str
         See `lib.features.sessions.calendar_for`.
-    engine : Engine, optional
 
     Returns
     -------

@@ -23,7 +23,6 @@ class FeaturesPart:
         The part of prices.
     sha256 : str
         What its bytes have.
-    window : int
     min_periods : int or None
         See `lib.features.windows.rolling_features`.
     """
@@ -40,7 +39,7 @@ class FeaturesPart:
     def tables(self) -> Mapping[str, dataset.Beside]:
         """Read the columns that the features are made of; all of them are copied as they are."""
         content = dataset.read_content(Path(self.path), self.sha256)
-        table = dataset.decode(content, windows.INPUTS, dictionaries=("Symbol",))
+        table = dataset.decode(content, windows.COLUMNS, dictionaries=("Symbol",))
         made = windows.rolling_features(table, self.window, self.min_periods)
         return {"features": dataset.Beside(content, made)}
 
@@ -52,14 +51,8 @@ def build_features(
 
     Parameters
     ----------
-    study : StudyPaths
     window, min_periods : int
         See `lib.features.windows.rolling_features`.
-    engine : Engine, optional
-
-    Returns
-    -------
-    Dataset
 
     Raises
     ------

@@ -1,12 +1,15 @@
-"""What each feature of the forecast is: one entry a feature, from which the matrix, the figures, the pages and the API follow.
+"""What each feature is: one entry a feature, from which schemas, the model's inputs, figures, forms, pages and the API follow.
 
-All of them are known the evening before: they are made of the symbol's rows up to and including that day, and of the exchange's
-calendar. Volumes are compared on the logarithmic scale, relative to the symbol's 30-day average: 0 is an average day, 0.69 twice as much.
-To add a feature: an entry here, and its values in `lib.features.evening` under the same name.
+`DAILY` are the columns that the dataset of features adds to prices; the first two are the inputs of the model behind ``/predict``.
+`FEATURES` are those of the forecast, all known the evening before: they are made of the symbol's rows up to and including that day, and of
+the exchange's calendar. Volumes are compared on the logarithmic scale, relative to the symbol's 30-day average: 0 is an average day, 0.69 twice as much.
+To add one to `DAILY`: an entry there, and a function in `lib.features.windows`. To add one to `FEATURES`: an entry, and its values in
+`lib.features.evening` under the same name. Pure Python: the dashboard's kernels, which must stay small, import this module.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 AVERAGE_ROWS = 30  # of the average that every volume is taken relative to, and that forecasts are compared with
@@ -19,20 +22,22 @@ LONGEST = 320  # rows that a feature looks back at most
 
 @dataclass(frozen=True)
 class Feature:
-    """One input of the forecast.
+    """One feature.
 
     Parameters
     ----------
-    name : str
     source : tuple of str
-        The columns of prices that it is made of; none for what the calendar says.
-    unit : str
+        The columns of prices that it is made of, in the order that its function takes them; none for what the calendar says.
     label : str
         As an axis or a table has it.
     text : str
         What it is, in a sentence.
     low, high : float
-        What it is cut off at: beyond lies bad data.
+        What a feature of the forecast is cut off at, since beyond lies bad data; what an input of the model may be.
+    function : str
+        What computes a feature of `DAILY`: the name of a function in `lib.features.windows`, so that nothing is imported here.
+    example : int
+        An input's, for the pages that show how to ask.
     """
 
     name: str
@@ -42,7 +47,39 @@ class Feature:
     text: str
     low: float = -12.0
     high: float = 12.0
+    function: str = ""
+    example: int = 0
 
+
+VOLUME_AVERAGE = Feature(
+    "vol_moving_avg",
+    ("Volume",),
+    "shares a day",
+    "volume moving average",
+    "mean of Volume over the window",
+    0.0,
+    1e15,
+    "moving_average",
+    12345,
+)
+PRICE_MEDIAN = Feature(
+    "adj_close_rolling_med",
+    ("Adj Close",),
+    "dollars",
+    "median adjusted close",
+    "median of Adj Close over the window",
+    -math.inf,
+    math.inf,
+    "rolling_median",
+    25,
+)
+DAILY = (
+    VOLUME_AVERAGE,
+    PRICE_MEDIAN,
+)
+INPUTS = (VOLUME_AVERAGE.name, PRICE_MEDIAN.name)
+BY_NAME = {feature.name: feature for feature in DAILY}
+EXAMPLE_QUERY = "&".join(f"{name}={BY_NAME[name].example}" for name in INPUTS)
 
 _LOG = "log of a ratio"
 _VOLUME = ("Volume",)
@@ -226,10 +263,5 @@ CALENDAR = (
 )
 FEATURES = (*VOLUMES, *PRICES, *CALENDAR)
 NAMES = tuple(feature.name for feature in FEATURES)
-COLUMNS = (
-    "Open",
-    "High",
-    "Low",
-    "Close",
-    "Volume",
-)  # of prices, beside Symbol and Date: all that the features are made of
+# Of prices, beside Symbol and Date: all that the features of the forecast are made of.
+COLUMNS = ("Open", "High", "Low", "Close", "Volume")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from lib.features import definitions
-from lib.features import windows as features
 from lib.features.sessions import Calendar, weekday
+from lib.features.windows import moving_average
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -98,17 +98,12 @@ def evenings(
         The row at which each symbol starts.
     days : ndarray of int32, shape (rows,)
         Dates, as days since 1970-01-01.
-    calendar : Calendar
-
-    Returns
-    -------
-    Evenings
     """
     rows = len(days)
     windows = _Windows(starts, rows)
     session = calendar.next_session(days)
     volume = np.maximum(columns["Volume"], 0)
-    average = features.moving_average(volume, starts, definitions.AVERAGE_ROWS)
+    average = moving_average(volume, starts, definitions.AVERAGE_ROWS)
     made = {
         **_volumes(volume, average, windows, days, calendar.sessions[session]),
         **_prices(columns, average, windows),

@@ -7,7 +7,6 @@ import re
 
 from lib.text import DECIMAL
 
-INPUTS = ("vol_moving_avg", "adj_close_rolling_med")
 MAX_CHARACTERS = 64  # of one number; no number needs more
 TAKEN = "12345, 3,226,530, 5M, $25 or 1.2e6"  # what `written_number` takes, in the words of its messages
 

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.features.definitions import INPUTS
 from lib.files import write_atomically
 from lib.storage import arrays
 from lib.text import printable
 
 DAYS = 60  # recent trading days kept of each symbol
-COLUMNS = ["Symbol", "Security Name", "Date", "Volume", "vol_moving_avg", "adj_close_rolling_med"]
+COLUMNS = ["Symbol", "Security Name", "Date", "Volume", *INPUTS]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class RecentDays:
     ----------
     symbol, security_name : str
         The name is empty where the metadata has none.
-    dates : ndarray of datetime64[D], shape (days,)
     volume : ndarray of int64, shape (days,)
         Shares.
     vol_moving_avg : ndarray of float64, shape (days,)
@@ -92,8 +92,7 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
         "window": np.array([window, window if min_periods is None else min_periods], dtype="int64"),
         "date": columns[0].astype("datetime64[D]").astype("int64"),  # days since 1970
         "volume": columns[1].astype("int64"),
-        "vol_moving_avg": columns[2].astype("float64"),
-        "adj_close_rolling_med": columns[3].astype("float64"),
+        **{name: column.astype("float64") for name, column in zip(INPUTS, columns[2:], strict=True)},
     }
     write_atomically(path, arrays.to_bytes(content))
     return len(names)
@@ -130,23 +129,13 @@ class Symbols:
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
 
-        Parameters
-        ----------
-        symbol : str
-
-        Returns
-        -------
-        RecentDays
-
         Raises
         ------
         KeyError
             The study doesn't have the symbol, or has it no longer.
         """
         with arrays.opened(self._path) as read:
-            names = _names(
-                read("symbols")
-            )  # as they are now: a run may have replaced the file since this object was made
+            names = _names(read("symbols"))  # as they are now: a run may have replaced the file since then
             index = {name: number for number, name in enumerate(names)}[symbol]
             ends = [0, *read("end").tolist()]
             days = slice(ends[index], ends[index + 1])
@@ -155,8 +144,7 @@ class Symbols:
                 names[symbol],
                 read("date", days).astype("datetime64[D]"),
                 read("volume", days),
-                read("vol_moving_avg", days),
-                read("adj_close_rolling_med", days),
+                *(read(name, days) for name in INPUTS),
             )
 
 
@@ -165,25 +153,20 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
 
     Parameters
     ----------
-    symbols : Symbols
     information : mapping
         The model's, as `lib.models.store.describe` makes it: ``window`` and ``min_periods``. What it does not say is not compared.
     study : str
         Whose they are.
-
-    Returns
-    -------
-    str
     """
     theirs = information.get("window"), information.get("min_periods")
     if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):
         return ""
     (days, least), (model_days, model_least) = symbols.window, theirs
-    least_told = f", {least} of them at least," if days == model_days else ""
-    model_least_told = f", {model_least} at least" if days == model_days else ""
+    least_shown = f", {least} of them at least," if days == model_days else ""
+    model_least_shown = f", {model_least} at least" if days == model_days else ""
     return (
-        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_told} and the model was "
-        f"trained on {model_days}{model_least_told}: no symbol can be picked until both are of one run. "
+        f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_shown} and the model was "
+        f"trained on {model_days}{model_least_shown}: no symbol can be picked until both are of one run. "
         f"Make them so with: bash run_all.sh {study}"
     )
 

@@ -50,10 +50,6 @@ class Calendar:
         ----------
         days : ndarray of int32, shape (rows,)
             Between the first session and the one before the last.
-
-        Returns
-        -------
-        ndarray of int32, shape (rows,)
         """
         return self.following[days - self.sessions[0]]
 
@@ -75,10 +71,6 @@ def calendar_for(name: str, dates: Days) -> Calendar:
         sessions, it is another market's, and the weekly pattern of the dates is taken instead.
     dates : ndarray of int32
         The archive's distinct dates (days since 1970-01-01), ascending.
-
-    Returns
-    -------
-    Calendar
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Prices to features: the moving average of Volume and the rolling median of Adj Close, per symbol. Pure.
+"""Prices to the features of each day, per symbol: the moving average of Volume, the rolling median of Adj Close. Pure.
 
-A window holds the last ``window`` rows of one symbol, the row itself included. Both columns are computed over the
+A window holds the last ``window`` rows of one symbol, the row itself included. Each column is computed over the
 whole table at once, as if it were one symbol; only the first rows of each symbol, whose windows would reach into the
-symbol before, are then mended. The results are those of ``pandas.Series.rolling(window, min_periods)``.
+symbol before, are then corrected. The results are those of ``pandas.Series.rolling(window, min_periods)``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.data import schema
+from lib.features.definitions import DAILY
 
-VOL_MOVING_AVG = "vol_moving_avg"
-ADJ_CLOSE_ROLLING_MED = "adj_close_rolling_med"
-INPUTS = ("Symbol", "Adj Close", "Volume")  # the columns of prices that they are made of
-SCHEMA = pa.schema([*schema.PRICES, (VOL_MOVING_AVG, pa.float64()), (ADJ_CLOSE_ROLLING_MED, pa.float64())])
+# The columns of prices that the features are made of.
+COLUMNS = tuple(
+    name for name in schema.PRICES.names if name == "Symbol" or any(name in feature.source for feature in DAILY)
+)
+SCHEMA = pa.schema([*schema.PRICES, *((feature.name, pa.float64()) for feature in DAILY)])
 
 
 def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None = None) -> pa.Table:
-    """Compute the two features of each row of prices.
+    """Compute the features of each row of prices, `lib.features.definitions.DAILY`.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Of `INPUTS` at least, typed as in `lib.data.schema.PRICES` (Symbol may be dictionary-encoded), sorted by Symbol and
+        Of `COLUMNS` at least, typed as in `lib.data.schema.PRICES` (Symbol may be dictionary-encoded), sorted by Symbol and
         Date, symbols whole.
     window : int
         Rows (trading days) of a window.
@@ -37,8 +39,7 @@ def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None 
     Returns
     -------
     pyarrow.Table
-        Row by row, ``vol_moving_avg`` (shares) and ``adj_close_rolling_med`` (dollars): float64, null where a window
-        holds fewer than ``min_periods`` rows.
+        Row by row, a column of float64 a feature, null where a window holds fewer than ``min_periods`` rows.
 
     Examples
     --------
@@ -47,13 +48,15 @@ def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None 
     {'vol_moving_avg': [None, 15.0, 30.0], 'adj_close_rolling_med': [None, 3.0, 3.5]}
     """
     starts = symbol_starts(table["Symbol"])
-    average = moving_average(table["Volume"].to_numpy(), starts, window)
-    median = rolling_median(table["Adj Close"].to_numpy(), starts, window)
+    columns = {name: table[name].to_numpy() for name in COLUMNS[1:]}
     missing = np.zeros(table.num_rows, dtype=bool)
     missing[_heads(starts, table.num_rows, (window if min_periods is None else min_periods) - 1)[0]] = True
-    return pa.table(
-        {VOL_MOVING_AVG: pa.array(average, mask=missing), ADJ_CLOSE_ROLLING_MED: pa.array(median, mask=missing)}
-    )
+    made = {}
+    for feature in DAILY:
+        compute = globals()[feature.function]
+        values = compute(*(columns[name] for name in feature.source), starts, window)
+        made[feature.name] = pa.array(values, mask=missing)
+    return pa.table(made)
 
 
 def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -92,7 +95,6 @@ def moving_average(
         Shares, of all symbols, one after the other.
     starts : array of int64
         Where each symbol starts.
-    window : int
 
     Returns
     -------
@@ -125,7 +127,6 @@ def rolling_median(
         Finite, of all symbols, one after the other.
     starts : array of int64
         Where each symbol starts.
-    window : int
 
     Returns
     -------
@@ -150,11 +151,11 @@ def rolling_median(
 def _heads(
     starts: npt.NDArray[np.int64], rows: int, length: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first ``length`` rows of each symbol, or all that it has, and each one's place within its symbol, from 0."""
-    place = np.arange(length)
-    row = starts[:, None] + place
+    """The first ``length`` rows of each symbol, or all that it has, and the position of each within its symbol, from 0."""
+    position = np.arange(length)
+    row = starts[:, None] + position
     within = row < np.append(starts[1:], rows)[: len(starts), None]
-    return row[within], np.broadcast_to(place, row.shape)[within]
+    return row[within], np.broadcast_to(position, row.shape)[within]
 
 
 def _window_sums(
@@ -166,7 +167,7 @@ def _window_sums(
     sums = total[1:].copy()
     sums[window - 1 :] = total[window:] - total[:-window]
     count = np.full(len(values), window)
-    row, place = _heads(starts, len(values), window - 1)
-    sums[row] = total[row + 1] - total[row - place]
-    count[row] = place + 1
+    row, position = _heads(starts, len(values), window - 1)
+    sums[row] = total[row + 1] - total[row - position]
+    count[row] = position + 1
     return sums, count

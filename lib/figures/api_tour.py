@@ -19,10 +19,6 @@ def latencies(seconds: npt.ArrayLike) -> Figure:
     seconds : array of float64, shape (calls,)
         At least one, each above zero.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> latencies([0.001, 0.001, 0.002]).get_label()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator
 
+from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
 from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.figures.style import new_figure
 
@@ -17,17 +18,11 @@ def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axe
 
     Parameters
     ----------
-    title : str
     counts : numpy.ndarray of int64, shape (100, 70)
         From `lib.figures.counts.count_feature_pairs`; at least one row.
-
-    Returns
-    -------
-    tuple of (matplotlib.figure.Figure, matplotlib.axes.Axes)
     """
-    figure, axes = new_figure(
-        title, "rolling median of the adjusted close (dollars)", "moving average (shares a day)", 4.4
-    )
+    average, median = (f"{each.label} ({each.unit})" for each in (VOLUME_AVERAGE, PRICE_MEDIAN))
+    figure, axes = new_figure(title, median, average, 4.4)
     axes.set_xscale("log")
     axes.set_yscale("log")
     rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))

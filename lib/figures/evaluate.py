@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.figures.counts import AVERAGE_EDGES
 from lib.figures.style import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure, nothing
 from lib.text import as_text, percent
@@ -25,10 +26,6 @@ def predicted_against_actual(counts: npt.NDArray[np.int64]) -> Figure:
     ----------
     counts : numpy.ndarray of int64, shape (100, 100)
         From `count_predictions`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -77,13 +74,9 @@ def errors_by_tenth(table: pd.DataFrame, quantity: str) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.errors_by``.
+        From ``lib.evaluation.tables.errors_by``.
     quantity : str
         What the tenths are in order of, with its unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -136,13 +129,9 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
+        From ``lib.evaluation.errors.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
     level : float
         What the interval promises, such as 0.8.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -159,7 +148,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
     axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
     engineering = EngFormatter(places=0, sep="")
-    axes.set_xticks(places, [engineering(value) for value in tenths["vol_moving_avg"].tolist()])
+    axes.set_xticks(places, [engineering(value) for value in tenths[VOLUME_AVERAGE.name].tolist()])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
     axes.set_ylim(min(low, level - 0.1) - 0.02, max(high, level + 0.1) + 0.06)
@@ -178,13 +167,9 @@ def learning_curve(table: pd.DataFrame, scaled: float) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.comparison.learning_curve``: rows, relative_mae and train_relative_mae.
+        From ``lib.evaluation.tables.learning_curve``: rows, relative_mae and train_relative_mae.
     scaled : float
         The error of the average's best multiple on the same test rows, as a multiple of the average's.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -220,13 +205,9 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
     Parameters
     ----------
     tables : mapping of int to pandas.DataFrame
-        The chronological comparisons of ``lib.evaluation.comparison.compare`` by horizon, 0 and 1.
+        The chronological comparisons of ``lib.evaluation.tables.compare`` by horizon, 0 and 1.
     predictors : sequence of str
         Which lines of them.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

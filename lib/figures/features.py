@@ -11,6 +11,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
 from lib.figures.axes import feature_axes
 from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES
 from lib.figures.style import BLUE, INK, SKY, described, house_style, new_figure, nothing
@@ -25,13 +26,8 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     ----------
     rows : pandas.DataFrame
         ``Date``, ``Volume`` (shares a day) and ``vol_moving_avg`` (shares a day, null at first) of one symbol.
-    symbol : str
     window : int
         Rows (trading days) of the moving average.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -43,7 +39,7 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     figure, axes = new_figure(f"{symbol}: volume and its {window}-day average", "", "shares a day")
     dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.plot(dates, rows["Volume"], color=SKY, linewidth=0.9, label="volume of the day")
-    axes.plot(dates, rows["vol_moving_avg"], color=INK, label=f"{window}-day moving average")
+    axes.plot(dates, rows[VOLUME_AVERAGE.name], color=INK, label=f"{window}-day moving average")
     axes.set_ylim(0, None)
     axes.margins(x=0)
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -54,7 +50,7 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
         figure,
         f"Lines: {symbol}'s volume, {as_text(dates.iloc[0])} to {as_text(dates.iloc[-1])}, "
         f"{as_text(rows['Volume'].min())} to {as_text(rows['Volume'].max())} shares, and its {window}-day moving average, "
-        f"{as_text(rows['vol_moving_avg'].min())} to {as_text(rows['vol_moving_avg'].max())} shares.",
+        f"{as_text(rows[VOLUME_AVERAGE.name].min())} to {as_text(rows[VOLUME_AVERAGE.name].max())} shares.",
     )
 
 
@@ -66,18 +62,13 @@ def price_with_median(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     ----------
     rows : pandas.DataFrame
         ``Date``, ``Adj Close`` (dollars) and ``adj_close_rolling_med`` (dollars, null at first) of one symbol.
-    symbol : str
     window : int
         Rows (trading days) of the rolling median.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     figure, axes = new_figure(f"{symbol}: adjusted close and its {window}-day median", "", "dollars")
     dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.plot(dates, rows["Adj Close"], color=SKY, linewidth=1.2, label="adjusted close")
-    axes.plot(dates, rows["adj_close_rolling_med"], color=INK, label=f"{window}-day rolling median")
+    axes.plot(dates, rows[PRICE_MEDIAN.name], color=INK, label=f"{window}-day rolling median")
     axes.margins(x=0, y=0.12)
     _date_axis(axes, dates)
     axes.legend(loc="best", handlelength=1.2)
@@ -105,10 +96,6 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     ----------
     counts : numpy.ndarray of int64, shape (61,)
         Sum of `count_ratios` over all parts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -151,10 +138,6 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
     ----------
     counts : numpy.ndarray of int64, shape (100, 70)
         Sum of `count_feature_pairs` over all parts.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

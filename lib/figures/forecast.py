@@ -28,10 +28,6 @@ def errors_by_group(table: pd.DataFrame, title: str, quantity: str, names: Seque
     names : sequence of str, optional
         What the group of each key is called, from 0 on; by default its key.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> table = pd.DataFrame({"key": [2001, 2002], "relative_mae": [0.8, 0.75]})
@@ -62,10 +58,6 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
     ----------
     tables : dict of int to pandas.DataFrame
         By horizon, from `lib.evaluation.forecast_metrics.compare`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -110,10 +102,6 @@ def coverage_by_group(table: pd.DataFrame, level: float, quantity: str) -> Figur
     quantity : str
         What the groups are.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> coverage_by_group(pd.DataFrame({"key": [1, 2], "coverage": [0.79, 0.82]}), 0.8, "decile").get_label()
@@ -142,11 +130,6 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
         Date and Volume of its last days.
     forecasts : pandas.DataFrame
         Its forecasts: for_from, for_to, forecast, low, high, horizon.
-    symbol : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------
@@ -185,10 +168,6 @@ def importance(table: pd.DataFrame) -> Figure:
     ----------
     table : pandas.DataFrame
         label (of the feature) and growth, largest first; see `lib.evaluation.walk_forward.importance`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

@@ -24,10 +24,6 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
         A row a raw file: ``file`` (``"stocks/AAPL.csv"``; the folder is the kind), ``first_date`` and ``last_date``
         (dates; null where nothing was kept). A symbol counts in every year from its first to its last row.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Examples
     --------
     >>> files = pd.DataFrame({"file": ["stocks/A.csv"], "first_date": ["2000-01-03"], "last_date": ["2002-01-03"]})
@@ -75,10 +71,6 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
     ----------
     rows : pandas.Series
         Rows (trading days) kept of each symbol, indexed by symbol.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Examples
     --------

@@ -79,10 +79,6 @@ def new_figure(title: str, xlabel: str, ylabel: str, height: float = 3.7) -> tup
     height : float
         Inches.
 
-    Returns
-    -------
-    tuple of (matplotlib.figure.Figure, matplotlib.axes.Axes)
-
     Examples
     --------
     >>> figure, axes = new_figure("Rows of each symbol", "rows (trading days)", "")
@@ -118,10 +114,6 @@ def described(figure: Figure, alt: str) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG at twice the screen's density; the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
 
     Returns
     -------
@@ -160,16 +152,7 @@ def show(figure: Figure) -> None:
 
 
 def nothing(title: str, message: str) -> Figure:
-    """What a figure of nothing looks like: words, not empty axes.
-
-    Parameters
-    ----------
-    title, message : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """What a figure of nothing looks like: words, not empty axes."""
     lines = textwrap.wrap(message, 60)
     figure, axes = new_figure(title, "", "", height=0.7 + 0.2 * len(lines))
     axes.set_axis_off()

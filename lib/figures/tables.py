@@ -34,8 +34,6 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-    caption : str
     index : bool
         Show the index as row headings.
 

@@ -25,6 +25,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import ThreadpoolController
 
 from lib.features import definitions, evening
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
 
@@ -56,7 +57,6 @@ class Examples:
 
     Parameters
     ----------
-    known : ndarray of float32, shape (rows, len(lib.features.definitions.NAMES))
     average : ndarray of float64, shape (rows,)
         Shares a day.
     traded : ndarray of float64, shape (rows, horizons)
@@ -93,16 +93,7 @@ def log_ratio(traded: Floats, average: Floats) -> Floats:
 
 
 def linear_inputs(known: Known) -> Floats:
-    """The matrix of the linear model: the features, missing ones at 0, the weekday and the month as indicators, and a constant.
-
-    Parameters
-    ----------
-    known : ndarray of float32, shape (rows, features)
-
-    Returns
-    -------
-    ndarray of float64, shape (rows, columns)
-    """
+    """The matrix of the linear model: the features, missing ones at 0, the weekday and the month as indicators, and a constant."""
     numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
     columns = [np.nan_to_num(known[:, numbers].astype(np.float64))]
     for name, values in _CATEGORIES.items():
@@ -115,8 +106,6 @@ def gram_matrix(known: Known, average: Floats, target: Floats) -> Floats:
 
     Parameters
     ----------
-    known : ndarray of float32, shape (rows, features)
-    average : ndarray of float64, shape (rows,)
     target : ndarray of float64, shape (rows,)
         As `log_ratio` makes it.
 
@@ -297,8 +286,6 @@ class Forecaster:
     ----------
     horizon : int
         Sessions that the forecast is the mean of.
-    model : Boosting, Linear or Nothing
-    ranges : Ranges
     """
 
     horizon: int
@@ -307,11 +294,6 @@ class Forecaster:
 
     def forecast(self, known: Known, average: Floats) -> tuple[Floats, Floats, Floats]:
         """Forecast the mean Volume.
-
-        Parameters
-        ----------
-        known : ndarray of float32, shape (rows, features)
-        average : ndarray of float64, shape (rows,)
 
         Returns
         -------
@@ -343,7 +325,6 @@ class Served:
     ----------
     forecasters : tuple of Forecaster
         One a horizon, in ascending order.
-    calendar : Calendar
     information : dict
         What JSON can hold: the last date, the horizons, the measured errors.
     """
@@ -360,7 +341,6 @@ def write_served(path: Path, served: Served) -> None:
     ----------
     path : pathlib.Path
         A study's ``forecaster.skops``.
-    served : Served
     """
     content = {
         "forecasters": [_plain(one) for one in served.forecasters],
@@ -392,14 +372,6 @@ def write_served(path: Path, served: Served) -> None:
 
 def read_served(path: Path) -> Served:
     """Load what `write_served` saved; a file that holds any other type is refused.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    Served
 
     Raises
     ------
@@ -435,7 +407,6 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
 
     Parameters
     ----------
-    served : Served
     columns : dict of str to ndarray
         ``Date`` (datetime64[D], ascending) and `lib.features.definitions.COLUMNS`, one entry a row. From `lib.features.definitions.LONGEST` rows on, older ones
         change nothing, and the forecasts are those of the study.
@@ -466,6 +437,12 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
                 "for_from": str(span[0]),
                 "for_to": str(span[1]),
             }
-            | {"horizon": one.horizon, "forecast": point, "low": low, "high": high, "vol_moving_avg": float(average[0])}
+            | {
+                "horizon": one.horizon,
+                "forecast": point,
+                "low": low,
+                "high": high,
+                VOLUME_AVERAGE.name: float(average[0]),
+            }
         )
     return answers

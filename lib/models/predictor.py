@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lib.features.inputs import INPUTS
-from lib.models.table import LARGEST_VOLUME, LookupTable
+from lib.features.definitions import BY_NAME, INPUTS
+from lib.models.table import LookupTable
 from lib.storage import arrays
 
 
@@ -44,7 +44,6 @@ class Predictor:
 
     Parameters
     ----------
-    table : lib.models.table.LookupTable
     information : dict
         What the model is: see `load`.
 
@@ -154,10 +153,6 @@ class Predictor:
         ----------
         vol_moving_avg, adj_close_rolling_med : float or array-like of shape (n,)
             As for `predict`.
-
-        Returns
-        -------
-        bool or ndarray of bool, shape (n,)
         """
         (low_volume, high_volume), (low_price, high_price) = (self.information["range"][name] for name in INPUTS)
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
@@ -246,8 +241,10 @@ def _number(field: str, value: Any) -> float:
             ) from None
     if not math.isfinite(value):
         raise PredictionInputError(field, f"found {value}, a finite number is expected")
-    if field == "vol_moving_avg" and not 0 <= value <= LARGEST_VOLUME:
-        raise PredictionInputError(field, f"found {value:g}; allowed: 0 to {LARGEST_VOLUME:g} shares a day")
+    feature = BY_NAME[field]
+    if not feature.low <= value <= feature.high:
+        allowed = f"{feature.low:g} to {feature.high:g} {feature.unit}"
+        raise PredictionInputError(field, f"found {value:g}; allowed: {allowed}")
     return value
 
 
@@ -273,8 +270,8 @@ def _numbers(field: str, values: ArrayLike) -> NDArray[np.float64]:
     array = array.astype(np.float64, copy=False)
     if array.size:
         low, high = array.min(), array.max()  # NaN if any value is
-        limits = (0.0, LARGEST_VOLUME) if field == "vol_moving_avg" else (-np.finfo(float).max, np.finfo(float).max)
-        if not (limits[0] <= low and high <= limits[1]):
+        largest = np.finfo(float).max
+        if not (max(BY_NAME[field].low, -largest) <= low and high <= min(BY_NAME[field].high, largest)):
             for value in array.ravel().tolist():
                 _number(field, value)
     return array

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
+from lib.features.definitions import INPUTS
 from lib.models.regressor import TableRegressor, weighted_quantiles
 from lib.models.table import LARGEST_RATIO, LookupTable
 
@@ -37,7 +38,7 @@ class RatioByQuantile(TableRegressor):
     900000
     """
 
-    description: ClassVar[str] = "The best multiple of vol_moving_avg in each quantile group of vol_moving_avg"
+    description: ClassVar[str] = f"The best multiple of {INPUTS[0]} in each quantile group of {INPUTS[0]}"
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 
-from lib.features.inputs import INPUTS
+from lib.features.definitions import BY_NAME, INPUTS
 from lib.files import write_atomically
 from lib.models import predictor
 from lib.models.registry import MODELS, estimator_class, model_name
@@ -54,7 +54,7 @@ def write_estimator(path: Path, estimator: TableRegressor) -> None:
 
 
 def stored_zip(members: Mapping[str, bytes]) -> bytes:
-    """A zip archive of uncompressed members: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+    """A zip archive of uncompressed members, as https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT describes it.
 
     Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
     (https://github.com/python/cpython/issues/103861), nor compressed, since another zlib compresses otherwise.
@@ -158,24 +158,21 @@ def model_card(information: Mapping[str, Any]) -> str:
     ----------
     information : mapping
         As `describe` makes it.
-
-    Returns
-    -------
-    str
     """
     measured = information["metrics"]
     (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in INPUTS)
     when = {
-        0: "of the same day: vol_moving_avg contains the Volume that is predicted, one part in its window",
+        0: f"of the same day: {INPUTS[0]} contains the Volume that is predicted, one part in its window",
         1: "of the trading day before: both are known before the day begins",
     }[information["horizon"]]
     beats = "below" if measured["mae"] < measured["mae_moving_average"] else "not below"
     # A window of one day is the day itself, whose average is never wrong.
     share = measured["mae"] / measured["mae_moving_average"] if measured["mae_moving_average"] else float("nan")
+    inputs = " and ".join(f"{name} ({BY_NAME[name].unit})" for name in INPUTS)
     text = f"""# Model card: a day's Volume from two features
 
         **Model.** {estimator_class(information["model"]).description} (`{information["model"]}`,
-        {information["objective"]} error). Inputs: vol_moving_avg (shares a day) and adj_close_rolling_med (dollars), windows of
+        {information["objective"]} error). Inputs: {inputs}, windows of
         {information["window"]} trading days, {when}. Output: shares, a non-negative integer, with an interval meant to
         hold the Volume on {information["interval_level"]:.0%} of days.
 
@@ -203,7 +200,6 @@ def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, An
 
     Parameters
     ----------
-    study : lib.paths.StudyPaths
     estimator : TableRegressor
         Fitted.
     information : dict

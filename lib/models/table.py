@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.features.definitions import VOLUME_AVERAGE
+
 Floats = NDArray[np.float64]
 
 # No exchange trades this many shares of one symbol in a day; above it, an integer prediction would lose its last digits.
-LARGEST_VOLUME = 1e15
+LARGEST_VOLUME = VOLUME_AVERAGE.high  # shares
 LARGEST_RATIO = 1e3  # times LARGEST_VOLUME it still fits a 64-bit integer
 PARTS = ("volume_edges", "price_edges", "point", "lower", "upper", "relative")
 

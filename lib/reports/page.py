@@ -184,7 +184,6 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
 
     Parameters
     ----------
-    study : str
     record : mapping
         What ``run.json`` holds, as `lib.study.record.run_record` makes it: ``stages``, ``artifacts``, ``params``, and
         what made the study. A ``failure`` (str) stands first, and the metrics, which are an earlier run's, are left out.
@@ -322,7 +321,6 @@ def mark(page: Path, note: str) -> None:
 
     Parameters
     ----------
-    page : pathlib.Path
     note : str
         It replaces what is said there; empty: nothing is said.
     """

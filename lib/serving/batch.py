@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lib.features.inputs import INPUTS, InputError, written_number
+from lib.features.definitions import INPUTS
+from lib.features.inputs import InputError, written_number
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.text import csv_cell
 
@@ -20,7 +21,7 @@ MAX_COLUMNS = 100
 MAX_CELLS = 1_000_000  # rows times columns of the header
 MAX_ANSWER_BYTES = 16 * 2**20
 RESULTS = ("prediction", "low", "high", "in_training_range", "error")
-EXAMPLE = "vol_moving_avg,adj_close_rolling_med\n12345,25\n2500000,41.5\n86000000,530\n"
+EXAMPLE = f"{','.join(INPUTS)}\n12345,25\n2500000,41.5\n86000000,530\n"
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = {".": "a point", ",": "a comma"}
@@ -84,16 +85,11 @@ def predict_file(predictor: Predictor, content: bytes) -> Batch:
 
     Parameters
     ----------
-    predictor : Predictor
     content : bytes
         UTF-8, or UTF-16 with a byte order mark; columns separated by comma, semicolon, tab or bar. A header with both inputs'
         names, in any order; other columns are kept. Or no header and two columns: ``vol_moving_avg`` and
         ``adj_close_rolling_med``. Numbers as `lib.features.inputs.written_number` takes them, with a decimal comma where the file
         has one.
-
-    Returns
-    -------
-    Batch
 
     Raises
     ------

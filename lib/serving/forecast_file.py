@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from lib.features.definitions import VOLUME_AVERAGE
+
 COLUMNS = (
     "Symbol",
     "Security Name",
@@ -23,7 +25,7 @@ COLUMNS = (
     "forecast",
     "low",
     "high",
-    "vol_moving_avg",
+    VOLUME_AVERAGE.name,
     "ratio",
     "stale",
 )
@@ -84,7 +86,7 @@ def _row(cells: dict[str, str], where: str) -> dict[str, Any]:
 
     days = {name: read(name, date.fromisoformat, "a date as YYYY-MM-DD") for name in ("as_of", "for_from", "for_to")}
     counts = {name: read(name, _count, "a whole number from 0") for name in ("horizon", "forecast", "low", "high")}
-    average = read("vol_moving_avg", _amount, "a number from 0")
+    average = read(VOLUME_AVERAGE.name, _amount, "a number from 0")
     ratio = read("ratio", lambda text: _amount(text) if text else None, "a number from 0, or nothing")
     stale = read("stale", lambda text: bool(("false", "true").index(text.lower())), "true or false")
     if not cells["Symbol"]:
@@ -101,7 +103,7 @@ def _row(cells: dict[str, str], where: str) -> dict[str, Any]:
         "security_name": cells["Security Name"] or None,
         **{name: str(day) for name, day in days.items()},
         **counts,
-        "vol_moving_avg": average,
+        VOLUME_AVERAGE.name: average,
         "ratio": ratio,
         "stale": stale,
     }

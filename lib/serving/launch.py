@@ -17,6 +17,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from lib import paths
+from lib.features.definitions import EXAMPLE_QUERY
 from lib.serving import access
 
 START_SECONDS = 60  # a process that does not answer by then has failed
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Serve a study until told to stop.
+    """Serve a study until stopped.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def main(options: argparse.Namespace) -> int:
     api, dashboard = ("api", options.api_port), ("dashboard", options.dashboard_port)
     api_url = f"http://{_reachable(options.host)}:{options.api_port}"
     # What the dashboard tells a visitor to ask: a server that listens on every address is reached by the visitor's own name for it.
-    told = f"http://{{host}}:{options.api_port}" if options.host in ("0.0.0.0", "::") else api_url
+    shown_url = f"http://{{host}}:{options.api_port}" if options.host in ("0.0.0.0", "::") else api_url
     common = [name, "--host", options.host]
     common += [f"--allow-host={host}" for host in options.allow_host] + [f"--proxy={proxy}" for proxy in options.proxy]
     visitors = ["--max-visitors", str(options.max_visitors)]
@@ -86,7 +87,7 @@ def main(options: argparse.Namespace) -> int:
         signal.signal(signum, _stop)
     try:
         for (server, _), command in commands.items():
-            environment = {"SERVE_API_URL": told, **os.environ}
+            environment = {"SERVE_API_URL": shown_url, **os.environ}
             # Their standard input ends with this process, however it does, and they with their standard input.
             processes[server] = subprocess.Popen(
                 [sys.executable, "-m", "lib.serving.server_process", *command],
@@ -103,7 +104,7 @@ def main(options: argparse.Namespace) -> int:
             f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
-            f"  predict    {api_url}/predict?vol_moving_avg=12345&adj_close_rolling_med=25\n"
+            f"  predict    {api_url}/predict?{EXAMPLE_QUERY}\n"
             f"  API pages  {api_url}/docs\n"
             "Ctrl-C stops both.",
             flush=True,

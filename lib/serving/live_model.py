@@ -32,7 +32,6 @@ class Current(Generic[T]):
 
     Parameters
     ----------
-    path : pathlib.Path
     load : callable
         Reads the file; an exception means that it is not to be used.
     missing : type

@@ -75,8 +75,6 @@ class PartFile:
         Digest of what it was made of.
     sha256 : str
         Of its bytes.
-    rows : int
-    bytes : int
     """
 
     file: str
@@ -92,7 +90,6 @@ class PartTask:
 
     Parameters
     ----------
-    work : Work
     folders : dict of str to str
         Where the part's file of each name goes.
     code : str
@@ -129,7 +126,6 @@ class Dataset:
 
     Parameters
     ----------
-    folder : pathlib.Path
     parts : tuple of PartFile
         In symbol order.
     """
@@ -181,10 +177,6 @@ class Dataset:
         columns : sequence of str, optional
             By default all.
 
-        Returns
-        -------
-        pyarrow.Table
-
         Raises
         ------
         DatasetError
@@ -195,14 +187,6 @@ class Dataset:
 
 def open_dataset(folder: Path) -> Dataset:
     """Open the dataset in ``folder``.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-
-    Returns
-    -------
-    Dataset
 
     Raises
     ------
@@ -235,10 +219,6 @@ def read_part(path: Path, sha256: str, columns: Sequence[str] | None = None) -> 
     columns : sequence of str, optional
         By default all.
 
-    Returns
-    -------
-    pyarrow.Table
-
     Raises
     ------
     DatasetError
@@ -258,10 +238,6 @@ def decode(content: memoryview, columns: Sequence[str] | None = None, dictionari
         By default all.
     dictionaries : sequence of str
         Columns of strings to keep dictionary-encoded.
-
-    Returns
-    -------
-    pyarrow.Table
     """
     file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), read_dictionary=list(dictionaries))
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
@@ -276,10 +252,6 @@ def read_content(path: Path, sha256: str) -> memoryview:
         The part's file.
     sha256 : str
         What the manifest says its bytes have.
-
-    Returns
-    -------
-    memoryview of bytes
 
     Raises
     ------
@@ -352,12 +324,10 @@ def build(
         One a part, in symbol order.
     sizes : sequence of int
         How much each part's input is, in ``unit``: the largest go first, so that no core waits for one at the end.
-    unit : str
     folders : dict of str to pathlib.Path
         Where the tables of each name go.
     code : str
         See `lib.code.digest`.
-    engine : Engine
 
     Returns
     -------
@@ -384,10 +354,6 @@ def make_part(task: PartTask) -> PartResult:
     ----------
     task : PartTask
         It may be run anywhere and any number of times: the bytes are the same.
-
-    Returns
-    -------
-    PartResult
     """
     key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
     folders = {name: Path(folder) for name, folder in task.folders.items()}
@@ -408,11 +374,6 @@ def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[s
     ----------
     results : sequence of PartResult
         In symbol order.
-    folders : dict of str to pathlib.Path
-
-    Returns
-    -------
-    dict of str to Dataset
     """
     datasets = {}
     for name, folder in folders.items():

@@ -30,14 +30,8 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
     ----------
     stage : str
         A key of `lib.stages.STAGES`; the stages before it have been run.
-    params : Params
-    study : StudyPaths
     archive_digest : str
         Of the raw archive, for the first stage.
-
-    Returns
-    -------
-    dict of str to str
     """
     notebook = paths.stage_notebook(stage)
     code = notebook_code(notebook)
@@ -66,7 +60,6 @@ def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str
     ----------
     stage : str
         It has been run.
-    study : StudyPaths
     note : str
         See `lib.stage_records.note`.
 
@@ -116,10 +109,6 @@ def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now:
         The record of its last run.
     artifacts_now : dict of str to str
         What there is now of what it made.
-
-    Returns
-    -------
-    list of str
 
     Examples
     --------

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lib import files, paths, stage_records
-from lib.reports import page as report
+from lib.reports.page import comparison_html
 from lib.text import as_text, flattened, short_digest
 
 OUT_OF_DATE = "out of date"
@@ -168,7 +168,7 @@ def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
         The page, `lib.paths.comparison_page`.
     """
     page = paths.comparison_page(names)
-    files.write_atomically(page, report.comparison_html(tables, names))
+    files.write_atomically(page, comparison_html(tables, names))
     return page
 
 

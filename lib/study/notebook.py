@@ -27,10 +27,6 @@ _CELL = re.compile(r"[\w.~/-]*/ipykernel_\d+/\d+\.py")
 def normalised(notebook: Any) -> Any:
     """Take from an executed notebook what differs between two runs of the same: times, paths of this machine.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-
     Returns
     -------
     nbformat.NotebookNode
@@ -74,10 +70,6 @@ def without_paths(value: Any) -> Any:
     ----------
     value : str, dict or list, or any other, which stays as it is
         A dict or a list may hold more of them; a dict is changed in place.
-
-    Returns
-    -------
-    The same kind of value.
     """
     if isinstance(value, str):
         return _without_paths(value)

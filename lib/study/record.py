@@ -45,12 +45,8 @@ def run_record(
 
     Parameters
     ----------
-    study : StudyPaths
-    params : Params
-    raw : Archive
     stages : list of dict
         What happened to each stage.
-    started : datetime.datetime
 
     Returns
     -------
@@ -89,10 +85,6 @@ def run_record(
 
 def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
     """The digests of what a study made.
-
-    Parameters
-    ----------
-    study : StudyPaths
 
     Returns
     -------

@@ -77,10 +77,6 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: floa
     tolerance : float
         The relative difference within which two floats count as the same.
 
-    Returns
-    -------
-    Comparison
-
     Examples
     --------
     >>> print(compare({"a": "1f", "b": "2e"}, {"a": "1f", "b": "2d"}))
@@ -107,13 +103,6 @@ def _same(first: Any, second: Any, tolerance: float) -> bool:
 
 def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comparison:
     """Bring a study up to date, run it again from nothing elsewhere, and compare.
-
-    Parameters
-    ----------
-    name : str
-    params : Params
-    options : Options
-    caller : pathlib.Path
 
     Returns
     -------

@@ -29,7 +29,7 @@ from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
 from lib.study import cache, notebook
-from lib.study import record as provenance
+from lib.study.record import history_line, read_metrics, run_record
 
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
@@ -121,8 +121,6 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
     ----------
     name : str
         The study's name: its outputs go to ``outputs/NAME``.
-    params : Params
-    options : Options
     caller : pathlib.Path, optional
         The folder that a relative ``archive.source`` may also start at.
 
@@ -137,7 +135,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _disk_errors_told(study, options), _locked(study, options.wait, console), _kernel_environment():
+    with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, study, caller)
         try:
@@ -227,22 +225,22 @@ def _write_records(
     update = {"bring_up_to_date": _without_folders(options.update)}
     for stage in STAGES:
         _refresh_page(stage, study, stage_records.note(study.name, stale.get(stage, ()), update))
-    record = provenance.run_record(study, params, raw, stages, started)
+    record = run_record(study, params, raw, stages, started)
     if failure:
         record["failure"] = notebook.without_paths(failure)
     if stale:
         record |= {"out_of_date": stale, **update}
     files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
     before_it = study.history.read_bytes().rstrip(b"\n") + b"\n" if study.history.exists() else b""
-    line = json.dumps(provenance.history_line(record)) + "\n"
+    line = json.dumps(history_line(record)) + "\n"
     files.write_atomically(study.history, before_it.lstrip(b"\n") + line.encode())
     wanted = cache.index_ingredients(record)
     before = stage_records.read_record(study.page_record("index"))
     ran = any(run.status == "run" for run in runs)
     if ran or failure or cache.reasons_to_run(wanted, before, stage_records.digests([study.index], study)):
-        from lib.reports import page as report
+        from lib.reports.page import write_index
 
-        report.write_index(study.name, record, provenance.read_metrics(study))
+        write_index(study.name, record, read_metrics(study))
         made = stage_records.digests([study.index], study)
         stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, made))
     return list(stale)
@@ -253,13 +251,13 @@ def _mark_out_of_date(study: paths.StudyPaths, options: Options) -> None:
     stale = stage_records.out_of_date(study, {})
     if not stale:
         return
-    from lib.reports import page as report
+    from lib.reports.page import mark
 
     update = {"bring_up_to_date": _without_folders(options.update)}
     for stage, reasons in stale.items():
-        report.mark(study.report(stage), stage_records.note(study.name, reasons, update))
+        mark(study.report(stage), stage_records.note(study.name, reasons, update))
     told = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
-    report.mark(study.index, stage_records.note(study.name, told, update))
+    mark(study.index, stage_records.note(study.name, told, update))
 
 
 def _without_folders(command: str) -> str:
@@ -422,22 +420,22 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
     digest = stage_records.digests([executed_notebook], study)
     if not digest or not (executed or (made and digest.items() <= made.artifacts.items())):
         if note and page.is_file():
-            from lib.reports import page as report
+            from lib.reports.page import mark
 
-            report.mark(page, note)
+            mark(page, note)
         return
     wanted = cache.page_ingredients(stage, study, note)
     before = stage_records.read_record(record)
     if cache.reasons_to_run(wanted, before, stage_records.digests([page], study)):
-        from lib.reports import page as report
+        from lib.reports.page import write_report
 
-        report.write_report(executed_notebook, page, study.name, note)
+        write_report(executed_notebook, page, study.name, note)
         stage_records.write_record(record, stage_records.Record(wanted, stage_records.digests([page], study)))
 
 
 @contextlib.contextmanager
-def _disk_errors_told(study: paths.StudyPaths, options: Options) -> Iterator[None]:
-    """Tell of a full disk and the like in a sentence, as of all else that a user can mend."""
+def _disk_errors_reported(study: paths.StudyPaths, options: Options) -> Iterator[None]:
+    """Report a full disk and the like in a sentence, like every other error that a user can fix."""
     try:
         yield
     except OSError as error:
@@ -453,7 +451,7 @@ def _told(error: OSError) -> str:
 
 
 _KERNEL_CONFIG = """\
-# A kernel's own log is nothing to a reader: what fails is told by the exception.
+# A kernel's own log means nothing to a reader: the exception says what fails.
 import ctypes, logging, signal, sys
 get_config().IPKernelApp.log_level = 50
 # Nor that of its sockets, which complain when a run that failed closes them in the middle of an answer.

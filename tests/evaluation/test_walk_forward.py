@@ -14,8 +14,8 @@ from raw_archives import HEADER, write_archive
 
 from lib import paths
 from lib.compute.engine import Engine
-from lib.data.archive import open_archive
 from lib.data.ingest import ingest
+from lib.data.sources import open_archive
 from lib.evaluation import walk_forward
 from lib.evaluation.walk_forward import Forecasts, Settings, make_forecasts, refit_dates
 from lib.features.build import build_features

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lib.data import schema
 from lib.features import windows
+from lib.features.definitions import BY_NAME, PRICE_MEDIAN, VOLUME_AVERAGE
 
 WINDOWS = st.integers(1, 45)
 # -0.0 is left out: which of 0.0 and -0.0 is the smaller, nobody says. Sums of two must not overflow.
@@ -63,8 +64,8 @@ def test_features_are_those_of_pandas(case):
     table, window, min_periods = case
     found = windows.rolling_features(table, window, min_periods)
     mean, median = by_pandas(table, window, min_periods)
-    assert_same_bits(found[windows.VOL_MOVING_AVG], mean)
-    assert_same_bits(found[windows.ADJ_CLOSE_ROLLING_MED], median)
+    assert_same_bits(found[VOLUME_AVERAGE.name], mean)
+    assert_same_bits(found[PRICE_MEDIAN.name], median)
 
 
 @given(cases(largest_volume=2**63 - 1))
@@ -72,7 +73,7 @@ def test_features_are_those_of_pandas(case):
 def test_the_average_of_huge_volumes_is_exact_but_for_rounding(case):
     table, window, _ = case
     symbols, volumes = table["Symbol"].to_pylist(), table["Volume"].to_pylist()
-    found = windows.rolling_features(table, window, min_periods=1)[windows.VOL_MOVING_AVG].to_pylist()
+    found = windows.rolling_features(table, window, min_periods=1)[VOLUME_AVERAGE.name].to_pylist()
     for row, value in enumerate(found):
         first = max(symbols.index(symbols[row]), row - window + 1)
         exact = Fraction(sum(volumes[first : row + 1]), row + 1 - first)
@@ -89,9 +90,9 @@ def test_long_series_of_many_symbols():
     table = table_of(series)
     found = windows.rolling_features(table)
     mean, median = by_pandas(table, 30, None)
-    assert_same_bits(found[windows.VOL_MOVING_AVG], mean)
-    assert_same_bits(found[windows.ADJ_CLOSE_ROLLING_MED], median)
-    assert found[windows.VOL_MOVING_AVG].null_count == sum(min(n, 29) for n in lengths)
+    assert_same_bits(found[VOLUME_AVERAGE.name], mean)
+    assert_same_bits(found[PRICE_MEDIAN.name], median)
+    assert found[VOLUME_AVERAGE.name].null_count == sum(min(n, 29) for n in lengths)
 
 
 @pytest.mark.parametrize(
@@ -100,27 +101,27 @@ def test_long_series_of_many_symbols():
 def test_rows_before_the_window_is_full_have_no_value(min_periods, nulls):
     table = table_of([[(1, 1.0)] * 40, [(2, 2.0)] * 10])
     found = windows.rolling_features(table, 30, min_periods)
-    assert [found[name].null_count for name in (windows.VOL_MOVING_AVG, windows.ADJ_CLOSE_ROLLING_MED)] == [nulls] * 2
+    assert [found[name].null_count for name in (VOLUME_AVERAGE.name, PRICE_MEDIAN.name)] == [nulls] * 2
     # A null, not NaN: readers tell the two apart.
-    assert not np.isnan(found[windows.VOL_MOVING_AVG].drop_null().to_numpy()).any()
+    assert not np.isnan(found[VOLUME_AVERAGE.name].drop_null().to_numpy()).any()
 
 
 def test_a_window_does_not_reach_into_the_symbol_before():
     table = table_of([[(1000, 1000.0)] * 30, [(2, 2.0)] * 30])
     found = windows.rolling_features(table, 30, 1).slice(30)
-    assert set(found[windows.VOL_MOVING_AVG].to_pylist()) == {2.0}
-    assert set(found[windows.ADJ_CLOSE_ROLLING_MED].to_pylist()) == {2.0}
+    assert set(found[VOLUME_AVERAGE.name].to_pylist()) == {2.0}
+    assert set(found[PRICE_MEDIAN.name].to_pylist()) == {2.0}
 
 
 def test_the_median_of_an_even_window_is_the_mean_of_the_middle_two():
     table = table_of([[(1, 1.0), (1, 10.0), (1, 2.0), (1, 100.0)]])
-    assert windows.rolling_features(table, 4)[windows.ADJ_CLOSE_ROLLING_MED].to_pylist()[-1] == 6.0
+    assert windows.rolling_features(table, 4)[PRICE_MEDIAN.name].to_pylist()[-1] == 6.0
 
 
 @pytest.mark.parametrize("window", [1, 30])
 def test_no_rows(window):
     found = windows.rolling_features(schema.PRICES.empty_table(), window)
-    assert found.schema.names == [windows.VOL_MOVING_AVG, windows.ADJ_CLOSE_ROLLING_MED]
+    assert found.schema.names == list(BY_NAME)
     assert found.num_rows == 0
 
 

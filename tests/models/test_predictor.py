@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from serving_study import INFORMATION as WHOLE
 from test_table import ARRAYS, LOWER, POINT, PRICE_EDGES, SHARES, UPPER, VOLUME_EDGES, prices, volumes
 
-from lib.models.predictor import LARGEST_VOLUME, PredictionInputError, Predictor, to_bytes
-from lib.models.table import LookupTable
+from lib.models.predictor import PredictionInputError, Predictor, to_bytes
+from lib.models.table import LARGEST_VOLUME, LookupTable
 from lib.storage import arrays
 
 INFORMATION = WHOLE | {"range": {"vol_moving_avg": [100.0, 1e7], "adj_close_rolling_med": [-0.5, 500.0]}}

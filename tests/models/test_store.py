@@ -104,19 +104,21 @@ def test_the_saved_file_names_no_address_and_no_time(study: StudyPaths) -> None:
 SCRIPT = """
 import sys
 import numpy as np
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {support!r}]
 from model_rows import estimators, study_rows
 from test_store import saved
-from lib.evaluation import comparison as evaluation
+from lib.evaluation.rows import Rows, chronological_split
+from lib.evaluation.tables import compare
+from lib.evaluation.verdict import metrics_json
 from lib.paths import StudyPaths
 X, y, dates = study_rows(3000)
 for number, estimator in enumerate(estimators()):
     saved(StudyPaths(str(number)), estimator.fit(X, y), X, dates)
 symbol = np.arange(3000, dtype=np.int32) % 7
-rows = evaluation.Rows(list("ABCDEFG"), symbol, dates, X, y, y, 0)
-split = evaluation.chronological_split(rows, 0.2)
-table = evaluation.compare(rows, split, estimators()[0], forest=(5, 0.5))
-StudyPaths("0").metrics.write_text(evaluation.metrics_json(table, [], {{}}))
+rows = Rows(list("ABCDEFG"), symbol, dates, X, y, y, 0)
+split = chronological_split(rows, 0.2)
+table = compare(rows, split, estimators()[0], forest=(5, 0.5))
+StudyPaths("0").metrics.write_text(metrics_json(table, [], {{}}))
 """
 
 
@@ -126,7 +128,7 @@ def test_the_bytes_do_not_depend_on_the_run_or_the_threads(tmp_path: Path) -> No
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
         environment = os.environ | dict.fromkeys(names, threads) | {"STUDY_OUTPUTS": str(tmp_path / threads)}
         environment["PYTHONHASHSEED"] = threads
-        code = SCRIPT.format(tests=str(Path(__file__).parent))
+        code = SCRIPT.format(tests=str(Path(__file__).parent), support=str(paths.ROOT / "tests" / "support"))
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=paths.ROOT)
         files = (path for path in (tmp_path / threads).rglob("*") if path.is_file())
         made.append({path.relative_to(tmp_path / threads).as_posix(): path.read_bytes() for path in files})

@@ -216,7 +216,7 @@ def test_wrong_text_leaves_no_stale_number(page, text):
     expect(page.locator(".result")).to_contain_text("No prediction")
     expect(page.locator("[data-prediction]")).to_have_count(0)
     expect(page.locator(".chart .prediction")).to_have_count(0)
-    expect(page.locator(".message .error")).to_contain_text("The moving average")
+    expect(page.locator(".message .error")).to_contain_text("The volume moving average")
     expect(field).to_have_attribute("aria-invalid", "true")
     field.fill("12345")
     expect(page.locator("[data-prediction]")).to_be_visible()

@@ -25,7 +25,7 @@ from lib import __main__ as command_line
 from lib import paths
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
-from lib.study import record as provenance
+from lib.study.record import artifact_record
 
 CELLS = {
     "01_ingest": [
@@ -128,7 +128,7 @@ class Place:
         before = os.environ.get("STUDY_OUTPUTS")
         os.environ["STUDY_OUTPUTS"] = str(self.outputs)
         try:
-            record = provenance.artifact_record(paths.StudyPaths("short"))
+            record = artifact_record(paths.StudyPaths("short"))
         finally:
             os.environ.pop("STUDY_OUTPUTS")
             if before is not None:

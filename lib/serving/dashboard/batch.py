@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from lib.features.inputs import INPUTS
+from lib.features.definitions import INPUTS
 from lib.serving.batch import (
     EXAMPLE,
     MAX_BYTES,
@@ -30,12 +30,7 @@ _ERRORS_SHOWN = 20
 
 
 class BatchTab:
-    """A button for a file, and what came of it.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """A button for a file, and what came of it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -72,7 +67,7 @@ class BatchTab:
 def _introduction() -> str:
     example = download_link(EXAMPLE.encode(), "pairs.csv", "An example file")
     return (
-        "<p>A CSV file with the columns <code>vol_moving_avg</code> and <code>adj_close_rolling_med</code>; other columns are "
+        f"<p>A CSV file with the columns {' and '.join(f'<code>{name}</code>' for name in INPUTS)}; other columns are "
         "kept. Commas, semicolons, tabs or bars between columns; numbers as 12345, 3,226,530, 5M or $25, with a decimal comma "
         f"where semicolons separate. At most {MAX_BYTES // 2**20} MiB, {MAX_ROWS:,} rows, {MAX_COLUMNS} columns and "
         f"{MAX_CELLS:,} cells. It is read in the server's memory and not kept. {example}</p>"
@@ -85,7 +80,6 @@ def results(batch: Batch, name: str, horizon: int) -> str:
 
     Parameters
     ----------
-    batch : Batch
     name : str
         The file's.
     horizon : int

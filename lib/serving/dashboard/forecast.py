@@ -39,14 +39,14 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.serving.forecast_file import LEVEL
+from lib.serving.forecast_file import COLUMNS, LEVEL
 from lib.text import csv_cell, day, days, short
 
 log = logging.getLogger("market-study")
 
 ROWS = 10  # of the largest rises, and of the falls
 _MOST_SESSIONS = 2520  # ten years; nobody plans further
-_COLUMNS = ("Symbol", "Security Name", "as_of", "for_from", "for_to", "horizon", "forecast", "low", "high", "vol_moving_avg", "change")  # fmt: skip
+_COLUMNS = (*COLUMNS[: COLUMNS.index("ratio")], "change")
 
 
 class ForecastTab:
@@ -54,7 +54,6 @@ class ForecastTab:
 
     Parameters
     ----------
-    session : Session
     query : mapping of str to str
         ``forecast``, a symbol, as the page's address has it.
     """

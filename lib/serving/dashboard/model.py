@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from lib import stage_records
-from lib.features.inputs import INPUTS
+from lib.features.definitions import INPUTS
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import group, guarded, html, notice
 from lib.serving.prediction_day import predicted_day
@@ -21,12 +21,7 @@ _NAMES = {
 
 
 class ModelTab:
-    """What the model in use is; shown anew when a run has written another one.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """What the model in use is; shown anew when a run has written another one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

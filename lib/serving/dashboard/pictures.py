@@ -70,7 +70,6 @@ def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int
 
     Parameters
     ----------
-    recent : RecentDays
     markers : sequence of Marker
         The widest are drawn first, the others on them.
     width, height : int

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-from lib.features.inputs import INPUTS, InputError, written_number
+from lib.features.definitions import BY_NAME, INPUTS
+from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays, Symbols, mismatch
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.serving.dashboard import pictures
@@ -29,7 +30,7 @@ from lib.serving.dashboard.widgets import (
 from lib.serving.prediction_day import predicted_day, predicted_day_of
 from lib.text import plain_number
 
-_LABELS = {INPUTS[0]: "The moving average", INPUTS[1]: "The median price"}
+_LABELS = {name: f"The {BY_NAME[name].label}" for name in INPUTS}
 
 
 class PredictTab:
@@ -37,7 +38,6 @@ class PredictTab:
 
     Parameters
     ----------
-    session : Session
     query : mapping of str to str
         ``symbol`` and the inputs, as the page's address has them.
     """
@@ -50,8 +50,7 @@ class PredictTab:
         self.failure = html("failure")
         self.picker = SymbolPicker(session.symbols.names, "symbol", self._picked)
         self.fields = {
-            INPUTS[0]: text_field(INPUTS[0], "Volume moving average, shares a day"),
-            INPUTS[1]: text_field(INPUTS[1], "Median adjusted close, dollars"),
+            name: text_field(name, f"{BY_NAME[name].label.capitalize()}, {BY_NAME[name].unit}") for name in INPUTS
         }
         self.messages = {name: html("message") for name in INPUTS}
         self.result, self.call, self.chart, self.chart_heading = map(html, ("result", "call", "chart", "heading"))
@@ -184,7 +183,6 @@ def read_inputs(predictor: Predictor, texts: Mapping[str, str]) -> tuple[dict[st
 
     Parameters
     ----------
-    predictor : Predictor
     texts : mapping of str to str
         By input.
 

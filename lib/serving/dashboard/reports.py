@@ -22,12 +22,7 @@ _HEADLINE = (
 
 
 class ReportsTab:
-    """The study's verdict and the links to its reports; shown anew when a run has written another model.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """The study's verdict and the links to its reports; shown anew when a run has written another model."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -291,7 +291,6 @@ class Kernels(AsyncMappingKernelManager):
 
         Parameters
         ----------
-        kernel_id : str
         now, restart : bool
             As Jupyter passes them; handed on.
         """
@@ -302,12 +301,7 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why.
-
-        Parameters
-        ----------
-        kernel_id : str
-        """
+        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why."""
         for channel in list(Channel.open_channels):
             if channel.kernel_id == kernel_id:
                 call_later(0, channel.close)
@@ -404,7 +398,7 @@ class DashboardServer(Voila):
         return handlers
 
     def start(self) -> None:
-        """Serve until told to stop. As Voilà's own, with the gate and the limits."""
+        """Serve until stopped. As Voilà's own, with the gate and the limits."""
         self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
         forkserver.use_forked_kernels(self.connection_dir)
         settings = self.init_settings()
@@ -440,10 +434,6 @@ def configuration(host: str, port: int, token: str, max_visitors: int, max_per_a
         What visitors have to show; empty: nothing.
     max_visitors, max_per_address : int
         Kernels at once, of all visitors and of one address; further visitors are asked to wait.
-
-    Returns
-    -------
-    traitlets.config.Config
     """
     config = Config()
     config.Voila.ip = host
@@ -498,7 +488,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
+    """Serve until stopped: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.serving.dashboard.server", description=(__doc__ or "").splitlines()[0]
     )

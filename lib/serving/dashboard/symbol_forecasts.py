@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.serving.forecast_file import read
 
 WINDOW = 30  # trading days of the moving average that forecasts are compared with
@@ -76,12 +77,7 @@ class SymbolForecast:
 
 @dataclass(frozen=True)
 class ForecastTable:
-    """The forecasts of a study.
-
-    Parameters
-    ----------
-    symbols : dict of SymbolForecast by str
-    """
+    """The forecasts of a study."""
 
     symbols: dict[str, SymbolForecast]
 
@@ -126,7 +122,7 @@ def load(path: Path) -> ForecastTable | None:
         symbol, name = row["symbol"], row["security_name"] or ""
         if symbol not in symbols:
             as_of = datetime.date.fromisoformat(row["as_of"])
-            symbols[symbol] = SymbolForecast(symbol, name, as_of, row["vol_moving_avg"], row["stale"], {})
+            symbols[symbol] = SymbolForecast(symbol, name, as_of, row[VOLUME_AVERAGE.name], row["stale"], {})
         first, last = (datetime.date.fromisoformat(row[key]) for key in ("for_from", "for_to"))
         each = HorizonForecast(row["horizon"], first, last, row["forecast"], row["low"], row["high"])
         symbols[symbol].horizons[each.horizon] = each
@@ -140,7 +136,6 @@ def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: floa
 
     Parameters
     ----------
-    symbol : SymbolForecast
     shares : float
         The position.
     share_of_volume : float
@@ -188,7 +183,6 @@ def largest_changes(table: ForecastTable, horizon: int, least_average: float, co
 
     Parameters
     ----------
-    table : ForecastTable
     horizon : int
         Sessions.
     least_average : float

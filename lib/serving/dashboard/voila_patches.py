@@ -326,7 +326,6 @@ def rest_after(stream: Any, size: int, receive: Callable[..., Any]) -> None:
 
     Parameters
     ----------
-    stream : zmq.eventloop.zmqstream.ZMQStream
     size : int
         Of the message, bytes.
     receive : callable

@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from lib.features.inputs import INPUTS, InputError, number
+from lib.features.definitions import INPUTS
+from lib.features.inputs import InputError, number
 from lib.models.predictor import PredictionInputError, Predictor
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError
@@ -30,7 +31,7 @@ CSV, JSON = "text/csv", "application/json"
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # date.fromisoformat reads 20130104 and 2013-W01-5 too
 _HORIZON = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_PAIRS_WANTED = "send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [vol_moving_avg, adj_close_rolling_med]"
+_PAIRS_WANTED = f"send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [{', '.join(INPUTS)}]"
 _ROWS_WANTED = f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(ROW)}"
 
 
@@ -120,7 +121,6 @@ def answer_query(predictor: Predictor, query: bytes) -> Answer:
 
     Parameters
     ----------
-    predictor : Predictor
     query : bytes
         The URL's query string: both inputs once, and perhaps ``detail``.
 
@@ -152,7 +152,6 @@ def details(predictor: Predictor, volumes: np.ndarray, prices: np.ndarray) -> li
 
     Parameters
     ----------
-    predictor : Predictor
     volumes, prices : ndarray of float64, shape (n,)
         vol_moving_avg, in shares a day, and adj_close_rolling_med, in dollars.
 
@@ -245,7 +244,6 @@ def answer_pairs(predictor: Predictor, body: bytes | bytearray, detail: bool) ->
 
     Parameters
     ----------
-    predictor : Predictor
     body : bytes or bytearray
         JSON: ``[[vol_moving_avg, adj_close_rolling_med], ...]``, at most `MAX_PAIRS` pairs.
     detail : bool

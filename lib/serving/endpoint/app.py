@@ -14,7 +14,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from functools import cache, lru_cache, partial
+from html import escape
 from pathlib import Path
+from string import Template
 from time import perf_counter
 from typing import Any
 
@@ -34,6 +36,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from lib.features import definitions
 from lib.models.predictor import Predictor
 from lib.serving import access, server_process
 from lib.serving.access import Access
@@ -114,7 +117,6 @@ class Handlers:
     ----------
     study : str
         The study that is served.
-    metrics : Metrics
     forecast_rows : callable, optional
         The forecasts that follow the rows of `lib.serving.endpoint.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
         served.
@@ -207,7 +209,11 @@ class Handlers:
 
     async def docs(self, _: Request) -> Response:
         """Answer ``GET /docs``."""
-        return HTMLResponse((Path(__file__).with_name("docs.html")).read_text(encoding="utf-8"))
+        average, median = (definitions.BY_NAME[name] for name in definitions.INPUTS)
+        page = Template(Path(__file__).with_name("docs.html").read_text(encoding="utf-8"))
+        filled = {f"average_{field}": value for field, value in vars(average).items()}
+        filled |= {f"median_{field}": value for field, value in vars(median).items()}
+        return HTMLResponse(page.safe_substitute(filled, query=escape(definitions.EXAMPLE_QUERY)))
 
     async def root(self, _: Request) -> Response:
         """Answer ``GET /``."""
@@ -380,7 +386,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
+    """Serve until stopped: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
     parser = argparse.ArgumentParser(prog="python -m lib.serving.endpoint.app", description=__doc__)
     add_arguments(parser)
     options = parser.parse_args(arguments)

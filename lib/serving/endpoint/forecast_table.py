@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.features.definitions import VOLUME_AVERAGE
 from lib.serving.forecast_file import COLUMNS, KEYS, read
 from lib.text import csv_cell
 
-OF_SYMBOL = ("symbol", "security_name", "as_of", "stale", "vol_moving_avg")  # equal for all horizons of a symbol
+OF_SYMBOL = ("symbol", "security_name", "as_of", "stale", VOLUME_AVERAGE.name)  # equal for all horizons of a symbol
 NEAREST = 5  # symbols that an error names
 
 
@@ -31,7 +32,6 @@ class UnknownSymbolError(LookupError):
     ----------
     symbol : str
         What was asked for.
-    nearest : list of str
     """
 
     def __init__(self, symbol: str, nearest: list[str]) -> None:

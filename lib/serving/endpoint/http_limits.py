@@ -34,12 +34,7 @@ class Limits:
 
 
 class Connections:
-    """All open connections, the one whose client was served or greeted longest ago first.
-
-    Parameters
-    ----------
-    limits : Limits
-    """
+    """All open connections, the one whose client was served or greeted longest ago first."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from lib.features.inputs import INPUTS
+from lib.features.definitions import BY_NAME, INPUTS, VOLUME_AVERAGE
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_ROWS, PRICES, ROW
 from lib.serving.endpoint.forecast_table import OF_SYMBOL
@@ -16,16 +17,15 @@ _COUNT = {"type": "integer", "minimum": 0}
 _DAY = {"type": "string", "format": "date"}
 _TEXT = {"type": "string"}
 _INPUTS: dict[str, Schema] = {
-    "vol_moving_avg": {
-        "description": "Moving average of daily volume over the study's window (30 trading days unless said), in shares a day.",
-        "schema": {"type": "number", "minimum": 0, "maximum": LARGEST_VOLUME},
-        "example": 12345,
-    },
-    "adj_close_rolling_med": {
-        "description": "Rolling median of the adjusted close over the same window, in dollars.",
-        "schema": {"type": "number"},
-        "example": 25,
-    },
+    name: {
+        "description": f"{BY_NAME[name].label.capitalize()}, in {BY_NAME[name].unit}: {BY_NAME[name].text} "
+        "(30 trading days unless the study says otherwise).",
+        "schema": {"type": "number"}
+        | ({"minimum": BY_NAME[name].low} if BY_NAME[name].low > -math.inf else {})
+        | ({"maximum": BY_NAME[name].high} if BY_NAME[name].high < math.inf else {}),
+        "example": BY_NAME[name].example,
+    }
+    for name in INPUTS
 }
 _RATIO = {"type": "number"}
 _FILTERS: dict[str, Schema] = {
@@ -47,8 +47,11 @@ _FIELDS: dict[str, Schema] = {
     "forecast": {**_COUNT, "description": "Mean shares a day over those sessions"},
     "low": {**_COUNT, "description": "Lower end of the 80 % range"},
     "high": {**_COUNT, "description": "Upper end of the 80 % range"},
-    "vol_moving_avg": {"type": "number", "minimum": 0},
-    "ratio": {"type": ["number", "null"], "description": "forecast / vol_moving_avg; null where the average is 0"},
+    VOLUME_AVERAGE.name: {"type": "number", "minimum": 0},
+    "ratio": {
+        "type": ["number", "null"],
+        "description": f"forecast / {VOLUME_AVERAGE.name}; null where the average is 0",
+    },
     "stale": {"type": "boolean", "description": "Whether the symbol's last day is older than the archive's"},
 }
 
@@ -206,7 +209,7 @@ def _predict() -> Schema:
             parameters=[detail],
             requestBody=_body(
                 _PAIRS,
-                f"Pairs [vol_moving_avg, adj_close_rolling_med]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
+                f"Pairs [{', '.join(INPUTS)}]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
                 [[12345, 25], [2500000, 41.5]],
             ),
         ),

@@ -100,27 +100,28 @@
 
   // The form --------------------------------------------------------------------------------------------------------
 
-  const ADDRESS = ["forecast", "symbol", "vol_moving_avg", "adj_close_rolling_med"]; // in the page's query
-  const SYMBOLS = ["forecast", "symbol"];
-  const NUMBERS = ["vol_moving_avg", "adj_close_rolling_med", "least_volume", "shares", "share_of_volume"];
+  const SYMBOLS = ["forecast", "symbol"]; // all other fields hold a number
+  const fields = () => [...document.querySelectorAll(".field")];
+  const nameOf = (field) => [...field.classList].find((each) => each.startsWith("field-")).slice("field-".length);
+  const isInAddress = (field) => SYMBOLS.includes(nameOf(field)) || field.closest(".card-inputs");
 
   function describe() {
-    for (const name of [...SYMBOLS, ...NUMBERS]) {
-      const field = document.querySelector(`.field-${name}`);
-      const input = field?.querySelector("input");
+    for (const field of fields()) {
+      const name = nameOf(field);
+      const input = field.querySelector("input");
       if (!input) continue;
       if (!input.dataset.described) {
         input.dataset.described = "yes";
         input.autocomplete = "off";
         input.spellcheck = false;
-        if (NUMBERS.includes(name)) input.inputMode = "decimal";
+        if (!SYMBOLS.includes(name)) input.inputMode = "decimal";
         const message = field.nextElementSibling;
         if (message) {
           message.id = `message-${name}`;
           input.setAttribute("aria-describedby", message.id);
         }
         if (SYMBOLS.includes(name)) input.addEventListener("focus", () => input.select());
-        if (ADDRESS.includes(name)) field.addEventListener("input", keepAddress);
+        if (isInAddress(field)) field.addEventListener("input", keepAddress);
       }
       input.setAttribute("aria-invalid", field.classList.contains("invalid"));
     }
@@ -166,9 +167,9 @@
     clearTimeout(later);
     later = setTimeout(() => {
       const query = new URLSearchParams();
-      for (const name of ADDRESS) {
-        const value = document.querySelector(`.field-${name} input`)?.value.split(" · ")[0];
-        if (value) query.set(name, value);
+      for (const field of fields().filter(isInAddress)) {
+        const value = field.querySelector("input")?.value.split(" · ")[0];
+        if (value) query.set(nameOf(field), value);
       }
       history.replaceState(null, "", `?${query}${location.hash}`);
     }, 300);

@@ -1,0 +1,60 @@
+"""What the benchmarks share: the machine, tables in the terminal and in Markdown, and the option ``--to``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from lib.compute.processes import available_cores
+from lib.files import write_atomically
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a Markdown table, the first row its header."""
+    head, *rest = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    rules = ["---", *["---:"] * (len(head) - 2), "---"]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rules, *rest))
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on: cores, memory, load before the run, and versions."""
+    packages = ("numpy", "pyarrow", "bottleneck", "pyspark", "polars", "duckdb")
+    return {
+        "cores": available_cores(),
+        "memory": psutil.virtual_memory().total,
+        "load": [round(load, 2) for load in psutil.getloadavg()],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def print_table(console: Console, title: str, lines: Sequence[Sequence[str]]) -> None:
+    """Show rows of text as a table in the terminal."""
+    shown = Table(title=title, padding=0)
+    for index, name in enumerate(lines[0]):
+        shown.add_column(name, justify="right" if index else "left", min_width=0 if index else 10)
+    for line in lines[1:]:
+        shown.add_row(*line)
+    console.print(shown)
+
+
+def to_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that `keep` follows."""
+    parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+
+
+def keep(to: Path | None, text: str, found: Mapping[str, Any]) -> None:
+    """Write a table to ``TO.md`` and all that was measured to ``TO.json``, if asked for."""
+    if to:
+        write_atomically(to.with_suffix(".md"), text)
+        write_atomically(to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")

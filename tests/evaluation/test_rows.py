@@ -1,0 +1,98 @@
+"""Rows and splits, against rows written by hand."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+from evaluation_rows import TWO_PARTS, Parts, frame, study
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.evaluation.rows import chronological_split, load_rows, random_split, split_at, splits, symbol_split
+
+
+def test_rows_without_features_are_left_out_and_symbols_numbered_over_all_parts() -> None:
+    rows = load_rows(TWO_PARTS, 0)
+    assert [rows.symbols[number] for number in rows.symbol] == ["A", "A", "A", "B", "D"]
+    assert rows.volume.tolist() == [20, 30, 40, 2, 300]
+    assert rows.features.tolist() == [[15, 150], [25, 250], [35, 350], [1.5, 15], [200, 2000]]
+    assert rows.previous_volume.tolist() == [10, 20, 30, 1, 100]
+    assert rows.date.astype(object).tolist()[0] == date(2020, 1, 2)
+    assert len(rows) == 5
+
+
+def test_at_horizon_1_the_features_are_those_of_the_symbols_row_before() -> None:
+    rows = load_rows(TWO_PARTS, 1)
+    assert [rows.symbols[number] for number in rows.symbol] == ["A", "A"]
+    assert rows.volume.tolist() == [30, 40]
+    assert rows.features.tolist() == [[15, 150], [25, 250]]
+    assert rows.previous_volume.tolist() == [20, 30]
+    assert [str(day) for day in rows.date] == ["2020-01-03", "2020-01-04"]
+
+
+def test_without_a_row_before_the_last_value_is_the_average() -> None:
+    rows = load_rows(Parts(frame("A", [10, 30], [10.0, 20.0])), 0)
+    assert rows.previous_volume.tolist() == [10.0, 10.0]
+
+
+def test_no_features_at_all_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"lower it"):
+        load_rows(Parts(frame("A", [1], [None])), 0)
+
+
+@given(st.integers(2, 60), st.floats(0.01, 0.99))
+def test_the_chronological_split_cuts_at_one_date(days: int, share: float) -> None:
+    rows = study(2 * days)
+    split = chronological_split(rows, share)
+    assert rows.date[split.train].max() < rows.date[split.test].min()
+    assert (split.train ^ split.test).all()
+    held = len(np.unique(rows.date[split.test]))
+    assert 1 <= held <= days - 1
+    assert held == pytest.approx(days * share, abs=1)
+
+
+def test_random_and_symbol_splits_hold_out_their_share() -> None:
+    rows = study(1000, symbols=10)
+    random = random_split(rows, 0.2, 42)
+    assert random.test.sum() == 200
+    assert (random.train ^ random.test).all()
+    assert (random.test == random_split(rows, 0.2, 42).test).all()
+    assert (random.test != random_split(rows, 0.2, 43).test).any()
+    by_symbol = symbol_split(rows, 0.2, 42)
+    assert len(set(rows.symbol[by_symbol.test])) == 2
+    assert not set(rows.symbol[by_symbol.test]) & set(rows.symbol[by_symbol.train])
+
+
+def test_what_cannot_be_split_is_said() -> None:
+    rows = study(2)
+    with pytest.raises(ValueError, match="1 date; a chronological split needs 2"):
+        chronological_split(rows, 0.2)
+    with pytest.raises(ValueError, match="1 symbol; a split by symbol needs 2"):
+        symbol_split(study(10, symbols=1), 0.2, 42)
+    with pytest.raises(ValueError, match="no row is on or after 2030-01-01"):
+        split_at(study(10), np.datetime64("2030-01-01"))
+    with pytest.raises(ValueError, match="no row is before 1990-01-01"):
+        split_at(study(10), np.datetime64("1990-01-01"))
+
+
+def test_one_symbol_is_not_split_by_symbol() -> None:
+    first = np.datetime64("2001-01-04")
+    assert [split.name for split in splits(study(10), first, 0.2, 42)] == [
+        "chronological",
+        "random",
+        "symbol",
+    ]
+    assert [split.name for split in splits(study(10, 1), first, 0.2, 42)] == ["chronological", "random"]
+
+
+def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
+    rows = study(400)
+    few = rows.sample(100, 1)
+    assert len(few) == 100
+    places = np.flatnonzero(np.isin(rows.volume * 1e3 + rows.features[:, 0], few.volume * 1e3 + few.features[:, 0]))
+    assert len(places) == 100
+    assert (few.features == rows.features[places]).all()
+    assert (few.symbol == rows.symbol[places]).all()
+    assert rows.sample(len(rows), 1) is rows
