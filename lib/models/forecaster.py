@@ -37,6 +37,7 @@ GROUP_ROWS = 150  # of a calibration group, at least
 MOST_GROUPS = (10, 5)  # of the average, of the unsteadiness
 WEIGHT = 0.25  # a row counts its average to this power: between each row alike (0) and each share alike (1)
 ROWS_AN_ITERATION, ROWS_A_LEAF = 250, 600  # fewer rows allow fewer boosting iterations, and smaller trees
+BINS = 255  # of a feature, at most, as scikit-learn has them
 BOOSTING: dict[str, Any] = {
     "loss": "absolute_error",
     "max_iter": 100,
@@ -153,6 +154,23 @@ class _WeightedMedian(AbsoluteError):  # type: ignore[misc]
         return np.float64(weighted_median(y_true, sample_weight))
 
 
+def _snapped(known: Known) -> Known:
+    """Each feature at the centres of at most `BINS` groups of as many rows each; features with so few values stay as they are.
+
+    scikit-learn 1.9.1 finds the edges of weighted rows' bins with a sort for each edge, 13,000 in all; with no more values than bins it takes their midpoints.
+    """
+    snapped = known.copy()
+    for column in range(known.shape[1]):
+        there = ~np.isnan(known[:, column])
+        values = known[there, column]
+        if len(values) <= BINS or len(np.unique(values)) <= BINS:
+            continue
+        edges = np.unique(np.quantile(values, np.arange(BINS + 1) / BINS, method="inverted_cdf"))
+        centres = (edges[1:] + edges[:-1]) / 2
+        snapped[there, column] = centres[np.maximum(np.searchsorted(edges, values) - 1, 0)]
+    return snapped
+
+
 class Boosting:
     """Histogram gradient boosting of the log ratio; one thread, so that several fits can run side by side.
 
@@ -177,7 +195,9 @@ class Boosting:
         stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
         weights = _weights(average) * stake
         with _threads().limit(limits=1):
-            regressor.set_params(loss=_WeightedMedian(sample_weight=weights)).fit(known, target, sample_weight=weights)
+            regressor.set_params(loss=_WeightedMedian(sample_weight=weights)).fit(
+                _snapped(known), target, sample_weight=weights
+            )
         # The file holds scikit-learn's own loss: predictions need no more than its identity link.
         regressor.set_params(loss=BOOSTING["loss"])._loss = AbsoluteError(sample_weight=weights)
         return cls(regressor)
