@@ -21,6 +21,9 @@ from lib.evaluation.walk_forward import Forecasts, Settings, make_forecasts, ref
 from lib.features.build import build_features
 from lib.features.sessions import calendar_for
 from lib.models import forecaster
+from lib.serving.endpoint.answers import read_rows
+from lib.serving.endpoint.openapi import OF_ROWS
+from lib.serving.endpoint.own_rows import OwnRows
 from lib.storage import dataset
 
 SESSIONS = calendar_for("XNYS", np.array([13_151, 14_501], dtype=np.int32)).sessions.astype("datetime64[D]")
@@ -129,6 +132,20 @@ def test_a_symbol_s_own_rows_give_the_forecast_of_the_study(whole: Any) -> None:
             assert [answer[name] for answer in answers] == own[name].tolist()
         for name in ("as_of", "for_from", "for_to"):
             assert [answer[name] for answer in answers] == own[name].astype(str).tolist()
+
+
+def test_the_endpoint_answers_posted_rows_with_the_forecast_of_the_study(whole: Any) -> None:
+    study, made, _, _ = whole
+    table = made.forecasts.read().to_pandas()
+    forecast = OwnRows(study.name)
+    for symbol in ("AA", "CC"):
+        recent = prices(symbol, SYMBOLS[symbol]).tail(400)
+        body = recent.assign(Date=recent["Date"].astype(str)).to_json(orient="records", double_precision=15).encode()
+        answers = forecast(read_rows(body))
+        own = table[table["Symbol"] == symbol]
+        for name in ("as_of", "for_from", "for_to", "horizon", "forecast", "low", "high"):
+            assert [str(answer[name]) for answer in answers] == own[name].astype(str).tolist()
+        assert list(answers[0]) == list(OF_ROWS)
 
 
 def test_the_same_bytes_with_two_workers(whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
