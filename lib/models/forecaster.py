@@ -187,8 +187,8 @@ class Boosting:
     def fit(cls, known: Known, average: Floats, target: Floats, **settings: Any) -> Boosting:
         """Fit on rows; the result does not depend on the number of threads."""
         size = {
-            "max_iter": int(np.clip(len(known) // ROWS_AN_ITERATION, 5, BOOSTING["max_iter"])),
-            "max_leaf_nodes": int(np.clip(len(known) // ROWS_A_LEAF, 4, BOOSTING["max_leaf_nodes"])),
+            "max_iter": int(np.clip(len(known) // ROWS_AN_ITERATION, 20, BOOSTING["max_iter"])),
+            "max_leaf_nodes": int(np.clip(len(known) // ROWS_A_LEAF, 15, BOOSTING["max_leaf_nodes"])),
         }
         regressor = HistGradientBoostingRegressor(**(BOOSTING | size | settings))
         # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
