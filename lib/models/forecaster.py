@@ -11,15 +11,12 @@ import functools
 import io
 import json
 import pickle
-import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 from sklearn._loss.loss import AbsoluteError
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -28,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from lib.features import definitions, evening
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
+from lib.models import skops_file
 
 Floats = NDArray[np.float64]
 Known = NDArray[np.float32]
@@ -410,20 +408,7 @@ def write_served(path: Path, served: Served) -> None:
     pickler.fast = True
     pickler.dump(content)
     content = pickle.loads(plain.getvalue())
-    # skops names things by their address in memory and stamps the time; number them in order of appearance instead.
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(content))) as saved:
-        schema = saved.read("schema.json").decode()
-        ids = re.findall(r'"__id__": (\d+)', schema)
-        numbers = {found: str(n) for n, found in enumerate(dict.fromkeys(ids), start=1)}
-        schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {numbers[match[1]]}', schema)
-        schema = re.sub(r'"(\d+)\.npy"', lambda match: f'"{numbers[match[1]]}.npy"', schema)
-        members = {f"{numbers[name[:-4]]}.npy": saved.read(name) for name in saved.namelist() if name.endswith(".npy")}
-    members["schema.json"] = schema.encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(members, key=lambda name: (len(name), name)):
-            archive.writestr(zipfile.ZipInfo(name), members[name])
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, skops_file.to_bytes(content))
 
 
 def read_served(path: Path) -> Served:
@@ -442,10 +427,7 @@ def read_served(path: Path) -> Served:
     ValueError
         The file holds types beside `TRUSTED_TYPES`.
     """
-    found = skops.io.get_untrusted_types(file=path)
-    if strangers := sorted(set(found) - set(TRUSTED_TYPES)):
-        raise ValueError(f"{path}: holds {', '.join(strangers)}; allowed: {', '.join(TRUSTED_TYPES)}. Do not load it")
-    content = skops.io.load(path, trusted=TRUSTED_TYPES)
+    content = skops_file.load(path, TRUSTED_TYPES)
     forecasters = tuple(
         Forecaster(one["horizon"], _MODELS[one["model"]](*one["fitted"]), Ranges(**one["ranges"]))
         for one in content["forecasters"]
