@@ -141,7 +141,7 @@ def _weights(average: Floats) -> Floats:
     return np.maximum(average, 1.0) ** WEIGHT
 
 
-class _WeightedMedian(AbsoluteError):  # type: ignore[misc]
+class _WeightedMedian(AbsoluteError):
     """scikit-learn's absolute error, with the median of a leaf found faster.
 
     scikit-learn 1.9.1 spends most of a small fit in the general weighted percentile of each leaf, ``sklearn.utils.stats._weighted_percentile``. The
