@@ -19,7 +19,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.harness import keep, machine, markdown, print_table, to_option
-from lib.evaluation import walk_forward
+from lib.evaluation import chunks
 from lib.features import definitions, evening
 from lib.features.sessions import calendar_for
 from lib.models import forecaster
@@ -59,7 +59,7 @@ def ours(rows: pd.DataFrame) -> Frame:
     volume = rows["Volume"].to_numpy(dtype=float)
     target = np.flatnonzero(made.position >= definitions.AVERAGE_ROWS)  # rows to forecast, each from the row before
     past = target[rows["Date"].to_numpy()[target] < start.to_datetime64()]
-    tickets = walk_forward.tickets(names.tolist(), first, days)
+    tickets = chunks.tickets(names.tolist(), first, days)
     drawn = past[tickets[past] < TRAINING_ROWS / max(len(past), 1)] - 1
     ratio = forecaster.log_ratio(volume[drawn + 1], made.average[drawn])
     model = forecaster.Boosting.fit(np.ascontiguousarray(made.known[:, drawn].T), made.average[drawn], ratio)

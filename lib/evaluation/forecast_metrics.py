@@ -13,12 +13,12 @@ from lib.evaluation.lead import beats
 
 AVERAGE, MULTIPLE, LAST, MEAN_5 = "30-day average", "best multiple of the average", "last value", "mean of 5 days"
 DECAY, DECAY_MULTIPLE = "exponential mean", "best multiple of the exponential mean"
-WEEKDAY, LINEAR, MODEL = "same weekday's mean", "linear", "model"
+WEEKDAY, TWO_FEATURES, LINEAR, MODEL = "same weekday's mean", "two-feature model", "linear", "model"
 
 
 def predictors(found: pd.DataFrame) -> list[str]:
     """The predictors of a table of sums, in the order that a reader meets them; the model comes last."""
-    order = (AVERAGE, MULTIPLE, LAST, MEAN_5, DECAY, DECAY_MULTIPLE, WEEKDAY, LINEAR, MODEL)
+    order = (AVERAGE, MULTIPLE, LAST, MEAN_5, DECAY, DECAY_MULTIPLE, WEEKDAY, TWO_FEATURES, LINEAR, MODEL)
     return [name for name in order if name in set(found["predictor"])]
 
 

@@ -167,7 +167,7 @@ def importance(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        label (of the feature) and growth, largest first; see `lib.evaluation.walk_forward.importance`.
+        label (of the feature) and growth, largest first; see `lib.evaluation.fits.importance`.
 
     Examples
     --------

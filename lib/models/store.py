@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 
 from lib.features.definitions import BY_NAME, INPUTS
 from lib.files import write_atomically
-from lib.models import predictor
+from lib.models import predictor, skops_file
 from lib.models.registry import MODELS, estimator_class, model_name
 from lib.models.regressor import TableRegressor
 from lib.models.table import Floats
@@ -39,41 +33,7 @@ def write_estimator(path: Path, estimator: TableRegressor) -> None:
     estimator : TableRegressor
         Fitted.
     """
-    # skops names things by their address in memory; number them in order of appearance instead.
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(estimator))) as saved:
-        schema = saved.read("schema.json").decode()
-        numbers = {
-            found: str(n) for n, found in enumerate(dict.fromkeys(re.findall(r'"__id__": (\d+)', schema)), start=1)
-        }
-        schema = re.sub(r'"__id__": (\d+)', lambda match: f'"__id__": {numbers[match[1]]}', schema)
-        schema = re.sub(r'"(\d+)\.npy"', lambda match: f'"{numbers[match[1]]}.npy"', schema)
-        members = {f"{numbers[name[:-4]]}.npy": saved.read(name) for name in saved.namelist() if name.endswith(".npy")}
-    members["schema.json"] = schema.encode()
-    in_order = {name: members[name] for name in sorted(members, key=lambda name: (len(name), name))}
-    write_atomically(path, stored_zip(in_order))
-
-
-def stored_zip(members: Mapping[str, bytes]) -> bytes:
-    """A zip archive of uncompressed members, as https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT describes it.
-
-    Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
-    (https://github.com/python/cpython/issues/103861), nor compressed, since another zlib compresses otherwise.
-
-    Parameters
-    ----------
-    members : mapping of str to bytes
-        In the order of the archive; less than 4 GB and 65,536 members in all.
-    """
-    files, directory = b"", b""
-    for name, content in members.items():
-        # Version 2.0, no flags, stored, 1980-01-01 00:00; then CRC, both sizes, the lengths of name and extra field.
-        common = struct.pack("<5H3I2H", 20, 0, 0, 0, 33, zlib.crc32(content), len(content), len(content), len(name), 0)
-        # Version made by; then no comment, disk 0, no attributes, and where the member begins.
-        entry = struct.pack("<4sH", b"PK\x01\x02", 20) + common + struct.pack("<3H2I", 0, 0, 0, 0, len(files))
-        directory += entry + name.encode("ascii")
-        files += b"PK\x03\x04" + common + name.encode("ascii") + content
-    count = len(members)
-    return files + directory + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(files), 0)
+    write_atomically(path, skops_file.to_bytes(estimator))
 
 
 def read_estimator(path: Path) -> TableRegressor:
@@ -89,10 +49,8 @@ def read_estimator(path: Path) -> TableRegressor:
     ValueError
         The file holds types beside `TRUSTED_TYPES`.
     """
-    found = skops.io.get_untrusted_types(file=path)
-    if strangers := sorted(set(found) - set(TRUSTED_TYPES)):
-        raise ValueError(f"{path}: holds {', '.join(strangers)}; allowed: {', '.join(TRUSTED_TYPES)}. Do not load it")
-    return skops.io.load(path, trusted=TRUSTED_TYPES)
+    estimator: TableRegressor = skops_file.load(path, TRUSTED_TYPES)
+    return estimator
 
 
 def describe(

@@ -16,11 +16,15 @@ from lib import paths
 from lib.compute.engine import Engine
 from lib.data.ingest import ingest
 from lib.data.sources import open_archive
-from lib.evaluation import walk_forward
-from lib.evaluation.walk_forward import Forecasts, Settings, make_forecasts, refit_dates
+from lib.evaluation import chunks, judge, walk_forward
+from lib.evaluation.plan import Settings, refit_dates
+from lib.evaluation.walk_forward import Forecasts, make_forecasts
 from lib.features.build import build_features
 from lib.features.sessions import calendar_for
 from lib.models import forecaster
+from lib.serving.endpoint.answers import read_rows
+from lib.serving.endpoint.openapi import OF_ROWS
+from lib.serving.endpoint.own_rows import OwnRows
 from lib.storage import dataset
 
 SESSIONS = calendar_for("XNYS", np.array([13_151, 14_501], dtype=np.int32)).sessions.astype("datetime64[D]")
@@ -113,7 +117,7 @@ def test_one_row_a_symbol_and_horizon(whole: Any) -> None:
     assert not table["stale"].any() and (table["Security Name"] == table["Symbol"] + " Inc.").all()
     lines = list(csv.DictReader(saved["csv"].decode().splitlines()))
     assert [int(line["forecast"]) for line in lines] == table["forecast"].tolist()
-    assert lines[0].keys() == dict.fromkeys(walk_forward.FORECAST_SCHEMA.names).keys()
+    assert lines[0].keys() == dict.fromkeys(judge.FORECAST_SCHEMA.names).keys()
     assert lines[-1]["vol_moving_avg"] == lines[-1]["ratio"] == ""  # three rows have no 30-day average
 
 
@@ -129,6 +133,20 @@ def test_a_symbol_s_own_rows_give_the_forecast_of_the_study(whole: Any) -> None:
             assert [answer[name] for answer in answers] == own[name].tolist()
         for name in ("as_of", "for_from", "for_to"):
             assert [answer[name] for answer in answers] == own[name].astype(str).tolist()
+
+
+def test_the_endpoint_answers_posted_rows_with_the_forecast_of_the_study(whole: Any) -> None:
+    study, made, _, _ = whole
+    table = made.forecasts.read().to_pandas()
+    forecast = OwnRows(study.name)
+    for symbol in ("AA", "CC"):
+        recent = prices(symbol, SYMBOLS[symbol]).tail(400)
+        body = recent.assign(Date=recent["Date"].astype(str)).to_json(orient="records", double_precision=15).encode()
+        answers = forecast(read_rows(body))
+        own = table[table["Symbol"] == symbol]
+        for name in ("as_of", "for_from", "for_to", "horizon", "forecast", "low", "high"):
+            assert [str(answer[name]) for answer in answers] == own[name].astype(str).tolist()
+        assert list(answers[0]) == list(OF_ROWS)
 
 
 def test_the_same_bytes_with_two_workers(whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +215,8 @@ def test_refit_dates_stay_when_the_archive_grows_by_a_day() -> None:
 
 def test_draws_depend_on_symbol_and_date_alone() -> None:
     days = np.arange(10_000, 10_400, dtype=np.int32)
-    both = walk_forward.tickets(["AA", "BB"], np.array([0, 400]), np.tile(days, 2))
-    np.testing.assert_array_equal(both[450:], walk_forward.tickets(["BB"], np.array([0]), days[50:]))
+    both = chunks.tickets(["AA", "BB"], np.array([0, 400]), np.tile(days, 2))
+    np.testing.assert_array_equal(both[450:], chunks.tickets(["BB"], np.array([0]), days[50:]))
     assert abs(both.mean() - 0.5) < 0.05 and abs(np.corrcoef(both[:400], both[400:])[0, 1]) < 0.15
 
 

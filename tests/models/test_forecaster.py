@@ -36,8 +36,8 @@ def evenings(seed: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
     program = (
-        "import hashlib, sys\nsys.path.insert(0, 'tests')\nfrom test_forecaster import evenings\n"
-        "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib import forecaster\n"
+        "import hashlib, sys\nsys.path.insert(0, 'tests/models')\nfrom test_forecaster import evenings\n"
+        "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib.models import forecaster\n"
         "known, average, target = evenings(1)\n"
         "own = forecaster.Boosting.fit(known, average, target).predict(known)\n"
         "free = HistGradientBoostingRegressor(**(forecaster.BOOSTING | {'max_iter': 20}))\n"  # as many threads as there may be

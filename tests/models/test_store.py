@@ -19,7 +19,7 @@ from model_rows import estimators, study_rows
 from sklearn.linear_model import LinearRegression
 
 from lib import paths
-from lib.models import store
+from lib.models import skops_file, store
 from lib.models.predictor import Predictor
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import TableRegressor
@@ -85,7 +85,7 @@ def test_a_file_with_other_types_is_refused(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.from_regex(r"[a-z0-9._/]{1,30}", fullmatch=True), st.binary(max_size=200), max_size=8))
 def test_a_zip_of_our_own_is_one_that_zipfile_reads(members: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(io.BytesIO(store.stored_zip(members))) as archive:
+    with zipfile.ZipFile(io.BytesIO(skops_file.stored_zip(members))) as archive:
         assert archive.testzip() is None
         assert {member.filename: archive.read(member) for member in archive.infolist()} == members
         assert archive.namelist() == list(members)

@@ -55,6 +55,7 @@ from lib.serving.endpoint.answers import (
     read_rows,
 )
 from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits
+from lib.serving.endpoint.own_rows import OwnRows
 from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
 
 RELOAD_SECONDS = 1.0  # between two looks at the files
@@ -394,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
     open_files = server_process.raise_descriptor_limit()
     limits = Limits(connections=min(Limits.connections, open_files // 4))
     uvicorn.run(
-        Service(options.study, Access.from_options(options)),
+        Service(options.study, Access.from_options(options), OwnRows(options.study)),
         host=options.host,
         port=options.port,
         http=partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]

@@ -216,6 +216,18 @@ def _predict() -> Schema:
     }
 
 
+OF_ROWS = (
+    "as_of",
+    "for_from",
+    "for_to",
+    "horizon",
+    "forecast",
+    "low",
+    "high",
+    "vol_moving_avg",
+)  # of a forecast of own rows
+
+
 def _forecast(with_rows: bool) -> Schema:
     forecast = {
         "get": _operation(
@@ -235,7 +247,7 @@ def _forecast(with_rows: bool) -> Schema:
         forecast["post"] = _operation(
             "forecastRows",
             "The forecasts that follow a symbol's own recent rows",
-            _content(_object({"forecasts": _list({"type": "object"})})),
+            _content(_object({"forecasts": _list(_object({key: _FIELDS[key] for key in OF_ROWS}), 1)})),
             "413 422 503",
             requestBody=_body(
                 _list(_ref("Row"), MIN_ROWS, MAX_ROWS),

@@ -1,0 +1,130 @@
+"""A part of features, some whole symbols at a time, with the features of each evening and a number that decides which rows are drawn."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lib.features import definitions, evening, windows
+from lib.features.definitions import VOLUME_AVERAGE
+from lib.features.sessions import Calendar
+from lib.storage import dataset
+
+Floats = NDArray[np.float64]
+
+Days = NDArray[np.int32]
+CHUNK = 1 << 17  # rows whose features are computed at a time
+
+
+def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Floats:
+    """A number from 0 to 1 for each row, from a hash of its symbol and date alone: draws compare it with a share.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+    starts : ndarray of int64
+        The row at which each symbol starts.
+    days : ndarray of int32, shape (rows,)
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+    """
+    seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
+    counts = np.diff(np.append(starts, len(days)))
+    with np.errstate(over="ignore"):  # splitmix64
+        mixed = np.repeat(np.array(seeds, dtype=np.uint64), counts) + days.astype(np.uint64) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)) * 2.0**-53
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some whole symbols of a part, or the last rows of each.
+
+    Parameters
+    ----------
+    symbols : list of str
+    starts : ndarray of int64
+        The row at which each symbol starts.
+    skipped : ndarray of int64, shape (rows,)
+        Rows of the symbol that were left out before.
+    rows : slice or ndarray of int64
+        The chunk's rows within the part.
+    table : pyarrow.Table
+    """
+
+    symbols: list[str]
+    starts: NDArray[np.int64]
+    skipped: NDArray[np.int64]
+    table: pa.Table
+
+    @functools.cached_property
+    def days(self) -> Days:
+        return self.table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
+
+    @functools.cached_property
+    def volume(self) -> NDArray[np.int64]:
+        return np.maximum(self.table["Volume"].to_numpy(), 0)
+
+    @functools.cached_property
+    def tickets(self) -> Floats:
+        return tickets(self.symbols, self.starts, self.days)
+
+    @functools.cached_property
+    def left(self) -> NDArray[np.int64]:
+        """Rows of the symbol after each row."""
+        ends = np.append(self.starts[1:], len(self.days))
+        return np.repeat(ends, ends - self.starts) - 1 - np.arange(len(self.days))
+
+    def evenings(self, calendar: Calendar) -> evening.Evenings:
+        columns = {name: self.table[name].to_numpy() for name in definitions.COLUMNS}
+        return evening.evenings(columns, self.starts, self.days, calendar)
+
+    def traded(self, rows: NDArray[np.int64], horizon: int) -> Floats:
+        """Mean Volume over the ``horizon`` rows after each of ``rows``; NaN where the symbol ends before."""
+        total = np.append(0, np.cumsum(self.volume))
+        whole = self.left[rows] >= horizon
+        end = np.where(whole, rows + 1 + horizon, 0)
+        return np.where(whole, (total[end] - total[np.where(whole, rows + 1, 0)]) / horizon, np.nan)
+
+
+def chunks(path: str, sha256: str, since: int | None = None) -> Iterator[Chunk]:
+    """The part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
+    content = dataset.read_content(Path(path), sha256)
+    columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, VOLUME_AVERAGE.name]
+    table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
+    if not table.num_rows:
+        return
+    starts = windows.symbol_starts(table["Symbol"])
+    ends = np.append(starts[1:], table.num_rows)
+    names = table["Symbol"].take(starts).to_pylist()
+    begins = starts
+    if since is not None:
+        days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
+        late = np.append(0, np.cumsum(days >= since))
+        recent = np.maximum(late[ends] - late[starts], 1)  # at least the last row, for the forecasts
+        begins = np.maximum(starts, ends - recent - definitions.LONGEST)
+    first = 0
+    while first < len(starts):
+        sizes = np.cumsum(ends[first:] - begins[first:])
+        end = first + max(1, int(np.searchsorted(sizes, CHUNK, side="right")))
+        counts = (ends - begins)[first:end]
+        kept = np.append(0, np.cumsum(counts)[:-1])
+        part = table.slice(starts[first], ends[end - 1] - starts[first])
+        if (begins[first:end] > starts[first:end]).any():
+            rows = np.repeat(begins[first:end] - starts[first] - kept, counts) + np.arange(counts.sum())
+            part = part.take(rows)
+        yield Chunk(names[first:end], kept, np.repeat((begins - starts)[first:end], counts), part.combine_chunks())
+        first = end

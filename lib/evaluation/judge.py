@@ -1,0 +1,219 @@
+"""Forecast a part's evenings with the models of their time, and judge them; and forecast what comes after each symbol's last day."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lib.evaluation import sums
+from lib.evaluation.chunks import Chunk, Days, chunks
+from lib.evaluation.fits import Models
+from lib.evaluation.forecast_metrics import (
+    AVERAGE,
+    DECAY,
+    DECAY_MULTIPLE,
+    LAST,
+    LINEAR,
+    MEAN_5,
+    MODEL,
+    MULTIPLE,
+    TWO_FEATURES,
+    WEEKDAY,
+)
+from lib.evaluation.plan import Plan
+from lib.features import definitions, evening, windows
+from lib.features.definitions import VOLUME_AVERAGE
+from lib.models import forecaster
+from lib.models.forecaster import Floats
+
+JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
+WALK_FORWARD_SCHEMA = pa.schema(
+    [
+        pa.field("Symbol", pa.string(), nullable=False),
+        pa.field("Date", pa.date32(), nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
+    ]
+)
+FORECAST_SCHEMA = pa.schema(
+    [
+        pa.field("Symbol", pa.string(), nullable=False),
+        pa.field("Security Name", pa.string()),
+        *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
+        pa.field("horizon", pa.int32(), nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
+        (VOLUME_AVERAGE.name, pa.float64()),
+        ("ratio", pa.float64()),
+        pa.field("stale", pa.bool_(), nullable=False),
+    ]
+)
+
+
+@dataclass
+class ForecastPart:
+    """One part of features, to the same part of forecasts, of judged rows, and of sums.
+
+    Parameters
+    ----------
+    path, sha256 : str
+        The part of features.
+    plan : Plan
+    models : str
+        The file that holds the `Models`.
+    origin : str
+        A digest of all that the models were fitted on.
+    """
+
+    path: str
+    sha256: str
+    plan: Plan
+    models: str
+    origin: str
+
+    def read(self) -> str:
+        """A digest of the part and of what the models come from."""
+        return f"{self.sha256} {self.origin}"
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Forecast and judge, some symbols at a time."""
+        models = _load_models(self.models)
+        tables: dict[str, list[pa.Table]] = {
+            "walk_forward": [WALK_FORWARD_SCHEMA.empty_table()],
+            "forecasts": [FORECAST_SCHEMA.empty_table()],
+            "forecast_sums": [sums.SCHEMA.empty_table()],
+        }
+        for chunk in chunks(self.path, self.sha256, self.plan.start - 10):
+            made = chunk.evenings(self.plan.calendar)
+            position = made.position + chunk.skipped
+            session = self.plan.calendar.sessions[made.session]
+            judged = np.flatnonzero(
+                (position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1) & (session >= self.plan.start)
+            )
+            for place, horizon in enumerate(self.plan.settings.horizons):
+                rows = judged
+                if place:
+                    rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
+                walked, summed = _judge(chunk, made, session, rows, self.plan, models, place)
+                tables["forecast_sums"].append(summed)
+                if not place:
+                    tables["walk_forward"].append(walked)
+            tables["forecasts"].append(_forecasts(chunk, made, self.plan, models))
+        return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _load_models(path: str) -> Models:
+    models: Models = pickle.loads(Path(path).read_bytes())  # our own, written by this run for its workers
+    return models
+
+
+def _judge(
+    chunk: Chunk,
+    made: evening.Evenings,
+    session: Days,
+    rows: NDArray[np.int64],
+    plan: Plan,
+    models: Models,
+    place: int,
+) -> tuple[pa.Table, pa.Table]:
+    """Forecast the day after each of ``rows`` with the models of its time, and judge them: the rows, and their sums."""
+    average = made.average[rows]
+    known = np.ascontiguousarray(made.known[:, rows].T)
+    cut = np.searchsorted(plan.cuts[1:], session[rows], side="right") - 1
+    point, low, high = np.zeros((3, len(rows)))
+    straight, by_two = np.zeros((2, len(rows)))
+    for which in np.unique(cut):
+        some = cut == which
+        point[some], low[some], high[some] = models.model[which][place].forecast(known[some], average[some])
+        straight[some] = models.linear[which][place].forecast(known[some], average[some])[0]
+        two_features = models.two_features[which][place]
+        inputs = np.column_stack([average[some], np.zeros(some.sum())])
+        by_two[some] = two_features.predict(inputs) if two_features else average[some]
+    decay, same_weekday = (
+        average * np.exp(known[:, definitions.NAMES.index(name)].astype(np.float64))
+        for name in ("volume_decay_30", "volume_weekday")
+    )
+    multiple = models.multiples[cut, place]
+    predictions = {
+        AVERAGE: average,
+        MULTIPLE: average * multiple[:, 0],
+        LAST: chunk.volume[rows].astype(np.float64),
+        MEAN_5: windows.moving_average(chunk.volume, chunk.starts, 5)[rows],
+        DECAY: decay,
+        DECAY_MULTIPLE: decay * multiple[:, 1],
+        WEEKDAY: np.where(np.isnan(same_weekday), average, same_weekday),
+        TWO_FEATURES: by_two,
+        LINEAR: straight,
+        MODEL: point,
+    }
+    days = chunk.days[rows + 1]
+    month = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    calendar_known = dict(
+        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[made.session[rows]].T, strict=True)
+    )
+    special = np.where(
+        calendar_known["early_close"] > 0, sums.EARLY_CLOSE, (calendar_known["third_friday"] > 0) * sums.THIRD_FRIDAY
+    )
+    groups: dict[str, NDArray[Any]] = {
+        "year": month // 12 + 1970,
+        "quarter": month // 3,
+        "weekday": (days + 3) % 7,
+        "decile": np.searchsorted(models.deciles, average, side="right") + 1,
+        "special": special.astype(np.int64),
+    }
+    judged = sums.Judged(
+        plan.settings.horizons[place], chunk.traded(rows, plan.settings.horizons[place]), groups, predictions
+    )
+    summed = sums.error_sums(judged, {MODEL: (low, high)}, (1 - forecaster.LEVEL) / 2)
+    walked = pa.table(
+        {
+            "Symbol": chunk.table["Symbol"].take(pa.array(rows)).cast(pa.string()),
+            "Date": pa.array(days).cast(pa.date32()),
+            **{name: _whole(values) for name, values in (("forecast", point), ("low", low), ("high", high))},
+        },
+        schema=WALK_FORWARD_SCHEMA,
+    )
+    return walked, summed
+
+
+def _whole(values: Floats) -> NDArray[np.int64]:
+    return np.minimum(values, 2.0**62).astype(np.int64)
+
+
+def _forecasts(chunk: Chunk, made: evening.Evenings, plan: Plan, models: Models) -> pa.Table:
+    """One row a symbol and horizon, from the symbol's last evening."""
+    rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
+    known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
+    shown = chunk.table.take(pa.array(rows))
+    moving = shown[VOLUME_AVERAGE.name].to_numpy()
+    count = len(plan.settings.horizons)
+    order = np.arange(len(rows) * count).reshape(count, -1).T.ravel()  # by symbol, then by horizon
+    tables = []
+    for place, horizon in enumerate(plan.settings.horizons):
+        point, low, high = models.model[-1][place].forecast(known, average)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.round(point / moving, 4)
+        session = made.session[rows]
+        columns = {
+            "Symbol": shown["Symbol"].cast(pa.string()),
+            "Security Name": shown["Security Name"].cast(pa.string()),
+            "as_of": shown["Date"],
+            "for_from": pa.array(plan.calendar.sessions[session]).cast(pa.date32()),
+            "for_to": pa.array(plan.calendar.sessions[session + horizon - 1]).cast(pa.date32()),
+            "horizon": np.full(len(rows), horizon, dtype=np.int32),
+            "forecast": _whole(point),
+            "low": _whole(low),
+            "high": _whole(high),
+            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
+            "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
+            "stale": chunk.days[rows] < plan.last,
+        }
+        tables.append(pa.table(columns, schema=FORECAST_SCHEMA))
+    return pa.concat_tables(tables).take(pa.array(order))

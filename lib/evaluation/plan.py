@@ -1,0 +1,132 @@
+"""When models are fitted, and which share of the rows is drawn for each.
+
+The dates at which models are refitted lie on a grid of the calendar (every so many months, or weeks, or days in a short archive), so a day more or less at
+the archive's end leaves the forecasts before it as they are. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.features.sessions import Calendar, calendar_for
+
+Floats = NDArray[np.float64]
+
+Days = NDArray[np.int32]
+TEST_SHARE = 0.2  # of the dates, the last ones, at least
+LINEAR_ROWS = 2_000_000  # that the Gram matrices are made of, at most
+GRID_MONTHS, GRID_DAYS = (36, 24, 18, 12, 6, 4, 3, 2, 1), (7, 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a study sets; see the section ``forecast`` of `lib.params`."""
+
+    horizons: tuple[int, ...] = (1, 5, 21)
+    model: str = "boosting"
+    training_rows: int = 250_000
+    refits: int = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When models are fitted, and on which rows.
+
+    Parameters
+    ----------
+    settings : Settings
+    calendar : Calendar
+    last : int
+        The archive's last date; like all dates here in days since 1970-01-01.
+    cuts : ndarray of int32
+        A model is fitted on the days before each: first the one that only calibrates, a year before the test; then the test's first day and the refits;
+        last, for the forecasts, the day after the archive's.
+    share : ndarray of float64
+        For each cut, the share of the evenings before it that is drawn.
+    linear_share : float
+        The share of the evenings that goes into the Gram matrices.
+    """
+
+    settings: Settings
+    calendar: Calendar
+    last: int
+    cuts: Days
+    share: Floats
+    linear_share: float
+
+    @property
+    def start(self) -> int:
+        """The first day of the test."""
+        return int(self.cuts[1])
+
+
+def refit_dates(dates: Days, refits: int) -> Days:
+    """The first day of the test and the days at which the model is refitted.
+
+    Parameters
+    ----------
+    dates : ndarray of int32
+        The archive's distinct dates, ascending.
+    refits : int
+        How many there are at least, where the test has so many dates.
+
+    Returns
+    -------
+    ndarray of int32
+        Ascending; the first is the test's, at the beginning of a quarter or of a shorter period.
+
+    Examples
+    --------
+    >>> dates = np.arange("2000-01-01", "2010-01-01", dtype="datetime64[D]").astype("int32")
+    >>> refit_dates(dates, 4).astype("datetime64[D]").astype(str).tolist()
+    ['2008-01-01', '2008-05-01', '2008-09-01', '2009-01-01', '2009-05-01', '2009-09-01']
+    """
+    last = int(dates[-1])
+    edge = int(dates[min(len(dates) - 1, int(len(dates) * (1 - TEST_SHARE)))])
+    months = np.arange(0, 12 * 300)  # from 1900 on
+    first_days = np.datetime64("1900-01", "M") + months
+    grids = [(first_days[::step], first_days[:: min(step, 3)]) for step in GRID_MONTHS]
+    found = np.array([edge], dtype=np.int32)
+    days = [np.arange(edge - edge % step, last + 1, step).astype("datetime64[D]") for step in GRID_DAYS]
+    for coarse, fine in [*grids, *zip(days, days, strict=True)]:
+        refit_grid, start_grid = _days(coarse), _days(fine)
+        start = start_grid[np.searchsorted(start_grid, edge, side="right") - 1]
+        later = refit_grid[(refit_grid > start) & (refit_grid <= last)]
+        found = np.append(start, later).astype(np.int32)
+        if len(later) >= refits:
+            break
+    return found
+
+
+def _days(dates: NDArray[Any]) -> Days:
+    return dates.astype("datetime64[D]").astype(np.int32)
+
+
+def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calendar_name: str) -> Plan:
+    """Decide when models are fitted, and which share of the rows is drawn for each.
+
+    Parameters
+    ----------
+    dates : ndarray of int32
+        The archive's distinct dates, ascending.
+    usable : ndarray of int64
+        Of each date, the evenings that may be drawn.
+    settings : Settings
+    calendar_name : str
+
+    Returns
+    -------
+    Plan
+    """
+    tests = refit_dates(dates, settings.refits)
+    last = int(dates[-1])
+    cuts = np.concatenate([[tests[0] - 365], tests, [last + 1]]).astype(np.int32)
+    before = np.append(0, np.cumsum(usable))[np.searchsorted(dates, cuts)]
+    share = np.minimum(1.0, settings.training_rows / np.maximum(before, 1))
+    linear = min(1.0, LINEAR_ROWS / max(int(before[-1]), 1))
+    # Powers of two: a day more or less does not change which rows are drawn, but for once in a long while.
+    return Plan(settings, calendar_for(calendar_name, dates), last, cuts, share, 2.0 ** np.floor(np.log2(linear)))
