@@ -249,10 +249,10 @@ def _by_line(body: Body, plan: Plan) -> _Lines:
     numbers: list[int] = []
     fitting: list[int] = []
     for number, line in enumerate(body.text.decode("utf-8", "backslashreplace").split("\n")[:-1]):
-        if not line.strip(f'{plan.delimiter} \t"') or line.startswith("#"):
+        if not line.strip(f"{plan.delimiter} \t") or line.startswith("#"):
             continue
         fields = fields_of(line, plan)
-        if is_header(fields, plan.header):
+        if not any(text.strip() for text in fields) or is_header(fields, plan.header):
             continue
         if len(fields) == width and not any(_SEPARATOR in text or "\n" in text for text in fields):
             fitting.append(len(numbers))

@@ -31,6 +31,7 @@ from lib import stage_records
 from lib.features import recent_days
 from lib.features.recent_days import Symbols
 from lib.models.predictor import Predictor
+from lib.serving.dashboard.page import Dashboard
 from lib.stages import STAGES
 
 pytestmark = pytest.mark.xdist_group("dashboard")  # one server and one browser for all
@@ -297,32 +298,33 @@ def test_the_largest_file_that_is_allowed_arrives(open_page):
 
 
 def test_symbols_of_another_window_close_the_picker_and_results_of_another_model_are_marked(tmp_path, monkeypatch):
-    from lib.dashboard import Dashboard
-
     monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path))
     study = make_study(tmp_path)
     page = Dashboard("sample")
-    assert not page.symbol.disabled and "out of date" not in (page.reports.value + page.about.value).lower()
-    table = features({"AAPL": "Apple Inc."})
+    form, field, message = page.predict, page.predict.picker.field, page.predict.picker.message
+    assert not field.disabled and "out of date" not in (page.reports.panel.value + page.model.about.value).lower()
+    table = features({"AAPL": "Apple Inc.", "ZED": None})
     recent_days.write_recent_days([table], study.symbols, 20)
-    filled = page.fields["vol_moving_avg"].value
-    page.symbol.value = "AAPL"
-    assert page.symbol.disabled
-    assert "over 20 trading days and the model was trained on 30" in page.symbol_message.value
-    assert "bash run_all.sh sample" in page.symbol_message.value
-    assert page.fields["vol_moving_avg"].value == filled
-    opened = Dashboard("sample", "symbol=AAPL")
-    assert opened.symbol.disabled and "data-prediction" in opened.result.value
+    filled = form.fields["vol_moving_avg"].value
+    field.value = "ZED"
+    assert field.disabled
+    assert "over 20 trading days and the model was trained on 30" in message.value
+    assert "bash run_all.sh sample" in message.value
+    assert form.fields["vol_moving_avg"].value == filled
+    opened = Dashboard("sample", "symbol=AAPL").predict
+    assert opened.picker.field.disabled and "data-prediction" in opened.result.value
     recent_days.write_recent_days([table], study.symbols, 30)
     opened.fields["vol_moving_avg"].value = "12345"
-    assert not opened.symbol.disabled and opened.symbol_message.value == ""
+    assert not opened.picker.field.disabled and opened.picker.message.value == ""
     # A model that was made again, by a run that ended, after the evaluation.
     for stage in STAGES:
-        made = {"model/grid.npz": "another"} if stage == "03_train" else {}
+        made = {"model/grid.safetensors": "another"} if stage == "03_train" else {}
         stage_records.write_record(study.stage_record(stage), stage_records.Record({}, made))
     marked = Dashboard("sample")
-    assert marked.about.value.count("Out of date: model/grid.npz was changed since") == 1
-    assert marked.reports.value.count("Out of date: 03_train is out of date") == 2  # the numbers, and their report
+    assert marked.model.about.value.count("Out of date: model/grid.safetensors was changed since") == 1
+    assert (
+        marked.reports.panel.value.count("Out of date: 03_train is out of date") == 2
+    )  # the numbers, and their report
 
 
 def test_reports_open(page, served):

@@ -119,6 +119,8 @@ class PredictTab:
     def _typed(self, _: Mapping[str, Any]) -> None:
         if not self._filling:
             self._session.refresh()
+            if self.picker.field.disabled:  # a run may have made both of one window since
+                self._check_symbols()
             self._predict()
 
     def _fill(self, texts: Mapping[str, str]) -> None:

@@ -216,16 +216,8 @@ def _predict() -> Schema:
     }
 
 
-OF_ROWS = (
-    "as_of",
-    "for_from",
-    "for_to",
-    "horizon",
-    "forecast",
-    "low",
-    "high",
-    "vol_moving_avg",
-)  # of a forecast of own rows
+# Of a forecast of own rows.
+OF_ROWS = ("as_of", "for_from", "for_to", "horizon", "forecast", "low", "high", VOLUME_AVERAGE.name)
 
 
 def _forecast(with_rows: bool) -> Schema:
