@@ -480,7 +480,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_costs_nothing(small_disk, make
     assert 150_000 < needed < room // 2
     filler = small_disk / "filler"
     errors = Counter()
-    for share in (0.02, 0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99):
+    for share in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99):
         shutil.rmtree(STUDY.folder)
         before = run(old)
         filler.write_bytes(bytes(room - used(small_disk) - int(share * needed)))
