@@ -322,6 +322,7 @@ def two_parts(monkeypatch):
 
 
 def test_all_in_one_go_keeps_what_was_measured(sample_study, two_parts, tmp_path, capfd):
+    need("polars", importlib.util.find_spec("polars") is not None)
     keep, results = tmp_path / "keep", tmp_path / "RESULTS.md"
     readme = everything.README.read_text()
     arguments = ["--only", "broken", "prediction", "--keep", str(keep), "--results", str(results)]

@@ -342,6 +342,7 @@ def _set_rows(columns: dict[str, pa.Array], rows: Mapping[int, tuple]) -> pa.Tab
 
 
 def no_rows(files: int) -> Rows:
+    """What files without a row give."""
     kinds = [pa.date32(), *[pa.float64()] * 5, pa.int64()]
     table = pa.table([pa.array([], kind) for kind in kinds], names=list(VALUES))
     zeros = np.zeros(files, dtype=np.int64)

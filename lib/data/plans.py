@@ -424,6 +424,7 @@ def fields_of(line: str, plan: Plan) -> list[str]:
 
 
 def is_header(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a row is the header once more."""
     return [name.strip().lower() for name in row] == [name.lower() for name in header]
 
 

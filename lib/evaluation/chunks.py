@@ -28,14 +28,8 @@ def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Fl
 
     Parameters
     ----------
-    symbols : sequence of str
     starts : ndarray of int64
         The row at which each symbol starts.
-    days : ndarray of int32, shape (rows,)
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
     """
     seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
     counts = np.diff(np.append(starts, len(days)))
@@ -55,14 +49,10 @@ class Chunk:
 
     Parameters
     ----------
-    symbols : list of str
     starts : ndarray of int64
         The row at which each symbol starts.
     skipped : ndarray of int64, shape (rows,)
         Rows of the symbol that were left out before.
-    rows : slice or ndarray of int64
-        The chunk's rows within the part.
-    table : pyarrow.Table
     """
 
     symbols: list[str]
@@ -72,14 +62,17 @@ class Chunk:
 
     @functools.cached_property
     def days(self) -> Days:
+        """Of each row, days since 1970."""
         return self.table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
 
     @functools.cached_property
     def volume(self) -> NDArray[np.int64]:
+        """Of each row, in shares."""
         return np.maximum(self.table["Volume"].to_numpy(), 0)
 
     @functools.cached_property
     def tickets(self) -> Floats:
+        """The number that decides whether a row is drawn, see `tickets`."""
         return tickets(self.symbols, self.starts, self.days)
 
     @functools.cached_property
@@ -89,6 +82,7 @@ class Chunk:
         return np.repeat(ends, ends - self.starts) - 1 - np.arange(len(self.days))
 
     def evenings(self, calendar: Calendar) -> evening.Evenings:
+        """What is known on the evening of each row."""
         columns = {name: self.table[name].to_numpy() for name in definitions.COLUMNS}
         return evening.evenings(columns, self.starts, self.days, calendar)
 

@@ -46,7 +46,6 @@ class Drawn:
 
     Parameters
     ----------
-    examples : Examples
     ticket : ndarray of float64, shape (rows,)
         Of each example.
     gram : ndarray of float64, shape (horizons, cuts, columns, columns)

@@ -89,16 +89,10 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
 
     Parameters
     ----------
-    plan : Plan
     drawn : sequence of Drawn
         In the order of the parts.
-    engine : Engine
     folder : pathlib.Path
         Where the examples are put for the workers.
-
-    Returns
-    -------
-    Models
     """
     examples = forecaster.joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
@@ -168,11 +162,6 @@ def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, lis
 
 def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
     """By which share the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
-
-    Parameters
-    ----------
-    one : Forecaster
-    rows : Examples
 
     Returns
     -------

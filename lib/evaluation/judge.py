@@ -64,7 +64,6 @@ class ForecastPart:
     ----------
     path, sha256 : str
         The part of features.
-    plan : Plan
     models : str
         The file that holds the `Models`.
     origin : str

@@ -38,8 +38,6 @@ class Plan:
 
     Parameters
     ----------
-    settings : Settings
-    calendar : Calendar
     last : int
         The archive's last date; like all dates here in days since 1970-01-01.
     cuts : ndarray of int32
@@ -115,12 +113,6 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
         The archive's distinct dates, ascending.
     usable : ndarray of int64
         Of each date, the evenings that may be drawn.
-    settings : Settings
-    calendar_name : str
-
-    Returns
-    -------
-    Plan
     """
     tests = refit_dates(dates, settings.refits)
     last = int(dates[-1])

@@ -42,8 +42,6 @@ class Forecasts:
         One row a symbol and horizon.
     sums : pandas.DataFrame
         See `lib.evaluation.sums.added`.
-    plan : Plan
-    served : Served
     growth : dict of str to float
         See `lib.evaluation.fits.importance`.
     """
@@ -63,11 +61,8 @@ def make_forecasts(
 
     Parameters
     ----------
-    study : StudyPaths
-    settings : Settings
     calendar_name : str
         See `lib.features.sessions.calendar_for`.
-    engine : Engine, optional
 
     Returns
     -------

@@ -35,9 +35,9 @@ def to_bytes(content: object) -> bytes:
 
 
 def stored_zip(members: Mapping[str, bytes]) -> bytes:
-    """A zip archive of uncompressed members: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+    """A zip archive of uncompressed members.
 
-    Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
+    Its format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT. Not written by `zipfile`, whose headers differ between CPython 3.11.2 and 3.11.7
     (https://github.com/python/cpython/issues/103861), nor compressed, since another zlib compresses otherwise.
 
     Parameters
