@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import os
 import shlex
 import signal
@@ -264,6 +265,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 def _forget_coroutines() -> None:
     # A signal may come between the making of nbclient's coroutine and its start; that is no news to who sent it.
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
+    logging.disable(logging.CRITICAL)  # nor is nbclient's word that its kernel has died
 
 
 if __name__ == "__main__":

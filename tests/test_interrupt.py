@@ -12,7 +12,8 @@ from lib import paths
 # As a disk does that is gone: whoever reads a file of the archive waits for ever.
 PROGRAM = """
 import sys, threading
-from lib import __main__ as command_line, archive
+from lib import __main__ as command_line
+from lib.data import archive
 
 def wait(*arguments):
     print("reading", file=sys.stderr, flush=True)
