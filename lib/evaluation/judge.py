@@ -34,6 +34,7 @@ from lib.features.definitions import VOLUME_AVERAGE
 from lib.models import forecaster
 from lib.models.forecaster import Floats
 
+LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
 WALK_FORWARD_SCHEMA = pa.schema(
     [
@@ -189,6 +190,9 @@ def _whole(values: Floats) -> NDArray[np.int64]:
 def _forecasts(chunk: Chunk, made: evening.Evenings, plan: Plan, models: Models) -> pa.Table:
     """One row a symbol and horizon, from the symbol's last evening."""
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
+    # Of a last day that an archive has by mistake there may be no day after that has a name.
+    until = plan.calendar.sessions[made.session[rows] + max(plan.settings.horizons) - 1]
+    rows = rows[until <= LAST_DAY]
     known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
     shown = chunk.table.take(pa.array(rows))
     moving = shown[VOLUME_AVERAGE.name].to_numpy()

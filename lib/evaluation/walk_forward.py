@@ -124,8 +124,19 @@ def metrics(made: Forecasts) -> dict[str, Any]:
     """Every measured number, as ``forecast_metrics.json`` holds them; see `lib.evaluation.forecast_metrics.by_horizon`."""
     cuts = [str(day) for day in made.plan.cuts.astype("datetime64[D]")]
     about = {"calendar": made.plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1]}
-    return {
-        **about,
-        "importance": made.growth,
-        "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons),
-    }
+    return _known(
+        {
+            **about,
+            "importance": made.growth,
+            "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons),
+        }
+    )
+
+
+def _known(value: Any) -> Any:
+    """``value`` with None for what is not a number, as of a group in which nothing traded: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

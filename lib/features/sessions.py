@@ -22,6 +22,10 @@ MOST_STRANGERS = (
 Days = NDArray[np.int32]  # days since 1970-01-01
 
 
+# The years 1700 to 2199, in days since 1970-01-01: exchange_calendars' days are pandas', which end in 1677 and 2262.
+_PANDAS = -98_615, 84_005
+
+
 @dataclass(frozen=True)
 class Calendar:
     """The sessions around an archive's dates, and what each is known for the evening before.
@@ -137,7 +141,7 @@ def _exchange_sessions(name: str, first: int, last: int) -> tuple[Days, NDArray[
         factory = global_calendar_dispatcher._calendar_factories[exchange_calendars.resolve_alias(name)]
     except (KeyError, exchange_calendars.errors.InvalidCalendarName):
         raise ValueError(f"forecast.calendar is {name!r}; allowed: {', '.join(known_names())}") from None
-    wanted = [pd.Timestamp(day, unit="D") for day in (first, last)]
+    wanted = [pd.Timestamp(int(np.clip(day, *_PANDAS)), unit="D") for day in (first, last)]
     start = max(wanted[0], factory.bound_min() or wanted[0])
     end = min(wanted[1], factory.bound_max() or wanted[1])
     workdays = np.array([True] * 5 + [False] * 2)
