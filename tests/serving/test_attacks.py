@@ -39,7 +39,7 @@ def site(tmp_path_factory):
         port = free_port()
         options = ["--max-visitors", "6", "--max-per-address", str(PER_ADDRESS), "--proxy", "127.0.0.1"]
         options += ["--allow-host", "study.example.org"]
-        with running("tests.support.hasty_dashboard", *options, port=port, log=folder / "log") as url:
+        with running("hasty_dashboard", *options, port=port, log=folder / "log") as url:
             [process] = [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
             site = SimpleNamespace(url=url, process=process, target=Target(url, source="127.0.0.1"), log=folder / "log")
             with as_before(site):

@@ -23,7 +23,7 @@ def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):
     make_study(tmp_path / "outputs")
     held = tmp_path / "held.json"
     port = free_port()
-    with running("tests.support.counted_dashboard", str(held), port=port, log=tmp_path / "log") as url:
+    with running("counted_dashboard", str(held), port=port, log=tmp_path / "log") as url:
         [server] = [one for one in psutil.process_iter(["cmdline"]) if str(held) in (one.info["cmdline"] or [])]
 
         async def open_and_close() -> int:

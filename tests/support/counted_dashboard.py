@@ -1,6 +1,6 @@
 """The dashboard's server, which counts on SIGUSR1 what it holds of its visitors, for tests/test_sessions.py.
 
-``python -m tests.support.counted_dashboard FILE --port PORT`` writes the counts to FILE, as JSON.
+``python -m counted_dashboard FILE --port PORT`` writes the counts to FILE, as JSON.
 """
 
 from __future__ import annotations

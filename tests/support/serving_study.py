@@ -141,7 +141,8 @@ def running(module: str, *arguments: str, port: int, log: Path, **environment: s
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, "--port", str(port)],
             cwd=paths.ROOT,
-            env={**os.environ, **environment},
+            # A package `tests` that a wheel installed would hide this folder.
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
