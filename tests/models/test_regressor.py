@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from lib.models.regressor import TableRegressor, quantile_edges, weighted_quantiles
+from lib.models.quantiles import quantile_edges, weighted_quantiles
+from lib.models.regressor import TableRegressor
 
 
 @parametrize_with_checks(estimators())
