@@ -44,12 +44,14 @@ def map_tasks(
     """
     # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
     context = multiprocessing.get_context("spawn")
-    content = pickle.dumps(() if shared is None else (shared,), protocol=5)
+    content = [pickle.dumps(() if shared is None else (shared,), protocol=5)]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
         indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
         try:
             for future in as_completed(indices):
-                yield indices[future], future.result()
+                index = indices.pop(future)  # a future keeps its result
+                yield index, future.result()
+                del future
         except BrokenProcessPool:
             raise EngineError(
                 "a worker process was killed, most often because memory ran out: run again with fewer workers "
@@ -63,12 +65,13 @@ def _run(function: Callable[..., Result], task: Any) -> Result:
     return function(task, *_shared)
 
 
-def _start_worker(shared: bytes) -> None:
+def _start_worker(content: list[bytes]) -> None:
     global _shared
     # Read when NumPy is imported, so before that. No worker needs linear algebra, whose threads would spin for a tenth of a second.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _end_with_parent()
-    _shared = pickle.loads(shared)  # after the line above: this may import NumPy
+    # After the line above: this may import NumPy. Taken out of the list, since the process keeps its arguments.
+    _shared = pickle.loads(content.pop())
 
 
 def _end_with_parent() -> None:

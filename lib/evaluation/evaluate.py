@@ -27,6 +27,7 @@ from lib.features.definitions import INPUTS
 from lib.models.regressor import TableRegressor
 from lib.storage.dataset import Dataset
 
+WORKERS_ROWS = 100_000  # fits on fewer take less time than workers to start
 CURVE, SPREAD = "learning curve", "spread"  # kinds of fits, beside those of a comparison
 
 
@@ -40,7 +41,7 @@ class Settings:
     seed: int = 42
     seeds: int = 5
     forest_trees: int = 25
-    forest_rows: int = 500_000
+    forest_rows: int = 100_000
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,26 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
     served_fit = _Fit(MODEL, settings.horizon, own_split)
     tasks.remove(served_fit)
     shared = _Shared({days: sample.rows for days, sample in samples.items()}, clone(served), settings)
-    fitted: dict[_Fit, Any] = dict(zip(tasks, engine.map_in_order(_fit, tasks, shared), strict=True))
+    fits = engine if len(own) > WORKERS_ROWS else Engine(workers=1)
+    fitted: dict[_Fit, Any] = dict(zip(tasks, fits.map_in_order(_fit, tasks, shared), strict=True))
     fitted[served_fit] = functools.partial(looked_up, served.table_)
     fitted[_Fit(CURVE, settings.horizon, own_split, len(parts) - 1)] = fitted[served_fit]
 
     objective = _objective(served)
     cases = [_case(samples[days].rows, days, split, objective, fitted) for days in samples for split in splits[days]]
-    place = len(splits[1 - settings.horizon])  # of the served model's case: the first of the second horizon
+    place = next(at for at, case in enumerate(cases) if (case.horizon, case.split) == (settings.horizon, own_split))
     curve = {f"{len(part):,} rows": train.chosen(part) for part in parts}
     edges = {name: tenths(test.features[:, column]) for column, name in enumerate(INPUTS)}
     curve_fits = {name: fitted[_Fit(CURVE, settings.horizon, own_split, number)] for number, name in enumerate(curve)}
     shown = [name for name in cases[place].predictors if name != tables.MEAN]
-    cases[place] = Case(settings.horizon, own_split, {**cases[place].predictors, **curve_fits}, served.table_, edges)
+    cases[place] = Case(
+        settings.horizon,
+        own_split,
+        {**cases[place].predictors, **curve_fits},
+        served.table_,
+        edges,
+        frozenset({tables.MEAN, *curve}),
+    )
     scores = judge(features, cases, engine)
     comparisons = {}
     for case, judged in zip(cases, scores, strict=True):
@@ -196,4 +205,4 @@ def _case(rows: Rows, horizon: int, split: Split, objective: str, fitted: Mappin
     for kind in (MODEL, REFERENCE, ORACLE):
         predictors[kind] = fitted[_Fit(kind, horizon, split)]
     predictors[tables.MEAN] = functools.partial(tables.constant, float(rows.volume[held].mean()))
-    return Case(horizon, split, predictors)
+    return Case(horizon, split, predictors, whole_only=frozenset({tables.MEAN}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
@@ -158,16 +158,38 @@ def part_rows(table: pa.Table, horizon: int) -> Rows:
     names = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     symbol = names.indices.to_numpy(zero_copy_only=False).astype(np.int32)
     volume = table["Volume"].to_numpy().astype(np.float64)
-    inputs = np.column_stack([table[name].to_numpy() for name in INPUTS])
-    first = np.concatenate([[True], symbol[1:] != symbol[:-1]])[: len(symbol)]  # of its symbol
-    before = np.where(first, np.nan, np.roll(volume, 1))
-    for _ in range(horizon):
-        inputs = np.where(first[:, np.newaxis], np.nan, np.roll(inputs, 1, axis=0))
-    known = ~np.isnan(inputs).any(axis=1)
-    before = np.where(np.isnan(before), inputs[:, 0], before)
-    days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy().astype("datetime64[D]")
+    average, median = (table[name].to_numpy() for name in INPUTS)
+    later = symbol[horizon:] == symbol[: len(symbol) - horizon]  # whether it has a row so many rows before
+    rows = np.flatnonzero(later & ~np.isnan(average[: len(later)]) & ~np.isnan(median[: len(later)])) + horizon
+    inputs = np.column_stack([average[rows - horizon], median[rows - horizon]])
+    before = np.maximum(rows - 1, 0)
+    has_before = (rows > 0) & (symbol[before] == symbol[rows])
+    previous = np.where(has_before, volume[before], inputs[:, 0])
+    days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()[rows].astype("datetime64[D]")
     symbols: list[str] = names.dictionary.to_pylist()
-    return Rows(symbols, symbol[known], days[known], inputs[known], volume[known], before[known], horizon)
+    return Rows(symbols, symbol[rows], days, inputs, volume[rows], previous, horizon)
+
+
+def some_symbols(table: pa.Table, most: int = 1 << 18) -> Iterator[pa.Table]:
+    """A part, some whole symbols at a time.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With a dictionary-encoded Symbol.
+    most : int
+        Rows at a time, unless one symbol has more.
+    """
+    if not table.num_rows:
+        return
+    table = table.unify_dictionaries().combine_chunks()  # a symbol has one index in all of them
+    symbol = table["Symbol"].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    ends = np.append(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1, len(symbol))
+    start = 0
+    while start < len(symbol):
+        end = int(ends[max(np.searchsorted(ends, start + most, side="right") - 1, np.searchsorted(ends, start + 1))])
+        yield table.slice(start, end - start)
+        start = end
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

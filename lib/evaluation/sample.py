@@ -6,18 +6,18 @@ A row is drawn when a hash of its symbol and date says so, so the same rows are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lib.compute.engine import Engine
-from lib.evaluation.rows import COLUMNS, Rows, distinct_days, joined, needed, part_rows
+from lib.evaluation.rows import COLUMNS, Rows, distinct_days, joined, needed, part_rows, some_symbols
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 
-DRAWN_ROWS = 2_000_000  # of each horizon, at most: a tenth of a percent of the coverage, and far less of the errors
+DRAWN_ROWS = 1_000_000  # of each horizon, about, at most
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,20 @@ def draw_rows(
         for path, part in zip(features.paths, features.parts, strict=True)
     ]
     parts = list((engine or Engine()).map_in_order(_draw, tasks))
-    made = {}
-    for place, horizon in enumerate(horizons):
-        found = [part[place] for part in parts]
-        made[horizon] = Sample(
-            needed(joined([sample.rows for sample in found])),
-            distinct_days(np.concatenate([sample.days for sample in found])),
-            tuple(symbol for sample in found for symbol in sample.symbols),
-            sum(sample.total for sample in found),
-        )
+    made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
+    for sample in made.values():
+        needed(sample.rows)
     return made
+
+
+def _one(samples: Sequence[Sample]) -> Sample:
+    """Samples of different symbols as one."""
+    return Sample(
+        joined([sample.rows for sample in samples]),
+        distinct_days(np.concatenate([sample.days for sample in samples])),
+        tuple(symbol for sample in samples for symbol in sample.symbols),
+        sum(sample.total for sample in samples),
+    )
 
 
 def whole(rows: Rows) -> Sample:
@@ -98,10 +102,11 @@ def whole(rows: Rows) -> Sample:
 
 def _draw(task: _Task) -> list[Sample]:
     table = dataset.decode(dataset.read_content(Path(task.path), task.sha256), COLUMNS, dictionaries=("Symbol",))
-    samples = []
-    for horizon in task.horizons:
-        sample = whole(part_rows(table, horizon))
-        rows = sample.rows
-        drawn = rows if task.share == 1 else rows.chosen(rows.hashed("drawn", 0) < task.share)
-        samples.append(Sample(drawn, sample.days, sample.symbols, sample.total))
-    return samples
+    found: list[list[Sample]] = [[] for _ in task.horizons]
+    for some in [*some_symbols(table)] or [table]:
+        for horizon, samples in zip(task.horizons, found, strict=True):
+            sample = whole(part_rows(some, horizon))
+            rows = sample.rows
+            drawn = rows if task.share == 1 else rows.chosen(rows.hashed("drawn", 0) < task.share)
+            samples.append(replace(sample, rows=drawn))
+    return [_one(samples) for samples in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from lib.compute.engine import Engine
 from lib.evaluation import sums
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED, Predict, baselines, looked_up
 from lib.evaluation.errors import tenth_of
-from lib.evaluation.rows import COLUMNS, Rows, Split, part_rows
+from lib.evaluation.rows import COLUMNS, Rows, Split, part_rows, some_symbols
 from lib.features.definitions import INPUTS
 from lib.models.table import Floats, LookupTable
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 
-ROWS_AT_A_TIME = 1 << 18
 PART_BLOCKS = 1 << 12  # more than the symbols of a part
 
 
@@ -39,6 +38,8 @@ class Case:
         The model's, whose interval is judged.
     tenths : mapping of str to ndarray of float64, shape (9,)
         By feature, where to cut the rows into tenths that are judged apart; see `lib.evaluation.errors.tenths`.
+    whole_only : frozenset of str
+        Predictors that are judged over all rows and not by group.
     """
 
     horizon: int
@@ -46,6 +47,7 @@ class Case:
     predictors: Mapping[str, Predict]
     table: LookupTable | None = None
     tenths: Mapping[str, Floats] = field(default_factory=dict)
+    whole_only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,6 @@ def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None
         for own, table in zip(numbered, tables, strict=True):
             own[:] = [sums.folded([*own, table])]
     return [sums.added(own) for own in numbered]
-
-
-def judge_rows(rows: Rows, cases: Sequence[Case]) -> list[pd.DataFrame]:
-    """`judge` on rows in memory, all of one horizon."""
-    return [sums.added(_sums(case, rows, 0)) for case in cases]
 
 
 def headline_metrics(
@@ -111,28 +108,26 @@ def headline_metrics(
 
 def _judge_part(task: _Task, cases: Sequence[Case]) -> list[pa.Table]:
     table = dataset.decode(dataset.read_content(Path(task.path), task.sha256), COLUMNS, dictionaries=("Symbol",))
-    found: dict[int, pa.Table] = {}
-    for horizon in sorted({case.horizon for case in cases}):
-        rows = part_rows(table, horizon)
-        for place, case in enumerate(cases):
-            if case.horizon == horizon:
-                found[place] = sums.folded([sums.SCHEMA.empty_table(), *_sums(case, rows, task.place)])
-    return [found[place] for place in range(len(cases))]
+    found: list[list[pa.Table]] = [[sums.SCHEMA.empty_table()] for _ in cases]
+    for some in some_symbols(table):
+        rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in cases}}
+        for case, own in zip(cases, found, strict=True):
+            own.append(_sums(case, rows[case.horizon], task.place))
+    return [sums.folded(own) for own in found]
 
 
-def _sums(case: Case, rows: Rows, part: int) -> Iterator[pa.Table]:
-    tested = rows.chosen(case.split.test(rows))
-    for start in range(0, len(tested), ROWS_AT_A_TIME):
-        some = tested.chosen(slice(start, start + ROWS_AT_A_TIME))
-        groups: dict[str, NDArray[Any]] = {"block": _blocks(case, some, part)}
-        for name, edges in case.tenths.items():
-            groups[name] = tenth_of(some.features[:, INPUTS.index(name)], edges)
-        predictions = {name: predict(some) for name, predict in case.predictors.items()}
-        ranges = {}
-        if case.table is not None:
-            low, high = case.table.interval(np.maximum(some.features[:, 0], 0), some.features[:, 1])
-            ranges[MODEL] = np.floor(low), np.ceil(high)
-        yield sums.error_sums(sums.Judged(case.horizon, some.volume, groups, predictions), ranges, 0.0)
+def _sums(case: Case, rows: Rows, part: int) -> pa.Table:
+    some = rows.chosen(case.split.test(rows))
+    groups: dict[str, NDArray[Any]] = {"block": _blocks(case, some, part)}
+    for name, edges in case.tenths.items():
+        groups[name] = tenth_of(some.features[:, INPUTS.index(name)], edges)
+    predictions = {name: predict(some) for name, predict in case.predictors.items()}
+    ranges = {}
+    if case.table is not None:
+        low, high = case.table.interval(np.maximum(some.features[:, 0], 0), some.features[:, 1])
+        ranges[MODEL] = np.floor(low), np.ceil(high)
+    judged = sums.Judged(case.horizon, some.volume, groups, predictions)
+    return sums.error_sums(judged, ranges, 0.0, case.whole_only)
 
 
 def _blocks(case: Case, rows: Rows, part: int) -> NDArray[np.int64]:

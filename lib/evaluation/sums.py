@@ -7,7 +7,7 @@ logarithmic scale, `APE_STEP` wide, so it is right to a thousandth of itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,31 @@ class Judged:
     predictions: Mapping[str, Floats]
 
 
-def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail: float) -> pa.Table:
+@dataclass(frozen=True)
+class _Groups:
+    """Rows by the group that they belong to; ``place`` is the group's index from the least key on."""
+
+    grouping: str
+    keys: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    place: NDArray[np.intp]
+    found: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, grouping: str, keys: NDArray[Any]) -> _Groups:
+        least = int(keys.min(initial=0))
+        place = keys - least
+        rows = np.bincount(place)
+        found = np.flatnonzero(rows)
+        return cls(grouping, found + least, rows[found], place, found)
+
+    def added_up(self, values: Floats) -> Floats:
+        return np.bincount(self.place, values)[self.found].astype(np.float64)
+
+
+def error_sums(
+    judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail: float, whole_only: Container[str] = ()
+) -> pa.Table:
     """The sums of some rows.
 
     Parameters
@@ -68,16 +92,20 @@ def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail
         The ends of the range, for predictors that have one.
     tail : float
         Probability below and above the range.
+    whole_only : container of str
+        Predictors that are judged over all rows and not by group.
 
     Returns
     -------
     pyarrow.Table
         As `SCHEMA`.
     """
-    tables = [SCHEMA.empty_table()]
     if not len(judged.traded):
-        return tables[0]
-    traded, everything = judged.traded, np.zeros(len(judged.traded), dtype=np.int64)
+        return SCHEMA.empty_table()
+    traded, lines = judged.traded, list[dict[str, Any]]()
+    everything = np.zeros(len(traded), dtype=np.int64)
+    groups = [_Groups.of(name, keys) for name, keys in {"all": everything, **judged.groups}.items()]
+    some = np.flatnonzero(traded > 0)
     for name, predicted in judged.predictions.items():
         error = np.abs(predicted - traded)
         measures = {"error": error, "squared": error**2}
@@ -85,44 +113,45 @@ def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail
             low, high = ranges[name]
             measures["inside"] = ((low <= traded) & (traded <= high)).astype(np.float64)
             measures["pinball"] = _pinball(traded - low, tail) + _pinball(traded - high, 1 - tail)
-        for grouping, keys in {"all": everything, **judged.groups}.items():
-            tables.append(_grouped(judged.horizon, name, grouping, keys, measures))
-        tables.append(_ape_histogram(judged.horizon, name, error, traded))
-    return pa.concat_tables(tables)
+        for group in groups[:1] if name in whole_only else groups:
+            lines.append(
+                {"predictor": name, "group": group, **{key: group.added_up(measures[key]) for key in measures}}
+            )
+        if name not in whole_only:
+            lines.append({"predictor": name, "group": _Groups.of("ape", _ape_bins(error[some], traded[some]))})
+    return _table(judged.horizon, lines)
 
 
 def _pinball(difference: Floats, quantile: float) -> Floats:
     return np.maximum(quantile * difference, (quantile - 1) * difference)
 
 
-def _ape_histogram(horizon: int, predictor: str, error: Floats, traded: Floats) -> pa.Table:
-    some = traded > 0
+def _ape_bins(error: Floats, traded: Floats) -> NDArray[np.int64]:
     with np.errstate(divide="ignore"):
-        place = (np.log(error[some] / traded[some]) - APE_LEAST) / APE_STEP
-    bins = np.clip(place, 0, APE_BINS - 1).astype(np.int64)
-    return _grouped(horizon, predictor, "ape", bins, {})
+        place = (np.log(error / traded) - APE_LEAST) / APE_STEP
+    return np.clip(place, 0, APE_BINS - 1).astype(np.int64)
 
 
-def _grouped(
-    horizon: int, predictor: str, grouping: str, keys: NDArray[Any], measures: Mapping[str, Floats]
-) -> pa.Table:
-    least = int(keys.min(initial=0))
-    place = keys - least
-    rows = np.bincount(place)
-    found = np.flatnonzero(rows)
-    added_up = {name: np.bincount(place, values)[found] for name, values in measures.items()}
-    nothing = np.zeros(len(found))
+def _table(horizon: int, lines: list[dict[str, Any]]) -> pa.Table:
+    sizes = [len(line["group"].keys) for line in lines]
+
+    def text(values: list[str]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(values)), sizes), values).cast(pa.string())
+
+    def joined(name: str) -> Floats:
+        return np.concatenate([line.get(name, np.zeros(size)) for line, size in zip(lines, sizes, strict=True)])
+
     return pa.table(
         {
-            "horizon": np.full(len(found), horizon, dtype=np.int32),
-            "predictor": pa.array([predictor] * len(found), pa.string()),
-            "grouping": pa.array([grouping] * len(found), pa.string()),
-            "key": (found + least).astype(np.int32),
-            "rows": rows[found],
-            "error": added_up.get("error", nothing),
-            "squared": added_up.get("squared", nothing),
-            "inside": added_up.get("inside", nothing).astype(np.int64),
-            "pinball": added_up.get("pinball", nothing),
+            "horizon": np.full(sum(sizes), horizon, dtype=np.int32),
+            "predictor": text([line["predictor"] for line in lines]),
+            "grouping": text([line["group"].grouping for line in lines]),
+            "key": np.concatenate([line["group"].keys for line in lines]).astype(np.int32),
+            "rows": np.concatenate([line["group"].rows for line in lines]),
+            "error": joined("error"),
+            "squared": joined("squared"),
+            "inside": joined("inside").astype(np.int64),
+            "pinball": joined("pinball"),
         },
         schema=SCHEMA,
     )
