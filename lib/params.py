@@ -161,9 +161,9 @@ class Evaluate(Section):
     seeds: int = Field(5, ge=1, le=100, description="Random splits that show how much chance there is in one of them.")
     forest_trees: int = Field(25, ge=1, le=1000, description="Trees of the reference forest.")
     forest_rows: int = Field(
-        500_000,
+        100_000,
         ge=1,
-        le=2_000_000,
+        le=1_000_000,
         description="Training rows that the reference forest is fitted on, at random, at most.",
     )
 

@@ -234,12 +234,7 @@ def needed(rows: Rows) -> Rows:
 
 
 def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """The different days, ascending; counting is twenty times faster than sorting.
-
-    Parameters
-    ----------
-    dates : ndarray of datetime64[D], shape (n,)
-    """
+    """The different days, ascending; counting is twenty times faster than sorting."""
     if not len(dates):
         return dates
     first = dates.min()
