@@ -52,6 +52,30 @@ def weighted_quantiles(
     return quantiles
 
 
+def weighted_median(values: Floats, weights: Floats) -> float:
+    """The value that halves the weight; 0 without any.
+
+    Examples
+    --------
+    >>> weighted_median(np.array([1.0, -2.0, 5.0]), np.array([1.0, 1.0, 4.0]))
+    5.0
+    """
+    if not weights.sum() > 0:
+        return 0.0
+    # Only the values of the bin that holds the median are sorted; with all in one bin, all are.
+    least, most = float(values.min()), float(values.max())
+    bins = min(4096, 1 + len(values) // 8) if most > least else 1
+    places = np.minimum((values - least) * (bins / max(most - least, 1e-300)), bins - 1).astype(np.int64)
+    cumulative = np.cumsum(np.bincount(places, weights, bins))
+    wanted = cumulative[-1] / 2
+    middle = int(np.searchsorted(cumulative, wanted))
+    chosen = np.flatnonzero(places == middle)
+    chosen = chosen[np.argsort(values[chosen], kind="stable")]
+    below = cumulative[middle - 1] if middle else 0.0
+    index = np.searchsorted(below + np.cumsum(weights[chosen]), wanted)
+    return float(values[chosen[min(int(index), len(chosen) - 1)]])
+
+
 def quantile_edges(values: Floats, weights: Floats, count: int) -> Floats:
     """The values that cut ``values`` into ``count`` groups of about the same weight; fewer where values repeat."""
     order = np.argsort(values, kind="stable")
