@@ -187,10 +187,10 @@ class Forecast(Section):
         description="`boosting`: gradient-boosted trees; `linear`: least squares on the same inputs, in a fraction of the time.",
     )
     training_rows: int = Field(
-        200_000,
+        150_000,
         ge=1000,
         le=10_000_000,
-        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date.",
+        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date; half as many at horizons beyond the first.",
     )
     refits: int = Field(
         4, ge=1, le=40, description="How often the models are refitted over the last fifth of the dates, at least."

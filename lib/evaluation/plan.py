@@ -28,7 +28,7 @@ class Settings:
 
     horizons: tuple[int, ...] = (1, 5, 21)
     model: str = "boosting"
-    training_rows: int = 250_000
+    training_rows: int = 150_000
     refits: int = 4
 
 
