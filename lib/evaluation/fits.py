@@ -20,7 +20,6 @@ from lib.models.forecaster import Examples, Floats, Forecaster
 from lib.models.quantiles import weighted_median
 from lib.models.ratio_by_quantile import RatioByQuantile
 
-LATER_SHARE = 0.5  # of the rows drawn, at horizons beyond the first, whose targets are steadier
 SHUFFLED_ROWS = 5000  # that show what each feature is worth
 
 
@@ -135,8 +134,8 @@ def _boosted(
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, ticket=ticket, **vars(examples))
     tasks = [
-        Fit(str(path), int(cut), float(share) * (LATER_SHARE if place else 1.0), place)
-        for cut, share in zip(plan.cuts, plan.share, strict=True)
+        Fit(str(path), int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
+        for number, cut in enumerate(plan.cuts)
         for place in range(count)
     ]
     fitted = dict(engine.map(fit, tasks))
