@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import growth, harness, pipeline, serving, usual
+from benchmarks import growth, harness, pipeline, serving, study, usual
 from benchmarks.accounting import Usage
 from benchmarks.agreement import Agreement, Difference
 from benchmarks.harness import markdown
@@ -31,6 +31,7 @@ from benchmarks.pipeline import OURS, Extent, Result
 from lib import paths
 from lib.figures import style
 from lib.files import write_atomically
+from lib.stages import STAGES
 from lib.study import record
 
 RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
@@ -68,10 +69,16 @@ PARTS = {
         "what it reads and writes, and can go on after a kill.",
         lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "3", "--to", "{to}"],
     ),
+    "study": Part(
+        "The whole study, stage by stage",
+        "As a user runs it: each stage's notebook is executed, with its checks, figures and page. Then the whole again, after nothing, one file, and every file "
+        "has changed.",
+        lambda fraction: ["study", "--fraction", str(fraction), "--to", "{to}"],
+    ),
     "usual": Part(
         "From the archive to a model, beside the usual solution",
         "The usual solution is pandas in a pool of processes, Spark's window functions with `percentile_approx`, and a random "
-        "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Our model is fitted on all rows.",
+        "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Our model is fitted on a million rows at most, drawn by a hash.",
         lambda fraction: ["usual", "--fraction", str(min(fraction, USUAL_MOST)), "--to", "{to}"],
     ),
     "growth": Part(
@@ -206,6 +213,15 @@ def summary(kept: Mapping[str, Found]) -> str:
             0,
             f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most {ours.memory / 1e9:.2f} GB "
             "of memory.",
+        )
+    if "study" in found:
+        usages = study.usages_of(found["study"])
+        stages_seconds = {name: usage.wall for name, usage in usages.items() if name in STAGES}
+        facts.append(
+            f"The whole study, reports included: {sum(stages_seconds.values()):.0f} s ("
+            + ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages_seconds.items())
+            + f"), at most {max(usage.memory for usage in usages.values()) / 1e9:.2f} GB; again with nothing changed "
+            f"{usages[study.UNCHANGED].wall:.0f} s, one file {usages[study.ONE_FILE].wall:.0f} s, every file a day longer {usages[study.EVERY_FILE].wall:.0f} s."
         )
     if "usual" in found:
         _, *stages = usual.table(usual.usages_of(found["usual"]))

@@ -26,10 +26,10 @@ from sklearn.ensemble import RandomForestRegressor
 from benchmarks.accounting import measure
 from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib.evaluation.baselines import AVERAGE, SCALED, baselines
-from lib.evaluation.rows import Rows, Split, chronological_split, load_rows
+from lib.evaluation.rows import Rows, Split, chronological_split, distinct_days, load_rows
 from lib.files import write_atomically
+from lib.models.quantiles import sampled_rows
 from lib.models.ratio_by_quantile import RatioByQuantile
-from lib.models.regressor import sampled_rows
 from lib.models.store import write_estimator
 from lib.paths import ROOT
 from lib.storage.dataset import open_dataset
@@ -105,21 +105,20 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
         train_rows; mae_moving_average and mae_scaled_average (shares); contestants: by name wall and cpu (seconds), memory
         (bytes at the peak of the process, data included), bytes (of the model) and mae.
     """
-    judged = np.zeros(len(rows), dtype=bool)
-    places = np.flatnonzero(split.test)
-    judged[places[sampled_rows(len(places), min(1.0, JUDGED / len(places)), SEED)]] = True
+    held_out = split.test(rows)
+    train, judged = rows.chosen(~held_out), rows.chosen(held_out).sample(JUDGED, SEED)
     parts: dict[str, NDArray[Any]] = {
-        "X": rows.features[split.train],
-        "y": rows.volume[split.train],
-        "test_X": rows.features[judged],
-        "test_y": rows.volume[judged],
+        "X": train.features,
+        "y": train.volume,
+        "test_X": judged.features,
+        "test_y": judged.volume,
     }
     for part, values in parts.items():
         np.save(work / f"{part}.npy", values)
-    simple = baselines(rows, split.train)
-    found: dict[str, Any] = {"train_rows": len(parts["X"]), "test_rows": int(judged.sum()), "contestants": {}}
+    simple = baselines(train)
+    found: dict[str, Any] = {"train_rows": len(parts["X"]), "test_rows": len(judged), "contestants": {}}
     for key, name in (("mae_moving_average", AVERAGE), ("mae_scaled_average", SCALED)):
-        found[key] = float(np.abs(simple[name](judged) - rows.volume[judged]).mean())
+        found[key] = float(np.abs(simple[name](judged) - judged.volume).mean())
     for name in (OURS, REFERENCE):
         command = [sys.executable, "-m", "benchmarks.training", "--fit", name, str(work), str(work / "result.json")]
         with console.status(name):
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = machine()
     rows = load_rows(open_dataset(options.features), 0) if options.features else synthetic_rows(options.rows * 5 // 4)
     with tempfile.TemporaryDirectory() as work:
-        found = run(rows, chronological_split(rows, 0.2), Path(work), console)
+        found = run(rows, chronological_split(distinct_days(rows.date), 0.2), Path(work), console)
     title = f"{found['train_rows']:,} training rows, {found['test_rows']:,} later ones judge; {about['cores']} cores"
     print_table(console, title, table(found))
     text = f"{title}; load before the run {about['load']}\n\n{markdown(table(found))}"

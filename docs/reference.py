@@ -105,6 +105,7 @@ COLUMNS = {
     "key": "the group",
     "rows": "forecasts in it",
     "error": "shares: sum of |forecast - Volume|",
+    "squared": "Sum of the squares of prediction - Volume, shares²",
     "inside": "forecasts whose range holds the Volume",
     "pinball": "shares: sum of the pinball losses of the range's ends",
 }

@@ -160,8 +160,11 @@ class Evaluate(Section):
     )
     seeds: int = Field(5, ge=1, le=100, description="Random splits that show how much chance there is in one of them.")
     forest_trees: int = Field(25, ge=1, le=1000, description="Trees of the reference forest.")
-    forest_sample_share: float = Field(
-        0.1, gt=0, le=1, description="Share of the training rows that the reference forest is fitted on, at random."
+    forest_rows: int = Field(
+        100_000,
+        ge=1,
+        le=1_000_000,
+        description="Training rows that the reference forest is fitted on, at random, at most.",
     )
 
 
@@ -184,10 +187,10 @@ class Forecast(Section):
         description="`boosting`: gradient-boosted trees; `linear`: least squares on the same inputs, in a fraction of the time.",
     )
     training_rows: int = Field(
-        200_000,
+        150_000,
         ge=1000,
         le=10_000_000,
-        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date.",
+        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date; half as many at horizons beyond the first.",
     )
     refits: int = Field(
         4, ge=1, le=40, description="How often the models are refitted over the last fifth of the dates, at least."

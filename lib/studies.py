@@ -92,7 +92,7 @@ def _selected(
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
     missing = set(symbols or ())
     found = []
-    for table in dataset.tables(needed):
+    for table in dataset.tables(needed, symbols or None):
         unknown = set(wanted or ()) - set(table.column_names)
         if unknown:
             raise KeyError(f"no column {min(unknown)!r}; there are {', '.join(table.column_names)}")

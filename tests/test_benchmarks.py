@@ -23,7 +23,7 @@ from rich.console import Console
 from tools import need
 
 from benchmarks import __main__ as everything
-from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, usual
+from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, study, usual
 
 SMALL = Fraction(1, 250)
 
@@ -35,7 +35,7 @@ def small_archive(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline, prediction, usual])
+@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline, prediction, study, usual])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

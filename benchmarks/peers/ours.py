@@ -17,23 +17,24 @@ from lib.paths import StudyPaths
 
 def make_model(study: StudyPaths) -> None:
     """Fit the default model on the earlier dates, measure it on the last ones, and save it."""
-    from lib.evaluation.errors import headline_metrics
-    from lib.evaluation.rows import chronological_split, load_rows
+    from lib.evaluation.rows import chronological_split
+    from lib.evaluation.sample import draw_rows
+    from lib.evaluation.scores import headline_metrics
     from lib.models import store
     from lib.models.registry import make_estimator
     from lib.storage.dataset import open_dataset
 
     features = open_dataset(study.features)
-    rows = load_rows(features, horizon=0)
-    split = chronological_split(rows, 0.2)
-    inputs, dates = rows.features[split.train], rows.date[split.train]
+    sample = draw_rows(features, [0])[0]
+    split = chronological_split(sample.days, 0.2)
+    train = sample.rows.chosen(~split.test(sample.rows))
     estimator = make_estimator("ratio_by_quantile", "absolute", 42, {})
-    estimator.fit(inputs, rows.volume[split.train])
-    measured = headline_metrics(rows, split, estimator)
-    first_test_date = str(rows.date[split.test].min())
-    store.save(
-        study, estimator, store.describe(estimator, inputs, dates, 0, 30, first_test_date, features.digest, measured)
+    estimator.fit(train.features, train.volume)
+    measured = headline_metrics(features, train, split, estimator.table_)
+    information = store.describe(
+        estimator, train.features, train.date, 0, 30, str(split.first_test_date), features.digest, measured
     )
+    store.save(study, estimator, information)
 
 
 if __name__ == "__main__":

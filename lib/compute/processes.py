@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -23,8 +24,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_tasks(workers: int, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
-    """Run ``function`` on every task, in ``workers`` processes.
+_shared: tuple[Any, ...] = ()  # of a worker: what every task needs, none or one
+
+
+def map_tasks(
+    workers: int, function: Callable[..., Result], tasks: Sequence[Task], shared: Any = None
+) -> Iterator[tuple[int, Result]]:
+    """Run ``function`` on every task, in ``workers`` processes; see `lib.compute.engine.Engine.map`.
 
     Yields
     ------
@@ -38,11 +44,14 @@ def map_tasks(workers: int, function: Callable[[Task], Result], tasks: Sequence[
     """
     # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        indices = {pool.submit(function, task): index for index, task in enumerate(tasks)}
+    content = [pickle.dumps(() if shared is None else (shared,), protocol=5)]
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
+        indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
         try:
             for future in as_completed(indices):
-                yield indices[future], future.result()
+                index = indices.pop(future)  # a future keeps its result
+                yield index, future.result()
+                del future
         except BrokenProcessPool:
             raise EngineError(
                 "a worker process was killed, most often because memory ran out: run again with fewer workers "
@@ -52,10 +61,17 @@ def map_tasks(workers: int, function: Callable[[Task], Result], tasks: Sequence[
             pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _run(function: Callable[..., Result], task: Any) -> Result:
+    return function(task, *_shared)
+
+
+def _start_worker(content: list[bytes]) -> None:
+    global _shared
     # Read when NumPy is imported, so before that. No worker needs linear algebra, whose threads would spin for a tenth of a second.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _end_with_parent()
+    # After the line above: this may import NumPy. Taken out of the list, since the process keeps its arguments.
+    _shared = pickle.loads(content.pop())
 
 
 def _end_with_parent() -> None:

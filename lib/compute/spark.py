@@ -38,6 +38,7 @@ from lib.compute.processes import EngineError
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.accumulators import Accumulator
+    from pyspark.core.broadcast import Broadcast
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -70,7 +71,9 @@ logger.shell.level = error
 _QUICK_START = "-XX:TieredStopAtLevel=1"
 
 
-def map_tasks(master: str, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result]]:
+def map_tasks(
+    master: str, function: Callable[..., Result], tasks: Sequence[Task], shared: Any = None
+) -> Iterator[tuple[int, Result]]:
     """Run ``function`` on every task, one Spark task each.
 
     A task whose worker is lost runs again elsewhere (``spark.task.maxFailures``), and with ``spark.speculation`` one task
@@ -84,6 +87,8 @@ def map_tasks(master: str, function: Callable[[Task], Result], tasks: Sequence[T
         Of a module, so that a worker can import it.
     tasks : sequence
         Picklable.
+    shared : object, optional
+        Picklable; a broadcast of Spark, and the second argument of ``function``.
 
     Yields
     ------
@@ -100,12 +105,15 @@ def map_tasks(master: str, function: Callable[[Task], Result], tasks: Sequence[T
     _check_master(master)
     java = java_home()
     contents = [pickle.dumps((function, task)) for task in tasks]
+    more = None if shared is None else pickle.dumps(shared, protocol=5)
     with tempfile.TemporaryDirectory(prefix="spark-") as folder:
         _write_lib(Path(folder) / _LIB)
         (Path(folder) / _LOG_SETTINGS).write_text(_LOGGING, encoding="utf-8")
         context = multiprocessing.get_context("spawn")
         connection, drivers_end = context.Pipe()
-        driver = context.Process(target=_drive, args=(master, str(java), folder, contents, drivers_end), daemon=True)
+        driver = context.Process(
+            target=_drive, args=(master, str(java), folder, contents, more, drivers_end), daemon=True
+        )
         driver.start()
         drivers_end.close()
         try:
@@ -203,13 +211,15 @@ def _received(connection: Connection) -> tuple[int, bool, Any]:
     return place, *pickle.loads(content)
 
 
-def _drive(master: str, java: str, folder: str, contents: Sequence[bytes], connection: Connection) -> None:
+def _drive(
+    master: str, java: str, folder: str, contents: Sequence[bytes], shared: bytes | None, connection: Connection
+) -> None:
     """The driver's process: send each finished task through ``connection``, or what kept Spark from finishing."""
     # An interrupt reaches every process of the terminal; the one that waits for the results decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with _session(master, java, Path(folder)) as session:
-            _send_results(session, contents, connection)
+            _send_results(session, contents, shared, connection)
     except Exception as error:
         with suppress(OSError):  # nobody waits for the results any more
             connection.send((None, str(error)))
@@ -268,14 +278,17 @@ def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
         gateway.proc.wait()
 
 
-def _send_results(session: SparkContext, contents: Sequence[bytes], connection: Connection) -> None:
+def _send_results(
+    session: SparkContext, contents: Sequence[bytes], shared: bytes | None, connection: Connection
+) -> None:
     from pyspark.accumulators import AddingAccumulatorParam
 
     # Spark hands over an action's own results when all tasks are done; an accumulator's, task by task, each once.
     finished: Accumulator[list[tuple[int, bytes]]] = session.accumulator([], AddingAccumulatorParam([]))
     tasks = session.parallelize(list(enumerate(contents)), len(contents))
+    broadcast = None if shared is None else session.broadcast(shared)
     with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(tasks.foreach, functools.partial(_run_task, finished))
+        job = pool.submit(tasks.foreach, functools.partial(_run_task, finished, broadcast))
         sent = 0
         try:
             # All that can come from the other end is that it was closed: the results are not wanted any more.
@@ -290,12 +303,15 @@ def _send_results(session: SparkContext, contents: Sequence[bytes], connection: 
             session.stop()  # and so a job that still runs
 
 
-def _run_task(finished: Accumulator[list[tuple[int, bytes]]], task: tuple[int, bytes]) -> None:
+def _run_task(
+    finished: Accumulator[list[tuple[int, bytes]]], broadcast: Broadcast[bytes] | None, task: tuple[int, bytes]
+) -> None:
     """On a worker: run one task. What it raises is a result too: running it again elsewhere would raise it again."""
     place, content = task
     try:
         function, argument = pickle.loads(content)
-        result = pickle.dumps((True, function(argument)))
+        shared = () if broadcast is None else (pickle.loads(broadcast.value),)
+        result = pickle.dumps((True, function(argument, *shared)))
     except Exception as error:
         result = _pickled(error)
     finished.add([(place, result)])

@@ -1,31 +1,34 @@
-"""What a model has to beat, and what can be reached at all. To add a baseline: a name here, and a line in `baselines`."""
+"""What a model has to beat, and what can be reached at all. To add a baseline: a function of rows, and a line in `baselines`."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits
 
 from lib.evaluation.errors import best_scale
-from lib.evaluation.rows import Mask, Rows
-from lib.models.forest import Forest
-from lib.models.regressor import sampled_rows
-from lib.models.table import LARGEST_RATIO, Floats
+from lib.evaluation.rows import Rows
+from lib.models.quantiles import sampled_rows
+from lib.models.table import LARGEST_RATIO, Floats, LookupTable
+
+# scikit-learn is imported by the functions that need it: workers, which only predict, start in a third of the time without.
 
 ORACLE_SAMPLE = 500_000  # rows that the oracle is fitted on, at most
+ORACLE_BINS = 255  # of each input
 # The rows of a comparison, in the order that a reader meets them.
 AVERAGE, SCALED, LAST = "moving average", "scaled average", "last value"
 MODEL, REFERENCE, ORACLE = "model", "reference forest", "oracle"
 
+Predict = Callable[[Rows], Floats]  # it can be pickled: a function of a module, or `functools.partial` of one
 
-def baselines(rows: Rows, train: Mask, objective: str = "absolute") -> dict[str, Callable[[Mask], Floats]]:
+
+def baselines(train: Rows, objective: str = "absolute") -> dict[str, Predict]:
     """What a model has to beat: predictions from nothing, or from the training rows alone.
 
     Parameters
     ----------
-    train : ndarray of bool, shape (n,)
+    train : Rows
         The rows that they may learn from.
     objective : {"absolute", "squared"}
         The error that the scale makes small.
@@ -33,64 +36,82 @@ def baselines(rows: Rows, train: Mask, objective: str = "absolute") -> dict[str,
     Returns
     -------
     dict
-        Name -> a function from a mask of rows to their predictions, ndarray of float64: the moving average; its best
-        multiple; the Volume of the day before.
+        Name -> a function from rows to their predictions, ndarray of float64: the moving average; its best multiple; the
+        Volume of the day before.
     """
-    average = rows.features[:, 0]
-    scale = best_scale(average[train], rows.volume[train], objective)
+    scale = best_scale(train.features[:, 0], train.volume, objective)
     return {
-        AVERAGE: lambda chosen: average[chosen],
-        SCALED: lambda chosen: scale * average[chosen],
-        LAST: lambda chosen: rows.previous_volume[chosen],
+        AVERAGE: functools.partial(multiple_of_average, 1.0),
+        SCALED: functools.partial(multiple_of_average, scale),
+        LAST: last_value,
     }
 
 
-def reference_forest(rows: Rows, train: Mask, trees: int, sample_share: float, seed: int) -> Callable[[Mask], Floats]:
+def multiple_of_average(multiple: float, rows: Rows) -> Floats:
+    """The moving average, times a number."""
+    return multiple * rows.features[:, 0]
+
+
+def last_value(rows: Rows) -> Floats:
+    """The Volume of the symbol's row before."""
+    return rows.previous_volume
+
+
+def looked_up(table: LookupTable, rows: Rows) -> Floats:
+    """What a table says of both features."""
+    return table.predict(np.maximum(rows.features[:, 0], 0), rows.features[:, 1])
+
+
+def reference_forest(train: Rows, trees: int, most: int, seed: int) -> Predict:
     """The usual solution: a random forest of Volume on both features.
 
     Parameters
     ----------
-    sample_share : float
-        Share of the training rows that it is fitted on, at random.
-
-    Returns
-    -------
-    callable
-        From a mask of rows to their predictions, ndarray of float64.
+    most : int
+        Rows that it is fitted on, at random; all where there are no more.
     """
-    forest = Forest(trees, sample_share, random_state=seed)
-    forest.fit(rows.features[train], rows.volume[train])
-    return lambda chosen: forest.predict(rows.features[chosen])
+    from lib.models.forest import Forest
+
+    forest = Forest(trees, min(1.0, most / len(train)), random_state=seed)
+    return functools.partial(looked_up, forest.fit(train.features, train.volume).table_)
 
 
-def oracle(rows: Rows, test: Mask, objective: str = "absolute") -> Callable[[Floats], Floats]:
+def oracle(test: Rows, objective: str = "absolute") -> Predict:
     """Boosted trees of the ratio, fitted on the test rows themselves: about the best that a function of both inputs does on them.
 
     Parameters
     ----------
-    test : ndarray of bool, shape (n,)
+    test : Rows
         Of more than `ORACLE_SAMPLE`, so many at random are fitted.
     objective : {"absolute", "squared"}
 
     Returns
     -------
     callable
-        From inputs, shape (m, 2), to predictions in shares. It follows the rows for as many trees as lower the error of a third of them,
-        set aside at random: so it learns what these dates have in common, and little of each row's chance.
+        It follows the rows for as many trees as lower the error of a third of them, set aside at random: so it learns what these
+        dates have in common, and little of each row's chance. The inputs are cut into `ORACLE_BINS` bins of as many rows, and the trees
+        written out as a table of these.
     """
-    positions = np.flatnonzero(test & (rows.features[:, 0] > 0))
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    positions = np.flatnonzero(test.features[:, 0] > 0)
     if not len(positions):
-        return lambda inputs: inputs[:, 0]
-    positions = positions[sampled_rows(len(positions), min(1.0, ORACLE_SAMPLE / len(positions)), seed=42)]
-    inputs, weights = rows.features[positions], rows.features[positions, 0] ** (1 if objective == "absolute" else 2)
+        return functools.partial(multiple_of_average, 1.0)
+    rows = test.chosen(positions[sampled_rows(len(positions), min(1.0, ORACLE_SAMPLE / len(positions)), seed=42)])
+    inputs, weights = rows.features, rows.features[:, 0] ** (1 if objective == "absolute" else 2)
+    edges = [np.unique(np.quantile(column, np.arange(1, ORACLE_BINS) / ORACLE_BINS)) for column in inputs.T]
     model = HistGradientBoostingRegressor(
         loss=f"{objective}_error",
         max_iter=200,
-        early_stopping=len(positions) > 10,
+        early_stopping=len(rows) > 10,
         validation_fraction=1 / 3,
         random_state=42,
     )
-    ratios = np.minimum(rows.volume[positions] / inputs[:, 0], LARGEST_RATIO)
+    bins = [np.searchsorted(cuts, column, side="right") for cuts, column in zip(edges, inputs.T, strict=True)]
+    ratios = np.minimum(rows.volume / inputs[:, 0], LARGEST_RATIO)
+    shape = (len(edges[0]) + 1, len(edges[1]) + 1)
     with threadpool_limits(1):  # several threads round sums differently, and the bytes of metrics.json must not change
-        model.fit(inputs, ratios, sample_weight=weights / weights.mean())
-    return lambda inputs: np.maximum(model.predict(inputs), 0) * inputs[:, 0]
+        model.fit(np.column_stack(bins), ratios, sample_weight=weights / weights.mean())
+        point = model.predict(np.indices(shape).reshape(2, -1).T).clip(0, LARGEST_RATIO).reshape(shape)
+    return functools.partial(looked_up, LookupTable(edges[0], edges[1], point, point, point, relative=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lib.evaluation import hashing
 from lib.features import definitions, evening, windows
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar
@@ -31,16 +31,8 @@ def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Fl
     starts : ndarray of int64
         The row at which each symbol starts.
     """
-    seeds = [int.from_bytes(hashlib.blake2b(symbol.encode(), digest_size=8).digest(), "little") for symbol in symbols]
     counts = np.diff(np.append(starts, len(days)))
-    with np.errstate(over="ignore"):  # splitmix64
-        mixed = np.repeat(np.array(seeds, dtype=np.uint64), counts) + days.astype(np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-    return (mixed >> np.uint64(11)) * 2.0**-53
+    return hashing.uniform(np.repeat(hashing.symbol_seeds(symbols), counts), days)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lib.evaluation.plan import Plan
 from lib.features import definitions
 from lib.models import forecaster
 from lib.models.forecaster import Examples, Floats, Forecaster
+from lib.models.quantiles import weighted_median
 from lib.models.ratio_by_quantile import RatioByQuantile
 
 SHUFFLED_ROWS = 5000  # that show what each feature is worth
@@ -133,8 +134,8 @@ def _boosted(
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, ticket=ticket, **vars(examples))
     tasks = [
-        Fit(str(path), int(cut), float(share), place)
-        for cut, share in zip(plan.cuts, plan.share, strict=True)
+        Fit(str(path), int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
+        for number, cut in enumerate(plan.cuts)
         for place in range(count)
     ]
     fitted = dict(engine.map(fit, tasks))
@@ -153,7 +154,7 @@ def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, lis
         average, traded = examples.average[chosen], examples.traded[chosen, place]
         for which, base in enumerate((average, average * np.exp(decay[chosen]))):
             if base.sum() > 0:
-                multiples[cut, place, which] = forecaster.weighted_median(traded / np.maximum(base, 1e-9), base)
+                multiples[cut, place, which] = weighted_median(traded / np.maximum(base, 1e-9), base)
         if len(average) >= forecaster.LEAST_ROWS:
             # Of its two features, the price is not used.
             models[cut][place] = RatioByQuantile().fit(np.column_stack([average, np.zeros(len(average))]), traded)

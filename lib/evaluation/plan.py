@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 Days = NDArray[np.int32]
 TEST_SHARE = 0.2  # of the dates, the last ones, at least
+LATER_SHARE = 0.5  # of the training rows, at horizons beyond the first, whose targets are steadier
 LINEAR_ROWS = 2_000_000  # that the Gram matrices are made of, at most
 GRID_MONTHS, GRID_DAYS = (36, 24, 18, 12, 6, 4, 3, 2, 1), (7, 1)
 
@@ -28,7 +29,7 @@ class Settings:
 
     horizons: tuple[int, ...] = (1, 5, 21)
     model: str = "boosting"
-    training_rows: int = 250_000
+    training_rows: int = 150_000
     refits: int = 4
 
 
@@ -45,6 +46,8 @@ class Plan:
         last, for the forecasts, the day after the archive's.
     share : ndarray of float64
         For each cut, the share of the evenings before it that is drawn.
+    later_share : ndarray of float64
+        The same for fits of horizons beyond the first.
     linear_share : float
         The share of the evenings that goes into the Gram matrices.
     """
@@ -54,6 +57,7 @@ class Plan:
     last: int
     cuts: Days
     share: Floats
+    later_share: Floats
     linear_share: float
 
     @property
@@ -118,7 +122,11 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
     last = int(dates[-1])
     cuts = np.concatenate([[tests[0] - 365], tests, [last + 1]]).astype(np.int32)
     before = np.append(0, np.cumsum(usable))[np.searchsorted(dates, cuts)]
-    share = np.minimum(1.0, settings.training_rows / np.maximum(before, 1))
+    wanted = settings.training_rows / np.maximum(before, 1)
     linear = min(1.0, LINEAR_ROWS / max(int(before[-1]), 1))
     # Powers of two: a day more or less does not change which rows are drawn, but for once in a long while.
-    return Plan(settings, calendar_for(calendar_name, dates), last, cuts, share, 2.0 ** np.floor(np.log2(linear)))
+    linear_share = 2.0 ** np.floor(np.log2(linear))
+    calendar = calendar_for(calendar_name, dates)
+    return Plan(
+        settings, calendar, last, cuts, np.minimum(1.0, wanted), np.minimum(1.0, LATER_SHARE * wanted), linear_share
+    )

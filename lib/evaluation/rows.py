@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lib.evaluation import hashing
 from lib.features.definitions import INPUTS
-from lib.models.regressor import sampled_rows
+from lib.models.quantiles import sampled_rows
 from lib.models.table import Floats
 
 Mask = NDArray[np.bool_]
@@ -58,6 +59,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.volume)
 
+    def chosen(self, which: Mask | NDArray[np.intp] | slice) -> Rows:
+        """The rows of a mask, at these positions, or of a slice."""
+        columns = ("symbol", "date", "features", "volume", "previous_volume")
+        return replace(self, **{name: getattr(self, name)[which] for name in columns})
+
     def sample(self, most: int, seed: int) -> Rows:
         """Some rows at random.
 
@@ -71,42 +77,74 @@ class Rows:
         Rows
             In the order they had.
         """
-        if len(self) <= most:
-            return self
-        chosen = sampled_rows(len(self), most / len(self), seed)
-        return Rows(
-            self.symbols,
-            self.symbol[chosen],
-            self.date[chosen],
-            self.features[chosen],
-            self.volume[chosen],
-            self.previous_volume[chosen],
-            self.horizon,
+        return self if len(self) <= most else self.chosen(sampled_rows(len(self), most / len(self), seed))
+
+    def hashed(self, purpose: str, seed: int) -> Floats:
+        """A number from 0 to 1 for each row, which its symbol and date alone decide; see `lib.evaluation.hashing`."""
+        return hashing.uniform(
+            hashing.symbol_seeds(self.symbols, purpose, seed)[self.symbol], self.date.astype(np.int64)
         )
 
 
+class Split(Protocol):
+    """Which rows judge a model; the others are those that it is fitted on. It can be asked of any rows of the study."""
+
+    name: ClassVar[str]
+
+    def test(self, rows: Rows) -> Mask:
+        """Whether each row judges."""
+
+
 @dataclass(frozen=True)
-class Split:
-    """Which rows a model is fitted on and which ones judge it.
+class ByDate:
+    """Hold out the last dates: the model is judged on days that it could not have seen."""
+
+    name: ClassVar[str] = "chronological"
+    first_test_date: np.datetime64
+
+    def test(self, rows: Rows) -> Mask:
+        """Whether each row judges."""
+        return rows.date >= self.first_test_date
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Hold out rows at random, as published solutions do: a row's neighbours in time stay in the training, so it flatters.
 
     Parameters
     ----------
-    train, test : ndarray of bool, shape (n,)
-        They share no row.
+    most : float
+        The largest hash of a row that judges, from 0 to 1.
     """
 
-    name: str
-    train: Mask
-    test: Mask
+    name: ClassVar[str] = "random"
+    most: float
+    seed: int
+
+    def test(self, rows: Rows) -> Mask:
+        """Whether each row judges."""
+        return rows.hashed("random split", self.seed) <= self.most
 
 
-def load_rows(features: Features, horizon: int) -> Rows:
-    """Read the rows of a study's features.
+@dataclass(frozen=True)
+class BySymbol:
+    """Hold out whole symbols: can the model predict a symbol that it never saw?"""
+
+    name: ClassVar[str] = "symbol"
+    held: frozenset[str]
+
+    def test(self, rows: Rows) -> Mask:
+        """Whether each row judges."""
+        return np.array([symbol in self.held for symbol in rows.symbols], dtype=bool)[rows.symbol]
+
+
+def part_rows(table: pa.Table, horizon: int) -> Rows:
+    """The rows of one part of the features.
 
     Parameters
     ----------
-    features : Features
-        ``lib.storage.dataset.open_dataset(StudyPaths(study).features)``.
+    table : pyarrow.Table
+        `COLUMNS`, sorted by Symbol and Date.
     horizon : int
         0: a day's Volume beside the features of that day, whose average contains it. 1: beside the features of the
         symbol's row before, which are known the evening before.
@@ -115,72 +153,121 @@ def load_rows(features: Features, horizon: int) -> Rows:
     -------
     Rows
         Without the rows whose features are null (a symbol's first window - 1).
+    """
+    column = table["Symbol"].combine_chunks()
+    names = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    symbol = names.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    volume = table["Volume"].to_numpy().astype(np.float64)
+    average, median = (table[name].to_numpy() for name in INPUTS)
+    later = symbol[horizon:] == symbol[: len(symbol) - horizon]  # whether it has a row so many rows before
+    rows = np.flatnonzero(later & ~np.isnan(average[: len(later)]) & ~np.isnan(median[: len(later)])) + horizon
+    inputs = np.column_stack([average[rows - horizon], median[rows - horizon]])
+    before = np.maximum(rows - 1, 0)
+    has_before = (rows > 0) & (symbol[before] == symbol[rows])
+    previous = np.where(has_before, volume[before], inputs[:, 0])
+    days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()[rows].astype("datetime64[D]")
+    symbols: list[str] = names.dictionary.to_pylist()
+    return Rows(symbols, symbol[rows], days, inputs, volume[rows], previous, horizon)
+
+
+def some_symbols(table: pa.Table, most: int = 1 << 18) -> Iterator[pa.Table]:
+    """A part, some whole symbols at a time.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With a dictionary-encoded Symbol.
+    most : int
+        Rows at a time, unless one symbol has more.
+    """
+    if not table.num_rows:
+        return
+    table = table.unify_dictionaries().combine_chunks()  # a symbol has one index in all of them
+    symbol = table["Symbol"].combine_chunks().indices.to_numpy(zero_copy_only=False)
+    ends = np.append(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1, len(symbol))
+    start = 0
+    while start < len(symbol):
+        end = int(ends[max(np.searchsorted(ends, start + most, side="right") - 1, np.searchsorted(ends, start + 1))])
+        yield table.slice(start, end - start)
+        start = end
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of parts, one after the other; no symbol is in two of them."""
+    offsets = np.cumsum([0, *(len(part.symbols) for part in parts)])
+    return Rows(
+        [symbol for part in parts for symbol in part.symbols],
+        np.concatenate([part.symbol + np.int32(offset) for part, offset in zip(parts, offsets[:-1], strict=True)]),
+        np.concatenate([part.date for part in parts]),
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.volume for part in parts]),
+        np.concatenate([part.previous_volume for part in parts]),
+        parts[0].horizon,
+    )
+
+
+def load_rows(features: Features, horizon: int) -> Rows:
+    """Read all rows of a study's features into memory; `lib.evaluation.sample.draw_rows` reads a fixed number.
+
+    Parameters
+    ----------
+    features : Features
+        ``lib.storage.dataset.open_dataset(StudyPaths(study).features)``.
+    horizon : int
+        See `part_rows`.
 
     Raises
     ------
     ValueError
         No row has features.
     """
-    symbols: list[str] = []
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for table in features.tables(COLUMNS):
-        if not table.num_rows:
-            continue
-        names = table["Symbol"].combine_chunks().dictionary_encode()
-        symbol = names.indices.to_numpy().astype(np.int32)
-        volume = table["Volume"].to_numpy().astype(np.float64)
-        inputs = np.column_stack([table[name].to_numpy() for name in INPUTS])
-        first = np.concatenate([[True], symbol[1:] != symbol[:-1]])  # of its symbol
-        before = np.where(first, np.nan, np.roll(volume, 1))
-        for _ in range(horizon):
-            inputs = np.where(first[:, np.newaxis], np.nan, np.roll(inputs, 1, axis=0))
-        known = ~np.isnan(inputs).any(axis=1)
-        before = np.where(np.isnan(before), inputs[:, 0], before)
-        days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
-        parts.append((symbol[known] + np.int32(len(symbols)), days[known], inputs[known], volume[known], before[known]))
-        symbols.extend(names.dictionary.to_pylist())
-    if not sum(len(part[0]) for part in parts):
+    return needed(joined([part_rows(table, horizon) for table in features.tables(COLUMNS)]))
+
+
+def needed(rows: Rows) -> Rows:
+    """``rows``; raises ValueError where there are none."""
+    if not len(rows):
         raise ValueError(
             "the features hold no row with both features: every symbol is shorter than features.window; lower it"
         )
-    # One column after the other, and its parts are let go: at full scale, memory for all of them twice is too much.
-    columns = [list(arrays) for arrays in zip(*parts, strict=True)]
-    parts.clear()
-    symbol, days, inputs, volume, before = (np.concatenate(columns.pop(0)) for _ in range(5))
-    return Rows(symbols, symbol, days.astype("datetime64[D]"), inputs, volume, before, horizon)
+    return rows
 
 
 def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """The different days, ascending; counting is twenty times faster than sorting 22 M rows.
-
-    Parameters
-    ----------
-    dates : ndarray of datetime64[D], shape (n,)
-        At least one.
-    """
+    """The different days, ascending; counting is twenty times faster than sorting."""
+    if not len(dates):
+        return dates
     first = dates.min()
     return first + np.flatnonzero(np.bincount((dates - first).astype(np.int64)))
 
 
-def chronological_split(rows: Rows, test_share: float) -> Split:
-    """Hold out the last dates: the model is judged on days that it could not have seen.
+def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDate:
+    """Hold out the last dates.
 
     Parameters
     ----------
+    days : ndarray of datetime64[D]
+        The different days of the rows, ascending.
     test_share : float
-        Share of the dates that rows have, rounded up to at least one.
+        Share of the days, rounded up to at least one.
+
+    Raises
+    ------
+    ValueError
+        There are not two days.
     """
-    days = distinct_days(rows.date)
     if len(days) < 2:
         raise ValueError(f"the rows have {len(days)} date; a chronological split needs 2 at least")
-    return split_at(rows, days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
+    return ByDate(days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
 
 
-def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
+def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> ByDate:
     """The chronological split whose test begins on a date.
 
     Parameters
     ----------
+    days : ndarray of datetime64[D]
+        The different days of the rows, ascending.
     first_test_date : datetime64[D]
         Rows of earlier dates are the training rows.
 
@@ -189,56 +276,39 @@ def split_at(rows: Rows, first_test_date: np.datetime64) -> Split:
     ValueError
         One side would be empty.
     """
-    test = rows.date >= first_test_date
-    if test.all() or not test.any():
-        raise ValueError(
-            f"no row is {'before' if test.all() else 'on or after'} {first_test_date}; there is nothing to split"
-        )
-    return Split("chronological", ~test, test)
+    if (days >= first_test_date).all() or not (days >= first_test_date).any():
+        side = "before" if (days >= first_test_date).all() else "on or after"
+        raise ValueError(f"no row is {side} {first_test_date}; there is nothing to split")
+    return ByDate(first_test_date)
 
 
-def random_split(rows: Rows, test_share: float, seed: int) -> Split:
-    """Hold out rows at random, as published solutions do: a row's neighbours in time stay in the training, so it flatters.
+def random_split(rows: Rows, test_share: float, seed: int) -> AtRandom:
+    """Hold out rows at random: those whose hash is least.
 
     Parameters
     ----------
+    rows : Rows
+        All, or a sample: exactly a share of these is held out, and of all about as much.
     test_share : float
-        Share of the rows.
+        Share of the rows, at least one.
     """
-    drawn = np.random.default_rng(seed).random(len(rows))
+    hashed = rows.hashed("random split", seed)
     count = max(1, round(len(rows) * test_share))
-    test = drawn <= np.partition(drawn, count - 1)[count - 1]
-    return Split("random", ~test, test)
+    return AtRandom(float(np.partition(hashed, count - 1)[count - 1]), seed)
 
 
-def symbol_split(rows: Rows, test_share: float, seed: int) -> Split:
-    """Hold out whole symbols: can the model predict a symbol that it never saw?
+def symbol_split(symbols: Iterable[str], test_share: float, seed: int) -> BySymbol:
+    """Hold out whole symbols: those whose hash is least.
 
     Parameters
     ----------
+    symbols : iterable of str
+        Those that have rows.
     test_share : float
         Share of the symbols, at least one.
     """
-    present = np.flatnonzero(np.bincount(rows.symbol))
-    if len(present) < 2:
-        raise ValueError(f"the rows have {len(present)} symbol; a split by symbol needs 2 at least")
-    held = np.zeros(len(rows.symbols), dtype=bool)
-    held[np.random.default_rng(seed).permutation(present)[: max(1, round(len(present) * test_share))]] = True
-    test = held[rows.symbol]
-    return Split("symbol", ~test, test)
-
-
-def splits(rows: Rows, first_test_date: np.datetime64, test_share: float, seed: int) -> list[Split]:
-    """The splits of the report: by date first, then at random, then by symbol where there are two symbols.
-
-    Parameters
-    ----------
-    first_test_date : datetime64[D]
-        Of the chronological split.
-    test_share : float
-        Of the rows in the random split, of the symbols in the split by symbol.
-    """
-    made = [split_at(rows, first_test_date), random_split(rows, test_share, seed)]
-    if np.count_nonzero(np.bincount(rows.symbol)) > 1:
-        made.append(symbol_split(rows, test_share, seed))
-    return made
+    names = sorted(symbols)
+    if len(names) < 2:
+        raise ValueError(f"the rows have {len(names)} symbol; a split by symbol needs 2 at least")
+    order = np.argsort(hashing.symbol_seeds(names, "symbol split", seed), kind="stable")
+    return BySymbol(frozenset(names[place] for place in order[: max(1, round(len(names) * test_share))]))

@@ -1,13 +1,13 @@
-"""What a part contributes to the judgement of forecasts: sums of errors by group, which add up over parts. Pure.
+"""What a part contributes to a judgement: sums of errors by group, which add up over parts. Pure.
 
 Every sum is one row of a table: which horizon and predictor, which group (all rows, a year, a quarter, a decile of the average, a weekday, a kind
 of day), how many rows, and their errors. A median needs more than a sum: it comes from a histogram of fine, even bins on the
-logarithmic scale, `APE_STEP` wide, so it is right to half a percent of itself.
+logarithmic scale, `APE_STEP` wide, so it is right to a thousandth of itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lib.evaluation.lead import lead_over_blocks
 
 Floats = NDArray[np.float64]
-APE_STEP, APE_BINS = 0.01, 1400  # of log(|error| / Volume), from APE_LEAST on
+APE_STEP, APE_BINS = 0.002, 7000  # of log(|error| / Volume), from APE_LEAST on
 APE_LEAST = -9.0
 EVERYDAY, THIRD_FRIDAY, EARLY_CLOSE = 0, 1, 2  # kinds of a day
 SCHEMA = pa.schema(
@@ -29,12 +29,14 @@ SCHEMA = pa.schema(
         ("grouping", pa.string()),
         ("key", pa.int32()),
         ("rows", pa.int64()),
-        ("error", pa.float64()),  # sum of |forecast - Volume|, shares
+        ("error", pa.float64()),  # sum of |prediction - Volume|, shares
+        ("squared", pa.float64()),  # sum of its squares
         ("inside", pa.int64()),  # rows whose range holds the Volume
         ("pinball", pa.float64()),  # sum of the pinball losses of both ends of the range, shares
     ]
 )
 _KEYS = ["horizon", "predictor", "grouping", "key"]
+_FOLDED_ROWS = 1_000_000  # of tables that are added up at a time
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,31 @@ class Judged:
     predictions: Mapping[str, Floats]
 
 
-def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail: float) -> pa.Table:
+@dataclass(frozen=True)
+class _Groups:
+    """Rows by the group that they belong to; ``place`` is the group's index from the least key on."""
+
+    grouping: str
+    keys: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    place: NDArray[np.intp]
+    found: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, grouping: str, keys: NDArray[Any]) -> _Groups:
+        least = int(keys.min(initial=0))
+        place = keys - least
+        rows = np.bincount(place)
+        found = np.flatnonzero(rows)
+        return cls(grouping, found + least, rows[found], place, found)
+
+    def added_up(self, values: Floats) -> Floats:
+        return np.bincount(self.place, values)[self.found].astype(np.float64)
+
+
+def error_sums(
+    judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail: float, whole_only: Container[str] = ()
+) -> pa.Table:
     """The sums of some rows.
 
     Parameters
@@ -66,70 +92,77 @@ def error_sums(judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail
         The ends of the range, for predictors that have one.
     tail : float
         Probability below and above the range.
+    whole_only : container of str
+        Predictors that are judged over all rows and not by group.
 
     Returns
     -------
     pyarrow.Table
         As `SCHEMA`.
     """
-    tables = [SCHEMA.empty_table()]
     if not len(judged.traded):
-        return tables[0]
-    traded, everything = judged.traded, np.zeros(len(judged.traded), dtype=np.int64)
+        return SCHEMA.empty_table()
+    traded, lines = judged.traded, list[dict[str, Any]]()
+    everything = np.zeros(len(traded), dtype=np.int64)
+    groups = [_Groups.of(name, keys) for name, keys in {"all": everything, **judged.groups}.items()]
+    some = np.flatnonzero(traded > 0)
     for name, predicted in judged.predictions.items():
         error = np.abs(predicted - traded)
-        inside, pinball = np.zeros((2, len(traded)))
+        measures = {"error": error, "squared": error**2}
         if name in ranges:
             low, high = ranges[name]
-            inside = ((low <= traded) & (traded <= high)).astype(np.float64)
-            pinball = _pinball(traded - low, tail) + _pinball(traded - high, 1 - tail)
-        for grouping, keys in {"all": everything, **judged.groups}.items():
-            tables.append(_grouped(judged.horizon, name, grouping, keys, error, inside, pinball))
-        tables.append(_ape_histogram(judged.horizon, name, error, traded))
-    return pa.concat_tables(tables)
+            measures["inside"] = ((low <= traded) & (traded <= high)).astype(np.float64)
+            measures["pinball"] = _pinball(traded - low, tail) + _pinball(traded - high, 1 - tail)
+        for group in groups[:1] if name in whole_only else groups:
+            lines.append(
+                {"predictor": name, "group": group, **{key: group.added_up(measures[key]) for key in measures}}
+            )
+        if name not in whole_only:
+            lines.append({"predictor": name, "group": _Groups.of("ape", _ape_bins(error[some], traded[some]))})
+    return _table(judged.horizon, lines)
 
 
 def _pinball(difference: Floats, quantile: float) -> Floats:
     return np.maximum(quantile * difference, (quantile - 1) * difference)
 
 
-def _ape_histogram(horizon: int, predictor: str, error: Floats, traded: Floats) -> pa.Table:
-    some = traded > 0
+def _ape_bins(error: Floats, traded: Floats) -> NDArray[np.int64]:
     with np.errstate(divide="ignore"):
-        place = (np.log(error[some] / traded[some]) - APE_LEAST) / APE_STEP
-    bins = np.clip(place, 0, APE_BINS - 1).astype(np.int64)
-    nothing = np.zeros(len(bins))
-    return _grouped(horizon, predictor, "ape", bins, nothing, nothing, nothing)
+        place = (np.log(error / traded) - APE_LEAST) / APE_STEP
+    return np.clip(place, 0, APE_BINS - 1).astype(np.int64)
 
 
-def _grouped(
-    horizon: int, predictor: str, grouping: str, keys: NDArray[Any], error: Floats, inside: Floats, pinball: Floats
-) -> pa.Table:
-    least = int(keys.min(initial=0))
-    place = keys - least
-    rows = np.bincount(place)
-    found = np.flatnonzero(rows)
+def _table(horizon: int, lines: list[dict[str, Any]]) -> pa.Table:
+    sizes = [len(line["group"].keys) for line in lines]
+
+    def text(values: list[str]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(values)), sizes), values).cast(pa.string())
+
+    def joined(name: str) -> Floats:
+        return np.concatenate([line.get(name, np.zeros(size)) for line, size in zip(lines, sizes, strict=True)])
+
     return pa.table(
         {
-            "horizon": np.full(len(found), horizon, dtype=np.int32),
-            "predictor": pa.array([predictor] * len(found), pa.string()),
-            "grouping": pa.array([grouping] * len(found), pa.string()),
-            "key": (found + least).astype(np.int32),
-            "rows": rows[found],
-            "error": np.bincount(place, error)[found],
-            "inside": np.bincount(place, inside)[found].astype(np.int64),
-            "pinball": np.bincount(place, pinball)[found],
+            "horizon": np.full(sum(sizes), horizon, dtype=np.int32),
+            "predictor": text([line["predictor"] for line in lines]),
+            "grouping": text([line["group"].grouping for line in lines]),
+            "key": np.concatenate([line["group"].keys for line in lines]).astype(np.int32),
+            "rows": np.concatenate([line["group"].rows for line in lines]),
+            "error": joined("error"),
+            "squared": joined("squared"),
+            "inside": joined("inside").astype(np.int64),
+            "pinball": joined("pinball"),
         },
         schema=SCHEMA,
     )
 
 
-def added(tables: Sequence[pa.Table]) -> pd.DataFrame:
-    """The sums of all parts.
+def added(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    """The sums of all parts; what is in memory at a time does not grow with their number.
 
     Parameters
     ----------
-    tables : sequence of pyarrow.Table
+    tables : iterable of pyarrow.Table
         As `SCHEMA`, in the order of the parts: sums of floats depend on it.
 
     Returns
@@ -137,7 +170,20 @@ def added(tables: Sequence[pa.Table]) -> pd.DataFrame:
     pandas.DataFrame
         One line a horizon, predictor, grouping and key.
     """
-    return pa.concat_tables(tables).to_pandas().groupby(_KEYS, sort=True, as_index=False).sum()
+    waiting: list[pa.Table] = [SCHEMA.empty_table()]
+    for table in tables:
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) > _FOLDED_ROWS:
+            waiting = [folded(waiting)]
+    return folded(waiting).sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
+
+
+def folded(tables: Iterable[pa.Table]) -> pa.Table:
+    """The sums of some tables as one table of `SCHEMA`."""
+    values = [name for name in SCHEMA.names if name not in _KEYS]
+    # With several threads, the order of the sums is another one each time.
+    grouped = pa.concat_tables(tables).group_by(_KEYS, use_threads=False).aggregate([(name, "sum") for name in values])
+    return grouped.rename_columns([name.removesuffix("_sum") for name in grouped.column_names]).select(SCHEMA.names)
 
 
 def median_ape(sums: pd.DataFrame, horizon: int, predictor: str) -> float:
@@ -178,8 +224,10 @@ def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, averag
     return table.reset_index()
 
 
-def lead(sums: pd.DataFrame, horizon: int, model: str, other: str) -> tuple[float, float]:
-    """By which share a model's error is below another's, and the standard error over quarters of a year.
+def lead(
+    sums: pd.DataFrame, horizon: int, model: str, other: str, grouping: str = "quarter", measure: str = "error"
+) -> tuple[float, float]:
+    """By which share a model's error is below another's, and the standard error over quarters of a year, or other groups.
 
     Parameters
     ----------
@@ -187,12 +235,19 @@ def lead(sums: pd.DataFrame, horizon: int, model: str, other: str) -> tuple[floa
         As `added` makes it.
     model, other : str
         Predictors.
+    measure : {"error", "squared"}
+        Which sums.
 
     Returns
     -------
     (float, float)
-        The error is NaN with fewer than three quarters.
+        The error is NaN with fewer than three groups.
     """
-    some = sums[(sums["horizon"] == horizon) & (sums["grouping"] == "quarter")]
-    errors = some.pivot_table(index="key", columns="predictor", values="error", aggfunc="sum")[[model, other]].dropna()
+    some = sums[(sums["horizon"] == horizon) & (sums["grouping"] == grouping)]
+    errors = some[some["predictor"].isin([model, other])].pivot_table(
+        index="key", columns="predictor", values=measure, aggfunc="sum"
+    )
+    if errors.empty:
+        return 0.0, float("nan")
+    errors = errors[[model, other]].dropna()
     return lead_over_blocks((errors[other] - errors[model]).to_numpy(), float(errors[other].sum()))

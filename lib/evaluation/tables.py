@@ -1,52 +1,48 @@
-"""A model beside the baselines: the tables of the evaluation."""
+"""A model beside the baselines: the tables of the evaluation, from the sums of `lib.evaluation.scores` and the rows drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 
-from lib.evaluation.baselines import AVERAGE, MODEL, ORACLE, REFERENCE, SCALED, baselines, oracle, reference_forest
-from lib.evaluation.errors import best_scale, deciles, metrics, ratio
-from lib.evaluation.lead import lead_over_blocks
-from lib.evaluation.rows import Mask, Rows, Split, random_split
+from lib.evaluation import sums
+from lib.evaluation.baselines import AVERAGE, MODEL, ORACLE, SCALED, Predict, baselines
+from lib.evaluation.errors import metrics, ratio, tenth_of
+from lib.evaluation.rows import Rows, random_split
+from lib.evaluation.scores import Case
 from lib.features.definitions import INPUTS
-from lib.models.regressor import TableRegressor, sampled_rows
-from lib.models.table import Floats
+from lib.models.quantiles import sampled_rows
+from lib.models.table import Floats, LookupTable
 
 TRAIN_SAMPLE = 500_000  # training rows that training errors are measured on, at most
-SPREAD_SAMPLE = 2_000_000  # rows that the random splits with other seeds are made of, at most
+MEAN = "mean of the held-out rows"  # what the variance is taken from; in no table
 
 
-def fitted_copy(estimator: TableRegressor, rows: Rows, train: Mask | NDArray[np.intp]) -> TableRegressor:
-    """A copy of an estimator, fitted on the rows of a mask or at these positions; the estimator stays as it is."""
-    copy: TableRegressor = clone(estimator)
-    return copy.fit(rows.features[train], rows.volume[train])
+def constant(value: float, rows: Rows) -> Floats:
+    """The same number for each row."""
+    return np.full(len(rows), value)
 
 
 def compare(
-    rows: Rows,
-    split: Split,
-    estimator: TableRegressor,
-    fitted: bool = False,
-    forest: tuple[int, float] | None = None,
-    seed: int = 42,
+    scores: pd.DataFrame, case: Case, train: Rows, objective: str, seed: int, shown: Sequence[str]
 ) -> pd.DataFrame:
-    """Judge a model beside the baselines, the reference forest and the oracle.
+    """A model beside the baselines, the reference forest and the oracle.
 
     Parameters
     ----------
-    estimator : TableRegressor
-        The model; a copy of it is fitted on the training rows, unless ``fitted``.
-    fitted : bool
-        Whether ``estimator`` itself is judged, as it is: the one that is served.
-    forest : (int, float), optional
-        Trees and sample share of the reference forest; None leaves it out.
+    scores : pandas.DataFrame
+        What `lib.evaluation.scores.judge` made of ``case``, whose predictors hold `MEAN` too.
+    train : Rows
+        The training rows that were drawn.
+    objective : {"absolute", "squared"}
+        The model's.
     seed : int
-        The forest's.
+        Of the choice of training rows whose errors are measured.
+    shown : sequence of str
+        Predictors, in order; the first is the moving average.
 
     Returns
     -------
@@ -57,35 +53,17 @@ def compare(
         median_ape on the test rows, and on the training rows (``train_mae``, ...; half a million of them at most). The oracle has no
         training errors.
     """
-    objective = estimator.get_params().get("objective", "squared")
-    model = estimator if fitted else fitted_copy(estimator, rows, split.train)
-    predictors = baselines(rows, split.train, objective)
-    predictors[MODEL] = lambda chosen: model.predict(rows.features[chosen])
-    if forest is not None:
-        predictors[REFERENCE] = reference_forest(rows, split.train, *forest, seed)
-    closely = oracle(rows, split.test, objective)
-    predictors[ORACLE] = lambda chosen: closely(rows.features[chosen])
-
-    train = np.zeros(len(rows), dtype=bool)
-    positions = np.flatnonzero(split.train)
-    train[positions[sampled_rows(len(positions), min(1.0, TRAIN_SAMPLE / len(positions)), seed)]] = True
-    actual, power = rows.volume[split.test], 1 if objective == "absolute" else 2
-    losses = np.abs(predictors[MODEL](split.test) - actual) ** power
-    blocks = _blocks(rows, split)
+    fitted = train.sample(TRAIN_SAMPLE, seed)
     lines = []
-    for name, predict in predictors.items():
-        predicted = predict(split.test)
-        test_errors = metrics(actual, predicted)
-        train_errors = (
-            metrics(rows.volume[train], predict(train)) if name != ORACLE else dict.fromkeys(test_errors, np.nan)
-        )
-        lead, lead_error = _lead(losses, np.abs(predicted - actual) ** power, blocks, power)
-        if name == MODEL:
-            lead, lead_error = np.nan, np.nan
+    for name in shown:
+        train_errors = metrics(fitted.volume, case.predictors[name](fitted))
+        if name == ORACLE:
+            train_errors = dict.fromkeys(train_errors, np.nan)
+        lead, lead_error = (np.nan, np.nan) if name == MODEL else _lead(scores, case.horizon, name, objective)
         lines.append(
-            {"split": split.name, "horizon": rows.horizon, "objective": objective, "predictor": name}
+            {"split": case.split.name, "horizon": case.horizon, "objective": objective, "predictor": name}
             | {"relative_mae": np.nan, "relative_rmse": np.nan, "lead": lead, "lead_error": lead_error}
-            | test_errors
+            | test_metrics(scores, case.horizon, name)
             | {f"train_{key}": value for key, value in train_errors.items()}
         )
     table = pd.DataFrame(lines)
@@ -94,22 +72,25 @@ def compare(
     return table
 
 
-def _blocks(rows: Rows, split: Split) -> NDArray[np.int64]:
-    """The block of each test row: its symbol where symbols are held out, its quarter of a year else."""
-    if split.name == "symbol":
-        return rows.symbol[split.test].astype(np.int64)
-    quarters = rows.date[split.test].astype("datetime64[M]").astype(np.int64) // 3
-    return quarters - quarters.min()
+def test_metrics(scores: pd.DataFrame, horizon: int, predictor: str) -> dict[str, float]:
+    """The errors of one predictor on the held-out rows; see `lib.evaluation.errors.metrics`."""
+    everything = scores[scores["grouping"] == "all"].set_index("predictor")
+    own, variance = everything.loc[predictor], float(everything["squared"][MEAN])
+    return {
+        "mae": float(own["error"] / own["rows"]),
+        "rmse": float(own["squared"] / own["rows"]) ** 0.5,
+        "r2": 1 - float(own["squared"]) / variance if variance > 0 else float("nan"),
+        "median_ape": sums.median_ape(scores, horizon, predictor),
+    }
 
 
-def _lead(losses: Floats, others: Floats, blocks: NDArray[np.int64], power: int) -> tuple[float, float]:
-    """By which share ``losses`` are below ``others``, and the standard error over blocks."""
-    differences = np.bincount(blocks, others - losses)[np.bincount(blocks) > 0]
-    lead, error = lead_over_blocks(differences.astype(np.float64), float(others.sum()))
-    if power == 2:  # of the root of the mean, not of the mean
-        root = (1 - lead) ** 0.5
-        return 1 - root, error / (2 * root) if root > 0 else float("nan")
-    return lead, error
+def _lead(scores: pd.DataFrame, horizon: int, other: str, objective: str) -> tuple[float, float]:
+    """By which share the model's error is below another's, and the standard error over blocks."""
+    if objective == "absolute":
+        return sums.lead(scores, horizon, MODEL, other, "block")
+    lead, error = sums.lead(scores, horizon, MODEL, other, "block", "squared")
+    root = (1 - lead) ** 0.5  # of the root of the mean, not of the mean
+    return 1 - root, error / (2 * root) if root > 0 else float("nan")
 
 
 def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") -> pd.DataFrame:
@@ -125,97 +106,68 @@ def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") 
     Returns
     -------
     pandas.DataFrame
-        A line a predictor, a column a comparison: ``"dates 0"`` is the chronological split at horizon 0.
+        A line a predictor, a column a comparison: ``"later dates, same day"`` is the chronological split at horizon 0.
     """
-    short = {"chronological": "dates", "random": "random", "symbol": "symbols"}
+    held_out = {"chronological": "later dates", "random": "random rows", "symbol": "other symbols"}
+    when = {0: "same day", 1: "next day"}
     columns = {}
     for table in comparisons:
-        name = f"{short[table['split'].iloc[0]]} {table['horizon'].iloc[0]}"
+        name = f"{held_out[table['split'].iloc[0]]}, {when[table['horizon'].iloc[0]]}"
         columns[name] = table.set_index("predictor")[column]
     return pd.DataFrame(columns).rename_axis("predictor")
 
 
-def spread(rows: Rows, estimator: TableRegressor, test_share: float, seeds: Sequence[int]) -> pd.DataFrame:
-    """How much the random split's result depends on its seed.
+def coverage(scores: pd.DataFrame, edges: Floats, test: Rows, table: LookupTable) -> pd.DataFrame:
+    """How often the interval holds the Volume of held-out rows, by decile of vol_moving_avg.
 
     Parameters
     ----------
-    rows : Rows
-        Of more than `SPREAD_SAMPLE`, so many at random stand for all.
-    estimator : TableRegressor
-        A copy is fitted for each seed.
-    test_share : float
-        Share of the rows held out.
+    edges : ndarray of float64, shape (9,)
+        What cut the rows into deciles.
+    test : Rows
+        The held-out rows that were drawn: the middles come from these.
+    table : LookupTable
+        The model's.
 
     Returns
     -------
     pandas.DataFrame
-        One line a seed: seed, mae (shares), relative_mae (a multiple of the moving average's) and relative_mae_scaled, that of
-        the average's best multiple.
+        Eleven lines: decile (1 to 10, then "all"), rows, vol_moving_avg (the median, in shares), coverage, relative_width (the median of
+        width / vol_moving_avg).
     """
-    rows, lines = rows.sample(SPREAD_SAMPLE, seeds[0]), []
-    for seed in seeds:
-        split = random_split(rows, test_share, seed)
-        simple, actual = baselines(rows, split.train), rows.volume[split.test]
-        average, scaled = (metrics(actual, simple[name](split.test))["mae"] for name in (AVERAGE, SCALED))
-        mae = metrics(actual, fitted_copy(estimator, rows, split.train).predict(rows.features[split.test]))["mae"]
-        lines.append(
-            {
-                "seed": seed,
-                "mae": mae,
-                "relative_mae": ratio(mae, average),
-                "relative_mae_scaled": ratio(scaled, average),
-            }
-        )
+    average = test.features[:, 0]
+    low, high = table.interval(np.maximum(average, 0), test.features[:, 1])
+    width, decile = (high - low) / np.maximum(average, 1), tenth_of(average, edges)
+    own = scores[scores["predictor"] == MODEL]
+    lines = []
+    for key, line in own[own["grouping"] == INPUTS[0]].set_index("key").iterrows():
+        lines.append(_covered(str(int(str(key)) + 1), line, average[decile == key], width[decile == key]))
+    lines.append(_covered("all", own[own["grouping"] == "all"].iloc[0], average, width))
     return pd.DataFrame(lines)
 
 
-def learning_curve(rows: Rows, split: Split, estimator: TableRegressor, seed: int, points: int = 6) -> pd.DataFrame:
-    """What more rows are worth: the error of models fitted on random parts of the training rows.
+def _covered(decile: str, line: pd.Series[float], average: Floats, width: Floats) -> dict[str, object]:
+    middle, relative_width = (float(np.median(values)) if len(values) else np.nan for values in (average, width))
+    return {
+        "decile": decile,
+        "rows": int(line["rows"]),
+        INPUTS[0]: middle,
+        "coverage": float(line["inside"] / line["rows"]),
+        "relative_width": relative_width,
+    }
+
+
+def errors_by(scores: pd.DataFrame, feature: str, test: Rows, edges: Floats) -> pd.DataFrame:
+    """Where the error is: by tenths of the held-out rows, in order of a feature.
 
     Parameters
     ----------
-    estimator : TableRegressor
-        Fitted on all training rows; a copy of it is fitted for each smaller part.
-    seed : int
-        Of the choice of rows.
-    points : int
-        Parts, at most; each is four times as large as the one before, the last is all training rows. Parts of less than
-        100 rows are left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
-        average's on the same rows; half a million of the rows fitted at most).
-    """
-    positions, lines = np.flatnonzero(split.train), []
-    average = rows.features[:, 0]
-    for point in reversed(range(points)):
-        if point and len(positions) * 0.25**point < 100:
-            continue
-        part = positions[sampled_rows(len(positions), 0.25**point, seed)] if point else positions
-        model = fitted_copy(estimator, rows, part) if point else estimator
-        relative = [
-            ratio(
-                np.abs(model.predict(rows.features[chosen]) - rows.volume[chosen]).mean(),
-                np.abs(average[chosen] - rows.volume[chosen]).mean(),
-            )
-            for chosen in (split.test, part[sampled_rows(len(part), min(1.0, TRAIN_SAMPLE / len(part)), seed)])
-        ]
-        lines.append({"rows": len(part), "relative_mae": relative[0], "train_relative_mae": relative[1]})
-    return pd.DataFrame(lines)
-
-
-def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str) -> pd.DataFrame:
-    """Where the error is: by tenths of the test rows, in order of a feature.
-
-    Parameters
-    ----------
-    estimator : TableRegressor
-        Fitted.
     feature : str
         One of `lib.features.definitions.INPUTS`.
+    test : Rows
+        The held-out rows that were drawn: how far each tenth reaches comes from these.
+    edges : ndarray of float64, shape (9,)
+        What cut the rows into tenths.
 
     Returns
     -------
@@ -223,28 +175,94 @@ def errors_by(rows: Rows, split: Split, estimator: TableRegressor, feature: str)
         A line a tenth: low and high (of the feature), rows, mae (shares), relative_mae and scaled_relative_mae (the model's and the best
         multiple's, as multiples of the moving average's on these rows), error_share (of the model's whole error).
     """
-    values = rows.features[split.test, INPUTS.index(feature)]
-    average, actual = rows.features[split.test, 0], rows.volume[split.test]
-    scale = best_scale(rows.features[split.train, 0], rows.volume[split.train])
-    losses = {
-        "model": np.abs(estimator.predict(rows.features[split.test]) - actual),
-        "average": np.abs(average - actual),
-        "scaled": np.abs(scale * average - actual),
-    }
-    _, tenths = deciles(values)
+    values = test.features[:, INPUTS.index(feature)]
+    tenth = tenth_of(values, edges)
+    some = scores[scores["grouping"] == feature]
+    errors = some.pivot_table(index="key", columns="predictor", values="error", aggfunc="sum")
+    rows = some[some["predictor"] == MODEL].set_index("key")["rows"]
     lines = []
-    for tenth in np.unique(tenths):
-        chosen = tenths == tenth
-        model, plain, scaled = (loss[chosen].mean() for loss in losses.values())
+    for key in errors.index:
+        here = values[tenth == key] if (tenth == key).any() else np.array([np.nan])
+        model, plain, scaled = (float(errors[name][key]) for name in (MODEL, AVERAGE, SCALED))
         lines.append(
             {
-                "low": values[chosen].min(),
-                "high": values[chosen].max(),
-                "rows": int(chosen.sum()),
-                "mae": model,
+                "low": here.min(),
+                "high": here.max(),
+                "rows": int(rows[key]),
+                "mae": model / int(rows[key]),
                 "relative_mae": ratio(model, plain),
                 "scaled_relative_mae": ratio(scaled, plain),
-                "error_share": model * chosen.sum() / max(losses["model"].sum(), 1e-300),
+                "error_share": model / max(float(errors[MODEL].sum()), 1e-300),
             }
         )
     return pd.DataFrame(lines)
+
+
+def learning_curve(scores: pd.DataFrame, parts: dict[str, Rows], case: Case, seed: int) -> pd.DataFrame:
+    """What more rows are worth: the error of models fitted on random parts of the training rows.
+
+    Parameters
+    ----------
+    parts : dict of str to Rows
+        The rows that each of these predictors was fitted on, from few to all.
+    seed : int
+        Of the choice of rows whose errors are measured.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
+        average's on the same rows; half a million of the rows fitted at most).
+    """
+    error = scores[scores["grouping"] == "all"].set_index("predictor")["error"]
+    lines = []
+    for name, part in parts.items():
+        fitted = part.sample(TRAIN_SAMPLE, seed)
+        own, average = (float(np.abs(case.predictors[who](fitted) - fitted.volume).sum()) for who in (name, AVERAGE))
+        relative = ratio(float(error[name]), float(error[AVERAGE]))
+        lines.append({"rows": len(part), "relative_mae": relative, "train_relative_mae": ratio(own, average)})
+    return pd.DataFrame(lines)
+
+
+def curve_parts(train: Rows, seed: int, points: int = 6) -> list[NDArray[np.intp]]:
+    """Positions of random parts of the training rows, each four times as large as the one before; the last is all of them.
+
+    Parameters
+    ----------
+    points : int
+        Parts, at most; those of less than 100 rows are left out.
+    """
+    shares = [0.25**point for point in reversed(range(points)) if not point or len(train) * 0.25**point >= 100]
+    return [sampled_rows(len(train), share, seed) for share in shares]
+
+
+def spread_line(rows: Rows, fit: Callable[[Rows], Predict], test_share: float, seed: int) -> dict[str, float]:
+    """How good the random split with another seed finds a model.
+
+    Parameters
+    ----------
+    rows : Rows
+        Those drawn.
+    fit : callable
+        From training rows to the model's predictions.
+    test_share : float
+        Share of the rows held out.
+
+    Returns
+    -------
+    dict
+        seed, mae (shares), relative_mae (a multiple of the moving average's) and relative_mae_scaled, that of the average's
+        best multiple.
+    """
+    held = random_split(rows, test_share, seed).test(rows)
+    train, test = rows.chosen(~held), rows.chosen(held)
+    simple = baselines(train)
+    average, scaled, mae = (
+        float(np.abs(predict(test) - test.volume).mean()) for predict in (simple[AVERAGE], simple[SCALED], fit(train))
+    )
+    return {
+        "seed": seed,
+        "mae": mae,
+        "relative_mae": ratio(mae, average),
+        "relative_mae_scaled": ratio(scaled, average),
+    }

@@ -98,7 +98,7 @@ def make_forecasts(
     sizes = [part.rows for part in source.parts]
     results = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine)
     made = dataset.commit(results, folders)
-    added = sums.added(list(made["forecast_sums"].tables()))
+    added = sums.added(made["forecast_sums"].tables())
     information = {
         "last": str(np.int64(plan.last).astype("datetime64[D]")),
         "model": settings.model,

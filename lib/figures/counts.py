@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
+
+from lib.compute.engine import Engine
+from lib.features.definitions import INPUTS
+from lib.features.windows import symbol_starts
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
 
 # Bins of the ratio Volume / vol_moving_avg: 0 to 3 by 0.05; larger ratios go to the last bin.
 RATIO_EDGES: npt.NDArray[np.float64] = np.append(np.linspace(0, 3, 61), np.inf)
@@ -111,3 +120,64 @@ def count_predictions(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> npt.ND
     bins = [_tenth_of_a_decade(np.asarray(values, dtype=float), AVERAGE_EDGES) for values in (predicted, actual)]
     size = len(AVERAGE_EDGES) - 1
     return np.bincount(bins[0] * size + bins[1], minlength=size * size).reshape(size, size)
+
+
+@dataclass(frozen=True)
+class FeatureCounts:
+    """What `count_features` found.
+
+    Parameters
+    ----------
+    ratios, pairs : ndarray of int64
+        See `count_ratios` and `count_feature_pairs`.
+    rows : int
+        Rows that have both features.
+    null_where_expected : bool
+        Whether a feature is null in the first rows of each symbol, and nowhere else.
+    """
+
+    ratios: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int64]
+    rows: int
+    null_where_expected: bool
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: str
+    sha256: str
+    needed: int
+
+
+def count_features(features: Dataset, needed: int, engine: Engine | None = None) -> FeatureCounts:
+    """Count the rows of a study's features, part by part.
+
+    Parameters
+    ----------
+    needed : int
+        Rows that a window must hold to give a value.
+    """
+    tasks = [_Task(str(path), part.sha256, needed) for path, part in zip(features.paths, features.parts, strict=True)]
+    found = [counts for _, counts in (engine or Engine()).map(_count, tasks)]
+    return FeatureCounts(
+        sum((part.ratios for part in found), np.zeros(len(RATIO_EDGES) - 1, dtype=np.int64)),
+        sum((part.pairs for part in found), np.zeros((len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1), dtype=np.int64)),
+        sum(part.rows for part in found),
+        all(part.null_where_expected for part in found),
+    )
+
+
+def _count(task: _Task) -> FeatureCounts:
+    columns = ["Symbol", "Volume", *INPUTS]
+    content = dataset.read_content(Path(task.path), task.sha256)
+    table = dataset.decode(content, columns, dictionaries=("Symbol",))
+    starts = symbol_starts(table["Symbol"])
+    position = np.arange(table.num_rows) - np.repeat(starts, np.diff([*starts, table.num_rows]))
+    volume, average, median = (table[name].to_numpy() for name in columns[1:])
+    empty = [table[name].is_null().to_numpy() for name in INPUTS]
+    return FeatureCounts(
+        count_ratios(volume, average),
+        count_feature_pairs(average, median),
+        int((~empty[0] & ~empty[1]).sum()),
+        all(bool((null == (position < task.needed - 1)).all()) for null in empty),
+    )

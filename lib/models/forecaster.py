@@ -27,6 +27,7 @@ from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
 from lib.models import skops_file
+from lib.models.quantiles import weighted_median
 
 Floats = NDArray[np.float64]
 Known = NDArray[np.float32]
@@ -220,10 +221,17 @@ class Linear:
             return cls(np.linalg.solve(products + ridge, target).astype(np.float64))
 
     def predict(self, known: Known) -> Floats:
-        """Log ratios."""
+        """Log ratios: `linear_inputs` times the coefficients, without the matrix, which is mostly zeros."""
+        numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
+        coefficients = self.coefficients[: len(numbers)]
         with _threads().limit(limits=1, user_api="blas"):
-            predicted: Floats = linear_inputs(known) @ self.coefficients
-        return predicted
+            predicted: Floats = np.nan_to_num(known[:, numbers].astype(np.float64)) @ coefficients
+        used = len(numbers)
+        for name, values in _CATEGORIES.items():
+            codes = known[:, definitions.NAMES.index(name)].astype(np.int64) - values.start
+            predicted += self.coefficients[used : used + len(values)][codes]
+            used += len(values)
+        return predicted + self.coefficients[used]
 
 
 class Nothing:
@@ -304,15 +312,6 @@ def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats)
             low[row, column], high[row, column] = np.quantile(found, [1 - share, share])
     centre = weighted_median(residual, average * np.exp(predicted))
     return Ranges(centre, level_edges.astype(np.float64), spread_edges, low, high)
-
-
-def weighted_median(values: Floats, weights: Floats) -> float:
-    """The value that halves the weight; 0 without any."""
-    if not weights.sum() > 0:
-        return 0.0
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
 @dataclass(frozen=True)

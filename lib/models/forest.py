@@ -11,8 +11,9 @@ from pydantic import Field
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.parallel import Parallel, delayed
 
+from lib.models.quantiles import quantile_edges, sampled_rows
 from lib.models.ratio_by_quantile import RatioByQuantile
-from lib.models.regressor import TableRegressor, quantile_edges, sampled_rows
+from lib.models.regressor import TableRegressor
 from lib.models.table import LARGEST_VOLUME, Floats, LookupTable
 
 SAMPLE = 1 << 19  # rows that the bins' edges are computed from

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from lib.features.definitions import INPUTS
-from lib.models.regressor import TableRegressor, weighted_quantiles
+from lib.models.quantiles import weighted_quantiles
+from lib.models.regressor import TableRegressor
 from lib.models.table import LARGEST_RATIO, LookupTable
 
 

@@ -148,13 +148,15 @@ class Dataset:
         """The parts' files, in symbol order."""
         return [self.folder / part.file for part in self.parts]
 
-    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str] | None = None, symbols: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Read part by part.
 
         Parameters
         ----------
         columns : sequence of str, optional
             By default all.
+        symbols : sequence of str, optional
+            Leave out parts that hold none of these.
 
         Yields
         ------
@@ -167,7 +169,9 @@ class Dataset:
             A part has changed since it was written.
         """
         for part in self.parts:
-            yield read_part(self.folder / part.file, part.sha256, columns)
+            content = read_content(self.folder / part.file, part.sha256)
+            if symbols is None or _may_hold(content, symbols):
+                yield decode(content, columns)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the whole dataset as one table; at full scale, name the columns that are needed.
@@ -241,6 +245,14 @@ def decode(content: memoryview, columns: Sequence[str] | None = None, dictionari
     """
     file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), read_dictionary=list(dictionaries))
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+def _may_hold(content: memoryview, symbols: Sequence[str]) -> bool:
+    """Whether a part may have rows of one of some symbols, by the statistics that it was written with."""
+    metadata = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content))).metadata
+    groups = (metadata.row_group(number).column(0) for number in range(metadata.num_row_groups))
+    ranges = [(group.statistics.min, group.statistics.max) for group in groups if group.path_in_schema == "Symbol"]
+    return not ranges or any(least <= symbol <= most for least, most in ranges for symbol in symbols)
 
 
 def read_content(path: Path, sha256: str) -> memoryview:

@@ -22,7 +22,12 @@ from lib.compute import spark
 from lib.compute.engine import Engine
 from lib.compute.processes import EngineError
 from lib.data import archive, ingest, schema
+from lib.evaluation import evaluate, plan, verdict, walk_forward
+from lib.evaluation.rows import chronological_split
+from lib.evaluation.sample import draw_rows
+from lib.evaluation.scores import headline_metrics
 from lib.features import build
+from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
 
 # One process for the whole module (pytest --dist loadgroup), so that one cluster is started.
@@ -87,6 +92,27 @@ def compute(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
     study = paths.StudyPaths(name)
     build.build_features(study, engine=engine)
     return digests(study)
+
+
+def judged(name: str, engine: Engine) -> dict[str, str]:
+    """Evaluate a model and forecast, of a study that `compute` made; the SHA-256 of everything measured and forecast."""
+    study = paths.StudyPaths(name)
+    features = dataset.open_dataset(study.features)
+    sample = draw_rows(features, [0], engine)[0]
+    split = chronological_split(sample.days, 0.2)
+    train = sample.rows.chosen(~split.test(sample.rows))
+    fitted = RatioByQuantile().fit(train.features, train.volume)
+    headline = headline_metrics(features, train, split, fitted.table_, engine)
+    wanted = evaluate.Settings(0, split.first_test_date, seeds=2, forest_trees=3, forest_rows=500)
+    found = evaluate.evaluate(features, fitted, wanted, engine)
+    text = verdict.metrics_json(found.comparisons[0, "chronological"], found.comparisons.values(), {"all": headline})
+    made = walk_forward.make_forecasts(study, plan.Settings((1, 5), "boosting", 2000, 2), engine=engine)
+    files.write_atomically(study.metrics, text + str(walk_forward.metrics(made)))
+    folders = (study.walk_forward, study.forecasts, study.forecast_sums)
+    return {
+        str(path.relative_to(study.folder)): files.sha256(path)
+        for path in (study.metrics, study.forecaster, study.forecasts_csv, *(f for d in folders for f in d.glob("*")))
+    }
 
 
 def ingested(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
@@ -200,6 +226,21 @@ def test_same_bytes_from_one_process_two_and_spark(java: Path, raw: archive.Arch
 def test_same_bytes_from_a_cluster(cluster: Cluster, raw: archive.Archive) -> None:
     expected = compute(raw, "one", Engine("local", workers=1))
     assert compute(raw, "cluster", Engine("spark", spark_master=cluster.master)) == expected
+
+
+def test_models_are_judged_and_forecasts_made_the_same_by_one_process_and_a_cluster(
+    cluster: Cluster, raw: archive.Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "WORKERS_ROWS", 0)
+    engines = {
+        "one": Engine("local", workers=1),
+        "cluster": Engine("spark", spark_master=cluster.master),
+    }
+    for name in engines:
+        compute(raw, name, Engine("local", workers=1))
+    expected = judged("one", engines["one"])
+    assert len([name for name in expected if name.startswith("walk_forward/")]) >= 7
+    assert judged("cluster", engines["cluster"]) == expected
 
 
 def test_same_bytes_from_a_cluster_that_loses_a_worker(

@@ -1,15 +1,14 @@
-"""Errors and coverage, against values computed by hand or by scikit-learn."""
+"""Errors, against values computed by hand or by scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation_rows import compared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from lib.evaluation.errors import best_scale, coverage, metrics
+from lib.evaluation.errors import best_scale, metrics
 
 
 def test_metrics_by_hand() -> None:
@@ -52,15 +51,3 @@ def test_no_other_multiple_is_better_than_the_best(pairs: list[tuple[int, int]])
 
 def test_a_market_without_trade_has_the_average_as_its_best_multiple() -> None:
     assert best_scale(np.zeros(3), np.zeros(3)) == 1
-
-
-def test_coverage_counts_the_rows_within_the_interval() -> None:
-    rows, split, fitted, _ = compared()
-    table = coverage(rows, split, fitted)
-    low, high = fitted.predict_interval(rows.features[split.test])
-    actual = rows.volume[split.test]
-    inside = [int(np.floor(a)) <= v <= int(np.ceil(b)) for a, v, b in zip(low, actual, high, strict=True)]
-    assert table["coverage"].iloc[-1] == pytest.approx(np.mean(inside))
-    assert table["decile"].tolist() == [*map(str, range(1, 11)), "all"]
-    assert table["rows"].iloc[:-1].sum() == table["rows"].iloc[-1] == split.test.sum()
-    assert table["coverage"].iloc[-1] == pytest.approx(0.8, abs=0.03)

@@ -10,7 +10,15 @@ from evaluation_rows import TWO_PARTS, Parts, frame, study
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.evaluation.rows import chronological_split, load_rows, random_split, split_at, splits, symbol_split
+from lib.evaluation.rows import (
+    chronological_split,
+    distinct_days,
+    joined,
+    load_rows,
+    random_split,
+    split_at,
+    symbol_split,
+)
 
 
 def test_rows_without_features_are_left_out_and_symbols_numbered_over_all_parts() -> None:
@@ -45,10 +53,9 @@ def test_no_features_at_all_is_an_error_that_says_what_to_do() -> None:
 @given(st.integers(2, 60), st.floats(0.01, 0.99))
 def test_the_chronological_split_cuts_at_one_date(days: int, share: float) -> None:
     rows = study(2 * days)
-    split = chronological_split(rows, share)
-    assert rows.date[split.train].max() < rows.date[split.test].min()
-    assert (split.train ^ split.test).all()
-    held = len(np.unique(rows.date[split.test]))
+    test = chronological_split(distinct_days(rows.date), share).test(rows)
+    assert rows.date[~test].max() < rows.date[test].min()
+    held = len(np.unique(rows.date[test]))
     assert 1 <= held <= days - 1
     assert held == pytest.approx(days * share, abs=1)
 
@@ -56,35 +63,39 @@ def test_the_chronological_split_cuts_at_one_date(days: int, share: float) -> No
 def test_random_and_symbol_splits_hold_out_their_share() -> None:
     rows = study(1000, symbols=10)
     random = random_split(rows, 0.2, 42)
-    assert random.test.sum() == 200
-    assert (random.train ^ random.test).all()
-    assert (random.test == random_split(rows, 0.2, 42).test).all()
-    assert (random.test != random_split(rows, 0.2, 43).test).any()
-    by_symbol = symbol_split(rows, 0.2, 42)
-    assert len(set(rows.symbol[by_symbol.test])) == 2
-    assert not set(rows.symbol[by_symbol.test]) & set(rows.symbol[by_symbol.train])
+    assert random.test(rows).sum() == 200
+    assert (random.test(rows) != random_split(rows, 0.2, 43).test(rows)).any()
+    held = symbol_split(rows.symbols, 0.2, 42)
+    assert len(held.held) == 2
+    assert {rows.symbols[place] for place in rows.symbol[held.test(rows)]} == held.held
+    assert len({symbol_split(rows.symbols, 0.2, seed).held for seed in range(20)}) > 5
+
+
+def test_what_is_held_out_does_not_depend_on_how_rows_are_cut() -> None:
+    rows = study(1000, symbols=10)
+    for split in (random_split(rows, 0.2, 42), symbol_split(rows.symbols, 0.2, 42)):
+        pieces = [rows.chosen(slice(start, start + 77)) for start in range(0, 1000, 77)]
+        assert (np.concatenate([split.test(piece) for piece in pieces]) == split.test(rows)).all()
+
+
+def test_rows_held_out_at_random_are_of_every_symbol_and_year() -> None:
+    rows = study(20_000, symbols=10)
+    test = random_split(rows, 0.2, 7).test(rows)
+    for groups in (rows.symbol, rows.date.astype("datetime64[Y]").astype(int)):
+        shares = np.bincount(groups, test)[np.unique(groups)] / np.bincount(groups)[np.unique(groups)]
+        assert (abs(shares - 0.2) < 0.07).all()
 
 
 def test_what_cannot_be_split_is_said() -> None:
-    rows = study(2)
+    days = distinct_days(study(10).date)
     with pytest.raises(ValueError, match="1 date; a chronological split needs 2"):
-        chronological_split(rows, 0.2)
+        chronological_split(days[:1], 0.2)
     with pytest.raises(ValueError, match="1 symbol; a split by symbol needs 2"):
-        symbol_split(study(10, symbols=1), 0.2, 42)
+        symbol_split(["A"], 0.2, 42)
     with pytest.raises(ValueError, match="no row is on or after 2030-01-01"):
-        split_at(study(10), np.datetime64("2030-01-01"))
+        split_at(days, np.datetime64("2030-01-01"))
     with pytest.raises(ValueError, match="no row is before 1990-01-01"):
-        split_at(study(10), np.datetime64("1990-01-01"))
-
-
-def test_one_symbol_is_not_split_by_symbol() -> None:
-    first = np.datetime64("2001-01-04")
-    assert [split.name for split in splits(study(10), first, 0.2, 42)] == [
-        "chronological",
-        "random",
-        "symbol",
-    ]
-    assert [split.name for split in splits(study(10, 1), first, 0.2, 42)] == ["chronological", "random"]
+        split_at(days, np.datetime64("1990-01-01"))
 
 
 def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
@@ -96,3 +107,10 @@ def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
     assert (few.features == rows.features[places]).all()
     assert (few.symbol == rows.symbol[places]).all()
     assert rows.sample(len(rows), 1) is rows
+
+
+def test_joined_rows_are_those_of_the_parts() -> None:
+    rows = load_rows(TWO_PARTS, 0)
+    again = joined([load_rows(Parts(part), 0) for part in (TWO_PARTS.frames[0], TWO_PARTS.frames[2])])
+    assert [again.symbols[place] for place in again.symbol] == [rows.symbols[place] for place in rows.symbol]
+    assert (again.volume == rows.volume).all()

@@ -5,84 +5,125 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_rows import compared, study
+from evaluation_rows import compared, headline
 
+from lib.evaluation import sums
 from lib.evaluation.baselines import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
-from lib.evaluation.rows import chronological_split, random_split, symbol_split
-from lib.evaluation.tables import _blocks, _lead, compare, errors_by, learning_curve, overview, spread
+from lib.evaluation.errors import best_scale, metrics
+from lib.evaluation.rows import chronological_split, distinct_days, random_split
+from lib.evaluation.tables import _lead, curve_parts, overview
 from lib.models.ratio_by_quantile import RatioByQuantile
 
 
+def held_out(rows):
+    split = chronological_split(distinct_days(rows.date), 0.2)
+    return rows.chosen(~split.test(rows)), rows.chosen(split.test(rows))
+
+
 def test_the_comparison_has_every_predictor_with_its_errors() -> None:
-    rows, split, fitted, table = compared()
-    assert table["predictor"].tolist() == [AVERAGE, SCALED, LAST, MODEL, REFERENCE, ORACLE]
-    lines = table.set_index("predictor")
-    error = np.abs(fitted.predict(rows.features) - rows.volume)
-    assert lines["mae"][MODEL] == error[split.test].mean()
-    assert lines["train_mae"][MODEL] == pytest.approx(error[split.train].mean())
+    rows, fitted, _ = compared()
+    train, test = held_out(rows)
+    lines = headline().set_index("predictor")
+    assert lines.index.tolist() == [AVERAGE, SCALED, LAST, MODEL, REFERENCE, ORACLE]
+    for own, prefix in ((test, ""), (train, "train_")):
+        for name, predicted in ((MODEL, fitted.predict(own.features)), (AVERAGE, own.features[:, 0])):
+            for measure, value in metrics(own.volume, predicted).items():
+                close = 1e-9
+                if (
+                    measure == "median_ape" and not prefix
+                ):  # from a histogram, and one of the rows' where NumPy's lies between two
+                    close, shares = 1e-3, np.abs(predicted - own.volume) / own.volume
+                    value = float(np.quantile(shares, 0.5, method="inverted_cdf"))
+                assert lines[f"{prefix}{measure}"][name] == pytest.approx(value, rel=close), (name, measure)
+    assert lines["mae"][MODEL] == pytest.approx(np.abs(fitted.predict(test.features) - test.volume).mean(), rel=1e-12)
     assert lines["relative_mae"][MODEL] == pytest.approx(lines["mae"][MODEL] / lines["mae"][AVERAGE])
     assert lines["lead"][AVERAGE] == pytest.approx(1 - lines["mae"][MODEL] / lines["mae"][AVERAGE])
     assert np.isnan(lines["train_mae"][ORACLE])
+    assert lines["mae"][ORACLE] < lines["mae"][MODEL] < lines["mae"][SCALED]
 
 
-def test_a_copy_is_fitted_on_the_training_rows_unless_it_is_fitted() -> None:
-    rows, split, fitted, table = compared()
-    again = compare(rows, split, RatioByQuantile())
-    assert again.set_index("predictor")["mae"][MODEL] == table.set_index("predictor")["mae"][MODEL]
-    other = compare(rows, random_split(rows, 0.2, 1), fitted)
-    assert other["split"].unique().tolist() == ["random"]
+def scores(losses: list[float], others: list[float], blocks: list[int]) -> pd.DataFrame:
+    """Sums with one row a block, of the model and of the average."""
+    lines = []
+    for name, values in ((MODEL, losses), (AVERAGE, others)):
+        for value, block in zip(values, blocks, strict=True):
+            lines.append({"horizon": 0, "predictor": name, "grouping": "block", "key": block, "error": value})
+    return pd.DataFrame(lines)
 
 
 def test_the_standard_error_is_that_of_the_blocks_sum() -> None:
-    blocks = np.array([0, 0, 1, 1, 2, 2])
-    losses, others = np.array([1.0, 1, 1, 1, 1, 1]), np.array([2.0, 2, 1, 1, 3, 3])
-    lead, error = _lead(losses, others, blocks, 1)
+    blocks, losses, others = [0, 0, 1, 1, 2, 2], [1.0, 1, 1, 1, 1, 1], [2.0, 2, 1, 1, 3, 3]
+    lead, error = _lead(scores(losses, others, blocks), 0, AVERAGE, "absolute")
     assert lead == pytest.approx(0.5)  # (2 + 0 + 4) / 12
     assert error == pytest.approx(np.std([2, 0, 4], ddof=1) * 3**0.5 / 12)
-    assert np.isnan(_lead(losses[:4], others[:4], blocks[:4], 1)[1])
-
-
-def test_blocks_are_quarters_or_symbols() -> None:
-    rows = study(1000, symbols=5)
-    split = chronological_split(rows, 0.5)
-    blocks = _blocks(rows, split)
-    quarters = pd.PeriodIndex(pd.DatetimeIndex(rows.date[split.test]), freq="Q")
-    assert pd.factorize(quarters)[0].tolist() == blocks.tolist()
-    by_symbol = symbol_split(rows, 0.4, 1)
-    assert len(set(_blocks(rows, by_symbol))) == 2
+    assert np.isnan(_lead(scores(losses[:4], others[:4], blocks[:4]), 0, AVERAGE, "absolute")[1])
 
 
 def test_the_overview_has_a_column_a_comparison() -> None:
-    table = compared()[3]
+    table = headline()
     shown = overview([table, table.assign(split="symbol", horizon=1)])
-    assert shown.columns.tolist() == ["dates 0", "symbols 1"]
-    assert shown["dates 0"][AVERAGE] == 1
+    assert shown.columns.tolist() == ["later dates, same day", "other symbols, next day"]
+    assert shown["later dates, same day"][AVERAGE] == 1
 
 
 def test_errors_by_tenths_add_up() -> None:
-    rows, split, fitted, table = compared()
-    for feature in ("vol_moving_avg", "adj_close_rolling_med"):
-        tenths = errors_by(rows, split, fitted, feature)
+    rows, _, found = compared()
+    test = held_out(rows)[1]
+    for column, tenths in enumerate((found.by_volume, found.by_price)):
         assert len(tenths) == 10
         assert tenths["error_share"].sum() == pytest.approx(1)
         whole = (tenths["mae"] * tenths["rows"]).sum() / tenths["rows"].sum()
-        assert whole == pytest.approx(table.set_index("predictor")["mae"][MODEL])
-        assert (tenths["low"] <= tenths["high"]).all()
+        assert whole == pytest.approx(headline().set_index("predictor")["mae"][MODEL])
+        assert tenths["low"].iloc[0] == test.features[:, column].min()
+        assert tenths["high"].iloc[-1] == test.features[:, column].max()
+        assert (tenths["high"].to_numpy()[:-1] <= tenths["low"].to_numpy()[1:]).all()
+
+
+def test_coverage_counts_the_rows_within_the_interval() -> None:
+    rows, fitted, found = compared()
+    test = held_out(rows)[1]
+    table = found.coverage
+    low, high = fitted.predict_interval(test.features)
+    inside = (np.floor(low) <= test.volume) & (test.volume <= np.ceil(high))
+    assert table["coverage"].iloc[-1] == pytest.approx(np.mean(inside))
+    assert table["decile"].tolist() == [*map(str, range(1, 11)), "all"]
+    assert table["rows"].iloc[:-1].sum() == table["rows"].iloc[-1] == len(test)
+    assert table["coverage"].iloc[-1] == pytest.approx(0.8, abs=0.03)
+    assert table["vol_moving_avg"].iloc[-1] == np.median(test.features[:, 0])
 
 
 def test_the_learning_curve_ends_with_all_rows() -> None:
-    rows, split, fitted, table = compared()
-    curve = learning_curve(rows, split, fitted, 1, points=3)
-    assert curve["rows"].tolist() == [600, 2400, 9600]
-    assert curve["relative_mae"].iloc[-1] == pytest.approx(table.set_index("predictor")["relative_mae"][MODEL])
-    assert learning_curve(rows, split, fitted, 1, points=9)["rows"].min() >= 100
+    rows, _, found = compared()
+    rows = rows.chosen(np.lexsort((rows.date, rows.symbol)))  # as features have them
+    train = held_out(rows)[0]
+    assert [len(part) for part in curve_parts(train, 1, points=3)] == [600, 2400, 9600]
+    assert len(curve_parts(train, 1, points=9)[0]) >= 100
+    curve = found.learning_curve
+    assert curve["rows"].iloc[-1] == 9600
+    assert curve["relative_mae"].iloc[-1] == headline().set_index("predictor")["relative_mae"][MODEL]
+    few = train.chosen(curve_parts(train, 42)[0])
+    again = RatioByQuantile().fit(few.features, few.volume).predict(few.features)
+    relative = np.abs(again - few.volume).mean() / np.abs(few.features[:, 0] - few.volume).mean()
+    assert curve["train_relative_mae"].iloc[0] == pytest.approx(relative)
 
 
 def test_the_spread_has_a_line_a_seed() -> None:
-    rows = study(2000)
-    table = spread(rows, RatioByQuantile(), 0.2, [1, 2, 3])
-    assert table["seed"].tolist() == [1, 2, 3]
-    assert table["relative_mae"].nunique() == 3
-    first = compare(rows, random_split(rows, 0.2, 1), RatioByQuantile()).set_index("predictor")
-    assert table["relative_mae"].iloc[0] == pytest.approx(first["relative_mae"][MODEL])
-    assert table["relative_mae_scaled"].iloc[0] == pytest.approx(first["relative_mae"][SCALED])
+    rows, _, found = compared()
+    assert found.spread["seed"].tolist() == [42, 43]
+    assert found.spread["relative_mae"].nunique() == 2
+    held = random_split(rows, 0.2, 42).test(rows)
+    train, test = rows.chosen(~held), rows.chosen(held)
+    scale = best_scale(train.features[:, 0], train.volume)
+    average, scaled = (np.abs(times * test.features[:, 0] - test.volume).mean() for times in (1, scale))
+    assert found.spread["relative_mae_scaled"].iloc[0] == pytest.approx(scaled / average)
+    random = found.comparisons[0, "random"].set_index("predictor")
+    assert found.spread["relative_mae"].iloc[0] == pytest.approx(random["relative_mae"][MODEL])
+
+
+def test_a_median_from_the_histogram_is_right_to_a_thousandth() -> None:
+    chance = np.random.default_rng(3)
+    traded = np.exp(chance.normal(10, 2, 20_001))
+    predicted = traded * np.exp(chance.normal(0, 0.5, len(traded)))
+    table = sums.error_sums(sums.Judged(0, traded, {}, {"model": predicted}), {}, 0.1)
+    exact = np.median(np.abs(predicted - traded) / traded)
+    assert sums.median_ape(sums.added([table]), 0, "model") == pytest.approx(exact, rel=1e-3)

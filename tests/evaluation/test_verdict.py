@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from evaluation_rows import Parts, compared, frame, study
+from evaluation_rows import by_symbol, compared, evaluated, frame, headline, stored, study
 
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED
-from lib.evaluation.errors import coverage, headline_metrics
-from lib.evaluation.rows import chronological_split, load_rows
-from lib.evaluation.tables import compare, errors_by, learning_curve, spread
+from lib.evaluation.rows import load_rows
 from lib.evaluation.verdict import metrics_json, verdict
 from lib.models.forest import Forest
 from lib.models.ratio_by_quantile import RatioByQuantile
 
 
 def test_a_real_gain_beats_and_the_words_say_so() -> None:
-    *_, table = compared()
+    table = headline()
     words = verdict(table)
     assert "It beats the average, and it beats the average's best multiple" in words
     assert "It beats the reference forest" in words
@@ -46,41 +45,46 @@ def doctored(table: pd.DataFrame, lead: float, lead_error: float) -> pd.DataFram
     ],
 )
 def test_the_verdict_follows_the_numbers(lead: float, error: float, words: str) -> None:
-    said = verdict(doctored(compared()[3], lead, error))
+    said = verdict(doctored(headline(), lead, error))
     assert f"It {words} the average, and it {words} the average's best multiple" in said
     assert ("wins nothing" in said) is (lead <= 0)
 
 
-def test_a_model_that_is_no_good_does_not_beat_the_average() -> None:
+def test_a_model_that_is_no_good_does_not_beat_the_average(tmp_path: Path) -> None:
     rows = study(2000)
-    split = chronological_split(rows, 0.2)
-    doubled = RatioByQuantile().fit(rows.features[split.train], 3 * rows.volume[split.train])
-    said = verdict(compare(rows, split, doubled, fitted=True))
+
+    class Tripled(RatioByQuantile):
+        def fit(self, X, y):
+            return super().fit(X, 3 * y)
+
+    found = evaluated(stored(tmp_path, *by_symbol(rows)), Tripled(), rows)
+    said = verdict(found.comparisons[0, "chronological"])
     assert "It does not beat the average, and it does not beat the average's best multiple" in said
     assert "the model wins nothing" in said
 
 
 def test_the_verdict_where_the_average_is_never_wrong():
-    never_wrong = compared()[3].copy()
+    never_wrong = headline()
     never_wrong[["mae", "rmse"]] = 0.0  # as where no share is ever traded
     said = verdict(never_wrong)
     assert "the moving average is never wrong, so no model can beat it" in said
     assert "nan" not in said
 
 
-def test_the_squared_objective_is_judged_by_squared_errors() -> None:
+def test_the_squared_objective_is_judged_by_squared_errors(tmp_path: Path) -> None:
     rows = study(4000)
-    split = chronological_split(rows, 0.2)
-    table = compare(rows, split, RatioByQuantile("squared"))
+    features = stored(tmp_path, *by_symbol(rows))
+    table = evaluated(features, RatioByQuantile("squared"), rows).comparisons[0, "chronological"]
     lines = table.set_index("predictor")
     assert lines["lead"][AVERAGE] == pytest.approx(1 - lines["rmse"][MODEL] / lines["rmse"][AVERAGE])
     assert "root mean squared error" in verdict(table)
-    assert compare(rows, split, Forest(3))["objective"].iloc[0] == "squared"
+    forest = evaluated(features, Forest(3), rows).comparisons[0, "chronological"]
+    assert forest["objective"].iloc[0] == "squared"
 
 
 def test_metrics_json_is_read_back_with_the_headline_on_top() -> None:
-    rows, split, fitted, table = compared()
-    text = metrics_json(table, [table], {"coverage": coverage(rows, split, fitted), "note": 1})
+    found, table = compared()[2], headline()
+    text = metrics_json(table, [table], {"coverage": found.coverage, "note": 1})
     read = json.loads(text)
     lines = table.set_index("predictor")
     assert read["mae"] == lines["mae"][MODEL]
@@ -89,23 +93,20 @@ def test_metrics_json_is_read_back_with_the_headline_on_top() -> None:
     assert [line["predictor"] for line in read["headline"]] == table["predictor"].tolist()
     assert read["headline"][-1]["train_mae"] is None
     assert len(read["coverage"]) == 11
-    measured = headline_metrics(rows, split, fitted)
-    assert measured["mae"] == read["mae"]
-    assert measured["mae_scaled_average"] == lines["mae"][SCALED]
-    assert measured["coverage"] == pytest.approx(read["coverage"][-1]["coverage"], abs=1e-9)  # JSON's ten digits
 
 
 @pytest.mark.parametrize("volumes", [[0] * 8, [5] * 8, [0, 0, 0, 0, 9, 9, 9, 9]])
-def test_odd_markets_are_judged_without_an_error(volumes: list[int]) -> None:
+@pytest.mark.parametrize("symbols", ["AB", "A"])
+def test_odd_markets_are_judged_without_an_error(volumes: list[int], symbols: str, tmp_path: Path) -> None:
     averages: list[float | None] = [None, *([float(a + b) / 2 for a, b in pairwise(volumes)])]
-    rows = load_rows(Parts(frame("A", volumes, averages), frame("B", volumes, averages)), 0)
-    split = chronological_split(rows, 0.3)
-    fitted = RatioByQuantile().fit(rows.features[split.train], rows.volume[split.train])
-    table = compare(rows, split, fitted, fitted=True, forest=(2, 1.0))
+    features = stored(tmp_path, *(frame(symbol, volumes, averages) for symbol in symbols))
+    found = evaluated(features, RatioByQuantile(), load_rows(features, 0), 0.3)
+    table = found.comparisons[0, "chronological"]
     extra = {
-        "coverage": coverage(rows, split, fitted),
-        "errors": errors_by(rows, split, fitted, "vol_moving_avg"),
-        "spread": spread(rows, fitted, 0.3, [1]),
-        "curve": learning_curve(rows, split, fitted, 1),
+        "coverage": found.coverage,
+        "errors": found.by_volume,
+        "spread": found.spread,
+        "curve": found.learning_curve,
     }
     assert json.loads(metrics_json(table, [table], extra))["verdict"].startswith("On dates it never saw")
+    assert {split for _, split in found.comparisons} == {"chronological", "random", *["symbol"][: len(symbols) - 1]}

@@ -107,8 +107,8 @@ import numpy as np
 sys.path[:0] = [{tests!r}, {support!r}]
 from model_rows import estimators, study_rows
 from test_store import saved
-from lib.evaluation.rows import Rows, chronological_split
-from lib.evaluation.tables import compare
+from evaluation_rows import by_symbol, evaluated, stored
+from lib.evaluation.rows import Rows
 from lib.evaluation.verdict import metrics_json
 from lib.paths import StudyPaths
 X, y, dates = study_rows(3000)
@@ -116,9 +116,9 @@ for number, estimator in enumerate(estimators()):
     saved(StudyPaths(str(number)), estimator.fit(X, y), X, dates)
 symbol = np.arange(3000, dtype=np.int32) % 7
 rows = Rows(list("ABCDEFG"), symbol, dates, X, y, y, 0)
-split = chronological_split(rows, 0.2)
-table = compare(rows, split, estimators()[0], forest=(5, 0.5))
-StudyPaths("0").metrics.write_text(metrics_json(table, [], {{}}))
+found = evaluated(stored(StudyPaths("0").features, *by_symbol(rows)), estimators()[0], rows)
+table = found.comparisons[0, "chronological"]
+StudyPaths("0").metrics.write_text(metrics_json(table, [], {{"spread": found.spread}}))
 """
 
 
@@ -132,7 +132,7 @@ def test_the_bytes_do_not_depend_on_the_run_or_the_threads(tmp_path: Path) -> No
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=paths.ROOT)
         files = (path for path in (tmp_path / threads).rglob("*") if path.is_file())
         made.append({path.relative_to(tmp_path / threads).as_posix(): path.read_bytes() for path in files})
-    assert len(made[0]) == 3 * len(estimators()) + 1
+    assert len(made[0]) == 3 * len(estimators()) + 1 + 7  # models, metrics, and a part of features for each symbol
     assert made[0] == made[1]
 
 

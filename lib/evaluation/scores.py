@@ -1,0 +1,137 @@
+"""Judge predictors on every held-out row of a study, part by part: each part gives sums, which are added up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lib.compute.engine import Engine
+from lib.evaluation import sums
+from lib.evaluation.baselines import AVERAGE, MODEL, SCALED, Predict, baselines, looked_up
+from lib.evaluation.errors import tenth_of
+from lib.evaluation.rows import COLUMNS, Rows, Split, part_rows, some_symbols
+from lib.features.definitions import INPUTS
+from lib.models.table import Floats, LookupTable
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
+
+PART_BLOCKS = 1 << 12  # more than the symbols of a part
+
+
+@dataclass(frozen=True)
+class Case:
+    """One split at one horizon, and who is judged on its held-out rows.
+
+    Parameters
+    ----------
+    predictors : mapping of str to callable
+        See `lib.evaluation.baselines.Predict`.
+    table : LookupTable, optional
+        The model's, whose interval is judged.
+    tenths : mapping of str to ndarray of float64, shape (9,)
+        By feature, where to cut the rows into tenths that are judged apart; see `lib.evaluation.errors.tenths`.
+    whole_only : frozenset of str
+        Predictors that are judged over all rows and not by group.
+    """
+
+    horizon: int
+    split: Split
+    predictors: Mapping[str, Predict]
+    table: LookupTable | None = None
+    tenths: Mapping[str, Floats] = field(default_factory=dict)
+    whole_only: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: str
+    sha256: str
+    place: int  # of the part
+
+
+def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None) -> list[pd.DataFrame]:
+    """Judge every case on all its held-out rows, in one pass over the features.
+
+    Returns
+    -------
+    list of pandas.DataFrame
+        For each case what `lib.evaluation.sums.added` makes: groupings "all"; "block", a quarter of a year, or a symbol where symbols are
+        held out; and, for each feature of ``tenths``, its name.
+    """
+    tasks = [
+        _Task(str(path), part.sha256, place)
+        for place, (path, part) in enumerate(zip(features.paths, features.parts, strict=True))
+    ]
+    numbered: list[list[pa.Table]] = [[] for _ in cases]
+    for tables in (engine or Engine()).map_in_order(_judge_part, tasks, tuple(cases)):
+        for own, table in zip(numbered, tables, strict=True):
+            own[:] = [sums.folded([*own, table])]
+    return [sums.added(own) for own in numbered]
+
+
+def headline_metrics(
+    features: Dataset, train: Rows, split: Split, table: LookupTable, engine: Engine | None = None
+) -> dict[str, float]:
+    """The few numbers that a model carries with it, on the held-out rows.
+
+    Parameters
+    ----------
+    train : Rows
+        What the model was fitted on.
+    table : LookupTable
+        The model's.
+
+    Returns
+    -------
+    dict
+        mae, mae_moving_average and mae_scaled_average in shares; coverage, the share of the Volumes within the interval.
+    """
+    predictors: dict[str, Predict] = {**baselines(train), MODEL: functools.partial(looked_up, table)}
+    [scores] = judge(features, [Case(train.horizon, split, predictors, table)], engine)
+    everything = scores[scores["grouping"] == "all"].set_index("predictor")
+    mae = everything["error"] / everything["rows"]
+    return {
+        "mae": float(mae[MODEL]),
+        "mae_moving_average": float(mae[AVERAGE]),
+        "mae_scaled_average": float(mae[SCALED]),
+        "coverage": float(everything["inside"][MODEL] / everything["rows"][MODEL]),
+    }
+
+
+def _judge_part(task: _Task, cases: Sequence[Case]) -> list[pa.Table]:
+    table = dataset.decode(dataset.read_content(Path(task.path), task.sha256), COLUMNS, dictionaries=("Symbol",))
+    found: list[list[pa.Table]] = [[sums.SCHEMA.empty_table()] for _ in cases]
+    for some in some_symbols(table):
+        rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in cases}}
+        for case, own in zip(cases, found, strict=True):
+            own.append(_sums(case, rows[case.horizon], task.place))
+    return [sums.folded(own) for own in found]
+
+
+def _sums(case: Case, rows: Rows, part: int) -> pa.Table:
+    some = rows.chosen(case.split.test(rows))
+    groups: dict[str, NDArray[Any]] = {"block": _blocks(case, some, part)}
+    for name, edges in case.tenths.items():
+        groups[name] = tenth_of(some.features[:, INPUTS.index(name)], edges)
+    predictions = {name: predict(some) for name, predict in case.predictors.items()}
+    ranges = {}
+    if case.table is not None:
+        low, high = case.table.interval(np.maximum(some.features[:, 0], 0), some.features[:, 1])
+        ranges[MODEL] = np.floor(low), np.ceil(high)
+    judged = sums.Judged(case.horizon, some.volume, groups, predictions)
+    return sums.error_sums(judged, ranges, 0.0, case.whole_only)
+
+
+def _blocks(case: Case, rows: Rows, part: int) -> NDArray[np.int64]:
+    """The block of each row: rows of one day or symbol are not independent."""
+    if case.split.name == "symbol":
+        return rows.symbol.astype(np.int64) + part * PART_BLOCKS
+    return rows.date.astype("datetime64[M]").astype(np.int64) // 3

@@ -1,0 +1,40 @@
+"""The latest rows of every symbol of a study, read part by part: what `lib.features.recent_days` writes for the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lib.compute.engine import Engine
+from lib.features.recent_days import COLUMNS, DAYS
+from lib.features.windows import symbol_starts
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: str
+    sha256: str
+
+
+def latest_rows(features: Dataset, engine: Engine | None = None) -> Iterator[pa.Table]:
+    """The last `lib.features.recent_days.DAYS` rows of every symbol, a table a part, in symbol order."""
+    tasks = [_Task(str(path), part.sha256) for path, part in zip(features.paths, features.parts, strict=True)]
+    return (engine or Engine()).map_in_order(_latest, tasks)
+
+
+def _latest(task: _Task) -> pa.Table:
+    content = dataset.read_content(Path(task.path), task.sha256)
+    table = dataset.decode(content, COLUMNS, dictionaries=("Symbol", "Security Name"))
+    starts = symbol_starts(table["Symbol"])
+    ends = np.append(starts[1:], table.num_rows)
+    first = np.repeat(np.maximum(starts, ends - DAYS), ends - starts)
+    recent = table.filter(pa.array(np.arange(table.num_rows) >= first))
+    # A dictionary would be sent with the names of all rows.
+    texts = {name: recent[name].cast(pa.string()).combine_chunks() for name in COLUMNS[:2]}
+    return pa.table({name: texts.get(name, recent[name].combine_chunks()) for name in COLUMNS})
