@@ -14,7 +14,19 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.figures.counts import AVERAGE_EDGES
-from lib.figures.style import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure, nothing
+from lib.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    SKY,
+    described,
+    house_style,
+    new_figure,
+    nothing,
+    short_labels,
+)
 from lib.text import as_text, percent
 
 
@@ -105,10 +117,8 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
     lower.set_ylabel("share of error")
     lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     engineering = EngFormatter(places=0, sep="")
-    names = [
-        f"under\n{engineering(float(table['high'].iloc[0]))}",
-        *(engineering(low) if low >= 10 else f"{low:.2g}" for low in table["low"].tolist()[1:]),
-    ]
+    first, *others = short_labels([table["high"].iloc[0], *table["low"].iloc[1:]])
+    names = [f"under\n{first}", *others]
     lower.set_xticks(places, names if len(table) > 1 else ["all"])
     lower.set_xlabel(f"{quantity}: where each tenth begins")
     largest = table.loc[table["error_share"].idxmax()]
@@ -129,7 +139,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        From ``lib.evaluation.errors.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
+        From ``lib.evaluation.tables.coverage``: decile, vol_moving_avg and coverage; the last line is of all rows.
     level : float
         What the interval promises, such as 0.8.
 
@@ -147,8 +157,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     axes.axhline(level, color=INK, linewidth=1.4)
     axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
     axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
-    engineering = EngFormatter(places=0, sep="")
-    axes.set_xticks(places, [engineering(value) for value in tenths[VOLUME_AVERAGE.name].tolist()])
+    axes.set_xticks(places, short_labels(tenths[VOLUME_AVERAGE.name].tolist()))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
     axes.set_ylim(min(low, level - 0.1) - 0.02, max(high, level + 0.1) + 0.06)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart (https://jfly.uni-koeln.de/color/).
 BLUE = "#0072b2"
@@ -158,3 +161,22 @@ def nothing(title: str, message: str) -> Figure:
     axes.set_axis_off()
     axes.text(0, 0.5, "\n".join(lines), transform=axes.transAxes, va="center", color=GREY)
     return described(figure, f"{title}: {message}")
+
+
+def short_labels(values: Sequence[float]) -> list[str]:
+    """Numbers for the ticks of an axis, with as few digits as tell neighbours apart.
+
+    Examples
+    --------
+    >>> short_labels([4.0e6, 4.7e6, 5.3e6, 14e6])
+    ['4.0M', '4.7M', '5.3M', '14.0M']
+    >>> short_labels([0.31, 22.0, 306.0])
+    ['0.31', '22', '306']
+    """
+    labels: list[str] = []
+    for places in range(3):
+        engineering = EngFormatter(places=places, sep="")
+        labels = [engineering(value) if value >= 10 else f"{value:.2g}" for value in values]
+        if all(one != other for one, other in pairwise(labels)):
+            break
+    return labels

@@ -248,6 +248,8 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         verdict=verdict + stop,
         reasons=reasons,
         metrics_out_of_date=stages.maker("metrics") in stale,
+        forecasts=[] if failure else _forecast_verdicts(study_paths),
+        forecasts_out_of_date=stages.maker("forecast_metrics") in stale,
         headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale)],
         predictors=_predictors(metrics),
         stages=rows,
@@ -336,10 +338,20 @@ def _status(note: str) -> str:
     return f'<p class="out-of-date" role="note">{html.escape(note)}</p>' if note else ""
 
 
+def _forecast_verdicts(study: paths.StudyPaths) -> list[str]:
+    """What the forecasts are worth, a sentence or two a horizon; none where none were judged."""
+    try:
+        horizons = _mapping(files.read_json(study.forecast_metrics).get("horizons"))
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(_mapping(measured).get("verdict") or "") for measured in horizons.values()]
+
+
 def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[str, str]]:
     """The study's artifacts: a dataset as one, whatever its parts, and every other file but notebooks and reports."""
     entries = _mapping(record.get("artifacts"))
-    datasets = [study.prices, study.features, study.quarantine, study.files]
+    made_by_stages = [study.artifact(name) for row in STAGES.values() for name in row.makes]
+    datasets = [folder for folder in made_by_stages if paths.dataset_manifest(folder).exists()]
     stale = [
         study.artifact(name).name
         for stage in _mapping(record.get("out_of_date"))

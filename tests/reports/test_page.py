@@ -253,6 +253,20 @@ def test_index_has_the_headline_numbers(study):
     assert "It beats 0.9 of the average &amp; &lt;all&gt;. </p>\n<p>Why? Luck.</p>" in html
 
 
+def test_index_begins_with_what_the_forecasts_are_worth(study):
+    before = report.index_html("sample", RECORD, METRICS)
+    assert "The model of two features" not in before
+    measured = {"1": {"verdict": "It beats the average & more."}, "5": {"verdict": "It does not beat it."}}
+    study.forecast_metrics.write_text(json.dumps({"horizons": measured}))
+    page = report.index_html("sample", RECORD, METRICS)
+    assert page.index("It beats the average &amp; more.") < page.index("It does not beat it.")
+    assert page.index("It does not beat it.") < page.index("The model of two features")
+    stale = report.index_html("sample", RECORD | {"out_of_date": {"05_forecast": ["it is old"]}}, METRICS)
+    assert "<strong>Out of date:</strong> It beats" in stale
+    failed = report.index_html("sample", RECORD | {"failure": "no"}, METRICS)
+    assert "It beats the average &amp; more." not in failed
+
+
 def test_index_of_a_study_whose_average_is_never_wrong(study):
     """A window of one day: the average is the Volume, and nothing is a multiple of its error."""
     headline = [{**row, "relative_mae": None} for row in METRICS["headline"]]
