@@ -260,7 +260,7 @@ def test_index_begins_with_what_the_forecasts_are_worth(study):
     study.forecast_metrics.write_text(json.dumps({"horizons": measured}))
     page = report.index_html("sample", RECORD, METRICS)
     assert page.index("It beats the average &amp; more.") < page.index("It does not beat it.")
-    assert page.index("It does not beat it.") < page.index("The model of two features")
+    assert page.index("It does not beat it.") < page.index('<h2 id="two-features"')
     stale = report.index_html("sample", RECORD | {"out_of_date": {"05_forecast": ["it is old"]}}, METRICS)
     assert "<strong>Out of date:</strong> It beats" in stale
     failed = report.index_html("sample", RECORD | {"failure": "no"}, METRICS)
