@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -28,7 +28,7 @@ from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import cache, notebook
+from lib.study import archive_changes, cache, notebook
 from lib.study.record import history_line, read_metrics, run_record
 
 # Exit codes.
@@ -154,7 +154,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         for number, stage in enumerate(STAGES, start=1):
             title = f"[{number}/{len(STAGES)}]"
             try:
-                runs.append(_run_stage(stage, title, params, study, archive_digest, options, console))
+                runs.append(_run_stage(stage, title, params, study, raw, archive_digest, options, console))
             except StudyError as error:
                 failure = error
             except OSError as error:
@@ -270,6 +270,7 @@ def _run_stage(
     title: str,
     params: Params,
     study: paths.StudyPaths,
+    raw: archive.Archive,
     archive_digest: str,
     options: Options,
     console: Console,
@@ -297,7 +298,8 @@ def _run_stage(
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
         for reason in reasons:
-            console.print(f"{title} {stage}: {reason}")
+            told = archive_changes.told(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
+            console.print(f"{title} {stage}: {told}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
     # From here until the new record is written the stage counts as not run, whatever happens.
@@ -325,11 +327,9 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
         made = stage_records.artifacts(earlier, study)
         wanted = cache.ingredients(earlier, params, study, archive_digest)
         before = stage_records.read_record(study.stage_record(earlier))
-        reasons = [
-            reason
-            for reason in cache.reasons_to_run(wanted, before, made)
-            if reason.startswith(("it has not run", "params ", "output "))
-        ]
+        if before:
+            before = replace(before, ingredients=cache.params_of(before.ingredients))
+        reasons = cache.reasons_to_run(cache.params_of(wanted), before, made)
         if reasons:
             command = shlex.join([*shlex.split(options.update), "--from", earlier])
             raise StudyError(
