@@ -20,7 +20,8 @@ from lib.stage_records import Record, artifact_files
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
-ARCHIVE_CHANGED = "raw archive changed"
+ARCHIVE = "raw archive"
+ARCHIVE_CHANGED = f"{ARCHIVE} changed"
 _NO_INGREDIENT = {"study", *COMPUTE}
 
 
@@ -47,7 +48,7 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
             found[f"params {section}.{key}"] = json.dumps(value)
     found["requirements.lock"] = files.sha256(paths.LOCK)
     if not STAGES[stage].reads:
-        found["raw archive"] = archive_digest
+        found[ARCHIVE] = archive_digest
     for name in STAGES[stage].reads:
         for path in artifact_files(study.artifact(name)):
             found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
