@@ -181,7 +181,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         done = f"{len(ran)} of {len(runs)} stages run" if ran else "nothing had changed"
         never = [stage for stage in STAGES if not study.stage_record(stage).exists()]
         rest = "kept or unchanged" if any(run.status == "kept" for run in runs) else "unchanged"
-        done += f", the rest {rest}" if ran and not stale and not never else ""
+        done += f", the rest {rest}" if 0 < len(ran) < len(runs) and not stale and not never else ""
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
         if never := [stage for stage in never if stage not in stale]:
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
