@@ -19,7 +19,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from lib import params as study_params
 from lib import paths
-from lib.serving import launch
+from lib.serving import launch, terminal_forecast
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _compare(options.runs)
     if options.command == "lock":
         return _lock(options.study)
+    if options.command == "forecast":
+        return terminal_forecast.main(options)
     return launch.main(options)
 
 
@@ -123,6 +125,13 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             prog="bash serve.sh",
             help="serve a study",
             description="Serve a study: the dashboard, the reports and GET /predict. Ctrl-C stops all.",
+        )
+    )
+    terminal_forecast.add_arguments(
+        commands.add_parser(
+            "forecast",
+            help="print the latest forecasts of symbols",
+            description="Print the latest forecasts of one or more symbols, in words and numbers.",
         )
     )
     return parser, commands.choices

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
@@ -56,9 +55,7 @@ def main(options: argparse.Namespace) -> int:
     int
         0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process ended by itself.
     """
-    name = options.study
-    if name.endswith((".yaml", ".yml")):  # what run_all.sh takes, a params file, is a study by its stem
-        name = Path(name).stem
+    name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
         if not options.run:
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")

@@ -121,6 +121,7 @@ def history_line(record: dict[str, Any]) -> dict[str, Any]:
         "metrics",
         "stages",
         "out_of_date",
+        "kept",
     )
     line = {key: record[key] for key in kept if key in record}
     return {**line, "artifacts": {path: entry["sha256"] for path, entry in record["artifacts"].items()}}

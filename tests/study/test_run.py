@@ -116,7 +116,7 @@ def test_a_page_edited_by_hand_is_made_again_without_running_anything(study):
 def test_a_param_on_the_command_line_runs_what_depends_on_it(study):
     done = run(paths.outputs(), "--explain", "-p", "features.window", "20")
     assert done.returncode == 0, done.stderr
-    assert "params features.window: 30 -> 20" in done.stderr
+    assert "features.window 30 -> 20" in done.stderr
     assert "01_ingest    unchanged" in done.stderr
     table = pq.read_table(study.features)
     assert table["vol_moving_avg"].null_count == 5 * 19
