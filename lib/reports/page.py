@@ -247,6 +247,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
+        overrides=record.get("overrides"),
         failure=failure,
         verdict=verdict + stop,
         reasons=reasons,
@@ -453,7 +454,18 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows", "metrics", "out_of_date", "kept"}
+    shown_elsewhere = {
+        "study",
+        "failure",
+        "params",
+        "stages",
+        "artifacts",
+        "rows",
+        "metrics",
+        "out_of_date",
+        "kept",
+        "overrides",
+    }
     shown_elsewhere.add("bring_up_to_date")
     made_by = []
     for name, value in record.items():

@@ -17,7 +17,7 @@ from http.client import HTTPConnection, HTTPException
 
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
-from lib.serving import access
+from lib.serving import access, example
 
 START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself
@@ -101,7 +101,7 @@ def main(options: argparse.Namespace) -> int:
             f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
-            f"  predict    {api_url}/predict?{EXAMPLE_QUERY}\n"
+            f"  predict    {api_url}/predict?{_example(name)}\n"
             f"  API pages  {api_url}/docs\n"
             "Ctrl-C stops both.",
             flush=True,
@@ -115,6 +115,16 @@ def main(options: argparse.Namespace) -> int:
         return 0
     finally:
         _end(list(processes.values()))
+
+
+def _example(study: str) -> str:
+    """The query that is printed; the contract's own where the model cannot be read, as the endpoint then says."""
+    from lib.models.predictor import Predictor
+
+    try:
+        return example.query(Predictor.load(paths.StudyPaths(study).grid).information["range"])
+    except (OSError, ValueError):
+        return EXAMPLE_QUERY
 
 
 def _say(text: str) -> None:

@@ -114,6 +114,7 @@ def history_line(record: dict[str, Any]) -> dict[str, Any]:
         "finished",
         "failure",
         "params",
+        "overrides",
         "code",
         "python",
         "archive",

@@ -79,6 +79,8 @@ class Options:
         What the user typed to start this run, and would type to go on.
     update : str
         What they would type to bring the whole study up to date, with the same params.
+    overrides : tuple of (str, str)
+        The params that ``-p`` set, by key.
     """
 
     start: str | None = None
@@ -90,6 +92,13 @@ class Options:
     scratch: bool = False
     command: str = "bash run_all.sh"
     update: str = "bash run_all.sh"
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def with_params(self) -> str:
+        """The params that ``-p`` set, as an artifact says them: ``with -p features.window 30``; empty without any."""
+        words = [word for key, value in self.overrides for word in ("-p", key, value)]
+        return f"with {_without_folders(shlex.join(words))}" if words else ""
 
 
 @dataclass
@@ -151,6 +160,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         runs: list[StageRun] = []
         console.print(
             f"{name}: {len(raw.files) + len(raw.tables):,} price file{'' if len(raw.files) + len(raw.tables) == 1 else 's'}"
+            + (f", {options.with_params}" if options.with_params else "")
         )
         for remark in raw.remarks():
             console.print(remark, markup=False)
@@ -233,6 +243,8 @@ def _write_records(
         stale_note = stage_records.note(study.name, stale.get(stage, ()), update)
         _refresh_page(stage, study, stale_note or kept.get(stage, ""))
     record = run_record(study, params, raw, stages, started)
+    if options.with_params:
+        record["overrides"] = options.with_params
     if failure:
         record["failure"] = notebook.without_paths(failure)
     if stale:

@@ -117,7 +117,7 @@ def test_one_row_a_symbol_and_horizon(whole: Any) -> None:
     assert not table["stale"].any() and (table["Security Name"] == table["Symbol"] + " Inc.").all()
     lines = list(csv.DictReader(saved["csv"].decode().splitlines()))
     assert [int(line["forecast"]) for line in lines] == table["forecast"].tolist()
-    assert lines[0].keys() == dict.fromkeys(latest.SCHEMA.names).keys()
+    assert lines[0].keys() == dict.fromkeys(judge.FORECAST_SCHEMA.names).keys()
     assert lines[-1]["vol_moving_avg"] == lines[-1]["ratio"] == ""  # three rows have no 30-day average
 
 
