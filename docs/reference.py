@@ -220,7 +220,7 @@ def text() -> str:
             "[Commands](#commands) · [Params](#params) · [Outputs](#outputs) · [Columns](#columns) · [Environment](#environment)",
             "",
             "## Commands",
-            *(line for name in ("run", "serve", "compare", "lock") for line in _command(commands[name])),
+            *(line for name in ("run", "serve", "forecast", "compare", "lock") for line in _command(commands[name])),
             f"`bash run_all.sh` ends with {command_line.EXIT_CODES.partition(': ')[2].replace(chr(10), ' ')}.",
             "",
             "## Params",

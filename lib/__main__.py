@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -19,7 +20,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from lib import params as study_params
 from lib import paths
-from lib.serving import launch
+from lib.serving import launch, terminal_forecast
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _compare(options.runs)
     if options.command == "lock":
         return _lock(options.study)
+    if options.command == "forecast":
+        return terminal_forecast.main(options)
     return launch.main(options)
 
 
@@ -56,8 +59,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(split)
     if unknown:
         commands[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
-    if options.command == "run" and options.look_as and not options.look:
-        commands["run"].error("--as goes with --look PATH")
+    if options.command == "run" and options.name and not options.look and len(options.studies) > 1:
+        commands["run"].error("--as names the outputs of one study")
     return options
 
 
@@ -99,7 +102,12 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--look", metavar="PATH", help="say what is at PATH and how it would be read, from a sample; nothing is run"
     )
-    run.add_argument("--as", dest="look_as", metavar="NAME", help="with --look: write params/NAME.yaml, ready to run")
+    run.add_argument(
+        "--as",
+        dest="name",
+        metavar="NAME",
+        help="run into outputs/NAME, a study of its own, whatever -p sets; with --look: write params/NAME.yaml, ready to run",
+    )
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
     compare = commands.add_parser(
         "compare",
@@ -125,6 +133,13 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             description="Serve a study: the dashboard, the reports and GET /predict. Ctrl-C stops all.",
         )
     )
+    terminal_forecast.add_arguments(
+        commands.add_parser(
+            "forecast",
+            help="print the latest forecasts of symbols",
+            description="Print the latest forecasts of one or more symbols, in words and numbers.",
+        )
+    )
     return parser, commands.choices
 
 
@@ -133,6 +148,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = [("-p", key, value) for key, value in options.overrides]
+    copy = ["--as", options.name] if options.name else []
     try:
         chosen = run.Options(
             start=run.stage_name(options.start) if options.start is not None else None,
@@ -140,7 +156,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             force=options.force,
             explain=options.explain,
             wait=options.wait,
-            update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given)]),
+            update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given), *copy]),
             # --force would not go on, but begin again.
             command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),
         )
@@ -149,9 +165,10 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         for named in options.studies or ["sample"]:
             path = _params_path(named, caller)
             for suffix, overrides in study_params.grid(options.overrides):
-                name = study_params.study_name(path) + suffix
-                studies.append((name, study_params.load(path, overrides)))
-        for name, params in studies:
+                name = (_copy_name(options.name) if options.name else study_params.study_name(path)) + suffix
+                studies.append((name, study_params.load(path, overrides), tuple(overrides)))
+        for name, params, set_for_it in studies:
+            chosen = replace(chosen, overrides=set_for_it)
             if options.reproduce:
                 from lib.study import reproduce
 
@@ -165,7 +182,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             else:
                 run.run_study(name, params, chosen, caller)
         if len(studies) > 1 and not options.reproduce:
-            return _compare([name for name, _ in studies])
+            return _compare([name for name, *_ in studies])
     except study_params.ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return run.REFUSED
@@ -178,6 +195,14 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     return 0
 
 
+def _copy_name(name: str) -> str:
+    """The name that ``--as`` gives a study's outputs, which no params file may have."""
+    path = paths.params_file(name)
+    if path.exists():
+        raise study_params.ParamsError(f"--as {name}: {path} is a study of its own; choose another name")
+    return study_params.study_name(path)
+
+
 def _look(options: argparse.Namespace) -> int:
     from lib.data import look, sources
     from lib.data.members import ArchiveError
@@ -188,7 +213,7 @@ def _look(options: argparse.Namespace) -> int:
     location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
     overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
     try:
-        path = paths.params_file(options.look_as or "look")
+        path = paths.params_file(options.name or "look")
         study_params.study_name(path)
         section = study_params.with_overrides(path, overrides).archive
         found = look.look(
@@ -198,11 +223,11 @@ def _look(options: argparse.Namespace) -> int:
             ),
         )
         print("\n".join(found.lines))
-        if options.look_as:
+        if options.name:
             inside = location.resolve().is_relative_to(paths.ROOT)
             source = location.resolve().relative_to(paths.ROOT) if inside else location.resolve()
             print(
-                f"wrote {look.write_params(options.look_as, str(source), found)}; run it: bash run_all.sh {options.look_as}"
+                f"wrote {look.write_params(options.name, str(source), found)}; run it: bash run_all.sh {options.name}"
             )
     except (study_params.ParamsError, ArchiveError) as error:
         print(f"error: {error}", file=sys.stderr)

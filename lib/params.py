@@ -219,6 +219,12 @@ class Run(Section):
     """How the stages are run."""
 
     stage_timeout: int = Field(7200, ge=1, description="Seconds one notebook cell may take.")
+    retrain: Literal["always", "weekly", "monthly"] = Field(
+        "always",
+        description="When `03_train` and `04_evaluate` run again because there are newer prices: `always`, or once the archive's "
+        "last date is a week or a month after the one they last ran on. Any other change runs them at once, and forecasts "
+        "are always made.",
+    )
 
 
 class Params(Section):

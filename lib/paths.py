@@ -247,6 +247,17 @@ def dataset_manifest(folder: Path) -> Path:
     return dataset_state(folder) / "manifest.json"
 
 
+def named_study(text: str) -> str:
+    """The study that ``text`` means: its name, or the params file that ``run_all.sh`` takes.
+
+    Examples
+    --------
+    >>> named_study("sample"), named_study("params/mine.yaml")
+    ('sample', 'mine')
+    """
+    return Path(text).stem if text.endswith((".yaml", ".yml")) else text
+
+
 def params_file(study: str) -> Path:
     """The params file of the study called ``study``."""
     return PARAMS / f"{study}.yaml"

@@ -5,6 +5,7 @@ The dashboard's kernels import this module: no pandas, no pyarrow.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import math
@@ -16,7 +17,24 @@ from typing import Any
 from lib import files, paths
 from lib.stages import STAGES, before
 
+OUT_OF_DATE = "Out of date"  # how a `note` begins
 UNFINISHED = "its last run did not finish"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """That a result stands beside newer inputs than it was made from, because ``run.retrain`` asks for no other yet.
+
+    Parameters
+    ----------
+    retrain : str
+        What ``run.retrain`` was.
+    inputs : dict of str to str
+        Those inputs, as a `Record` has them among its ingredients.
+    """
+
+    retrain: str
+    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -31,12 +49,26 @@ class Record:
         How long it took.
     peak_memory_bytes : int
         What its kernel and workers held together at most.
+    until, basis : str
+        Of a stage that ``run.retrain`` is about: the last date of the prices that it was made from, and a digest of the
+        params and the code that its inputs were made with.
+    kept : Kept or None
+        None, unless its inputs are newer.
     """
 
     ingredients: Mapping[str, str]
     artifacts: Mapping[str, str]
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    until: str = ""
+    basis: str = ""
+    kept: Kept | None = None
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The digests of the files that its result stands beside, by their paths within the study's folder."""
+        found = self.kept.inputs if self.kept else self.ingredients
+        return {path: value for name, value in found.items() if (path := name.removeprefix("input ")) != name}
 
     @property
     def key(self) -> str:
@@ -94,10 +126,15 @@ def read_record(path: Path) -> Record | None:
         content = files.read_json(path)
         ingredients, made = dict(content["ingredients"]), dict(content["artifacts"])
         seconds, memory = float(content["seconds"]), int(content["peak_memory_bytes"])
-        texts = (*ingredients, *ingredients.values(), *made, *made.values())
+        until, basis, kept = content.get("until", ""), content.get("basis", ""), content.get("kept")
+        kept = None if kept is None else Kept(kept["retrain"], dict(kept["inputs"]))
+        texts = [*ingredients, *ingredients.values(), *made, *made.values(), until, basis]
+        texts += [] if kept is None else [kept.retrain, *kept.inputs, *kept.inputs.values()]
         if not all(isinstance(text, str) for text in texts) or not 0 <= seconds < math.inf:
             return None
-        return Record(ingredients, made, seconds, memory)
+        if until:
+            datetime.date.fromisoformat(until)
+        return Record(ingredients, made, seconds, memory, until, basis, kept)
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
@@ -144,8 +181,8 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
         ]
         reasons += [
             f"{path.removeprefix('.').partition('/')[0]} has been made again since"
-            for name, value in record.ingredients.items()
-            if (path := name.removeprefix("input ")) != name and not digest.same(path, value)
+            for path, value in record.inputs.items()
+            if not digest.same(path, value)
         ]
         reasons += _other_params(stage, records, last)
         reasons = reasons or [f"{name} is out of date" for name in before(stage) if name in found]
@@ -223,7 +260,7 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
     listed = "; ".join(reasons)
     command = last.get("bring_up_to_date")
     command = command if isinstance(command, str) else f"bash run_all.sh {study}"
-    return f"Out of date: {listed}. To bring it up to date: {command}" if listed else ""
+    return f"{OUT_OF_DATE}: {listed}. To bring it up to date: {command}" if listed else ""
 
 
 def notes(study: paths.StudyPaths) -> dict[str, str]:
@@ -234,3 +271,18 @@ def notes(study: paths.StudyPaths) -> dict[str, str]:
         last = {}
     last = last if isinstance(last, Mapping) else {}
     return {stage: note(study.name, reasons, last) for stage, reasons in out_of_date(study, last).items()}
+
+
+def kept_notes(study: paths.StudyPaths) -> dict[str, str]:
+    """What is said beside the result of each stage that stands beside newer prices, as ``run.retrain`` asks, by its name."""
+    records = {stage: read_record(study.stage_record(stage)) for stage in STAGES}
+    return {
+        stage: f"Made from days to {record.until}, as run.retrain: {record.kept.retrain} asks; newer ones are beside it."
+        for stage, record in records.items()
+        if record and record.kept
+    }
+
+
+def shown_notes(study: paths.StudyPaths) -> dict[str, str]:
+    """What is said beside each stage's result: that it is out of date, or `kept_notes`; by the stage's name."""
+    return {**kept_notes(study), **notes(study)}

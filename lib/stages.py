@@ -23,6 +23,8 @@ class Stage:
     reads, makes : tuple of str
         Artifacts: properties of `lib.paths.StudyPaths`, or names of files in the study's folder. What it reads is
         made by the stages before it.
+    retrained : bool
+        Whether ``run.retrain`` says how often it runs again for newer prices.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Stage:
     params: tuple[str, ...]
     reads: tuple[str, ...]
     makes: tuple[str, ...]
+    retrained: bool = False
 
 
 _ROWS = (
@@ -57,6 +60,7 @@ _ROWS = (
         params=("compute", "features", "train"),
         reads=("features",),
         makes=("model",),
+        retrained=True,
     ),
     Stage(
         "04_evaluate",
@@ -65,6 +69,7 @@ _ROWS = (
         params=("compute", "train", "evaluate"),
         reads=("features", "model"),
         makes=("metrics",),
+        retrained=True,
     ),
     Stage(
         "05_forecast",

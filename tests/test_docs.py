@@ -30,7 +30,9 @@ from tools import lacking, need
 
 from benchmarks import __main__ as benchmarks
 from docs import reference
+from lib import __main__ as command_line
 from lib import params, paths
+from lib.stages import STAGES
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*paths.ROOT.glob("*.md"), *paths.ROOT.glob("docs/*.md"), *paths.ROOT.glob("benchmarks/*.md")])
@@ -40,6 +42,7 @@ BLOCK = re.compile(
 FOLLOWED = [
     "README.md",
     "docs/own-data.md",
+    "docs/every-day.md",
     "docs/new-feature.md",
     "docs/new-stage.md",
     "docs/new-model.md",
@@ -218,6 +221,32 @@ def test_page_followed_by_a_new_user(reader, page):
         "docs/new-model.md": "model/model_card.md",
     }.get(page)
     assert made is None or (reader.clone / "outputs/sample" / made).exists()
+    if page == "docs/every-day.md":
+        followed_every_day(reader)
+
+
+def followed_every_day(reader: Reader) -> None:
+    """Each new day has run what it changes and no more, and the server answers with the last."""
+    history = (reader.clone / "outputs/daily/history.jsonl").read_text().splitlines()
+    ran = [[stage["name"] for stage in json.loads(line)["stages"] if stage["status"] == "run"] for line in history]
+    assert ran == [[*STAGES]] + 2 * [[name for name, row in STAGES.items() if not row.retrained]]
+    answer = httpx.get(f"http://127.0.0.1:{reader.ports['8000']}/forecast?symbol=AAPL", timeout=30).json()
+    assert answer["as_of"] == "2013-03-05"
+
+
+def test_exit_codes_of_every_day_are_the_command_line_s():
+    page = (paths.ROOT / "docs/every-day.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (\d[\d, ]*) \|", page, re.MULTILINE)
+    assert [code for line in listed for code in line.split(", ")] == re.findall(r"\b\d+\b", command_line.EXIT_CODES)
+
+
+@pytest.mark.parametrize("name", ["crontab", "market-study.service", "github-workflow.yml"])
+def test_commands_that_the_clock_starts_are_taken(name):
+    text = (paths.ROOT / "deploy/every-day" / name).read_text(encoding="utf-8")
+    typed = re.findall(r"\bbash run_all\.sh ([^\n>]*)", re.sub(r"#.*", "", text))
+    assert typed
+    for words in typed:
+        assert command_line._parsed(["run", *words.split()]).studies == ["mine"]
 
 
 # What the pages say

@@ -43,14 +43,18 @@ def test_a_damaged_record_counts_as_none(tmp_path):
     assert cache.reasons_to_run({"x": "1"}, None, {}) == ["it has not run yet"]
 
 
-@given(ingredients=JSON, artifacts=JSON, seconds=JSON, memory=JSON)
-def test_a_record_that_is_read_can_be_used_whatever_it_holds(tmp_path_factory, ingredients, artifacts, seconds, memory):
+@given(ingredients=JSON, artifacts=JSON, seconds=JSON, memory=JSON, until=JSON, kept=JSON)
+def test_a_record_that_is_read_can_be_used_whatever_it_holds(
+    tmp_path_factory, ingredients, artifacts, seconds, memory, until, kept
+):
     path = tmp_path_factory.mktemp("records") / "x.json"
     content = {"ingredients": ingredients, "artifacts": artifacts, "seconds": seconds, "peak_memory_bytes": memory}
+    content |= {"until": until, "basis": until, "kept": kept}
     path.write_text(json.dumps(content), encoding="utf-8")
     record = stage_records.read_record(path)
     if record is not None:
         assert isinstance(cache.reasons_to_run({"x": "1"}, record, {"a": "1"}), list)
+        assert isinstance(record.inputs, dict)
         assert f"{record.key} {record.seconds:.1f} {record.peak_memory_bytes / 2**20:.0f}"
 
 

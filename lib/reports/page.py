@@ -25,6 +25,7 @@ from traitlets.config import Config
 
 from lib import files, paths, stages
 from lib.figures.tables import table_html
+from lib.stage_records import OUT_OF_DATE
 from lib.stage_records import note as told_out_of_date
 from lib.stages import STAGES
 from lib.storage import dataset
@@ -216,7 +217,8 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     """
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
-    stale = _mapping(record.get("out_of_date"))
+    stale, kept = _mapping(record.get("out_of_date")), _mapping(record.get("kept"))
+    told_kept = "; ".join(f"{name}: {told}" for name, told in kept.items() if name not in stale)
     rows = []
     for name, row in STAGES.items():
         run = _mapping(runs.get(name))
@@ -228,6 +230,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
                 "label": row.title,
                 "about": row.question,
                 "out_of_date": "; ".join(stale.get(name) or ()),
+                "kept": kept.get(name),
                 "report": f"reports/{report.name}" if report.exists() else None,
                 "notebook": f"notebooks/{notebook.name}" if notebook.exists() else None,
                 "unfinished": bool(record.get("failure")) and not run,
@@ -244,13 +247,14 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
+        overrides=record.get("overrides"),
         failure=failure,
         verdict=verdict + stop,
         reasons=reasons,
         metrics_out_of_date=stages.maker("metrics") in stale,
         forecasts=[] if failure else _forecast_verdicts(study_paths),
         forecasts_out_of_date=stages.maker("forecast_metrics") in stale,
-        headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale)],
+        headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale, kept)],
         predictors=_predictors(metrics),
         stages=rows,
         timed=bool(runs),
@@ -265,7 +269,8 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         study=study,
         stage=None,
         title="Study",
-        note=told_out_of_date(study, (f"{name} ({'; '.join(reasons)})" for name, reasons in stale.items()), record),
+        note=told_out_of_date(study, (f"{name} ({'; '.join(reasons)})" for name, reasons in stale.items()), record)
+        or told_kept,
         home="index.html",
         folder="reports/",
         contents=contents,
@@ -335,7 +340,8 @@ def mark(page: Path, note: str) -> None:
 
 
 def _status(note: str) -> str:
-    return f'<p class="out-of-date" role="note">{html.escape(note)}</p>' if note else ""
+    kind = "out-of-date" if note.startswith(OUT_OF_DATE) else "kept"
+    return f'<p class="{kind}" role="note">{html.escape(note)}</p>' if note else ""
 
 
 def _forecast_verdicts(study: paths.StudyPaths) -> list[str]:
@@ -401,7 +407,9 @@ def _data_numbers(study: paths.StudyPaths, stale: Iterable[str]) -> Iterator[dic
     yield {"name": "Quarantined", "value": f"{read - kept:,}", "note": share}
 
 
-def _error_numbers(metrics: Mapping[str, Any], stale: Iterable[str]) -> Iterator[dict[str, str]]:
+def _error_numbers(
+    metrics: Mapping[str, Any], stale: Iterable[str], kept: Mapping[str, str]
+) -> Iterator[dict[str, str]]:
     """The headline number of the model, on dates it has not seen."""
     model, average = metrics.get("mae"), metrics.get("mae_moving_average")
     if model is None:
@@ -409,6 +417,8 @@ def _error_numbers(metrics: Mapping[str, Any], stale: Iterable[str]) -> Iterator
     note = "shares a day, mean absolute error"
     if stages.maker("metrics") in stale:
         note = f"out of date; {note}"
+    elif told := kept.get(stages.maker("metrics")):
+        note = f"{told} In {note}"
     if average is not None:
         note += f"; the plain average's is {as_text(float(average))}"
     yield {"name": "Model's error", "value": as_text(float(model)), "note": note}
@@ -444,7 +454,18 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for section, keys in _mapping(record.get("params")).items()
         for key, value in _mapping(keys).items()
     ]
-    shown_elsewhere = {"study", "failure", "params", "stages", "artifacts", "rows", "metrics", "out_of_date"}
+    shown_elsewhere = {
+        "study",
+        "failure",
+        "params",
+        "stages",
+        "artifacts",
+        "rows",
+        "metrics",
+        "out_of_date",
+        "kept",
+        "overrides",
+    }
     shown_elsewhere.add("bring_up_to_date")
     made_by = []
     for name, value in record.items():

@@ -14,11 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
-from lib.serving import access
+from lib.serving import access, example
 
 START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself
@@ -56,9 +55,7 @@ def main(options: argparse.Namespace) -> int:
     int
         0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process ended by itself.
     """
-    name = options.study
-    if name.endswith((".yaml", ".yml")):  # what run_all.sh takes, a params file, is a study by its stem
-        name = Path(name).stem
+    name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
         if not options.run:
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
@@ -104,7 +101,7 @@ def main(options: argparse.Namespace) -> int:
             f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
-            f"  predict    {api_url}/predict?{EXAMPLE_QUERY}\n"
+            f"  predict    {api_url}/predict?{_example(name)}\n"
             f"  API pages  {api_url}/docs\n"
             "Ctrl-C stops both.",
             flush=True,
@@ -118,6 +115,16 @@ def main(options: argparse.Namespace) -> int:
         return 0
     finally:
         _end(list(processes.values()))
+
+
+def _example(study: str) -> str:
+    """The query that is printed; the contract's own where the model cannot be read, as the endpoint then says."""
+    from lib.models.predictor import Predictor
+
+    try:
+        return example.query(Predictor.load(paths.StudyPaths(study).grid).information["range"])
+    except (OSError, ValueError):
+        return EXAMPLE_QUERY
 
 
 def _say(text: str) -> None:

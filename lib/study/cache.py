@@ -20,6 +20,8 @@ from lib.stage_records import Record, artifact_files
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+ARCHIVE = "raw archive"
+ARCHIVE_CHANGED = f"{ARCHIVE} changed"
 _NO_INGREDIENT = {"study", *COMPUTE}
 
 
@@ -46,11 +48,16 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
             found[f"params {section}.{key}"] = json.dumps(value)
     found["requirements.lock"] = files.sha256(paths.LOCK)
     if not STAGES[stage].reads:
-        found["raw archive"] = archive_digest
+        found[ARCHIVE] = archive_digest
     for name in STAGES[stage].reads:
         for path in artifact_files(study.artifact(name)):
             found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
     return found
+
+
+def params_of(of: Mapping[str, str]) -> dict[str, str]:
+    """Those of a stage's ingredients that are params."""
+    return {name: value for name, value in of.items() if name.startswith("params ")}
 
 
 def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str, str]:
@@ -112,32 +119,55 @@ def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now:
 
     Examples
     --------
-    >>> before = Record({"params features.window": "30"}, {"a.parquet": "1"})
-    >>> reasons_to_run({"params features.window": "20"}, before, {"a.parquet": "1"})
-    ['params features.window: 30 -> 20']
+    >>> before = Record({"params features.window": "30"}, {"a.json": "1"})
+    >>> reasons_to_run({"params features.window": "20"}, before, {"a.json": "1"})
+    ['features.window 30 -> 20']
     >>> reasons_to_run({"params features.window": "30"}, before, {})
-    ['output a.parquet is missing']
+    ['output a.json is missing']
     """
     if before is None:
         return ["it has not run yet"]
-    reasons = []
-    for name in sorted(now.keys() | before.ingredients.keys()):
-        old, new = before.ingredients.get(name), now.get(name)
-        if old == new:
-            continue
-        if old is None or new is None:
-            reasons.append(f"{name} is {'new' if old is None else 'gone'}")
-        elif name.startswith("params "):
-            reasons.append(f"{name}: {old} -> {new}")
-        else:
-            reasons.append(f"{name} changed")
+    reasons = [_change(name, before.ingredients, now) for name in changed(now, before)]
     for path, digest in before.artifacts.items():
         if path not in artifacts_now:
-            reasons.append(f"output {path} is missing")
+            reasons.append(f"output {_shown(path)} is missing")
         elif artifacts_now[path] != digest:
-            reasons.append(f"output {path} was changed")
-    reasons += [f"output {path} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())]
-    return reasons
+            reasons.append(f"output {_shown(path)} was changed")
+    reasons += [
+        f"output {_shown(path)} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())
+    ]
+    return list(dict.fromkeys(reasons))
+
+
+def changed(now: Mapping[str, str], before: Record) -> list[str]:
+    """The ingredients that are not what they were, by name."""
+    then = before.ingredients
+    return [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+
+
+def _change(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What has happened to an ingredient; of what a stage reads, to the whole of it, as a part's name says nothing."""
+    kind, _, rest = name.partition(" ")
+    old, new = then.get(name), now.get(name)
+    if kind == "input":
+        whole = rest.removeprefix(".").partition("/")[0]
+        parts = [each for each in now if each.startswith(f"input {whole}/") and each.endswith(".parquet")]
+        other = sum(now[each] != then.get(each) for each in parts)
+        return f"{whole} changed" + (f", {other:,} of {len(parts):,} parts" if len(parts) > 1 and other else "")
+    shown = rest if kind == "params" else name
+    if old is None or new is None:
+        return f"{shown} is {'new' if old is None else 'gone'}"
+    return f"{shown} {_value(old)} -> {_value(new)}" if kind == "params" else f"{shown} changed"
+
+
+def _value(text: str) -> str:
+    """A param's value, kept as JSON, as one types it."""
+    return text[1:-1] if text.startswith('"') and len(text) > 2 else text
+
+
+def _shown(path: str) -> str:
+    """What a reader calls an artifact's file: not by the name of a part."""
+    return path.partition("/")[0] if path.endswith(".parquet") else path
 
 
 def notebook_code(notebook: Path) -> str:

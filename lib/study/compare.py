@@ -18,6 +18,7 @@ from lib.reports.page import comparison_html
 from lib.text import as_text, flattened, short_digest
 
 OUT_OF_DATE = "out of date"
+KEPT = "model and evaluation"
 
 
 class CompareError(ValueError):
@@ -102,6 +103,9 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     }
     if any(run.get("out_of_date") for run in runs):
         told = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
+    if any(run.get("kept") for run in runs):
+        told = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
         sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
     names: list[str] = []
     for run in runs:

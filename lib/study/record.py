@@ -114,6 +114,7 @@ def history_line(record: dict[str, Any]) -> dict[str, Any]:
         "finished",
         "failure",
         "params",
+        "overrides",
         "code",
         "python",
         "archive",
@@ -121,6 +122,7 @@ def history_line(record: dict[str, Any]) -> dict[str, Any]:
         "metrics",
         "stages",
         "out_of_date",
+        "kept",
     )
     line = {key: record[key] for key in kept if key in record}
     return {**line, "artifacts": {path: entry["sha256"] for path, entry in record["artifacts"].items()}}

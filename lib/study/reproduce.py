@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
     lib.study.run.StudyError
         Either run failed.
     """
-    run_study(name, params, options, caller)
+    run_study(name, params, replace(options, retrain=True), caller)
     first = _digests(name)
     before = os.environ.get("STUDY_OUTPUTS")
     _remove_left_behind()
@@ -233,7 +233,7 @@ def results(name: str) -> dict[str, Any]:
     from lib.storage.dataset import DatasetError, open_dataset
 
     study = paths.StudyPaths(name)
-    if stale := stage_records.notes(study):
+    if stale := stage_records.shown_notes(study):
         told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
         raise StudyError(f"{name}: its results do not belong together\n{told}", REFUSED)
     try:

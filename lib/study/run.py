@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -28,7 +28,7 @@ from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import cache, notebook
+from lib.study import archive_changes, cache, notebook, retrain
 from lib.study.record import history_line, read_metrics, run_record
 
 # Exit codes.
@@ -71,12 +71,16 @@ class Options:
         Say for each stage why it runs or not.
     wait : bool
         Wait for another run of the study instead of giving up.
+    retrain : bool
+        Train and evaluate anew where prices are newer, whatever ``run.retrain`` asks.
     scratch : bool
         Its outputs will be gone: don't tell anybody to open them.
     command : str
         What the user typed to start this run, and would type to go on.
     update : str
         What they would type to bring the whole study up to date, with the same params.
+    overrides : tuple of (str, str)
+        The params that ``-p`` set, by key.
     """
 
     start: str | None = None
@@ -84,9 +88,17 @@ class Options:
     force: bool = False
     explain: bool = False
     wait: bool = False
+    retrain: bool = False
     scratch: bool = False
     command: str = "bash run_all.sh"
     update: str = "bash run_all.sh"
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def with_params(self) -> str:
+        """The params that ``-p`` set, as an artifact says them: ``with -p features.window 30``; empty without any."""
+        words = [word for key, value in self.overrides for word in ("-p", key, value)]
+        return f"with {_without_folders(shlex.join(words))}" if words else ""
 
 
 @dataclass
@@ -97,11 +109,12 @@ class StageRun:
     ----------
     name : str
         A key of `lib.stages.STAGES`.
-    status : {"run", "unchanged", "not asked for"}
+    status : {"run", "unchanged", "kept", "not asked for"}
+        Kept: prices are newer, but ``run.retrain`` does not ask for it yet.
     seconds, peak_memory_bytes : float, int
         Of its last run.
     reasons : list of str
-        Why it was run.
+        Why it was run, or would be.
     key : str
         One digest of all that decides what it makes.
     """
@@ -147,6 +160,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         runs: list[StageRun] = []
         console.print(
             f"{name}: {len(raw.files) + len(raw.tables):,} price file{'' if len(raw.files) + len(raw.tables) == 1 else 's'}"
+            + (f", {options.with_params}" if options.with_params else "")
         )
         for remark in raw.remarks():
             console.print(remark, markup=False)
@@ -154,7 +168,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         for number, stage in enumerate(STAGES, start=1):
             title = f"[{number}/{len(STAGES)}]"
             try:
-                runs.append(_run_stage(stage, title, params, study, archive_digest, options, console))
+                runs.append(_run_stage(stage, title, params, study, raw, archive_digest, options, console))
             except StudyError as error:
                 failure = error
             except OSError as error:
@@ -176,7 +190,8 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         ran = [run.name for run in runs if run.status == "run"]
         done = f"{len(ran)} of {len(runs)} stages run" if ran else "nothing had changed"
         never = [stage for stage in STAGES if not study.stage_record(stage).exists()]
-        done += ", the rest unchanged" if ran and not stale and not never else ""
+        rest = "kept or unchanged" if any(run.status == "kept" for run in runs) else "unchanged"
+        done += f", the rest {rest}" if 0 < len(ran) < len(runs) and not stale and not never else ""
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
         if never := [stage for stage in never if stage not in stale]:
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
@@ -223,13 +238,19 @@ def _write_records(
     stages = [vars(run) for run in runs]
     stale = stage_records.out_of_date(study, {"stages": stages, "params": params.model_dump()})
     update = {"bring_up_to_date": _without_folders(options.update)}
+    kept = stage_records.kept_notes(study)
     for stage in STAGES:
-        _refresh_page(stage, study, stage_records.note(study.name, stale.get(stage, ()), update))
+        stale_note = stage_records.note(study.name, stale.get(stage, ()), update)
+        _refresh_page(stage, study, stale_note or kept.get(stage, ""))
     record = run_record(study, params, raw, stages, started)
+    if options.with_params:
+        record["overrides"] = options.with_params
     if failure:
         record["failure"] = notebook.without_paths(failure)
     if stale:
         record |= {"out_of_date": stale, **update}
+    if kept:
+        record["kept"] = kept
     files.write_atomically(study.run_record, json.dumps(record, indent=2) + "\n")
     before_it = study.history.read_bytes().rstrip(b"\n") + b"\n" if study.history.exists() else b""
     line = json.dumps(history_line(record)) + "\n"
@@ -270,6 +291,7 @@ def _run_stage(
     title: str,
     params: Params,
     study: paths.StudyPaths,
+    raw: archive.Archive,
     archive_digest: str,
     options: Options,
     console: Console,
@@ -278,7 +300,8 @@ def _run_stage(
     wanted = cache.ingredients(stage, params, study, archive_digest)
     before = stage_records.read_record(record_path)
     stages = list(STAGES)
-    reasons = cache.reasons_to_run(wanted, before, stage_records.artifacts(stage, study))
+    made = stage_records.artifacts(stage, study)
+    reasons = cache.reasons_to_run(wanted, before, made)
     if options.only == stage or options.force:
         reasons = ["--only" if options.only == stage else "--force", *reasons]
     elif options.only:
@@ -287,6 +310,14 @@ def _run_stage(
         reasons = ["--from", *reasons]
     elif options.start:
         reasons = []
+    elif before:
+        every = "always" if options.retrain else params.run.retrain
+        kept = retrain.kept(stage, every, wanted, before, made, study)
+        if kept != before.kept:
+            before = replace(before, kept=kept)
+            stage_records.write_record(record_path, before)
+        if kept:
+            return _kept(stage, title, before, reasons, options, console)
     if not reasons:
         asked = not (options.only or options.start)
         console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
@@ -297,7 +328,8 @@ def _run_stage(
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
         for reason in reasons:
-            console.print(f"{title} {stage}: {reason}")
+            told = archive_changes.told(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
+            console.print(f"{title} {stage}: {told}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
     # From here until the new record is written the stage counts as not run, whatever happens.
@@ -311,9 +343,26 @@ def _run_stage(
             _refresh_page(stage, study, executed=True)
     seconds = round(time.monotonic() - begin, 2)
     record = stage_records.Record(wanted, stage_records.artifacts(stage, study), seconds, peak.bytes)
+    if STAGES[stage].retrained:
+        record = replace(record, until=retrain.last_date(study), basis=retrain.basis(stage, study))
     stage_records.write_record(record_path, record)
     console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
     return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
+
+
+def _kept(
+    stage: str, title: str, last: stage_records.Record, reasons: list[str], options: Options, console: Console
+) -> StageRun:
+    """A stage that ``run.retrain`` does not ask for yet, as the user and the record are told of it."""
+    assert last.kept
+    until = datetime.date.fromisoformat(last.until)
+    console.print(
+        f"{title} {stage:<12} kept: made from days to {until}, as run.retrain: {last.kept.retrain} asks", style="dim"
+    )
+    if options.explain:
+        again = retrain.next_time(until, last.kept.retrain)
+        console.print(f"{'':6}{'; '.join(reasons)}; it runs again once there are prices of {again}", style="dim")
+    return StageRun(stage, "kept", last.seconds, last.peak_memory_bytes, reasons, last.key)
 
 
 def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str, options: Options) -> None:
@@ -325,11 +374,9 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
         made = stage_records.artifacts(earlier, study)
         wanted = cache.ingredients(earlier, params, study, archive_digest)
         before = stage_records.read_record(study.stage_record(earlier))
-        reasons = [
-            reason
-            for reason in cache.reasons_to_run(wanted, before, made)
-            if reason.startswith(("it has not run", "params ", "output "))
-        ]
+        if before:
+            before = replace(before, ingredients=cache.params_of(before.ingredients))
+        reasons = cache.reasons_to_run(cache.params_of(wanted), before, made)
         if reasons:
             command = shlex.join([*shlex.split(options.update), "--from", earlier])
             raise StudyError(

@@ -370,6 +370,15 @@ def test_pages_say_what_is_out_of_date(study):
     assert study.index.read_text() == plain
 
 
+def test_pages_say_what_days_a_kept_result_is_from(study):
+    told = "Made from days to 2013-02-28, as run.retrain: weekly asks; newer ones are beside it."
+    page = report.index_html("sample", RECORD | {"kept": {"04_evaluate": told}}, METRICS)
+    body = page[page.index("<main") :]
+    assert f'<p class="kept" role="note">04_evaluate: {told}</p>' in body
+    assert f"<small>{told}</small>" in body and f"<small>{told} In shares a day" in body
+    assert "ut of date" not in body
+
+
 def browser_program() -> str:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:

@@ -22,7 +22,7 @@ from tools import need
 from lib.features.recent_days import Symbols
 from lib.serving.dashboard import forecast as tab
 from lib.serving.dashboard.session import Session
-from lib.serving.dashboard.symbol_forecasts import HorizonForecast, SymbolForecast, load
+from lib.serving.symbol_forecasts import HorizonForecast, SymbolForecast, load
 
 pytestmark = pytest.mark.xdist_group("dashboard")
 

@@ -62,7 +62,8 @@ def gone(processes):
 def test_one_signal_stops_everything(served, signum):
     process, urls, children = served
     assert len(children) >= 4  # endpoint, dashboard, fork server, kernel
-    assert httpx.get(urls["predict"]).status_code == 200
+    answer = httpx.get(urls["predict"])
+    assert (answer.status_code, answer.headers["x-in-training-range"]) == (200, "true")
     assert "The run" in httpx.get(urls["reports"], follow_redirects=True).text
     process.send_signal(signum)
     assert process.wait(60) == 0

@@ -56,7 +56,7 @@ def test_params_that_say_who_computes_do_not_count(outputs):
     assert cache.ingredients("01_ingest", spark, study, "d") == one
     other = Params.model_validate({"ingest": {"max_quarantined_share": 0.5}})
     changed = cache.reasons_to_run(cache.ingredients("01_ingest", other, study, "d"), stage_records.Record(one, {}), {})
-    assert changed == ["params ingest.max_quarantined_share: 0.01 -> 0.5"]
+    assert changed == ["ingest.max_quarantined_share 0.01 -> 0.5"]
 
 
 def test_input_artifacts_count(outputs):
@@ -66,7 +66,39 @@ def test_input_artifacts_count(outputs):
     before = stage_records.Record(cache.ingredients("02_features", Params(), study, ""), {})
     (study.prices / "part.parquet").write_bytes(b"2")
     now = cache.ingredients("02_features", Params(), study, "")
-    assert cache.reasons_to_run(now, before, {}) == ["input prices/part.parquet changed"]
+    assert cache.reasons_to_run(now, before, {}) == ["prices changed"]
+
+
+def test_changes_are_told_in_words_and_never_by_a_part_s_name():
+    before = {
+        "input .features/manifest.json": "1",
+        "input features/part-00000-aaaa.parquet": "1",
+        "input features/part-00001-bbbb.parquet": "1",
+        "input model/grid.safetensors": "1",
+        "lib/figures/evaluate.py": "1",
+        "lib/figures/axes.py": "1",
+        "params train.model": '"forest"',
+        "params features.min_periods": "null",
+    }
+    now = {
+        **before,
+        "input .features/manifest.json": "2",
+        "input features/part-00001-cccc.parquet": "2",
+        "input model/grid.safetensors": "2",
+        "lib/figures/evaluate.py": "2",
+        "params train.model": '"ratio_by_quantile"',
+        "params features.min_periods": "5",
+    }
+    for gone in ("input features/part-00001-bbbb.parquet", "lib/figures/axes.py"):
+        del now[gone]
+    assert cache.reasons_to_run(now, stage_records.Record(before, {}), {}) == [
+        "features changed, 1 of 2 parts",
+        "model changed",
+        "lib/figures/axes.py is gone",
+        "lib/figures/evaluate.py changed",
+        "features.min_periods null -> 5",
+        "train.model forest -> ratio_by_quantile",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +132,6 @@ def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
     told = run_after_changing("lib/features/windows.py", "# A comment.\n")
     assert "01_ingest    unchanged" in told
     assert "02_features: lib/features/windows.py changed" in told
-    assert "03_train: input .features/manifest.json changed" in told
+    assert "03_train: features changed" in told
     told = run_after_changing("lib/data/parse.py", "# A comment.\n")
     assert "01_ingest: lib/data/parse.py changed" in told

@@ -14,10 +14,12 @@ from pathlib import Path
 import nbformat
 import pyarrow.parquet as pq
 import pytest
+from short_study import Place, Run
 
 from lib import paths
 from lib.params import Params
 from lib.stages import STAGES
+from lib.study.run import Options
 
 
 def run(outputs: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +118,7 @@ def test_a_page_edited_by_hand_is_made_again_without_running_anything(study):
 def test_a_param_on_the_command_line_runs_what_depends_on_it(study):
     done = run(paths.outputs(), "--explain", "-p", "features.window", "20")
     assert done.returncode == 0, done.stderr
-    assert "params features.window: 30 -> 20" in done.stderr
+    assert "features.window 30 -> 20" in done.stderr
     assert "01_ingest    unchanged" in done.stderr
     table = pq.read_table(study.features)
     assert table["vol_moving_avg"].null_count == 5 * 19
@@ -158,3 +160,25 @@ def test_two_runs_of_one_study_do_not_mix(study):
         done = run(paths.outputs())
     assert done.returncode == 3
     assert "process 1, since then, is running this study" in done.stderr
+
+
+def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_with(tmp_path):
+    place = Place(tmp_path).make()
+    assert Run(place).end()[0] == 0
+    before = place.artifacts()
+    code, told = Run(place, "-p", "features.window", "20", "--as", "twenty").end()
+    assert code == 0 and "twenty: 3 price files, with -p compute.workers 1 -p features.window 20" in told, told
+    assert place.artifacts() == before
+    copy = place.outputs / "twenty"
+    record = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    assert record["params"]["features"]["window"] == 20
+    made = "with -p compute.workers 1 -p features.window 20"
+    assert record["overrides"] == made and f"Made {made}: other params" in (copy / "index.html").read_text()
+    assert json.loads((copy / "history.jsonl").read_text())["overrides"] == made
+    code, told = Run(place, "--as", "sample").end()
+    assert code == 2 and "is a study of its own; choose another name" in told
+
+
+def test_a_folder_of_this_machine_that_p_names_is_not_kept(tmp_path):
+    options = Options(overrides=(("archive.source", f"{tmp_path}/prices"), ("train.seed", "7")))
+    assert options.with_params == "with -p archive.source prices -p train.seed 7"

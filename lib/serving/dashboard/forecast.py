@@ -16,16 +16,6 @@ from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
 from lib.serving.dashboard.session import Session
-from lib.serving.dashboard.symbol_forecasts import (
-    WINDOW,
-    ForecastsError,
-    ForecastTable,
-    HorizonForecast,
-    SymbolForecast,
-    largest_changes,
-    load,
-    sessions_needed,
-)
 from lib.serving.dashboard.widgets import (
     SymbolPicker,
     both_widths,
@@ -40,7 +30,17 @@ from lib.serving.dashboard.widgets import (
     text_field,
 )
 from lib.serving.forecast_file import COLUMNS, LEVEL
-from lib.text import csv_cell, day, days, short
+from lib.serving.forecast_words import beside_average, expectation, of_days, past_warning, unit, when
+from lib.serving.symbol_forecasts import (
+    ForecastsError,
+    ForecastTable,
+    HorizonForecast,
+    SymbolForecast,
+    largest_changes,
+    load,
+    sessions_needed,
+)
+from lib.text import csv_cell, day, short
 
 log = logging.getLogger("market-study")
 
@@ -215,61 +215,19 @@ def _horizon_text(horizon: int) -> str:
     return "the next session" if horizon == 1 else f"the mean of the next {horizon} sessions"
 
 
-def beside_average(change: float | None, average: str) -> str:
-    """A forecast beside its moving average, in words.
-
-    Examples
-    --------
-    >>> [beside_average(change, "the average") for change in (-0.083, 0.25, 0.001, 14.2, None)]
-    ['8% below the average', '25% above the average', 'about the average', '15 times the average', 'the average is zero']
-    """
-    if change is None:
-        return f"{average} is zero"
-    if abs(change) < 0.005:
-        return f"about {average}"
-    if change >= 2:
-        return f"{1 + change:.0f} times {average}"
-    return f"{abs(change):.0%} {'above' if change > 0 else 'below'} {average}"
-
-
-def when(each: HorizonForecast) -> str:
-    """The day or the days that a forecast is for."""
-    return day(each.for_from) if each.for_from == each.for_to else days(each.for_from, each.for_to)
-
-
-def of_days(level: float) -> str:
-    """How often a range holds, in words.
-
-    Examples
-    --------
-    >>> of_days(0.8), of_days(0.9), of_days(0.95)
-    ('on 4 days of 5', 'on 9 days of 10', 'on 19 days of 20')
-    """
-    for total in (5, 10, 20, 100):
-        if math.isclose(level * total, round(level * total), abs_tol=1e-9):
-            return f"on {round(level * total)} days of {total}"
-    return f"on {level:.1%} of days"
-
-
 def next_session(one: SymbolForecast, each: HorizonForecast) -> str:
     """The first horizon's number and sentence."""
-    average = beside_average(one.change(each.horizon), f"the {WINDOW}-day average")
     return (
-        f'<p class="number" data-forecast="{each.forecast}">{each.forecast:,} <small>shares'
-        f"{'' if each.horizon == 1 else ' a day'}</small></p>"
-        f'<p class="sentence"><b>{when(each)}:</b> about {short(each.forecast)} shares, {average}; '
-        f"{of_days(LEVEL)} between {short(each.low)} and {short(each.high)}.</p>"
+        f'<p class="number" data-forecast="{each.forecast}">{each.forecast:,} <small>{unit(each)}</small></p>'
+        f'<p class="sentence"><b>{when(each)}:</b> {expectation(one, each)}</p>'
         f"{pictures.interval_bar(each.forecast, (each.low, each.high), one.vol_moving_avg)}"
     )
 
 
 def warning(one: SymbolForecast, recent: RecentDays | None) -> str:
     """What a reader must know before trusting the forecast: nothing, mostly."""
-    if one.stale:
-        return notice(
-            f"The prices of {one.symbol} end on {day(one.as_of)}, earlier than others of this study: "
-            "what is forecast may be past."
-        )
+    if past := past_warning(one):
+        return notice(past)
     if recent is not None and recent.dates[-1].item() != one.as_of:
         return notice(
             f"Out of date: the forecast was made from prices to {day(one.as_of)}, and the study has them to "

@@ -36,7 +36,7 @@ class ModelTab:
         """Describe the model in use."""
         information = self._session.model.predictor.information
         report = self._session.paths.report("03_train")
-        stale = stage_records.notes(self._session.paths).get(maker("model"), "")
+        stale = stage_records.shown_notes(self._session.paths).get(maker("model"), "")
         link = ""
         if report.exists():
             address = f"reports/reports/{report.name}#what-was-learned"

@@ -33,7 +33,7 @@ class ReportsTab:
     def show(self) -> None:
         """Read them as they are now."""
         study = self._session.paths
-        stale = stage_records.notes(study)
+        stale = stage_records.shown_notes(study)
         self.panel.value = (
             f'<div class="card"><h2>What study {escape(study.name)} found</h2>'
             f"{notice(stale.get(maker('metrics'), ''))}{found(study.metrics)}</div>"
@@ -42,7 +42,7 @@ class ReportsTab:
 
 
 def listed(study: paths.StudyPaths, stale: Mapping[str, str]) -> str:
-    """Links to the reports that there are, each with the question that it answers, and a note where it is out of date."""
+    """Links to the reports that there are, each with the question that it answers, and a note where it is out of date or kept."""
     entries = []
     for report in sorted(study.reports.glob("*.html")):
         row = STAGES.get(report.stem)

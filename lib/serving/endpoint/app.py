@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache, lru_cache, partial
 from html import escape
 from pathlib import Path
@@ -38,7 +38,7 @@ from starlette.routing import Route
 
 from lib.features import definitions
 from lib.models.predictor import Predictor
-from lib.serving import access, server_process
+from lib.serving import access, example, server_process
 from lib.serving.access import Access
 from lib.serving.endpoint import openapi
 from lib.serving.endpoint.answers import (
@@ -214,7 +214,12 @@ class Handlers:
         page = Template(Path(__file__).with_name("docs.html").read_text(encoding="utf-8"))
         filled = {f"average_{field}": value for field, value in vars(average).items()}
         filled |= {f"median_{field}": value for field, value in vars(median).items()}
-        return HTMLResponse(page.safe_substitute(filled, query=escape(definitions.EXAMPLE_QUERY)))
+        query = definitions.EXAMPLE_QUERY
+        with suppress(NotMadeError):
+            bounds = self.current.predictor.information["range"]
+            query, shown = example.query(bounds), example.values(bounds)
+            filled |= {"average_example": shown[average.name], "median_example": shown[median.name]}
+        return HTMLResponse(page.safe_substitute(filled, query=escape(query)))
 
     async def root(self, _: Request) -> Response:
         """Answer ``GET /``."""

@@ -81,7 +81,7 @@ class ForecastTable:
         """JSON of one symbol's forecasts, or of the one for ``horizon``; raises `UnknownSymbolError`."""
         found = self._of.get(symbol)
         if found is None or (horizon is not None and horizon not in found):
-            raise UnknownSymbolError(symbol, self.nearest(symbol))
+            raise UnknownSymbolError(symbol, nearest(symbol, self._symbols))
         return found[horizon]
 
     def select(
@@ -103,7 +103,7 @@ class ForecastTable:
             kept[:] = False
             for symbol in symbols:
                 if symbol not in self._rows:
-                    raise UnknownSymbolError(symbol, self.nearest(symbol))
+                    raise UnknownSymbolError(symbol, nearest(symbol, self._symbols))
                 kept[self._rows[symbol]] = True
         if horizon is not None:
             kept &= self._horizon == horizon
@@ -121,14 +121,21 @@ class ForecastTable:
         """CSV text of the rows at these positions, a header first. A text that a spreadsheet would take for a formula is quoted with ``'``."""
         return _csv_line(COLUMNS) + b"".join([self._csv[row] for row in rows.tolist()])
 
-    def nearest(self, symbol: str) -> list[str]:
-        """Up to `NEAREST` symbols that ``symbol`` may stand for: in other letter case, one typing error away, or longer."""
-        wanted = symbol.upper()[:16]  # looking at every symbol would let wrong ones stop the server
-        candidates = dict.fromkeys([wanted, *_one_edit(wanted)])
-        found = [candidate for candidate in candidates if candidate in self._rows]
-        start = bisect_left(self._symbols, wanted)
-        found += [name for name in self._symbols[start : start + NEAREST] if wanted and name.startswith(wanted)]
-        return list(dict.fromkeys(found))[:NEAREST]
+
+def nearest(symbol: str, known: Sequence[str]) -> list[str]:
+    """Up to `NEAREST` symbols that ``symbol`` may stand for: in other letter case, one typing error away, or longer.
+
+    Parameters
+    ----------
+    known : sequence of str
+        In ascending order.
+    """
+    wanted = symbol.upper()[:16]  # looking at every symbol would let wrong ones stop the server
+    starts = {candidate: bisect_left(known, candidate) for candidate in [wanted, *_one_edit(wanted)]}
+    found = [candidate for candidate, start in starts.items() if known[start : start + 1] == [candidate]]
+    start = starts[wanted]
+    found += [name for name in known[start : start + NEAREST] if wanted and name.startswith(wanted)]
+    return list(dict.fromkeys(found))[:NEAREST]
 
 
 def _one_edit(text: str) -> Iterable[str]:

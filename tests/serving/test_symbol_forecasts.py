@@ -9,7 +9,7 @@ import math
 import pytest
 from serving_study import write_forecasts
 
-from lib.serving.dashboard.symbol_forecasts import (
+from lib.serving.symbol_forecasts import (
     ForecastsError,
     HorizonForecast,
     SymbolForecast,

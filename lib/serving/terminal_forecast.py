@@ -1,0 +1,88 @@
+"""``python -m lib forecast``: the latest forecasts of some symbols, in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+
+from lib import paths, stage_records
+from lib.serving.endpoint import forecast_table
+from lib.serving.forecast_words import expectation, past_warning, when
+from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
+from lib.stages import maker
+from lib.text import day, printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``forecast`` to ``parser``."""
+    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as AAPL; in any letter case")
+    parser.add_argument("--study", default="sample", metavar="NAME", help="whose forecasts; sample unless named")
+    parser.add_argument("--horizon", type=int, metavar="N", help="only the forecast of the next N sessions' mean")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print the forecasts that `add_arguments` describes.
+
+    Returns
+    -------
+    int
+        0, or 2 where the study has no forecasts, or none of one of the symbols; nothing is printed then but why.
+    """
+    study = paths.StudyPaths(paths.named_study(options.study))
+    try:
+        lines = list(told(study, options.symbols, options.horizon))
+    except ForecastsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    if note := stage_records.notes(study).get(maker("forecasts_csv")):
+        print(note, file=sys.stderr)
+    return 0
+
+
+def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = None) -> Iterator[str]:
+    """The latest forecasts of some symbols, line by line.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        In any letter case, where that leaves one symbol.
+    horizon : int, optional
+        Sessions; every horizon of the study unless given.
+
+    Raises
+    ------
+    ForecastsError
+        There are no forecasts, none of a symbol, or none for ``horizon``.
+    """
+    table = load(study.forecasts_csv)
+    if table is None:
+        raise ForecastsError(f"study {study.name} has no forecasts yet; make them first: bash run_all.sh {study.name}")
+    if horizon is not None and horizon not in table.horizons:
+        known = ", ".join(map(str, table.horizons))
+        raise ForecastsError(f"--horizon is {horizon}; study {study.name} has forecasts for {known}")
+    found = [_symbol(symbol, table, study) for symbol in symbols]  # all of them, before the first is printed
+    wanted = table.horizons if horizon is None else [horizon]
+    width = max(len(f"{one.horizons[each].forecast:,}") for one in found for each in wanted)
+    for one in found:
+        name = f", {printable(one.security_name)}" if one.security_name else ""
+        yield f"{printable(one.symbol)}{name}; prices to {day(one.as_of)}"
+        for each in (one.horizons[horizon] for horizon in wanted):
+            yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
+        if warning := past_warning(one):
+            yield f"  {printable(warning)}"
+
+
+def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:
+    if given in table.symbols:
+        return table.symbols[given]
+    alike = [symbol for symbol in table.symbols if symbol.upper() == given.upper()]
+    if len(alike) == 1:
+        return table.symbols[alike[0]]
+    nearest = alike or forecast_table.nearest(given, sorted(table.symbols))
+    hint = ", ".join(map(printable, nearest))
+    raise ForecastsError(
+        f"{printable(given)}: study {study.name} has no forecast of this symbol"
+        + (f"; the nearest are {hint}" if hint else f", but of {len(table.symbols):,} others")
+    )

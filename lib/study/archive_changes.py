@@ -1,0 +1,98 @@
+"""What has changed in a raw archive since it was last read, in words: the files by name, and by how many rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from blake3 import blake3
+
+from lib import paths
+from lib.data import parse, single_symbol
+from lib.data.archive import Archive, PriceFile
+from lib.data.members import Member, open_members
+from lib.storage.dataset import DatasetError, open_dataset
+from lib.text import printable
+
+_NAMED = 3  # changed files; their rows are counted, which takes reading them
+
+
+def told(raw: Archive, study: paths.StudyPaths) -> str:
+    """What has changed since ``study``'s account of its files.
+
+    In a folder files of the same size are digested once more; in a zip a file counts as changed where its size has.
+
+    Parameters
+    ----------
+    raw : Archive
+        As it is now; something of it has changed.
+
+    Returns
+    -------
+    str
+        Such as ``1 of 8,049 raw files changed: stocks/AAPL.csv, 1 row more``.
+    """
+    try:
+        rows = open_dataset(study.files).read(["file", "blake3", "bytes", "rows_read"]).to_pylist()
+    except (DatasetError, KeyError):
+        return "raw archive changed"
+    before = {row["file"]: row for row in rows}
+    now = _files(raw)
+    with open_members(raw.location) as read:
+        changed = [
+            name
+            for name in sorted(now.keys() & before.keys())
+            if now[name][0].size != before[name]["bytes"]
+            or (raw.location.is_dir() and _digest(read, now[name][0]) != before[name]["blake3"])
+        ]
+    words = []
+    if changed:
+        named = [name + _more_rows(raw, now[name][1], before[name]) for name in changed[:_NAMED]]
+        words.append(f"{len(changed):,} of {len(now):,} raw files changed: {_listed(named, len(changed))}")
+    for names, what in ((now.keys() - before.keys(), "new"), (before.keys() - now.keys(), "gone")):
+        if names:
+            files = f"{len(names):,} raw file{'' if len(names) == 1 else 's'}"
+            words.append(f"{files} {what}: {_listed(sorted(names)[:_NAMED], len(names))}")
+    return (
+        ". ".join(words)
+        or "raw archive changed, but no price file: the names of its symbols, or files that are not read"
+    )
+
+
+def _files(raw: Archive) -> dict[str, tuple[Member, PriceFile | None]]:
+    """Each raw file, and how it is read where it holds one symbol, by its name in the account of files."""
+    alone = {printable(file.name): (Member(raw.base + file.name, file.size, file.packed), file) for file in raw.files}
+    return alone | {printable(found.member.name): (found.member, None) for found in raw.tables}
+
+
+def _digest(read: Callable[[Member], bytes], member: Member) -> str:
+    try:
+        return blake3(read(member)).hexdigest()
+    except OSError:  # as its account has it
+        return ""
+
+
+def _listed(named: list[str], count: int) -> str:
+    rest = count - len(named)
+    return "; ".join([*named, *([f"and {rest:,} more"] if rest else [])])
+
+
+def _more_rows(raw: Archive, file: PriceFile | None, before: Mapping[str, Any]) -> str:
+    """By how many rows a file has changed, behind a comma; empty where that takes more than reading it."""
+    rows = None if file is None else _rows(raw, file)
+    if rows is None:
+        return ""
+    more = rows - before["rows_read"]
+    if more == 0:
+        return ", as many rows"
+    return f", {abs(more):,} row{'' if abs(more) == 1 else 's'} {'more' if more > 0 else 'fewer'}"
+
+
+def _rows(raw: Archive, file: PriceFile) -> int | None:
+    if file.plan is None and file.refused is None:
+        with contextlib.suppress(OSError), open_members(raw.location) as read:
+            return parse.split_body(read(Member(raw.base + file.name, file.size, file.packed))).rows
+        return None
+    made = single_symbol.parse_contents([single_symbol.read(raw.location, raw.base, file)])
+    return int(made[0].files["rows_read"][0].as_py())

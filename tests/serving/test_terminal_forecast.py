@@ -1,0 +1,88 @@
+"""``python -m lib forecast``: what the terminal says, and what it says where there is no forecast."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from serving_study import write_three_forecasts
+
+from lib import __main__ as command_line
+from lib import paths
+from lib.serving.dashboard.forecast import next_session
+from lib.serving.symbol_forecasts import load
+
+
+@pytest.fixture
+def study(outputs):
+    """A study that has forecasts of AAPL, TRUE and ZED, whose prices end earlier."""
+    study = paths.StudyPaths("mine")
+    study.folder.mkdir(parents=True)
+    write_three_forecasts(study.forecasts_csv)
+    return study
+
+
+def typed(capsys, *words):
+    """The exit code, and what went to standard output and to standard error."""
+    code = command_line.main(["forecast", "--study", "mine", *words])
+    return code, *capsys.readouterr()
+
+
+def test_every_horizon_of_every_symbol_with_its_exact_number(study, capsys):
+    code, said, _ = typed(capsys, "AAPL", "true")
+    assert code == 0
+    assert [line for line in said.splitlines() if not line.startswith(" ")] == [
+        "AAPL, Apple Inc.; prices to Friday 1 March 2013",
+        "TRUE, TrueCar, Inc.; prices to Friday 1 March 2013",
+    ]
+    with study.forecasts_csv.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["Symbol"] != "ZED"]
+    assert [line.split()[0] for line in said.splitlines() if line.startswith(" ")] == [
+        f"{int(row['forecast']):,}" for row in rows
+    ]
+
+
+def test_the_sentence_is_the_dashboard_s(study, capsys):
+    one = load(study.forecasts_csv).symbols["AAPL"]
+    _, said, _ = typed(capsys, "AAPL", "--horizon", "1")
+    sentence = said.splitlines()[1].split(maxsplit=1)[1]
+    day, _, rest = sentence.partition(": ")
+    assert f"<b>{day}:</b> {rest}</p>" in next_session(one, one.horizons[1])
+    assert len(said.splitlines()) == 2
+
+
+def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
+    assert "earlier than others of this study" in typed(capsys, "ZED")[1]
+    assert "earlier than others" not in typed(capsys, "AAPL")[1]
+
+
+def test_forecasts_that_are_out_of_date_are_said_so(study, capsys):
+    study.stage_records.mkdir()  # with nothing in it: whatever there is was left by a run that did not finish
+    code, said, note = typed(capsys, "AAPL")
+    assert code == 0 and said and note.startswith("Out of date: its last run did not finish.")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["AAPL", "APPL"], "APPL: study mine has no forecast of this symbol; the nearest are AAPL"),
+        (["QQQQQQ"], "QQQQQQ: study mine has no forecast of this symbol, but of 3 others"),
+        (["a\x1b[31m"], "a\\x1b[31m: study mine has no forecast"),
+        (["AAPL", "--horizon", "7"], "--horizon is 7; study mine has forecasts for 1, 5, 21"),
+    ],
+)
+def test_what_is_not_there_is_named_and_nothing_else_printed(study, capsys, words, reason):
+    code, said, errors = typed(capsys, *words)
+    assert (code, said) == (2, "")
+    assert errors.startswith(f"error: {reason}")
+
+
+def test_a_study_without_forecasts_names_the_command(outputs, capsys):
+    code, _, errors = typed(capsys, "AAPL")
+    assert code == 2
+    assert errors == "error: study mine has no forecasts yet; make them first: bash run_all.sh mine\n"
+
+
+def test_a_damaged_file_is_named_with_what_is_wrong(study, capsys):
+    study.forecasts_csv.write_text("no table\n")
+    assert typed(capsys, "AAPL")[2].startswith("error: forecasts.csv: line 1: ")
