@@ -133,9 +133,7 @@ def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now:
             reasons.append(f"output {_shown(path)} is missing")
         elif artifacts_now[path] != digest:
             reasons.append(f"output {_shown(path)} was changed")
-    reasons += [
-        f"output {_shown(path)} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())
-    ]
+    reasons += [f"output {path} is not of this run" for path in sorted(artifacts_now.keys() - before.artifacts.keys())]
     return list(dict.fromkeys(reasons))
 
 
