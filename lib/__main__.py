@@ -19,6 +19,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from lib import params as study_params
 from lib import paths
+from lib.locations import LocationError, place
 from lib.serving import launch
 
 EXIT_CODES = """\
@@ -184,8 +185,13 @@ def _look(options: argparse.Namespace) -> int:
     from lib.study import run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
-    given = Path(options.look).expanduser()
-    location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
+    location = place(options.look)
+    source = str(location)
+    if isinstance(location, Path):
+        given = location.expanduser()
+        location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
+        whole = location.resolve()
+        source = str(whole.relative_to(paths.ROOT) if whole.is_relative_to(paths.ROOT) else whole)
     overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
     try:
         path = paths.params_file(options.look_as or "look")
@@ -199,12 +205,9 @@ def _look(options: argparse.Namespace) -> int:
         )
         print("\n".join(found.lines))
         if options.look_as:
-            inside = location.resolve().is_relative_to(paths.ROOT)
-            source = location.resolve().relative_to(paths.ROOT) if inside else location.resolve()
-            print(
-                f"wrote {look.write_params(options.look_as, str(source), found)}; run it: bash run_all.sh {options.look_as}"
-            )
-    except (study_params.ParamsError, ArchiveError) as error:
+            written = look.write_params(options.look_as, source, found)
+            print(f"wrote {written}; run it: bash run_all.sh {options.look_as}")
+    except (study_params.ParamsError, ArchiveError, LocationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return run.REFUSED
     return 0
