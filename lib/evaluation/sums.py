@@ -71,7 +71,7 @@ class _Groups:
 
     @classmethod
     def of(cls, grouping: str, keys: NDArray[Any]) -> _Groups:
-        least = int(keys.min(initial=0))
+        least = int(keys.min()) if len(keys) else 0
         place = keys - least
         rows = np.bincount(place)
         found = np.flatnonzero(rows)
