@@ -537,11 +537,11 @@ async def measure(running: Servers, each: float, together: float, only: str = ""
         rows.append({**found.row(name), **await left(running)})
         print(json.dumps(rows[-1]), flush=True)
 
-    every = [attack for attack in every_attack(running.api, running.dashboard) if not only or attack[0] == only]
+    every = [attack for attack in every_attack(running.api, running.dashboard) if only in ("", "all", attack[0])]
     await one("none", [], each)
-    for name, url in every:
+    for name, url in [] if only == "all" else every:
         await one(f"{name} on the {'endpoint' if url == running.api else 'dashboard'}", [(name, url)], each)
-    if not only:
+    if only in ("", "all"):
         await one("all at once", every, together)
     return rows
 
@@ -552,7 +552,7 @@ def main() -> int:
     parser.add_argument("study", nargs="?", default="sample")
     parser.add_argument("--each", type=float, default=5, help="seconds of each attack (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="seconds of all at once (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="NAME", help="this attack alone, and not all at once")
+    parser.add_argument("--only", default="", metavar="NAME", help="this attack alone; 'all' is all at once alone")
     parser.add_argument("--token", default="", help="let the servers ask for this token; the attacker knows it")
     parser.add_argument("--to", type=Path, help="write what was found to this file, as JSON")
     parser.add_argument("--carry-out", type=json.loads, help=argparse.SUPPRESS)

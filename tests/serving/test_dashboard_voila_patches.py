@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from types import SimpleNamespace
 
 import pytest
@@ -33,8 +35,8 @@ def with_echo(function):
 
     async def run():
         server = tornado.httpserver.HTTPServer(tornado.web.Application([("/", Echo)]))
-        socket, port = tornado.testing.bind_unused_port()
-        server.add_socket(socket)
+        listening, port = tornado.testing.bind_unused_port()
+        server.add_socket(listening)
         try:
             return await function(f"ws://127.0.0.1:{port}/")
         finally:
@@ -95,6 +97,32 @@ def test_only_large_messages_take_turns(monkeypatch):
             await asyncio.sleep(0)
 
     with_echo(send)
+
+
+def test_a_broken_line_leaves_no_message(monkeypatch):
+    """The error of a connection that was reset holds no frames, whose variables would be the message that was being sent."""
+    streams = []
+
+    async def send_large(self, message):
+        streams.append(self.ws_connection.stream)
+        self.write_message(bytes(9 * 2**20), binary=True).add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def leave(url):
+        monkeypatch.setattr(Echo, "on_message", send_large)
+        line = await tornado.websocket.websocket_connect(url)
+        line.protocol.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await line.write_message("abc")
+        async with asyncio.timeout(30):
+            while not streams:
+                await asyncio.sleep(0.01)
+            line.protocol._abort()  # a reset
+            while not streams[0].closed():
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+
+    with_echo(leave)
+    assert isinstance(streams[0].error, ConnectionResetError)
+    assert streams[0].error.__traceback__ is None
 
 
 @pytest.mark.parametrize(("quiet", "stays"), [(1, True), (2, True), (4, False)])

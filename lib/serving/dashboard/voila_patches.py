@@ -223,10 +223,21 @@ class Protocol(WebSocketProtocol13):
             self._end_turn()
 
     async def _receive_frame_loop(self) -> None:
+        self.stream.set_close_callback(self._forget_message)
         try:
             await super()._receive_frame_loop()
         finally:
             self._end_turn()
+
+    def _forget_message(self) -> None:
+        """Let go of what was being sent when the line broke.
+
+        Tornado keeps the error, whose traceback holds the message at each step from the kernel's socket to the visitor's, until Python's collector
+        looks at old objects: https://github.com/tornadoweb/tornado/blob/v6.6.1/tornado/iostream.py.
+        Test: ``test_a_broken_line_leaves_no_message``.
+        """
+        if self.stream.error is not None:
+            self.stream.error.__traceback__ = None
 
     def _end_turn(self) -> None:
         if self._has_turn is not None:

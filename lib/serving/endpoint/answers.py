@@ -194,8 +194,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_json(body: bytes | bytearray) -> Any:
-    """The value of a JSON text in UTF-8; `RequestError` for anything else, and for an object that repeats a key."""
+def read_json(body: bytes | bytearray, most: int) -> Any:
+    """The value of a JSON text in UTF-8 with at most ``most`` values; `RequestError` for anything else, and for an object that repeats a key.
+
+    Values are counted first, by their separators: while Python reads JSON nothing else of the process is answered.
+    """
+    if sum(map(body.count, (b",", b"[", b"{"))) > most:
+        raise RequestError("too_many", ["body"], f"more than {most} values, lists and objects; send fewer")
     try:
         return json.loads(body.decode(), object_pairs_hook=_object)
     except RecursionError:
@@ -218,7 +223,7 @@ def _shape(value: object) -> str:
 
 def read_pairs(body: bytes | bytearray) -> list[list[float]]:
     """The pairs of numbers in a POST; `RequestError` names the first that is none."""
-    pairs = read_json(body)
+    pairs = read_json(body, most=4 * MAX_PAIRS)
     if type(pairs) is not list:
         raise RequestError("not_a_list", ["body"], f"found {_shape(pairs)}; {_PAIRS_WANTED}")
     if not 0 < len(pairs) <= MAX_PAIRS:
@@ -377,7 +382,7 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     RequestError
         Something else; it names the row and the field.
     """
-    rows = read_json(body)
+    rows = read_json(body, most=MAX_ROWS * (len(ROW) + 2))
     if type(rows) is not list or not MIN_ROWS <= len(rows) <= MAX_ROWS:
         found = f"{len(rows)} rows" if type(rows) is list else _shape(rows)
         raise RequestError("not_rows", ["body"], f"found {found}; {_ROWS_WANTED}")
