@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -14,9 +16,10 @@ import tornado.web
 import tornado.websocket
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.ioloop import IOLoop
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from lib.serving.dashboard import voila_patches
-from lib.serving.dashboard.voila_patches import PINGS, Exporter, Protocol, cookie_secret
+from lib.serving.dashboard.voila_patches import PINGS, Channel, Exporter, Page, Protocol, cookie_secret
 
 
 class Echo(tornado.websocket.WebSocketHandler):
@@ -105,7 +108,9 @@ def test_a_broken_line_leaves_no_message(monkeypatch):
 
     async def send_large(self, message):
         streams.append(self.ws_connection.stream)
-        self.write_message(bytes(9 * 2**20), binary=True).add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.write_message(bytes(9 * 2**20), binary=True).add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )
 
     async def leave(url):
         monkeypatch.setattr(Echo, "on_message", send_large)
@@ -173,6 +178,67 @@ def test_templates_are_compiled_once():
         )
         environment.get_template("index.html.j2")
     assert len(compiled) == 1
+
+
+def channel():
+    """A line without a server."""
+    made = Channel.__new__(Channel)
+    made.application = SimpleNamespace(settings=PINGS)
+    made.request = SimpleNamespace(headers={"Sec-WebSocket-Version": "13"})
+    made.unread = deque()
+    made.ws_connection = None
+    return made
+
+
+def test_tornado_sends_no_pings_of_its_own():
+    assert (
+        VoilaKernelWebsocketHandler.get_websocket_protocol(channel()).params.ping_interval == PINGS["ws_ping_interval"]
+    )
+    assert channel().get_websocket_protocol().params.ping_interval is None
+
+
+def test_a_line_holds_little_that_is_unread(monkeypatch):
+    """What a visitor is reading may be large; behind it little may wait, and the line closes."""
+
+    async def write():
+        line, dropped = channel(), []
+        line.drop = lambda: dropped.append(True)
+        monkeypatch.setattr(VoilaKernelWebsocketHandler, "write_message", lambda *_: asyncio.Future())
+        for size in (4 * voila_patches.MAX_UNREAD, voila_patches.MAX_UNREAD, 1):
+            line.write_message(bytes(size))
+        assert not dropped
+        with pytest.raises(tornado.websocket.WebSocketClosedError):
+            line.write_message(b"1")
+        assert dropped
+
+    asyncio.run(write())
+
+
+def test_a_page_that_never_comes_ends(monkeypatch):
+    """Voilà's heartbeat goes on for ever; ours ends with what to do."""
+
+    class Stuck(Page):
+        request = SimpleNamespace(remote_ip="127.0.0.1")
+        kernel_manager = SimpleNamespace(asked_by=lambda _: contextlib.nullcontext())
+
+        def __init__(self):
+            self.written = []
+
+        async def get_generator(self):
+            while True:
+                await asyncio.sleep(0.01)
+                yield "heartbeat"
+
+        def write(self, text):
+            self.written.append(text)
+
+        async def flush(self):
+            pass
+
+    monkeypatch.setattr(voila_patches, "OPEN_SECONDS", 0.05)
+    page = Stuck()
+    asyncio.run(asyncio.wait_for(Page.get.__wrapped__(page), 30))
+    assert page.written[0] == "heartbeat" and page.written[-1].startswith("<")
 
 
 def test_processes_with_the_same_token_accept_each_others_cookies():

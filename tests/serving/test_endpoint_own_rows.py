@@ -65,6 +65,15 @@ def test_it_loads_when_asked_and_again_when_the_file_changes(study: paths.StudyP
     assert post(service, ROWS).json()["forecasts"] == answers
 
 
+def test_rows_come_in_any_order_and_one_a_day(study: paths.StudyPaths) -> None:
+    write_forecaster(study, 0.0)
+    service = Service("sample", Access(""), OwnRows("sample"))
+    assert post(service, ROWS[::-1]).json() == post(service, ROWS).json()
+    twice = post(service, [*ROWS[:-1], ROWS[3]])
+    assert twice.status_code == 409
+    assert twice.json()["detail"][0]["loc"] == ["body", 59, "Date"] and "row 3" in twice.json()["detail"][0]["msg"]
+
+
 @pytest.mark.parametrize(("last", "row"), [("2300-01-01", 59), ("9999-12-31", 59)])
 def test_a_date_that_no_calendar_reaches_is_named(study: paths.StudyPaths, last: str, row: int) -> None:
     write_forecaster(study, 0.0)

@@ -135,7 +135,7 @@ def cookie_secret(token: str) -> bytes:
     """The key that signs the cookie of whoever showed the token; every process with the same token makes the same.
 
     Voilà makes one for each process: https://github.com/voila-dashboards/voila/blob/v0.5.13/voila/app.py.
-    Test: ``test_visitors_stay_with_their_dashboard``.
+    Test: ``test_processes_with_the_same_token_accept_each_others_cookies``.
     """
     return hmac.digest(token.encode(), b"cookie", "sha256")
 
@@ -157,7 +157,7 @@ class Page(TornadoVoilaHandler):
 
         When rendering fails Voilà goes on sending its heartbeat, for ever:
         https://github.com/voila-dashboards/voila/blob/v0.5.13/voila/handler.py.
-        Test: ``test_without_a_model_the_page_says_which_command_makes_one``.
+        Test: ``test_a_page_that_never_comes_ends``.
         """
         if path:
             raise tornado.web.HTTPError(404)
@@ -266,7 +266,7 @@ class Channel(VoilaKernelWebsocketHandler):
 
         Jupyter Server pings by itself, with intervals in milliseconds, which Tornado would take for seconds and pings of its own:
         https://github.com/jupyter-server/jupyter_server/blob/v2.21.1/jupyter_server/base/websocket.py.
-        Test: ``test_a_line_that_answers_pings_stays``.
+        Test: ``test_tornado_sends_no_pings_of_its_own``.
         """
         protocol = super().get_websocket_protocol()
         if protocol is None:
@@ -298,7 +298,7 @@ class Channel(VoilaKernelWebsocketHandler):
 
         Tornado keeps what is not read without a limit:
         https://www.tornadoweb.org/en/stable/iostream.html#tornado.iostream.BaseIOStream.
-        Test: ``test_a_visitor_who_never_reads_is_dropped``.
+        Tests: ``test_a_visitor_who_never_reads_is_dropped``, ``test_a_line_holds_little_that_is_unread``.
         """
         slowest = max(self.open_channels, key=lambda channel: sum(channel.unread), default=self)
         if sum(sum(channel.unread) for channel in self.open_channels) > MAX_UNREAD_OF_ALL:
@@ -379,7 +379,7 @@ class Connection(ZMQChannelsWebsocketConnection):
 
         Jupyter Server believes whatever counts and offsets a message has (https://github.com/jupyter-server/jupyter_server/blob/
         v2.21.1/jupyter_server/services/kernels/connection/base.py), and queues without a limit for a kernel that is busy.
-        Tests: tests/test_kernel_messages.py, ``test_malformed_messages_close_the_line``, ``test_a_busy_kernel_is_sent_no_more``.
+        Tests: tests/serving/test_dashboard_kernel_messages.py, ``test_malformed_messages_close_the_line``, ``test_a_busy_kernel_is_sent_no_more``.
         """
         try:
             _, kind, identity = kernel_messages.read(message, self.subprotocol)

@@ -23,6 +23,10 @@ MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
 MAX_PAIRS = 10_000  # pairs in one POST
 MAX_BODY = 1_000_000  # bytes of one POST
 MIN_ROWS, MAX_ROWS = 30, 400  # of a symbol's own rows
+FIRST_DAY, LAST_DAY = (
+    date(1700, 1, 1),
+    date(2199, 12, 31),
+)  # of rows: pandas' timestamps, which calendars are made of, end soon after
 PRICES = ("Open", "High", "Low", "Close", "Adj Close")
 ROW = ("Date", *PRICES, "Volume")
 FILTERS = ("symbols", "horizon", "min_ratio", "max_ratio")  # the parameters of GET /forecasts
@@ -374,8 +378,8 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `MIN_ROWS` to `MAX_ROWS`, with the keys `ROW`: Date a `datetime.date`, later in each row than in the one before, Volume
-        an int of 0 or more, the others floats.
+        `MIN_ROWS` to `MAX_ROWS`, with the keys `ROW`, in the order of their dates: Date a `datetime.date`, Volume an int of 0 or more, the others
+        floats.
 
     Raises
     ------
@@ -386,6 +390,7 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     if type(rows) is not list or not MIN_ROWS <= len(rows) <= MAX_ROWS:
         found = f"{len(rows)} rows" if type(rows) is list else _shape(rows)
         raise RequestError("not_rows", ["body"], f"found {found}; {_ROWS_WANTED}")
+    days: dict[date, int] = {}
     for index, row in enumerate(rows):
         if type(row) is not dict:
             raise RequestError("not_a_row", ["body", index], f"found {_shape(row)}; {_ROWS_WANTED}")
@@ -396,21 +401,22 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
             name = min(unknown)
             raise RequestError("unknown", ["body", index, name[:MAX_SHOWN]], f"unknown key; {_ROWS_WANTED}")
         row["Date"] = _date(row["Date"], index)
-        if index and row["Date"] <= rows[index - 1]["Date"]:
-            message = f"Date is not after the one of the row before, {rows[index - 1]['Date']}"
-            raise RequestError("not_ascending", ["body", index, "Date"], message, row["Date"])
+        if row["Date"] in days:
+            message = f"{row['Date']} is also the Date of row {days[row['Date']]}; send one row a day"
+            raise RequestError("repeated", ["body", index, "Date"], message, row["Date"], status=409)
+        days[row["Date"]] = index
         for name in (*PRICES, "Volume"):
             row[name] = _cell(row[name], index, name)
-    return rows
+    return sorted(rows, key=lambda row: row["Date"])
 
 
 def _date(value: object, index: int) -> date:
     try:
-        if type(value) is str and _ISO_DATE.fullmatch(value):
+        if type(value) is str and _ISO_DATE.fullmatch(value) and FIRST_DAY <= date.fromisoformat(value) <= LAST_DAY:
             return date.fromisoformat(value)
     except ValueError:
         pass
-    message = "Date must be a day of the calendar as YYYY-MM-DD"
+    message = f"Date must be a day of the calendar as YYYY-MM-DD, from {FIRST_DAY} to {LAST_DAY}"
     raise RequestError("not_a_date", ["body", index, "Date"], message, value if type(value) is str else _shape(value))
 
 

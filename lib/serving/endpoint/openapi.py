@@ -7,7 +7,19 @@ from typing import Any
 
 from lib.features.definitions import BY_NAME, INPUTS, VOLUME_AVERAGE
 from lib.models.table import LARGEST_VOLUME
-from lib.serving.endpoint.answers import CSV, FILTERS, JSON, MAX_BODY, MAX_PAIRS, MAX_ROWS, MIN_ROWS, PRICES, ROW
+from lib.serving.endpoint.answers import (
+    CSV,
+    FILTERS,
+    FIRST_DAY,
+    JSON,
+    LAST_DAY,
+    MAX_BODY,
+    MAX_PAIRS,
+    MAX_ROWS,
+    MIN_ROWS,
+    PRICES,
+    ROW,
+)
 from lib.serving.endpoint.forecast_table import OF_SYMBOL
 from lib.serving.forecast_file import KEYS
 
@@ -110,7 +122,11 @@ _SCHEMAS: dict[str, Any] = {
     "Row": {
         **_object(
             {
-                "Date": {**_DAY, "description": "Later than the row before"},
+                "Date": {
+                    **_DAY,
+                    "pattern": r"^(1[7-9]|2[01])\d{2}-\d{2}-\d{2}$",
+                    "description": f"From {FIRST_DAY} to {LAST_DAY}, of one row alone",
+                },
                 **{name: {"type": "number", "minimum": -LARGEST_VOLUME, "maximum": LARGEST_VOLUME} for name in PRICES},
                 "Volume": {**_COUNT, "maximum": LARGEST_VOLUME},
             },
@@ -135,6 +151,7 @@ _RESPONSES: dict[str, Schema] = {
     "401": _refusal("Refusal", "The server asks for its token", "WWW-Authenticate", "Bearer"),
     "404": _refusal("Problems", "There is no forecast of this symbol or horizon; `msg` names the nearest ones"),
     "406": _refusal("Problems", "The answer is to be neither JSON nor CSV"),
+    "409": _refusal("Problems", "Two rows are of the same day"),
     "413": _refusal("Problems", "The body is too large"),
     "421": _refusal("Refusal", "The Host header is not a name of this server; --allow-host adds names"),
     "422": _refusal("Problems", "An input is missing or wrong; `loc` names it"),
@@ -240,10 +257,10 @@ def _forecast(with_rows: bool) -> Schema:
             "forecastRows",
             "The forecasts that follow a symbol's own recent rows",
             _content(_object({"forecasts": _list(_object({key: _FIELDS[key] for key in OF_ROWS}), 1)})),
-            "413 422 503",
+            "409 413 422 503",
             requestBody=_body(
                 _list(_ref("Row"), MIN_ROWS, MAX_ROWS),
-                f"{MIN_ROWS} to {MAX_ROWS} rows, in the order of their dates.",
+                f"{MIN_ROWS} to {MAX_ROWS} rows, one a day, in any order.",
                 [{"Date": "2013-02-28", **dict.fromkeys(PRICES, 25.5), "Volume": 12345}],
             ),
         )

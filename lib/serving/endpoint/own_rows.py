@@ -5,22 +5,18 @@ scikit-learn is imported at the first request, so a server that nobody asks stay
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib import paths
 from lib.features import definitions
-from lib.serving.endpoint.answers import RequestError
 from lib.serving.live_model import Current, NoForecastsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lib.models.forecaster import Served
-
-FIRST, LAST = date(1700, 1, 1), date(2200, 12, 31)  # pandas' timestamps, which calendars are made of, end soon after
 
 
 class OwnRows:
@@ -45,13 +41,7 @@ class OwnRows:
         ------
         lib.serving.live_model.NoForecastsError
             The study has no forecaster yet, or one that cannot be read.
-        lib.serving.endpoint.answers.RequestError
-            A date that no calendar reaches; it names the row.
         """
-        for index, row in enumerate(rows):
-            if not FIRST <= row["Date"] <= LAST:
-                message = f"Date must be from {FIRST} to {LAST}"
-                raise RequestError("not_allowed", ["body", index, "Date"], message, str(row["Date"]))
         self._current.refresh()
         served = self._current.value
         from lib.models.forecaster import forecast_rows
