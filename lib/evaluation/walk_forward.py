@@ -9,21 +9,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 
 from lib import code, files, paths
 from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
-from lib.evaluation.draw import Task, count_dates, draw
+from lib.evaluation.draw import Task, draw
 from lib.evaluation.fits import fit_models
 from lib.evaluation.judge import ForecastPart
-from lib.evaluation.plan import Plan, Settings, make_plan
+from lib.evaluation.latest import plan_of, write_csv
+from lib.evaluation.plan import Plan, Settings
 from lib.models import forecaster
 from lib.models.forecaster import Served
 from lib.storage import dataset
@@ -81,10 +79,7 @@ def make_forecasts(
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
     files_of_parts = list(zip(source.paths, source.parts, strict=True))
-    counted = _in_order(engine.map(count_dates, [Task(str(path), part.sha256) for path, part in files_of_parts]))
-    dates, place = np.unique(np.concatenate([found for found, _, _ in counted]), return_inverse=True)
-    usable = np.bincount(place, np.concatenate([some for _, _, some in counted]), len(dates)).astype(np.int64)
-    plan = make_plan(dates, usable, settings, calendar_name)
+    plan = plan_of(source, settings, calendar_name, engine)
     drawn = _in_order(engine.map(draw, [Task(str(path), part.sha256, plan) for path, part in files_of_parts]))
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}
     state = paths.dataset_state(study.walk_forward)
@@ -106,18 +101,12 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    _write_csv(study.forecasts_csv, made["forecasts"])
+    write_csv(study.forecasts_csv, made["forecasts"])
     return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
 
 
 def _in_order(results: Iterator[tuple[int, Any]]) -> list[Any]:
     return [result for _, result in sorted(results, key=lambda pair: pair[0])]
-
-
-def _write_csv(path: Path, forecasts: Dataset) -> None:
-    buffer = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(forecasts.read(), buffer, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    files.write_atomically(path, buffer.getvalue().to_pybytes())
 
 
 def metrics(made: Forecasts) -> dict[str, Any]:

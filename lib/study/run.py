@@ -110,7 +110,7 @@ class StageRun:
     name : str
         A key of `lib.stages.STAGES`.
     status : {"run", "unchanged", "kept", "not asked for"}
-        Kept: prices are newer, but ``run.retrain`` does not ask for it yet.
+        Kept: prices are newer, but ``run.retrain`` does not ask for it yet; forecasts are made by the saved models.
     seconds, peak_memory_bytes : float, int
         Of its last run.
     reasons : list of str
@@ -313,11 +313,13 @@ def _run_stage(
     elif before:
         every = "always" if options.retrain else params.run.retrain
         kept = retrain.kept(stage, every, wanted, before, made, study)
-        if kept != before.kept:
-            before = replace(before, kept=kept)
-            stage_records.write_record(record_path, before)
         if kept:
-            return _kept(stage, title, before, reasons, options, console)
+            return _kept(stage, title, before, kept, reasons, params, study, options, console)
+        if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
+            reasons = ["the forecasts are of days that the prices no longer have"]
+        elif before.kept:
+            before = replace(before, kept=None)
+            stage_records.write_record(record_path, before)
     if not reasons:
         asked = not (options.only or options.start)
         console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
@@ -351,18 +353,48 @@ def _run_stage(
 
 
 def _kept(
-    stage: str, title: str, last: stage_records.Record, reasons: list[str], options: Options, console: Console
+    stage: str,
+    title: str,
+    last: stage_records.Record,
+    kept: stage_records.Kept,
+    reasons: list[str],
+    params: Params,
+    study: paths.StudyPaths,
+    options: Options,
+    console: Console,
 ) -> StageRun:
-    """A stage that ``run.retrain`` does not ask for yet, as the user and the record are told of it."""
-    assert last.kept
+    """Leave a stage that ``run.retrain`` does not ask for yet, but for the forecasts, which its saved models make."""
+    begin = time.monotonic()
+    forecast = "forecasts" in STAGES[stage].makes and kept != last.kept
+    if forecast:
+        _forecast_again(stage, params, study, options)
+    if kept != last.kept:
+        last = replace(last, kept=kept, artifacts=stage_records.artifacts(stage, study))
+        stage_records.write_record(study.stage_record(stage), last)
     until = datetime.date.fromisoformat(last.until)
-    console.print(
-        f"{title} {stage:<12} kept: made from days to {until}, as run.retrain: {last.kept.retrain} asks", style="dim"
-    )
+    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    if forecast:
+        console.print(f"{title} {stage:<12} {time.monotonic() - begin:6.1f} s  by models of {asked}")
+    else:
+        console.print(f"{title} {stage:<12} kept: made from {asked}", style="dim")
     if options.explain:
-        again = retrain.next_time(until, last.kept.retrain)
+        again = retrain.next_time(until, kept.retrain)
         console.print(f"{'':6}{'; '.join(reasons)}; it runs again once there are prices of {again}", style="dim")
     return StageRun(stage, "kept", last.seconds, last.peak_memory_bytes, reasons, last.key)
+
+
+def _forecast_again(stage: str, params: Params, study: paths.StudyPaths, options: Options) -> None:
+    """Make the forecasts that follow newer prices with the saved models."""
+    from lib.compute.engine import Engine
+    from lib.compute.processes import EngineError
+    from lib.evaluation.latest import forecast_again
+    from lib.storage.dataset import DatasetError
+
+    compute = params.compute
+    try:
+        forecast_again(study, Engine(compute.engine, compute.workers, compute.spark_master))
+    except (DatasetError, EngineError, ValueError) as error:
+        raise _failure(stage, study, str(error), options) from None
 
 
 def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str, options: Options) -> None:
