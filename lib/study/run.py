@@ -28,8 +28,9 @@ from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import archive_changes, cache, notebook, retrain
+from lib.study import archive_changes, cache, notebook, retrain, served
 from lib.study.record import history_line, read_metrics, run_record
+from lib.text import flattened
 
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
@@ -71,6 +72,8 @@ class Options:
         Say for each stage why it runs or not.
     wait : bool
         Wait for another run of the study instead of giving up.
+    replace : bool
+        Let ``overrides`` replace what a server serves.
     retrain : bool
         Train and evaluate anew where prices are newer, whatever ``run.retrain`` asks.
     scratch : bool
@@ -88,6 +91,7 @@ class Options:
     force: bool = False
     explain: bool = False
     wait: bool = False
+    replace: bool = False
     retrain: bool = False
     scratch: bool = False
     command: str = "bash run_all.sh"
@@ -151,6 +155,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
     with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, study, caller)
+        _keep_what_is_served(params, study, options)
         try:
             raw = _open_archive(params, study, caller, console)
         except ArchiveError as error:
@@ -197,6 +202,27 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
+
+
+def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Options) -> None:
+    """Refuse to replace, unasked, what a server is serving by what ``-p`` makes of it."""
+    if options.replace or not options.overrides or not served.is_served(study):
+        return
+    try:
+        last = flattened(files.read_json(study.run_record)["params"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        last = {}
+    other = [key for key, value in flattened(params.model_dump()).items() if value != last.get(key)]
+    set_here = [key for key, _ in options.overrides if key.partition(".")[0] not in ("compute", "run")]
+    if changed := [key for key in set_here if any(f"{one}.".startswith(f"{key}.") for one in other)]:
+        values = dict(options.overrides)
+        told = " ".join(f"-p {key} {values[key]}" for key in changed)
+        raise StudyError(
+            f"{study.name}: a server is serving this study, and {told} would replace what it answers with\n"
+            f"  to run into a copy: {options.update} --as {study.name}-copy\n"
+            f"  to replace it: {options.command} --replace",
+            REFUSED,
+        )
 
 
 def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
