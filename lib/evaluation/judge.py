@@ -89,7 +89,9 @@ class ForecastPart:
                 tables["forecast_sums"].append(summed)
                 if not place:
                     tables["walk_forward"].append(walked)
-            tables["forecasts"].append(latest.forecasts(chunk, made, self.plan, models.model[-1]))
+            tables["forecasts"].append(
+                latest.forecasts(chunk, made, self.plan.calendar, self.plan.last, models.model[-1])
+            )
         return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
 
 

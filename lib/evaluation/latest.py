@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from lib import code, files, paths
 from lib.compute.engine import Engine
 from lib.evaluation.chunks import Chunk, chunks
-from lib.evaluation.draw import Task, count_dates
-from lib.evaluation.plan import Plan, Settings, make_plan
 from lib.features import evening
 from lib.features.definitions import VOLUME_AVERAGE
+from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
 from lib.models.forecaster import Floats, Forecaster, Served
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 
+EPOCH = datetime.date(1970, 1, 1)
 LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
 SCHEMA = pa.schema(
     [
@@ -40,61 +40,55 @@ SCHEMA = pa.schema(
 )
 
 
-def forecasts(chunk: Chunk, made: evening.Evenings, plan: Plan, forecasters: Sequence[Forecaster]) -> pa.Table:
+def forecasts(
+    chunk: Chunk, made: evening.Evenings, calendar: Calendar, last: int, forecasters: Sequence[Forecaster]
+) -> pa.Table:
     """One row a symbol and horizon, from the symbol's last evening.
 
     Parameters
     ----------
     made : Evenings
         Of the chunk's rows.
+    last : int
+        The archive's last date, in days since 1970-01-01: the forecasts of symbols that end before it are stale.
     forecasters : sequence of Forecaster
-        One a horizon of the plan.
+        One a horizon.
     """
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     # Of a last day that an archive has by mistake there may be no day after that has a name.
-    until = plan.calendar.sessions[made.session[rows] + max(plan.settings.horizons) - 1]
+    until = calendar.sessions[made.session[rows] + max(one.horizon for one in forecasters) - 1]
     rows = rows[until <= LAST_DAY]
     known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
     shown = chunk.table.take(pa.array(rows))
     moving = shown[VOLUME_AVERAGE.name].to_numpy()
-    count = len(plan.settings.horizons)
-    order = np.arange(len(rows) * count).reshape(count, -1).T.ravel()  # by symbol, then by horizon
+    session = made.session[rows]
+    by_symbol = np.arange(len(rows) * len(forecasters)).reshape(len(forecasters), -1).T.ravel()
     tables = []
-    for place, horizon in enumerate(plan.settings.horizons):
-        point, low, high = forecasters[place].forecast(known, average)
+    for one in forecasters:
+        point, low, high = one.forecast(known, average)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.round(point / moving, 4)
-        session = made.session[rows]
         columns = {
             "Symbol": shown["Symbol"].cast(pa.string()),
             "Security Name": shown["Security Name"].cast(pa.string()),
             "as_of": shown["Date"],
-            "for_from": pa.array(plan.calendar.sessions[session]).cast(pa.date32()),
-            "for_to": pa.array(plan.calendar.sessions[session + horizon - 1]).cast(pa.date32()),
-            "horizon": np.full(len(rows), horizon, dtype=np.int32),
+            "for_from": pa.array(calendar.sessions[session]).cast(pa.date32()),
+            "for_to": pa.array(calendar.sessions[session + one.horizon - 1]).cast(pa.date32()),
+            "horizon": np.full(len(rows), one.horizon, dtype=np.int32),
             "forecast": whole(point),
             "low": whole(low),
             "high": whole(high),
             VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
-            "stale": chunk.days[rows] < plan.last,
+            "stale": chunk.days[rows] < last,
         }
         tables.append(pa.table(columns, schema=SCHEMA))
-    return pa.concat_tables(tables).take(pa.array(order))
+    return pa.concat_tables(tables).take(pa.array(by_symbol))
 
 
 def whole(values: Floats) -> NDArray[np.int64]:
     """Shares as 64-bit integers, which a forecast of more than there are may not fit."""
     return np.minimum(values, 2.0**62).astype(np.int64)
-
-
-def plan_of(source: Dataset, settings: Settings, calendar_name: str, engine: Engine) -> Plan:
-    """The plan of a study's features: their dates, the calendar of these, and when models are fitted."""
-    tasks = [Task(str(path), part.sha256) for path, part in zip(source.paths, source.parts, strict=True)]
-    counted = [found for _, found in sorted(engine.map(count_dates, tasks), key=lambda pair: pair[0])]
-    dates, place = np.unique(np.concatenate([found for found, _, _ in counted]), return_inverse=True)
-    usable = np.bincount(place, np.concatenate([some for _, _, some in counted]), len(dates)).astype(np.int64)
-    return make_plan(dates, usable, settings, calendar_name)
 
 
 @dataclass
@@ -105,28 +99,32 @@ class LatestPart:
     ----------
     path, sha256 : str
         The part of features.
-    served : str
+    calendar : Calendar
+        It reaches beyond the archive's last date.
+    last : int
+        That date.
+    served, served_sha256 : str
         The file that holds the models.
-    origin : str
-        A digest of all that the forecasts depend on beside the part.
     """
 
     path: str
     sha256: str
-    plan: Plan
+    calendar: Calendar
+    last: int
     served: str
-    origin: str
+    served_sha256: str
 
     def read(self) -> str:
         """A digest of the part, and of what the forecasts depend on beside it."""
-        return f"{self.sha256} {self.origin}"
+        first = int(self.calendar.sessions[0])
+        return f"{self.sha256} {self.served_sha256} {self.calendar.name} {first} {self.last}"
 
     def tables(self) -> Mapping[str, pa.Table]:
-        """Forecast, some symbols at a time."""
+        """Forecast from the last rows of each symbol, some symbols at a time."""
         made = [SCHEMA.empty_table()]
-        for chunk in chunks(self.path, self.sha256, self.plan.last + 1):
-            evenings = chunk.evenings(self.plan.calendar)
-            made.append(forecasts(chunk, evenings, self.plan, _load(self.served).forecasters))
+        for chunk in chunks(self.path, self.sha256, self.last + 1):
+            evenings = chunk.evenings(self.calendar)
+            made.append(forecasts(chunk, evenings, self.calendar, self.last, _load(self.served).forecasters))
         return {"forecasts": pa.concat_tables(made).combine_chunks()}
 
 
@@ -148,21 +146,21 @@ def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dat
     lib.storage.dataset.DatasetError
         No features, or features that have changed since they were written.
     OSError, ValueError
-        The study has no ``forecaster.skops``, or one that cannot be read.
+        The study has no ``forecaster.skops``, or one that cannot be read; or its features have no rows.
     """
-    engine = engine or Engine()
-    served = forecaster.read_served(study.forecaster)
     source = dataset.open_dataset(study.features)
-    settings = Settings(tuple(one.horizon for one in served.forecasters))
-    plan = plan_of(source, settings, served.calendar.name, engine)
-    origin = hashlib.sha256(f"{source.digest} {files.sha256(study.forecaster)}".encode()).hexdigest()
+    if not source.rows:
+        raise ValueError(f"{study.features}: no rows to forecast from")
+    first, last = ((day - EPOCH).days for day in source.extremes("Date"))
+    calendar = continued(forecaster.read_served(study.forecaster).calendar, first, last)
+    served = str(study.forecaster), files.sha256(study.forecaster)
     works = [
-        LatestPart(str(path), part.sha256, plan, str(study.forecaster), origin)
+        LatestPart(str(path), part.sha256, calendar, last, *served)
         for path, part in zip(source.paths, source.parts, strict=True)
     ]
     folders = {"forecasts": study.forecasts}
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine)
+    results = dataset.build("forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine or Engine())
     made = dataset.commit(results, folders)["forecasts"]
     write_csv(study.forecasts_csv, made)
     return made

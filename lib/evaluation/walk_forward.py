@@ -17,11 +17,11 @@ import pandas as pd
 from lib import code, files, paths
 from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
-from lib.evaluation.draw import Task, draw
+from lib.evaluation.draw import Task, count_dates, draw
 from lib.evaluation.fits import fit_models
 from lib.evaluation.judge import ForecastPart
-from lib.evaluation.latest import plan_of, write_csv
-from lib.evaluation.plan import Plan, Settings
+from lib.evaluation.latest import write_csv
+from lib.evaluation.plan import Plan, Settings, make_plan
 from lib.models import forecaster
 from lib.models.forecaster import Served
 from lib.storage import dataset
@@ -79,7 +79,10 @@ def make_forecasts(
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
     files_of_parts = list(zip(source.paths, source.parts, strict=True))
-    plan = plan_of(source, settings, calendar_name, engine)
+    counted = _in_order(engine.map(count_dates, [Task(str(path), part.sha256) for path, part in files_of_parts]))
+    dates, place = np.unique(np.concatenate([found for found, _, _ in counted]), return_inverse=True)
+    usable = np.bincount(place, np.concatenate([some for _, _, some in counted]), len(dates)).astype(np.int64)
+    plan = make_plan(dates, usable, settings, calendar_name)
     drawn = _in_order(engine.map(draw, [Task(str(path), part.sha256, plan) for path, part in files_of_parts]))
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}
     state = paths.dataset_state(study.walk_forward)

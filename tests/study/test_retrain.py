@@ -85,8 +85,8 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
     forecasts = open_dataset(study.paths.forecasts).read(["Symbol", "stale"])
     assert dict(zip(*(forecasts[name].to_pylist() for name in ("Symbol", "stale")), strict=True))["CC"] is False
     of_forecasts = (
-        f"Its models were fitted and judged on days to {study.last}, as run.retrain: weekly asks; "
-        "the forecasts are made from newer ones."
+        f"Its models and its report are from days to {study.last}, as run.retrain: weekly asks; "
+        "forecasts.csv, and what is served, are of newer ones."
     )
     notes = dict.fromkeys(TRAINED, note) | {"05_forecast": of_forecasts}
     assert study.record()["kept"] == notes and "out_of_date" not in study.record()
