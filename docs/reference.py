@@ -18,7 +18,7 @@ import pyarrow as pa
 from lib import __main__ as command_line
 from lib import params, paths
 from lib.data import layouts, schema
-from lib.evaluation import judge, sums
+from lib.evaluation import judge, latest, sums
 from lib.features import definitions
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
@@ -115,7 +115,7 @@ DATASETS = {
     "quarantine": schema.QUARANTINE,
     "files": schema.FILES,
     "walk_forward": judge.WALK_FORWARD_SCHEMA,
-    "forecasts": judge.FORECAST_SCHEMA,
+    "forecasts": latest.SCHEMA,
     "forecast_sums": sums.SCHEMA,
 }
 VARIABLES = {

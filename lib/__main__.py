@@ -108,6 +108,9 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         metavar="NAME",
         help="run into outputs/NAME, a study of its own, whatever -p sets; with --look: write params/NAME.yaml, ready to run",
     )
+    run.add_argument(
+        "--replace", action="store_true", help="let -p replace the results of a study that a server is serving"
+    )
     run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
     compare = commands.add_parser(
         "compare",
@@ -156,6 +159,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             force=options.force,
             explain=options.explain,
             wait=options.wait,
+            replace=options.replace,
             update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given), *copy]),
             # --force would not go on, but begin again.
             command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),

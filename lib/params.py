@@ -221,9 +221,9 @@ class Run(Section):
     stage_timeout: int = Field(7200, ge=1, description="Seconds one notebook cell may take.")
     retrain: Literal["always", "weekly", "monthly"] = Field(
         "always",
-        description="When `03_train` and `04_evaluate` run again because there are newer prices: `always`, or once the archive's "
-        "last date is a week or a month after the one they last ran on. Any other change runs them at once, and forecasts "
-        "are always made.",
+        description="When `03_train`, `04_evaluate` and `05_forecast` train and judge again because there are newer prices: `always`, "
+        "or once the archive's last date is a week or a month after the one of their last run; until then the saved models forecast. "
+        "Any other change runs them at once.",
     )
 
 

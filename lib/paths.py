@@ -193,6 +193,11 @@ class StudyPaths:
         return self.folder / ".lock"
 
     @property
+    def lock_of_servers(self) -> Path:
+        """Held by every server of the study."""
+        return self.folder / ".lock_of_servers"
+
+    @property
     def lock_holder(self) -> Path:
         """Who holds the lock, for the message of a second run."""
         return self.folder / ".lock_holder"

@@ -277,10 +277,17 @@ def kept_notes(study: paths.StudyPaths) -> dict[str, str]:
     """What is said beside the result of each stage that stands beside newer prices, as ``run.retrain`` asks, by its name."""
     records = {stage: read_record(study.stage_record(stage)) for stage in STAGES}
     return {
-        stage: f"Made from days to {record.until}, as run.retrain: {record.kept.retrain} asks; newer ones are beside it."
+        stage: _kept_note(stage, record.until, record.kept)
         for stage, record in records.items()
         if record and record.kept
     }
+
+
+def _kept_note(stage: str, until: str, kept: Kept) -> str:
+    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    if "forecasts" in STAGES[stage].makes:
+        return f"Its models and its report are from {asked}; forecasts.csv, and what is served, are of newer ones."
+    return f"Made from {asked}; newer ones are beside it."
 
 
 def shown_notes(study: paths.StudyPaths) -> dict[str, str]:

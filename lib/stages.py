@@ -24,7 +24,7 @@ class Stage:
         Artifacts: properties of `lib.paths.StudyPaths`, or names of files in the study's folder. What it reads is
         made by the stages before it.
     retrained : bool
-        Whether ``run.retrain`` says how often it runs again for newer prices.
+        Whether ``run.retrain`` says how often it runs again for newer prices. Forecasts are made by its saved models until then.
     """
 
     name: str
@@ -78,6 +78,7 @@ _ROWS = (
         params=("compute", "forecast"),
         reads=("features",),
         makes=("walk_forward", "forecasts", "forecast_sums", "forecasts_csv", "forecast_metrics", "forecaster"),
+        retrained=True,
     ),
 )
 STAGES = {row.name: row for row in _ROWS}  # in the order in which they run

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lib.evaluation import sums
+from lib.evaluation import latest, sums
 from lib.evaluation.chunks import Chunk, Days, chunks
 from lib.evaluation.fits import Models
 from lib.evaluation.forecast_metrics import (
@@ -30,29 +30,14 @@ from lib.evaluation.forecast_metrics import (
 )
 from lib.evaluation.plan import Plan
 from lib.features import definitions, evening, windows
-from lib.features.definitions import VOLUME_AVERAGE
 from lib.models import forecaster
-from lib.models.forecaster import Floats
 
-LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
 WALK_FORWARD_SCHEMA = pa.schema(
     [
         pa.field("Symbol", pa.string(), nullable=False),
         pa.field("Date", pa.date32(), nullable=False),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
-    ]
-)
-FORECAST_SCHEMA = pa.schema(
-    [
-        pa.field("Symbol", pa.string(), nullable=False),
-        pa.field("Security Name", pa.string()),
-        *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
-        pa.field("horizon", pa.int32(), nullable=False),
-        *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
-        (VOLUME_AVERAGE.name, pa.float64()),
-        ("ratio", pa.float64()),
-        pa.field("stale", pa.bool_(), nullable=False),
     ]
 )
 
@@ -86,7 +71,7 @@ class ForecastPart:
         models = _load_models(self.models)
         tables: dict[str, list[pa.Table]] = {
             "walk_forward": [WALK_FORWARD_SCHEMA.empty_table()],
-            "forecasts": [FORECAST_SCHEMA.empty_table()],
+            "forecasts": [latest.SCHEMA.empty_table()],
             "forecast_sums": [sums.SCHEMA.empty_table()],
         }
         for chunk in chunks(self.path, self.sha256, self.plan.start - 10):
@@ -104,7 +89,9 @@ class ForecastPart:
                 tables["forecast_sums"].append(summed)
                 if not place:
                     tables["walk_forward"].append(walked)
-            tables["forecasts"].append(_forecasts(chunk, made, self.plan, models))
+            tables["forecasts"].append(
+                latest.forecasts(chunk, made, self.plan.calendar, self.plan.last, models.model[-1])
+            )
         return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
 
 
@@ -176,47 +163,8 @@ def _judge(
         {
             "Symbol": chunk.table["Symbol"].take(pa.array(rows)).cast(pa.string()),
             "Date": pa.array(days).cast(pa.date32()),
-            **{name: _whole(values) for name, values in (("forecast", point), ("low", low), ("high", high))},
+            **{name: latest.whole(values) for name, values in (("forecast", point), ("low", low), ("high", high))},
         },
         schema=WALK_FORWARD_SCHEMA,
     )
     return walked, summed
-
-
-def _whole(values: Floats) -> NDArray[np.int64]:
-    return np.minimum(values, 2.0**62).astype(np.int64)
-
-
-def _forecasts(chunk: Chunk, made: evening.Evenings, plan: Plan, models: Models) -> pa.Table:
-    """One row a symbol and horizon, from the symbol's last evening."""
-    rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
-    # Of a last day that an archive has by mistake there may be no day after that has a name.
-    until = plan.calendar.sessions[made.session[rows] + max(plan.settings.horizons) - 1]
-    rows = rows[until <= LAST_DAY]
-    known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
-    shown = chunk.table.take(pa.array(rows))
-    moving = shown[VOLUME_AVERAGE.name].to_numpy()
-    count = len(plan.settings.horizons)
-    order = np.arange(len(rows) * count).reshape(count, -1).T.ravel()  # by symbol, then by horizon
-    tables = []
-    for place, horizon in enumerate(plan.settings.horizons):
-        point, low, high = models.model[-1][place].forecast(known, average)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.round(point / moving, 4)
-        session = made.session[rows]
-        columns = {
-            "Symbol": shown["Symbol"].cast(pa.string()),
-            "Security Name": shown["Security Name"].cast(pa.string()),
-            "as_of": shown["Date"],
-            "for_from": pa.array(plan.calendar.sessions[session]).cast(pa.date32()),
-            "for_to": pa.array(plan.calendar.sessions[session + horizon - 1]).cast(pa.date32()),
-            "horizon": np.full(len(rows), horizon, dtype=np.int32),
-            "forecast": _whole(point),
-            "low": _whole(low),
-            "high": _whole(high),
-            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
-            "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
-            "stale": chunk.days[rows] < plan.last,
-        }
-        tables.append(pa.table(columns, schema=FORECAST_SCHEMA))
-    return pa.concat_tables(tables).take(pa.array(order))

@@ -9,13 +9,10 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 
 from lib import code, files, paths
 from lib.compute.engine import Engine
@@ -23,6 +20,7 @@ from lib.evaluation import forecast_metrics, sums
 from lib.evaluation.draw import Task, count_dates, draw
 from lib.evaluation.fits import fit_models
 from lib.evaluation.judge import ForecastPart
+from lib.evaluation.latest import write_csv
 from lib.evaluation.plan import Plan, Settings, make_plan
 from lib.models import forecaster
 from lib.models.forecaster import Served
@@ -106,18 +104,12 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    _write_csv(study.forecasts_csv, made["forecasts"])
+    write_csv(study.forecasts_csv, made["forecasts"])
     return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
 
 
 def _in_order(results: Iterator[tuple[int, Any]]) -> list[Any]:
     return [result for _, result in sorted(results, key=lambda pair: pair[0])]
-
-
-def _write_csv(path: Path, forecasts: Dataset) -> None:
-    buffer = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(forecasts.read(), buffer, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    files.write_atomically(path, buffer.getvalue().to_pybytes())
 
 
 def metrics(made: Forecasts) -> dict[str, Any]:

@@ -88,12 +88,33 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     >>> str(calendar.sessions[calendar.next_session(friday)].astype("datetime64[D]")[0])
     '2026-11-23'
     """
-    first, last = int(dates[0]) - MARGIN, int(dates[-1]) + MARGIN
+    first, last = int(dates[0]), int(dates[-1])
     if name != FROM_DATA:
-        sessions, early = _exchange_sessions(name, first, last)
-        if np.isin(dates, sessions, invert=True).mean() <= MOST_STRANGERS:
-            return _calendar(name, sessions, early)
-    sessions = weekly_sessions(trading_weekdays(dates), first, last)
+        calendar = _of_exchange(name, first, last)
+        if np.isin(dates, calendar.sessions, invert=True).mean() <= MOST_STRANGERS:
+            return calendar
+    return _weekly(trading_weekdays(dates), first, last)
+
+
+def continued(calendar: Calendar, first: int, last: int) -> Calendar:
+    """The same market's calendar around other dates than those that it was made for.
+
+    Parameters
+    ----------
+    first, last : int
+        Days since 1970-01-01.
+    """
+    if calendar.name == FROM_DATA:
+        return _weekly(np.bincount(weekday(calendar.sessions), minlength=7) > 0, first, last)
+    return _of_exchange(calendar.name, first, last)
+
+
+def _of_exchange(name: str, first: int, last: int) -> Calendar:
+    return _calendar(name, *_exchange_sessions(name, first - MARGIN, last + MARGIN))
+
+
+def _weekly(weekdays: NDArray[np.bool_], first: int, last: int) -> Calendar:
+    sessions = weekly_sessions(weekdays, first - MARGIN, last + MARGIN)
     return _calendar(FROM_DATA, sessions, np.zeros(len(sessions), dtype=bool))
 
 

@@ -6,6 +6,7 @@ Two processes, because rendering a page keeps Voilà's event loop busy: `/predic
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from http.client import HTTPConnection, HTTPException
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
 from lib.serving import access, example
+from lib.study import served
 
 START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself
@@ -82,7 +84,9 @@ def main(options: argparse.Namespace) -> int:
     processes: dict[str, subprocess.Popen] = {}
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _stop)
+    serving = contextlib.ExitStack()
     try:
+        serving.enter_context(served.serving(paths.StudyPaths(name)))
         for (server, _), command in commands.items():
             environment = {"SERVE_API_URL": shown_url, **os.environ}
             # Their standard input ends with this process, however it does, and they with their standard input.
@@ -115,6 +119,7 @@ def main(options: argparse.Namespace) -> int:
         return 0
     finally:
         _end(list(processes.values()))
+        serving.close()
 
 
 def _example(study: str) -> str:

@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(lines))
-    if note := stage_records.notes(study).get(maker("forecasts_csv")):
+    if note := stage_records.shown_notes(study).get(maker("forecasts_csv")):
         print(note, file=sys.stderr)
     return 0
 

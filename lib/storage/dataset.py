@@ -14,6 +14,7 @@ A part's key is a digest of its input, its code and its parameters: a part whose
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -188,6 +189,12 @@ class Dataset:
         """
         return pa.concat_tables(self.tables(columns))
 
+    def extremes(self, column: str) -> tuple[Any, Any]:
+        """The least and the largest value of a column whose statistics are in the files; the parts' bytes are not checked."""
+        found = [_statistics(pq.read_metadata(path), column) for path in self.paths]
+        least, largest = zip(*itertools.chain.from_iterable(found), strict=True)
+        return min(least), max(largest)
+
 
 def open_dataset(folder: Path) -> Dataset:
     """Open the dataset in ``folder``.
@@ -249,10 +256,17 @@ def decode(content: memoryview, columns: Sequence[str] | None = None, dictionari
 
 def _may_hold(content: memoryview, symbols: Sequence[str]) -> bool:
     """Whether a part may have rows of one of some symbols, by the statistics that it was written with."""
-    metadata = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content))).metadata
-    groups = (metadata.row_group(number).column(0) for number in range(metadata.num_row_groups))
-    ranges = [(group.statistics.min, group.statistics.max) for group in groups if group.path_in_schema == "Symbol"]
+    ranges = _statistics(pq.ParquetFile(pa.BufferReader(pa.py_buffer(content))).metadata, "Symbol")
     return not ranges or any(least <= symbol <= most for least, most in ranges for symbol in symbols)
+
+
+def _statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]]:
+    """The least and the largest value of a column in each row group; empty where the file does not say them of each."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    found = (group.column(place) for group in groups for place in range(group.num_columns))
+    said = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
+    whole = all(statistics and statistics.has_min_max for statistics in said)
+    return [(statistics.min, statistics.max) for statistics in said] if whole else []
 
 
 def read_content(path: Path, sha256: str) -> memoryview:

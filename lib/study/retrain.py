@@ -1,4 +1,4 @@
-"""Whether a trained model and its evaluation still stand beside newer prices: what ``run.retrain`` asks.
+"""Whether trained models and their evaluation still stand beside newer prices: what ``run.retrain`` asks.
 
 By the archive's last date, and not by the clock: the same archives in the same order give the same results on any day.
 """
@@ -96,6 +96,8 @@ def kept(
         return None
     changed = cache.changed(now, last)
     if not changed or not all(_prices_alone(name, study) for name in changed):
+        return None
+    if "forecaster" in STAGES[stage].makes and not study.forecaster.exists():
         return None
     if last.basis != basis(stage, study) or due(last.until, last_date(study), every):
         return None

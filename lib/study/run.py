@@ -28,8 +28,9 @@ from lib.data.members import ArchiveError
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import archive_changes, cache, notebook, retrain
+from lib.study import archive_changes, cache, notebook, retrain, served
 from lib.study.record import history_line, read_metrics, run_record
+from lib.text import flattened
 
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
@@ -71,6 +72,8 @@ class Options:
         Say for each stage why it runs or not.
     wait : bool
         Wait for another run of the study instead of giving up.
+    replace : bool
+        Let ``overrides`` replace what a server serves.
     retrain : bool
         Train and evaluate anew where prices are newer, whatever ``run.retrain`` asks.
     scratch : bool
@@ -88,6 +91,7 @@ class Options:
     force: bool = False
     explain: bool = False
     wait: bool = False
+    replace: bool = False
     retrain: bool = False
     scratch: bool = False
     command: str = "bash run_all.sh"
@@ -110,7 +114,7 @@ class StageRun:
     name : str
         A key of `lib.stages.STAGES`.
     status : {"run", "unchanged", "kept", "not asked for"}
-        Kept: prices are newer, but ``run.retrain`` does not ask for it yet.
+        Kept: prices are newer, but ``run.retrain`` does not ask for it yet; forecasts are made by the saved models.
     seconds, peak_memory_bytes : float, int
         Of its last run.
     reasons : list of str
@@ -151,6 +155,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
     with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
         params = _locate_archive(params, study, caller)
+        _keep_what_is_served(params, study, options)
         try:
             raw = _open_archive(params, study, caller, console)
         except ArchiveError as error:
@@ -197,6 +202,27 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
+
+
+def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Options) -> None:
+    """Refuse to replace, unasked, what a server is serving by what ``-p`` makes of it."""
+    if options.replace or not options.overrides or not served.is_served(study):
+        return
+    try:
+        last = flattened(files.read_json(study.run_record)["params"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        last = {}
+    other = [key for key, value in flattened(params.model_dump()).items() if value != last.get(key)]
+    set_here = [key for key, _ in options.overrides if key.partition(".")[0] not in ("compute", "run")]
+    if changed := [key for key in set_here if any(f"{one}.".startswith(f"{key}.") for one in other)]:
+        values = dict(options.overrides)
+        told = " ".join(f"-p {key} {values[key]}" for key in changed)
+        raise StudyError(
+            f"{study.name}: a server is serving this study, and {told} would replace what it answers with\n"
+            f"  to run into a copy: {options.update} --as {study.name}-copy\n"
+            f"  to replace it: {options.command} --replace",
+            REFUSED,
+        )
 
 
 def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
@@ -313,11 +339,13 @@ def _run_stage(
     elif before:
         every = "always" if options.retrain else params.run.retrain
         kept = retrain.kept(stage, every, wanted, before, made, study)
-        if kept != before.kept:
-            before = replace(before, kept=kept)
-            stage_records.write_record(record_path, before)
         if kept:
-            return _kept(stage, title, before, reasons, options, console)
+            return _kept(stage, title, before, kept, reasons, params, study, options, console)
+        if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
+            reasons = ["the forecasts are of days that the prices no longer have"]
+        elif before.kept:
+            before = replace(before, kept=None)
+            stage_records.write_record(record_path, before)
     if not reasons:
         asked = not (options.only or options.start)
         console.print(f"{title} {stage:<12} {'unchanged' if asked else 'not asked for'}", style="dim")
@@ -351,18 +379,48 @@ def _run_stage(
 
 
 def _kept(
-    stage: str, title: str, last: stage_records.Record, reasons: list[str], options: Options, console: Console
+    stage: str,
+    title: str,
+    last: stage_records.Record,
+    kept: stage_records.Kept,
+    reasons: list[str],
+    params: Params,
+    study: paths.StudyPaths,
+    options: Options,
+    console: Console,
 ) -> StageRun:
-    """A stage that ``run.retrain`` does not ask for yet, as the user and the record are told of it."""
-    assert last.kept
+    """Leave a stage that ``run.retrain`` does not ask for yet, but for the forecasts, which its saved models make."""
+    begin = time.monotonic()
+    forecast = "forecasts" in STAGES[stage].makes and kept != last.kept
+    if forecast:
+        _forecast_again(stage, params, study, options)
+    if kept != last.kept:
+        last = replace(last, kept=kept, artifacts=stage_records.artifacts(stage, study))
+        stage_records.write_record(study.stage_record(stage), last)
     until = datetime.date.fromisoformat(last.until)
-    console.print(
-        f"{title} {stage:<12} kept: made from days to {until}, as run.retrain: {last.kept.retrain} asks", style="dim"
-    )
+    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    if forecast:
+        console.print(f"{title} {stage:<12} {time.monotonic() - begin:6.1f} s  by models of {asked}")
+    else:
+        console.print(f"{title} {stage:<12} kept: made from {asked}", style="dim")
     if options.explain:
-        again = retrain.next_time(until, last.kept.retrain)
+        again = retrain.next_time(until, kept.retrain)
         console.print(f"{'':6}{'; '.join(reasons)}; it runs again once there are prices of {again}", style="dim")
     return StageRun(stage, "kept", last.seconds, last.peak_memory_bytes, reasons, last.key)
+
+
+def _forecast_again(stage: str, params: Params, study: paths.StudyPaths, options: Options) -> None:
+    """Make the forecasts that follow newer prices with the saved models."""
+    from lib.compute.engine import Engine
+    from lib.compute.processes import EngineError
+    from lib.evaluation.latest import forecast_again
+    from lib.storage.dataset import DatasetError
+
+    compute = params.compute
+    try:
+        forecast_again(study, Engine(compute.engine, compute.workers, compute.spark_master))
+    except (DatasetError, EngineError, ValueError) as error:
+        raise _failure(stage, study, str(error), options) from None
 
 
 def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_digest: str, options: Options) -> None:

@@ -16,7 +16,7 @@ from lib import paths
 from lib.compute.engine import Engine
 from lib.data.ingest import ingest
 from lib.data.sources import open_archive
-from lib.evaluation import chunks, judge, walk_forward
+from lib.evaluation import chunks, latest, walk_forward
 from lib.evaluation.plan import Settings, refit_dates
 from lib.evaluation.walk_forward import Forecasts, make_forecasts
 from lib.features.build import build_features
@@ -117,7 +117,7 @@ def test_one_row_a_symbol_and_horizon(whole: Any) -> None:
     assert not table["stale"].any() and (table["Security Name"] == table["Symbol"] + " Inc.").all()
     lines = list(csv.DictReader(saved["csv"].decode().splitlines()))
     assert [int(line["forecast"]) for line in lines] == table["forecast"].tolist()
-    assert lines[0].keys() == dict.fromkeys(judge.FORECAST_SCHEMA.names).keys()
+    assert lines[0].keys() == dict.fromkeys(latest.SCHEMA.names).keys()
     assert lines[-1]["vol_moving_avg"] == lines[-1]["ratio"] == ""  # three rows have no 30-day average
 
 
@@ -133,6 +133,35 @@ def test_a_symbol_s_own_rows_give_the_forecast_of_the_study(whole: Any) -> None:
             assert [answer[name] for answer in answers] == own[name].tolist()
         for name in ("as_of", "for_from", "for_to"):
             assert [answer[name] for answer in answers] == own[name].astype(str).tolist()
+
+
+def test_saved_models_forecast_newer_days_as_they_forecast_a_symbol_s_own_rows(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, made, saved, served = whole
+    again = make_study(
+        tmp_path, "again", {symbol: prices(symbol, rows) for symbol, rows in SYMBOLS.items()}, monkeypatch
+    )
+    again.forecaster.write_bytes(saved["skops"])
+    # Of the same days: the same forecasts.
+    assert latest.forecast_again(again, Engine(workers=1)).read() == made.forecasts.read()
+    assert again.forecasts_csv.read_bytes() == saved["csv"]
+    tables = {symbol: prices(symbol, rows) for symbol, rows in SYMBOLS.items()}
+    for symbol in ("AA", "CC"):
+        last = tables[symbol].tail(1).assign(Date=SESSIONS[800], Volume=[123_456])
+        tables[symbol] = pd.concat([tables[symbol], last])
+    newer = make_study(tmp_path, "newer", tables, monkeypatch)
+    newer.forecaster.write_bytes(saved["skops"])
+    table = latest.forecast_again(newer, Engine(workers=1)).read().to_pandas()
+    assert dict(zip(table["Symbol"], table["stale"], strict=True)) == {s: s not in ("AA", "CC") for s in SYMBOLS}
+    for symbol in SYMBOLS:
+        recent = tables[symbol].tail(400)
+        columns = {name: recent[name].to_numpy() for name in ("Date", "Open", "High", "Low", "Close", "Volume")}
+        own = table[table["Symbol"] == symbol]
+        answers = forecaster.forecast_rows(served, columns)
+        for name in ("as_of", "for_from", "for_to", "horizon", "forecast", "low", "high"):
+            assert [str(answer[name]) for answer in answers] == own[name].astype(str).tolist()
+    assert newer.forecaster.read_bytes() == saved["skops"] and not newer.walk_forward.exists()
 
 
 def test_the_endpoint_answers_posted_rows_with_the_forecast_of_the_study(whole: Any) -> None:

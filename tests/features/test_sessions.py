@@ -10,7 +10,7 @@ import pytest
 
 from lib import paths
 from lib.features import definitions
-from lib.features.sessions import FROM_DATA, Calendar, calendar_for, trading_weekdays
+from lib.features.sessions import FROM_DATA, Calendar, calendar_for, continued, trading_weekdays
 
 
 def days(*dates: str) -> np.ndarray:
@@ -85,3 +85,14 @@ def test_a_market_of_seven_days_and_an_unknown_one_follow_their_own_dates() -> N
 def test_an_unknown_name_is_refused_with_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"forecast.calendar is 'NYSEX'; allowed: from_data, .*XNYS"):
         calendar_for("NYSEX", days("2019-01-02"))
+
+
+@pytest.mark.parametrize("name", ["XNYS", FROM_DATA])
+def test_a_calendar_goes_on_as_it_would_have_been_made_of_newer_dates(name: str) -> None:
+    everyday = calendar_for("XNYS", days("2018-01-02", "2019-12-31"))
+    dates = everyday.sessions[(everyday.sessions >= days("2018-01-02")) & (everyday.sessions <= days("2019-12-31"))]
+    newer = calendar_for(name, dates)
+    made = continued(calendar_for(name, dates[:-30]), int(dates[0]), int(dates[-1]))
+    assert made.name == newer.name == name
+    for one, other in zip(list(vars(made).values())[1:], list(vars(newer).values())[1:], strict=True):
+        np.testing.assert_array_equal(one, other)

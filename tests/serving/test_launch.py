@@ -15,6 +15,7 @@ import pytest
 from serving_study import free_port, make_study, wait_for
 
 from lib import paths
+from lib.study.served import is_served
 
 
 def serve(*arguments, **options):
@@ -65,9 +66,11 @@ def test_one_signal_stops_everything(served, signum):
     answer = httpx.get(urls["predict"])
     assert (answer.status_code, answer.headers["x-in-training-range"]) == (200, "true")
     assert "The run" in httpx.get(urls["reports"], follow_redirects=True).text
+    assert is_served(paths.StudyPaths("sample"))
     process.send_signal(signum)
     assert process.wait(60) == 0
     wait_for(lambda: gone(children))
+    assert not is_served(paths.StudyPaths("sample"))
 
 
 @pytest.mark.parametrize("module", ["lib.serving.endpoint.app", "lib.serving.dashboard.server"])

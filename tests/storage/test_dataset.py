@@ -199,6 +199,15 @@ def test_a_symbol_that_is_gone_is_gone(outputs, make_archive):
     ]
 
 
+def test_the_extremes_of_a_column_are_those_of_its_values(outputs, make_archive):
+    run(make_archive(FILES))
+    prices = open_dataset(STUDY.prices)
+    assert len(prices.parts) > 1
+    for column in ("Date", "Symbol"):
+        values = prices.read([column])[column].to_pylist()
+        assert prices.extremes(column) == (min(values), max(values))
+
+
 def test_a_dataset_can_be_read_in_pieces(outputs, make_archive):
     run(make_archive(FILES))
     found = open_dataset(STUDY.features)

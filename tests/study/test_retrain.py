@@ -7,22 +7,32 @@ import json
 import re
 
 import pytest
+import short_study
 from short_study import Place, Run
 
 from lib import files, paths, stage_records
 from lib.stages import STAGES
+from lib.storage.dataset import open_dataset
 
 pytestmark = pytest.mark.timeout(300)
-TRAINED = ("03_train", "04_evaluate")
+TRAINED = ("03_train", "04_evaluate", "05_forecast")
+FORECAST = [
+    "from lib.compute.engine import Engine\nfrom lib.evaluation.plan import Settings\nfrom lib.files import write_atomically",
+    "from lib.evaluation.walk_forward import make_forecasts\nfrom lib.paths import StudyPaths",
+    "made = make_forecasts(StudyPaths(study), Settings((1,), 'linear', 2000), calendar, Engine(workers=1))",
+    "write_atomically(StudyPaths(study).forecast_metrics, str(made.walk_forward.rows))",
+]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished study, and its archive's last date; the study is not to be changed."""
-    place = Place(tmp_path_factory.mktemp("finished")).make()
-    assert Run(place).end()[0] == 0
-    rows = (place.base / "archive/stocks/CC.csv").read_text(encoding="utf-8").splitlines()
-    return place, datetime.date.fromisoformat(rows[-1].partition(",")[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(short_study.CELLS, "05_forecast", FORECAST)
+        place = Place(tmp_path_factory.mktemp("finished")).make()
+        assert Run(place).end()[0] == 0
+        rows = (place.base / "archive/stocks/CC.csv").read_text(encoding="utf-8").splitlines()
+        yield place, datetime.date.fromisoformat(rows[-1].partition(",")[0])
 
 
 class Study:
@@ -60,29 +70,43 @@ def study(finished, tmp_path, monkeypatch):
 
 
 def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(study):
-    model = study.paths.grid.read_bytes()
+    saved = {
+        path: path.read_bytes() for path in (study.paths.grid, study.paths.forecaster, study.paths.forecast_metrics)
+    }
     study.append(1)
     statuses, told = study.run("--explain")
     assert statuses == {name: "kept" if name in TRAINED else "run" for name in STAGES}
     note = f"Made from days to {study.last}, as run.retrain: weekly asks; newer ones are beside it."
     assert f"it runs again once there are prices of {study.last + datetime.timedelta(7)}" in told
     assert "01_ingest: 1 of 3 raw files changed: stocks/CC.csv, 1 row more" in told.replace("[1/5] ", "")
-    assert study.paths.grid.read_bytes() == model
-    assert study.record()["kept"] == dict.fromkeys(TRAINED, note) and "out_of_date" not in study.record()
+    assert saved == {path: path.read_bytes() for path in saved}
+    # Forecasts are of the new day, by the saved models.
+    assert str(study.last + datetime.timedelta(1)) in study.paths.forecasts_csv.read_text(encoding="utf-8")
+    forecasts = open_dataset(study.paths.forecasts).read(["Symbol", "stale"])
+    assert dict(zip(*(forecasts[name].to_pylist() for name in ("Symbol", "stale")), strict=True))["CC"] is False
+    of_forecasts = (
+        f"Its models and its report are from days to {study.last}, as run.retrain: weekly asks; "
+        "forecasts.csv, and what is served, are of newer ones."
+    )
+    notes = dict.fromkeys(TRAINED, note) | {"05_forecast": of_forecasts}
+    assert study.record()["kept"] == notes and "out_of_date" not in study.record()
     assert stage_records.notes(study.paths) == {}
-    assert stage_records.shown_notes(study.paths) == dict.fromkeys(TRAINED, note)
+    assert stage_records.shown_notes(study.paths) == notes
     for stage in STAGES:
         shown = re.findall(
             r'<p class="kept" role="note">([^<]+)', study.paths.report(stage).read_text(encoding="utf-8")
         )
-        assert shown == ([note] if stage in TRAINED else [])
+        assert shown == ([notes[stage]] if stage in TRAINED else [])
     assert note in study.paths.index.read_text(encoding="utf-8")
     # Once more, with nothing new: nothing runs, and the same is said.
     assert set(study.run()[0].values()) == {"kept", "unchanged"}
     # The day taken out again: the model is of these prices, and nothing is said.
     path = study.place.base / "archive/stocks/CC.csv"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
-    assert study.run()[0] == {name: "unchanged" if name in TRAINED else "run" for name in STAGES}
+    unchanged = ("03_train", "04_evaluate")
+    statuses, told = study.run("--explain")
+    assert statuses == {name: "unchanged" if name in unchanged else "run" for name in STAGES}
+    assert "05_forecast: the forecasts are of days that the prices no longer have" in told
     assert stage_records.shown_notes(study.paths) == {} and "kept" not in study.record()
 
 
@@ -101,8 +125,9 @@ def test_a_week_later_all_runs(study):
     [
         ([], "always", [*TRAINED]),
         ([], "monthly", []),
-        (["-p", "train.seed", "7"], "monthly", [*TRAINED]),
+        (["-p", "train.seed", "7"], "monthly", ["03_train", "04_evaluate"]),
         (["-p", "evaluate.seeds", "7"], "monthly", ["04_evaluate"]),
+        (["-p", "forecast.refits", "7"], "monthly", ["05_forecast"]),
         (["-p", "features.window", "20"], "monthly", [*TRAINED]),
         # It changes prices by other rules, not by newer days: no ingredient of the model's own tells.
         (["-p", "ingest.max_quarantined_share", "0.5"], "monthly", [*TRAINED]),
@@ -116,7 +141,6 @@ def test_any_other_change_runs_them_at_once(study, words, retrain, runs):
         study.run("--only", "02_features")
     statuses, told = study.run(*words, retrain=retrain)
     assert [name for name in TRAINED if statuses[name] == "run"] == runs, told
-    assert statuses["05_forecast"] == "run"
 
 
 def test_a_damaged_model_is_made_again(study):

@@ -19,6 +19,7 @@ from short_study import Place, Run
 from lib import paths
 from lib.params import Params
 from lib.stages import STAGES
+from lib.study import served
 from lib.study.run import Options
 
 
@@ -177,6 +178,29 @@ def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_wit
     assert json.loads((copy / "history.jsonl").read_text())["overrides"] == made
     code, told = Run(place, "--as", "sample").end()
     assert code == 2 and "is a study of its own; choose another name" in told
+
+
+def test_p_replaces_what_is_served_only_when_asked(tmp_path, monkeypatch):
+    place = Place(tmp_path).make()
+    assert Run(place).end()[0] == 0
+    monkeypatch.setenv("STUDY_OUTPUTS", str(place.outputs))
+    study = paths.StudyPaths("short")
+    assert not served.is_served(study)
+    before = place.artifacts()
+    with served.serving(study), served.serving(study):  # two servers, on ports of their own
+        assert served.is_served(study)
+        code, told = Run(place, "-p", "features.window", "20").end()
+        assert code == 2 and place.artifacts() == before
+        assert "short: a server is serving this study, and -p features.window 20 would replace" in told
+        assert "-p features.window 20 --as short-copy\n" in told and "-p features.window 20 --replace\n" in told
+        # What changes no result, no param at all, and a copy go on.
+        assert Run(place, "-p", "features.window", "30", "-p", "run.stage_timeout", "7000").end()[0] == 0
+        assert Run(place).end()[0] == 0
+        assert Run(place, "-p", "features.window", "20", "--as", "short-copy").end()[0] == 0
+        assert place.artifacts() == before
+        assert Run(place, "-p", "features.window", "20", "--replace").end()[0] == 0
+    assert not served.is_served(study)
+    assert Run(place, "-p", "features.window", "10").end()[0] == 0
 
 
 def test_a_folder_of_this_machine_that_p_names_is_not_kept(tmp_path):

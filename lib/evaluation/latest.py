@@ -1,0 +1,173 @@
+"""What comes after each symbol's last day: forecasts by a study's models, just fitted or saved by an earlier run."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from lib import code, files, paths
+from lib.compute.engine import Engine
+from lib.evaluation.chunks import Chunk, chunks
+from lib.features import evening
+from lib.features.definitions import VOLUME_AVERAGE
+from lib.features.sessions import Calendar, continued
+from lib.models import forecaster
+from lib.models.forecaster import Floats, Forecaster, Served
+from lib.storage import dataset
+from lib.storage.dataset import Dataset
+
+EPOCH = datetime.date(1970, 1, 1)
+LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
+SCHEMA = pa.schema(
+    [
+        pa.field("Symbol", pa.string(), nullable=False),
+        pa.field("Security Name", pa.string()),
+        *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
+        pa.field("horizon", pa.int32(), nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
+        (VOLUME_AVERAGE.name, pa.float64()),
+        ("ratio", pa.float64()),
+        pa.field("stale", pa.bool_(), nullable=False),
+    ]
+)
+
+
+def forecasts(
+    chunk: Chunk, made: evening.Evenings, calendar: Calendar, last: int, forecasters: Sequence[Forecaster]
+) -> pa.Table:
+    """One row a symbol and horizon, from the symbol's last evening.
+
+    Parameters
+    ----------
+    made : Evenings
+        Of the chunk's rows.
+    last : int
+        The archive's last date, in days since 1970-01-01: the forecasts of symbols that end before it are stale.
+    forecasters : sequence of Forecaster
+        One a horizon.
+    """
+    rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
+    # Of a last day that an archive has by mistake there may be no day after that has a name.
+    until = calendar.sessions[made.session[rows] + max(one.horizon for one in forecasters) - 1]
+    rows = rows[until <= LAST_DAY]
+    known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
+    shown = chunk.table.take(pa.array(rows))
+    moving = shown[VOLUME_AVERAGE.name].to_numpy()
+    session = made.session[rows]
+    by_symbol = np.arange(len(rows) * len(forecasters)).reshape(len(forecasters), -1).T.ravel()
+    tables = []
+    for one in forecasters:
+        point, low, high = one.forecast(known, average)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.round(point / moving, 4)
+        columns = {
+            "Symbol": shown["Symbol"].cast(pa.string()),
+            "Security Name": shown["Security Name"].cast(pa.string()),
+            "as_of": shown["Date"],
+            "for_from": pa.array(calendar.sessions[session]).cast(pa.date32()),
+            "for_to": pa.array(calendar.sessions[session + one.horizon - 1]).cast(pa.date32()),
+            "horizon": np.full(len(rows), one.horizon, dtype=np.int32),
+            "forecast": whole(point),
+            "low": whole(low),
+            "high": whole(high),
+            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
+            "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
+            "stale": chunk.days[rows] < last,
+        }
+        tables.append(pa.table(columns, schema=SCHEMA))
+    return pa.concat_tables(tables).take(pa.array(by_symbol))
+
+
+def whole(values: Floats) -> NDArray[np.int64]:
+    """Shares as 64-bit integers, which a forecast of more than there are may not fit."""
+    return np.minimum(values, 2.0**62).astype(np.int64)
+
+
+@dataclass
+class LatestPart:
+    """One part of features, to the same part of forecasts, by saved models.
+
+    Parameters
+    ----------
+    path, sha256 : str
+        The part of features.
+    calendar : Calendar
+        It reaches beyond the archive's last date.
+    last : int
+        That date.
+    served, served_sha256 : str
+        The file that holds the models.
+    """
+
+    path: str
+    sha256: str
+    calendar: Calendar
+    last: int
+    served: str
+    served_sha256: str
+
+    def read(self) -> str:
+        """A digest of the part, and of what the forecasts depend on beside it."""
+        first = int(self.calendar.sessions[0])
+        return f"{self.sha256} {self.served_sha256} {self.calendar.name} {first} {self.last}"
+
+    def tables(self) -> Mapping[str, pa.Table]:
+        """Forecast from the last rows of each symbol, some symbols at a time."""
+        made = [SCHEMA.empty_table()]
+        for chunk in chunks(self.path, self.sha256, self.last + 1):
+            evenings = chunk.evenings(self.calendar)
+            made.append(forecasts(chunk, evenings, self.calendar, self.last, _load(self.served).forecasters))
+        return {"forecasts": pa.concat_tables(made).combine_chunks()}
+
+
+@functools.lru_cache(maxsize=1)
+def _load(path: str) -> Served:
+    return forecaster.read_served(Path(path))
+
+
+def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dataset:
+    """Forecast what comes after a study's features with the models that it has saved; nothing is fitted or judged.
+
+    Returns
+    -------
+    Dataset
+        The dataset ``forecasts``; ``forecasts.csv`` is written too.
+
+    Raises
+    ------
+    lib.storage.dataset.DatasetError
+        No features, or features that have changed since they were written.
+    OSError, ValueError
+        The study has no ``forecaster.skops``, or one that cannot be read; or its features have no rows.
+    """
+    source = dataset.open_dataset(study.features)
+    if not source.rows:
+        raise ValueError(f"{study.features}: no rows to forecast from")
+    first, last = ((day - EPOCH).days for day in source.extremes("Date"))
+    calendar = continued(forecaster.read_served(study.forecaster).calendar, first, last)
+    served = str(study.forecaster), files.sha256(study.forecaster)
+    works = [
+        LatestPart(str(path), part.sha256, calendar, last, *served)
+        for path, part in zip(source.paths, source.parts, strict=True)
+    ]
+    folders = {"forecasts": study.forecasts}
+    sizes = [part.rows for part in source.parts]
+    results = dataset.build("forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine or Engine())
+    made = dataset.commit(results, folders)["forecasts"]
+    write_csv(study.forecasts_csv, made)
+    return made
+
+
+def write_csv(path: Path, made: Dataset) -> None:
+    """Write the dataset of forecasts as the file for people and for the server."""
+    buffer = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(made.read(), buffer, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    files.write_atomically(path, buffer.getvalue().to_pybytes())
