@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +87,7 @@ class Chunk:
 
 def chunks(path: str, sha256: str, since: int | None = None) -> Iterator[Chunk]:
     """The part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
-    content = dataset.read_content(Path(path), sha256)
+    content = dataset.read_content(path, sha256)
     columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, VOLUME_AVERAGE.name]
     table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
     if not table.num_rows:

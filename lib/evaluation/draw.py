@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +29,7 @@ class Task:
 
 def count_dates(task: Task) -> tuple[Days, NDArray[np.int64], NDArray[np.int64]]:
     """The distinct dates of a part, how many rows each has, and how many evenings that may be drawn."""
-    content = dataset.read_content(Path(task.path), task.sha256)
+    content = dataset.read_content(task.path, task.sha256)
     table = dataset.decode(content, ["Symbol", "Date"], dictionaries=("Symbol",))
     days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
     starts = windows.symbol_starts(table["Symbol"])

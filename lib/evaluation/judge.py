@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,8 +62,6 @@ class ForecastPart:
     ----------
     path, sha256 : str
         The part of features.
-    models : str
-        The file that holds the `Models`.
     origin : str
         A digest of all that the models were fitted on.
     """
@@ -74,16 +69,14 @@ class ForecastPart:
     path: str
     sha256: str
     plan: Plan
-    models: str
     origin: str
 
     def read(self) -> str:
         """A digest of the part and of what the models come from."""
         return f"{self.sha256} {self.origin}"
 
-    def tables(self) -> Mapping[str, pa.Table]:
+    def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
-        models = _load_models(self.models)
         tables: dict[str, list[pa.Table]] = {
             "walk_forward": [WALK_FORWARD_SCHEMA.empty_table()],
             "forecasts": [FORECAST_SCHEMA.empty_table()],
@@ -106,12 +99,6 @@ class ForecastPart:
                     tables["walk_forward"].append(walked)
             tables["forecasts"].append(_forecasts(chunk, made, self.plan, models))
         return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
-
-
-@functools.lru_cache(maxsize=1)
-def _load_models(path: str) -> Models:
-    models: Models = pickle.loads(Path(path).read_bytes())  # our own, written by this run for its workers
-    return models
 
 
 def _judge(

@@ -6,7 +6,6 @@ one task a model; forecast, judge and write. What the driver holds are sums, the
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +86,14 @@ def make_forecasts(
     plan = make_plan(dates, usable, settings, calendar_name)
     drawn = _in_order(engine.map(draw, [Task(str(path), part.sha256, plan) for path, part in files_of_parts]))
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}
-    state = paths.dataset_state(study.walk_forward)
-    models = fit_models(plan, drawn, engine, state)
+    models = fit_models(plan, drawn, engine)
     drawn.clear()
-    stored = state / "models.pickle"  # swept by `dataset.commit`
-    files.write_atomically(stored, pickle.dumps(models))
     settings_plain = vars(settings) | {"calendar": plan.calendar.name}
     digest = code.digest(__name__, settings_plain)
-    works = [ForecastPart(str(path), part.sha256, plan, str(stored), source.digest) for path, part in files_of_parts]
+    works = [ForecastPart(str(path), part.sha256, plan, source.digest) for path, part in files_of_parts]
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine)
-    made = dataset.commit(results, folders)
+    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, models)
+    made = dataset.commit(built, folders)
     added = sums.added(made["forecast_sums"].tables())
     information = {
         "last": str(np.int64(plan.last).astype("datetime64[D]")),

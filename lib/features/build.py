@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from lib import code, paths
 from lib.compute.engine import Engine
@@ -36,9 +36,9 @@ class FeaturesPart:
         """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
         return self.sha256
 
-    def tables(self) -> Mapping[str, dataset.Beside]:
+    def tables(self, shared: Any = None) -> Mapping[str, dataset.Beside]:
         """Read the columns that the features are made of; all of them are copied as they are."""
-        content = dataset.read_content(Path(self.path), self.sha256)
+        content = dataset.read_content(self.path, self.sha256)
         table = dataset.decode(content, windows.COLUMNS, dictionaries=("Symbol",))
         made = windows.rolling_features(table, self.window, self.min_periods)
         return {"features": dataset.Beside(content, made)}
@@ -68,5 +68,5 @@ def build_features(
     parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
     digest = code.digest(__name__, parameters)
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
-    return dataset.commit(results, folders)["features"]
+    built = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
+    return dataset.commit(built, folders)["features"]

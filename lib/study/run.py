@@ -22,9 +22,10 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib import files, paths, stage_records
+from lib import files, locations, paths, stage_records
 from lib.data import archive, sources
 from lib.data.members import ArchiveError
+from lib.locations import LocationError, Url, place
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
@@ -150,10 +151,11 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
     with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
-        params = _locate_archive(params, study, caller)
         try:
+            _place_datasets(params, study)
+            params = _locate_archive(params, study, caller)
             raw = _open_archive(params, study, caller, console)
-        except ArchiveError as error:
+        except (ArchiveError, LocationError) as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
@@ -197,6 +199,17 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
         if stale:
             console.print(f"out of date: {', '.join(stale)}; to run them: {options.update}")
+
+
+def _place_datasets(params: Params, study: paths.StudyPaths) -> None:
+    """Note where the datasets are, for the notebooks and for whoever reads the study later."""
+    if params.run.datasets is None:
+        study.datasets_url.unlink(missing_ok=True)
+        return
+    prefix = place(params.run.datasets) / study.name
+    assert isinstance(prefix, Url), "the pattern of run.datasets"
+    locations.check(prefix, writing=True)
+    files.write_atomically(study.datasets_url, f"{prefix}\n")
 
 
 def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
@@ -563,6 +576,9 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
     source = params.archive.source
     if source in ("sample", "kaggle", "yahoo"):
         return params
+    url = place(source)
+    if isinstance(url, Url):
+        return _locate_objects(params, study, url)
     try:
         location = Path(source).expanduser()
         candidates = (
@@ -579,6 +595,20 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
         )
     os.environ["STUDY_ARCHIVE"] = str(found)
     return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.name})})
+
+
+def _locate_objects(params: Params, study: paths.StudyPaths, url: Url) -> Params:
+    locations.check(url)
+    datasets = study.datasets
+    if isinstance(datasets, Url) and (url.is_relative_to(datasets) or datasets.is_relative_to(url)):
+        raise StudyError(
+            f"archive.source: {url} and {datasets}, where a run of {study.name} keeps its datasets, are one inside the other: parts would "
+            "be read as raw files. Name another prefix as one of archive.source and run.datasets",
+            REFUSED,
+        )
+    os.environ["STUDY_ARCHIVE"] = str(url)
+    name = url.name or url.root.partition("://")[2]
+    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": name})})
 
 
 def _overlap(location: Path, study: paths.StudyPaths) -> Path | None:

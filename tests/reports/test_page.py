@@ -213,7 +213,7 @@ class OnePart:
     def read(self) -> str:
         return "input"
 
-    def tables(self) -> dict[str, pa.Table]:
+    def tables(self, shared: object = None) -> dict[str, pa.Table]:
         return {"only": self.table}
 
 
