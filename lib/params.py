@@ -487,6 +487,7 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
         raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
     texts = (
         annotation is str
+        or str in get_args(annotation)
         or get_origin(annotation) in (list, dict)
         or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
     )

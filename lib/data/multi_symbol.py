@@ -482,14 +482,11 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
     counts = np.bincount(codes, minlength=len(order_of_texts))
     there = np.flatnonzero(counts)
     to = locations.place(path)
-    with (
-        pa.BufferOutputStream() if isinstance(to, Url) else pa.OSFile(path, "wb") as file,
-        pa.ipc.new_file(file, table.schema) as writer,
-    ):
+    sink = pa.BufferOutputStream() if isinstance(to, Url) else pa.OSFile(path, "wb")
+    with sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks(), _BATCH_ROWS if isinstance(to, Url) else None)
-        writer.close()
-        if isinstance(to, Url):
-            locations.write(to, memoryview(file.getvalue()))
+    if isinstance(to, Url):
+        locations.write(to, memoryview(sink.getvalue()))
     starts = np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64)
     return Sorted(path, tuple(order_of_texts[number] for number in there), starts)
 

@@ -7,12 +7,72 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-KEYS = {"AWS_ACCESS_KEY_ID": "who", "AWS_SECRET_ACCESS_KEY": "says", "AWS_REGION": "us-east-1"}
-NONE = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_WEB_IDENTITY_TOKEN_FILE")
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIAOFTHETESTS",
+    "AWS_SECRET_ACCESS_KEY": "never/shown+to/anybody",
+    "AWS_REGION": "us-east-1",
+}
+# What would lead elsewhere.
+OTHERS = (
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket as another client than ours sees it: boto3.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://name``.
+    """
+
+    name: str
+    client: Any
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.name}"
+
+    def listed(self, prefix: str = "") -> list[str]:
+        """Every key that begins with a prefix."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+    def write(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def contents(self, prefix: str = "") -> dict[str, bytes]:
+        """Every object's bytes, by its key without the prefix."""
+        return {key.removeprefix(prefix): self.read(key) for key in self.listed(prefix)}
+
+    def make(self, contents: Mapping[str, bytes], prefix: str = "") -> None:
+        """Let the objects with a prefix be these, and no others."""
+        for key in self.listed(prefix):
+            self.client.delete_object(Bucket=self.name, Key=key)
+        for key, content in contents.items():
+            self.write(f"{prefix}{key}", content)
+
+    def upload(self, folder: Path, prefix: str) -> str:
+        """Put every file of a folder under a prefix, and return its URL."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.write(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        return f"{self.url}/{prefix}"
 
 
 @dataclass(frozen=True)
@@ -20,27 +80,10 @@ class Server:
     """The server, and boto3's client of it."""
 
     endpoint: str
-    client: object
+    client: Any
 
-    def keys(self, bucket: str, prefix: str = "") -> dict[str, int]:
-        """Every object's size by its key."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
-
-    def content(self, bucket: str, key: str) -> bytes:
-        """The bytes of an object."""
-        return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
-
-    def everything(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
-        """The bytes of every object by its key, without ``prefix``."""
-        return {key.removeprefix(prefix): self.content(bucket, key) for key in self.keys(bucket, prefix)}
-
-    def upload(self, bucket: str, folder, prefix: str) -> None:
-        """Put every file of a folder under a prefix."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
-                self.client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    def bucket(self, name: str) -> Bucket:
+        return Bucket(name, self.client)
 
 
 @contextmanager
