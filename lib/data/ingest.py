@@ -198,7 +198,7 @@ def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[l
 def _made(results: Sequence[dataset.PartResult], folder: Place, name: str) -> Iterator[pa.Table]:
     """The finished parts of one folder."""
     for part in (result.files[name] for result in results):
-        yield dataset.read_part(folder / part.file, part.sha256)
+        yield part.stored(folder).table()
 
 
 def _remove(folder: Place) -> None:

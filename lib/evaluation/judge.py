@@ -30,6 +30,7 @@ from lib.features import definitions, evening, windows
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.models import forecaster
 from lib.models.forecaster import Floats
+from lib.storage.dataset import StoredPart
 
 LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
@@ -60,20 +61,19 @@ class ForecastPart:
 
     Parameters
     ----------
-    path, sha256 : str
-        The part of features.
+    part : StoredPart
+        Of features.
     origin : str
         A digest of all that the models were fitted on.
     """
 
-    path: str
-    sha256: str
+    part: StoredPart
     plan: Plan
     origin: str
 
     def read(self) -> str:
         """A digest of the part and of what the models come from."""
-        return f"{self.sha256} {self.origin}"
+        return f"{self.part.sha256} {self.origin}"
 
     def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
@@ -82,7 +82,7 @@ class ForecastPart:
             "forecasts": [FORECAST_SCHEMA.empty_table()],
             "forecast_sums": [sums.SCHEMA.empty_table()],
         }
-        for chunk in chunks(self.path, self.sha256, self.plan.start - 10):
+        for chunk in chunks(self.part, self.plan.start - 10):
             made = chunk.evenings(self.plan.calendar)
             position = made.position + chunk.skipped
             session = self.plan.calendar.sessions[made.session]

@@ -50,7 +50,7 @@ class Beside:
     Parameters
     ----------
     content : memoryview of bytes
-        The part, as `read_content` returns it.
+        Of the part, see `StoredPart.content`.
     table : pyarrow.Table
         As many rows, in the same order.
     """
@@ -67,6 +67,47 @@ class Work(Protocol):
 
     def tables(self, shared: Any) -> Mapping[str, pa.Table | Beside]:
         """Compute the part's table for each folder of the dataset, with what all parts share; called after `read`."""
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """Where one part is, and what its bytes are: all that a task, wherever it runs, needs to read it.
+
+    Parameters
+    ----------
+    path : str
+        Of its file or object.
+    sha256 : str
+        Of its bytes.
+    """
+
+    path: str
+    sha256: str
+
+    def content(self) -> memoryview:
+        """Its bytes, once they are found to be those that were written.
+
+        Raises
+        ------
+        DatasetError
+            It cannot be read, or its bytes have another digest.
+        """
+        place = locations.place(self.path)
+        try:
+            if isinstance(place, Url):
+                content = locations.read(place)
+            else:
+                with pa.OSFile(str(place)) as file:
+                    content = memoryview(file.read_buffer())
+        except OSError as error:
+            raise DatasetError(f"{place}: cannot be read ({error}); run the stage that makes it again") from None
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise DatasetError(f"{place}: its bytes are not those that were written; run the stage that makes it again")
+        return content
+
+    def table(self, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
+        """Its rows; see `content` and `decode`."""
+        return decode(self.content(), columns, dictionaries)
 
 
 @dataclass(frozen=True)
@@ -88,6 +129,10 @@ class PartFile:
     sha256: str
     rows: int
     bytes: int
+
+    def stored(self, folder: Place) -> StoredPart:
+        """The same as a task gets it, of the dataset in ``folder``."""
+        return StoredPart(str(folder / self.file), self.sha256)
 
 
 @dataclass(frozen=True)
@@ -154,6 +199,11 @@ class Dataset:
         """The parts' files or objects, in symbol order."""
         return [self.folder / part.file for part in self.parts]
 
+    @property
+    def stored(self) -> list[StoredPart]:
+        """The parts, in symbol order, as a task gets them."""
+        return [part.stored(self.folder) for part in self.parts]
+
     def tables(self, columns: Sequence[str] | None = None, symbols: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Read part by part.
 
@@ -174,8 +224,8 @@ class Dataset:
         DatasetError
             A part has changed since it was written.
         """
-        for part in self.parts:
-            content = read_content(self.folder / part.file, part.sha256)
+        for part in self.stored:
+            content = part.content()
             if symbols is None or _may_hold(content, symbols):
                 yield decode(content, columns)
 
@@ -193,6 +243,10 @@ class Dataset:
             A part has changed since it was written.
         """
         return pa.concat_tables(self.tables(columns))
+
+    def schemas(self) -> Iterator[pa.Schema]:
+        """The schema of each part, in symbol order, as every reader of Parquet finds it; nothing else of the part is read."""
+        return (pq.read_schema(locations.stream(path)) for path in self.paths)
 
 
 def open_dataset(folder: Place) -> Dataset:
@@ -223,33 +277,13 @@ def _listed(manifest: Any) -> tuple[PartFile, ...]:
     return tuple(PartFile(**part) for part in manifest["parts"])
 
 
-def read_part(path: str | Place, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one part, once its bytes are found to be those that were written.
-
-    Parameters
-    ----------
-    path : str, pathlib.Path or Url
-        The part's file.
-    sha256 : str
-        What the manifest says its bytes have.
-    columns : sequence of str, optional
-        By default all.
-
-    Raises
-    ------
-    DatasetError
-        The file cannot be read, or its bytes have another digest.
-    """
-    return decode(read_content(path, sha256), columns)
-
-
 def decode(content: memoryview, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
     """The table that a part's bytes hold.
 
     Parameters
     ----------
     content : memoryview of bytes
-        As `read_content` returns it.
+        See `StoredPart.content`.
     columns : sequence of str, optional
         By default all.
     dictionaries : sequence of str
@@ -265,35 +299,6 @@ def _may_hold(content: memoryview, symbols: Sequence[str]) -> bool:
     groups = (metadata.row_group(number).column(0) for number in range(metadata.num_row_groups))
     ranges = [(group.statistics.min, group.statistics.max) for group in groups if group.path_in_schema == "Symbol"]
     return not ranges or any(least <= symbol <= most for least, most in ranges for symbol in symbols)
-
-
-def read_content(path: str | Place, sha256: str) -> memoryview:
-    """The bytes of one part, once they are found to be those that were written.
-
-    Parameters
-    ----------
-    path : str, pathlib.Path or Url
-        The part's file.
-    sha256 : str
-        What the manifest says its bytes have.
-
-    Raises
-    ------
-    DatasetError
-        The file cannot be read, or its bytes have another digest.
-    """
-    place = locations.place(path)
-    try:
-        if isinstance(place, Url):
-            content = locations.read(place)
-        else:
-            with pa.OSFile(str(place)) as file:
-                content = memoryview(file.read_buffer())
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
-    return content
 
 
 def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:

@@ -29,8 +29,9 @@ from lib.compute.engine import Engine
 from lib.data import archive, multi_symbol
 from lib.data.ingest import ingest
 from lib.data.members import ArchiveError
-from lib.features.build import build_features
+from lib.features.build import FeaturesPart, build_features
 from lib.locations import ChangedError, LocationError, place
+from lib.params import Params
 from lib.stages import STAGES
 from lib.storage import dataset
 from lib.storage.dataset import DatasetError, cut, open_dataset
@@ -41,6 +42,7 @@ OLD = {f"stocks/{symbol}.csv": 40 for symbol in ("AA", "BB", "CC", "DD", "EE")}
 NEW = {**OLD, "stocks/BB.csv": 50, "stocks/FF.csv": 45}
 NEW["stocks/CC.csv"] = "Date,Open,High,Low,Close,Adj Close,Volume\n" + "2020-01-02,1,1,1,1,1,5\n" * 2
 del NEW["stocks/AA.csv"]
+NOBODY = "127.0.0.1:1"  # a reserved port, where nothing listens
 KILLS = int(os.environ.get("STUDY_TEST_KILLS", "6"))  # of each kind
 
 
@@ -95,6 +97,14 @@ def test_pieces_of_an_object(bucket):
 # What cannot be reached.
 
 
+@pytest.fixture
+def fresh_stores():
+    """No client that was made for another environment."""
+    locations._store.cache_clear()
+    yield
+    locations._store.cache_clear()
+
+
 def test_a_missing_bucket_is_named(bucket):
     with pytest.raises(
         LocationError, match=r"^s3://no-such-bucket-here/x: no such bucket: make it, or correct the name$"
@@ -142,15 +152,39 @@ def test_wrong_credentials_are_said_at_once_and_not_shown(bucket, requests_count
 def test_no_credentials_say_where_they_are_looked_for(bucket, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # a machine without a role; nothing listens there
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://{NOBODY}")  # a machine without a role
     with pytest.raises(
         LocationError, match=r"no credentials: set them in the environment .* or give this machine a role"
     ):
         locations.check(place(bucket.url))
 
 
+@pytest.mark.parametrize(
+    ("url", "environment"),
+    [
+        ("gs://bucket/x", {"GCE_METADATA_HOST": NOBODY, "GCE_METADATA_IP": NOBODY}),
+        (
+            "abfs://container@account.dfs.core.windows.net/x",
+            {"AZURE_MSI_ENDPOINT": f"http://{NOBODY}/metadata/identity/oauth2/token"},
+        ),
+        ("abfss://container/x", {}),
+    ],
+)
+def test_google_and_azure_are_reached_by_the_same_door(url, environment, monkeypatch, tmp_path, fresh_stores):
+    for name in [name for name in os.environ if name.startswith(("GOOGLE_", "AZURE_", "GCE_", "IDENTITY_", "MSI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Google's tools keep credentials
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        LocationError, match=rf"^{url}: no credentials: set them .* GOOGLE_APPLICATION_CREDENTIALS, AZURE"
+    ):
+        locations.check(place(url), writing=True)
+    assert Params.model_validate({"run": {"datasets": url}}).run.datasets == url
+
+
 def test_an_endpoint_that_does_not_answer_is_tried_twice(bucket, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{NOBODY}")
     with pytest.raises(
         LocationError, match=r"does not answer: is the network up, and the endpoint .AWS_ENDPOINT_URL. right\?"
     ):
@@ -244,7 +278,8 @@ def test_datasets_on_object_storage_are_those_of_a_disk(bucket, tmp_path, monkey
     assert of_disk(STUDY.folder) == {}
     for path in open_dataset(STUDY.features).paths:  # as a task has them, or whoever makes a path of that
         part = next(part for part in open_dataset(STUDY.features).parts if part.file == path.name)
-        assert dataset.read_content(str(path), part.sha256) == dataset.read_content(Path(path), part.sha256)
+        texts = {str(path), str(Path(path))}
+        assert len({bytes(dataset.StoredPart(text, part.sha256).content()) for text in texts}) == 1
         assert pq.read_schema(path) == whole.schema
     assert open_dataset(STUDY.features).read() == whole
     url = f"{bucket.url}/crash/features"
@@ -452,15 +487,9 @@ def test_runs_with_two_workers_killed_at_any_time(bucket, over, tmp_path):
 def begun(location):
     """A run of features up to its commit."""
     source = open_dataset(STUDY.prices)
-    works = [dataset_work(str(path), part.sha256) for path, part in zip(source.paths, source.parts, strict=True)]
+    works = [FeaturesPart(part, 30, None) for part in source.stored]
     folders = {"features": STUDY.features}
     return dataset.build("", works, [1] * len(works), "", folders, location, Engine(workers=1)), folders
-
-
-def dataset_work(path, sha256):
-    from lib.features.build import FeaturesPart
-
-    return FeaturesPart(path, sha256, 30, None)
 
 
 def test_of_two_runs_at_once_one_commits(bucket, tmp_path, monkeypatch, small_parts):
@@ -559,5 +588,5 @@ def test_the_whole_sample_study(bucket, sample_outputs, tmp_path, monkeypatch):
     part = next(key for key in bucket.listed("studies/sample/features/"))
     bucket.client.delete_object(Bucket=bucket.name, Key=part)
     again = subprocess.run([*command, "--explain"], cwd=paths.ROOT, capture_output=True, text=True)
-    assert f"output {part.removeprefix('studies/sample/')} is missing" in again.stderr
+    assert "output features is missing" in again.stderr
     assert bucket.contents("studies/sample/") == stored
