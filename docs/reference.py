@@ -126,6 +126,7 @@ VARIABLES = {
     "SERVE_API_URL": "the endpoint's address as the dashboard shows it to visitors, behind a proxy",
     "JAVA_HOME": "the Java that Spark runs on, 17 or newer",
     "PYSPARK_PYTHON": "the Python of Spark's workers, on a cluster",
+    "AWS_ENDPOINT_URL": "object storage with S3's interface that is not Amazon's; credentials: [spark.md](spark.md#object-storage)",
     "SPARK_CONF_DIR": "the folder of a cluster's `spark-defaults.conf`",
 }
 

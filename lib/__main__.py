@@ -20,6 +20,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from lib import params as study_params
 from lib import paths
+from lib.locations import LocationError, place
 from lib.serving import launch, terminal_forecast
 
 EXIT_CODES = """\
@@ -213,8 +214,13 @@ def _look(options: argparse.Namespace) -> int:
     from lib.study import run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
-    given = Path(options.look).expanduser()
-    location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
+    location = place(options.look)
+    source = str(location)
+    if isinstance(location, Path):
+        given = location.expanduser()
+        location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
+        whole = location.resolve()
+        source = str(whole.relative_to(paths.ROOT) if whole.is_relative_to(paths.ROOT) else whole)
     overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
     try:
         path = paths.params_file(options.name or "look")
@@ -228,12 +234,9 @@ def _look(options: argparse.Namespace) -> int:
         )
         print("\n".join(found.lines))
         if options.name:
-            inside = location.resolve().is_relative_to(paths.ROOT)
-            source = location.resolve().relative_to(paths.ROOT) if inside else location.resolve()
-            print(
-                f"wrote {look.write_params(options.name, str(source), found)}; run it: bash run_all.sh {options.name}"
-            )
-    except (study_params.ParamsError, ArchiveError) as error:
+            written = look.write_params(options.name, source, found)
+            print(f"wrote {written}; run it: bash run_all.sh {options.name}")
+    except (study_params.ParamsError, ArchiveError, LocationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return run.REFUSED
     return 0

@@ -39,7 +39,8 @@ class Archive(Section):
         min_length=1,
         description="Where the raw prices are: `sample` (real prices that come with the packages), `kaggle` (downloaded "
         "once), `yahoo` (`archive.symbols`, downloaded and kept up to date), or the path of a folder, .zip, .tar or file of "
-        "daily prices (relative paths start at the repository).",
+        "daily prices (relative paths start at the repository); `s3://bucket/prefix`, `gs://...`, `abfs://...`: a prefix, .zip or "
+        "file on object storage.",
     )
     follow_links: bool = Field(
         False,
@@ -218,6 +219,12 @@ class Forecast(Section):
 class Run(Section):
     """How the stages are run."""
 
+    datasets: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|abfss?)://[^/?#\s]+(/[^?#\s]*)?$",
+        description="Where the datasets are: `null`: in the study's folder; or a prefix of object storage, such as "
+        "`s3://bucket/prefix`, to which the study's name is added. Reports, models and records stay in the study's folder.",
+    )
     stage_timeout: int = Field(7200, ge=1, description="Seconds one notebook cell may take.")
     retrain: Literal["always", "weekly", "monthly"] = Field(
         "always",
@@ -383,6 +390,7 @@ _WITH_COMMAS = {
     "archive.columns",
     "archive.symbols",
     "compute.spark_master",
+    "run.datasets",
     "forecast.horizons",
 }
 
@@ -479,6 +487,7 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
         raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
     texts = (
         annotation is str
+        or str in get_args(annotation)
         or get_origin(annotation) in (list, dict)
         or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
     )

@@ -8,6 +8,11 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
+
+from lib.locations import Place, place
+
+SomePlace = TypeVar("SomePlace", bound=Place)
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository
 LIB = ROOT / "lib"  # everything a notebook imports
@@ -83,29 +88,42 @@ class StudyPaths:
         return self.folder / ".unpacked"
 
     @property
-    def staging(self) -> Path:
+    def datasets_url(self) -> Path:
+        """Where the datasets are on object storage, in one line; there is no such file where they are beside it."""
+        return self.folder / "datasets.url"
+
+    @property
+    def datasets(self) -> Place:
+        """What holds the datasets: the study's folder, or a prefix of object storage."""
+        try:
+            return place(self.datasets_url.read_text(encoding="utf-8").strip())
+        except (FileNotFoundError, NotADirectoryError):
+            return self.folder
+
+    @property
+    def staging(self) -> Place:
         """Rows of files with several symbols, while they are sorted into parts."""
-        return self.folder / ".staging"
+        return self.datasets / ".staging"
 
     @property
-    def prices(self) -> Path:
+    def prices(self) -> Place:
         """Parquet dataset: every row kept."""
-        return self.folder / "prices"
+        return self.datasets / "prices"
 
     @property
-    def quarantine(self) -> Path:
+    def quarantine(self) -> Place:
         """Parquet dataset: every row set aside, with its reason and raw text."""
-        return self.folder / "quarantine"
+        return self.datasets / "quarantine"
 
     @property
-    def files(self) -> Path:
+    def files(self) -> Place:
         """Parquet dataset: the row account of each raw file."""
-        return self.folder / "files"
+        return self.datasets / "files"
 
     @property
-    def features(self) -> Path:
+    def features(self) -> Place:
         """Parquet dataset: prices and the two features."""
-        return self.folder / "features"
+        return self.datasets / "features"
 
     @property
     def model(self) -> Path:
@@ -143,19 +161,19 @@ class StudyPaths:
         return self.folder / "metrics.json"
 
     @property
-    def walk_forward(self) -> Path:
+    def walk_forward(self) -> Place:
         """Parquet dataset: every judged forecast of the next day."""
-        return self.folder / "walk_forward"
+        return self.datasets / "walk_forward"
 
     @property
-    def forecasts(self) -> Path:
+    def forecasts(self) -> Place:
         """Parquet dataset: the forecasts, one row a symbol and horizon."""
-        return self.folder / "forecasts"
+        return self.datasets / "forecasts"
 
     @property
-    def forecast_sums(self) -> Path:
+    def forecast_sums(self) -> Place:
         """Parquet dataset: sums of the forecasts' errors by group."""
-        return self.folder / "forecast_sums"
+        return self.datasets / "forecast_sums"
 
     @property
     def forecast_metrics(self) -> Path:
@@ -212,7 +230,7 @@ class StudyPaths:
         """What the stages were made of, and what they made: the stage cache."""
         return self.folder / "stages"
 
-    def artifact(self, name: str) -> Path:
+    def artifact(self, name: str) -> Place:
         """What a row of `lib.stages` calls ``name``: a property here, or the name of a file in the study's folder.
 
         Examples
@@ -222,7 +240,7 @@ class StudyPaths:
         (True, 'weekdays.csv')
         """
         if isinstance(vars(StudyPaths).get(name), property):
-            return Path(getattr(self, name))
+            return place(getattr(self, name))
         return self.folder / name
 
     def stage_record(self, stage: str) -> Path:
@@ -242,14 +260,14 @@ class StudyPaths:
         return self.reports / f"{stage}.html"
 
 
-def dataset_state(folder: Path) -> Path:
+def dataset_state(folder: SomePlace) -> SomePlace:
     """The manifest and the unfinished parts of the dataset in ``folder``: beside it, so that it holds Parquet files only."""
-    return folder.with_name(f".{folder.name}")
+    return cast(SomePlace, folder.with_name(f".{folder.name}"))
 
 
-def dataset_manifest(folder: Path) -> Path:
+def dataset_manifest(folder: SomePlace) -> SomePlace:
     """What the dataset in ``folder`` consists of."""
-    return dataset_state(folder) / "manifest.json"
+    return cast(SomePlace, dataset_state(folder) / "manifest.json")
 
 
 def named_study(text: str) -> str:

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lib import files, paths
+from lib import files, locations, paths
+from lib.locations import Place, Url
 from lib.stages import STAGES, before
 
 OUT_OF_DATE = "Out of date"  # how a `note` begins
@@ -92,13 +93,13 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
-def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
+def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
     """Digest what was made; what is not there is left out.
 
     Parameters
     ----------
-    made : iterable of pathlib.Path
-        Files, folders or datasets.
+    made : iterable of pathlib.Path or Url
+        Files, folders or datasets. Of a dataset on object storage, only its manifest is read, and its parts are listed.
     study : StudyPaths
         The study whose folder holds them.
 
@@ -107,15 +108,33 @@ def digests(made: Iterable[Path], study: paths.StudyPaths) -> dict[str, str]:
     dict of str to str
         SHA-256 of each file, by its path within the study's folder.
     """
-    return {
-        path.relative_to(study.folder).as_posix(): files.sha256(path)
-        for whole in made
-        for path in artifact_files(whole)
-    }
+    found: dict[str, str] = {}
+    for whole in made:
+        if isinstance(whole, Url):
+            found |= _object_digests(whole)
+        found |= {path.relative_to(study.folder).as_posix(): files.sha256(path) for path in artifact_files(whole)}
+    return found
 
 
-def artifact_files(artifact: Path) -> list[Path]:
-    """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there."""
+def _object_digests(folder: Url) -> dict[str, str]:
+    """The digests of a dataset on object storage, by the names that its files have on a disk: reading a part checks its bytes."""
+    manifest = paths.dataset_manifest(folder)
+    try:
+        content = bytes(locations.read(manifest))
+        parts = {part["file"]: (part["bytes"], part["sha256"]) for part in json.loads(content)["parts"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+    found = {}
+    for name, size in sorted(locations.children(folder).items()):
+        listed_size, sha256 = parts.get(name, (None, ""))
+        found[f"{folder.name}/{name}"] = sha256 if size == listed_size else f"{size} bytes"
+    return found | {f"{manifest.parent.name}/{manifest.name}": hashlib.sha256(content).hexdigest()}
+
+
+def artifact_files(artifact: Place) -> list[Path]:
+    """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there, or no file."""
+    if isinstance(artifact, Url):
+        return []
     found = artifact.rglob("*") if artifact.is_dir() else [artifact]
     return [path for path in (*sorted(found), paths.dataset_manifest(artifact)) if path.is_file()]
 
@@ -168,7 +187,7 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
     if not study.stage_records.is_dir():
         return {}
     records = {stage: read_record(study.stage_record(stage)) for stage in STAGES}
-    digest = _Digests(study)
+    digest = _Digests(study, records.values())
     found: dict[str, list[str]] = {}
     for stage, row in STAGES.items():
         record = records[stage]
@@ -192,11 +211,18 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
 
 
 class _Digests:
-    """Whether files are still what they were, each digested once; of a part of a dataset, only whether it is there."""
+    """Whether files are still what they were, each digested once; of a part of a dataset, only whether it is there.
 
-    def __init__(self, study: paths.StudyPaths) -> None:
+    Of a dataset on object storage, what the stage that made it found there.
+    """
+
+    def __init__(self, study: paths.StudyPaths, records: Iterable[Record | None]) -> None:
         self._folder = study.folder
         self._known: dict[str, str] = {}
+        remote = isinstance(study.datasets, Url)
+        for made in (record.artifacts for record in records if record and remote):
+            datasets = {path.split("/")[0][1:] for path in made if path.endswith("/manifest.json")}
+            self._known |= {path: made[path] for path in made if path.split("/")[0].removeprefix(".") in datasets}
 
     def same(self, path: str, digest: str) -> bool:
         file = self._folder / path

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lib.locations import Place
 from lib.paths import StudyPaths
 from lib.storage.dataset import Dataset, DatasetError, open_dataset
 
@@ -66,7 +66,7 @@ def features(
 
 def _read(
     study: str,
-    folder: Path,
+    folder: Place,
     columns: Sequence[str] | None,
     symbols: Sequence[str] | None,
     start: Day | None,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 
+import object_storage
 import pytest
 from filelock import FileLock
 from raw_archives import write_archive
 
-from lib import paths
+from lib import locations, paths
 
 
 @pytest.fixture
@@ -28,6 +30,29 @@ def make_archive(tmp_path):
         return write_archive(tmp_path / name, files, metadata, base)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A server of S3's interface on this machine."""
+    with object_storage.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """An empty bucket of that server, which this process and those that it starts find as they would find Amazon's."""
+    for name, value in {**object_storage.KEYS, "AWS_ENDPOINT_URL": s3.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    for name in object_storage.OTHERS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    locations._store.cache_clear()
+    name = f"bucket-{uuid.uuid4().hex}"
+    s3.client.create_bucket(Bucket=name)
+    yield s3.bucket(name)
+    locations._store.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Map one function over tasks with Spark: on this machine's cores, a standalone cluster, YARN or Kubernetes.
 
-Spark moves pickled tasks and results, never rows. A worker reads and writes the files that its task names, so the
-archive and ``outputs/`` must be on storage that every worker sees under the same path, and every worker's Python
+Spark moves pickled tasks and results, never rows. A worker reads and writes the files or objects that its task names, so
+the archive and the datasets must be on storage that every worker sees by the same name, and every worker's Python
 must have the packages of requirements.lock; `lib` itself is sent along. On a cluster, ``PYSPARK_PYTHON`` names the
 workers' Python, and ``SPARK_CONF_DIR`` the folder of the cluster's ``spark-defaults.conf``, as for every Spark
 application; leave each core about 1 GB beside the JVM (``spark.executor.memoryOverhead``).

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,10 +18,12 @@ from pathlib import Path, PurePosixPath
 
 from blake3 import blake3
 
+from lib import locations
 from lib.data import detect, unpack
 from lib.data.detect import Found
-from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members, open_regular
+from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members
 from lib.data.plans import Options, Plan
+from lib.locations import Place, Url
 from lib.text import printable, shortened
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
@@ -70,7 +71,7 @@ class Archive:
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The folder or the ``.zip``.
     base : str
         The folder within ``location`` that holds ``stocks/`` and ``etfs/``: empty, or it ends with ``/``.
@@ -92,7 +93,7 @@ class Archive:
         Which layouts there are, and what they lack.
     """
 
-    location: Path
+    location: Place
     base: str
     files: tuple[PriceFile, ...]
     metadata: tuple[Member, ...]
@@ -122,13 +123,13 @@ class Archive:
 
 
 def list_archive(
-    location: Path, follow_links: bool = False, options: Options | None = None, only_files: str = ""
+    location: Place, follow_links: bool = False, options: Options | None = None, only_files: str = ""
 ) -> Archive:
     """List an archive.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         A folder, a ``.zip``, or a single price file.
     follow_links : bool
         Read what links lead to outside the archive, too.
@@ -144,7 +145,8 @@ def list_archive(
     """
     shown = printable(str(location))
     if detect.is_price_file(location):
-        members, not_read = [Member(location.name, location.stat().st_size)], list[NotRead]()
+        with locations.opened(location) as file:
+            members, not_read = [Member(location.name, file.size)], list[NotRead]()
         location = location.parent
     else:
         members, not_read = list_members(location, follow_links)
@@ -189,7 +191,7 @@ def list_archive(
     )
 
 
-def _read_metadata(location: Path, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+def _read_metadata(location: Place, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
     """What the files of Kaggle's name say; in the one layout that Kaggle has, or another."""
     names: dict[str, str] = {}
     listed: list[tuple[str, tuple[str, ...]]] = []
@@ -344,13 +346,19 @@ def fingerprint(archive: Archive) -> str:
     -------
     str
         64 hex digits: the zip's BLAKE3, or a digest over those of the metadata and of every price file, and the names of the
-        other files, which the report counts.
+        other files, which the report counts. Of objects, which would all have to be fetched, over what their storage says:
+        size and tag.
     """
-    if archive.location.is_file():
-        return _digest_or_error(archive.location, None)
     names = [archive.base + file.name for file in archive.files]
     names += [member.name for member in (*archive.metadata, *(file.member for file in archive.tables))]
-    digests = _digests([archive.location / name for name in names])
+    if isinstance(archive.location, Url):
+        found = locations.everything(archive.location.parent if archive.location.is_file() else archive.location)
+        names = [archive.location.name] if archive.location.is_file() else names
+        digests = [f"{found[name]}" for name in names]
+    elif archive.location.is_file():
+        return _digest_or_error(archive.location, None)
+    else:
+        digests = _digests([archive.location / name for name in names])
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 
@@ -385,12 +393,13 @@ def _digest_or_error(path: Path, largest: int | None) -> str:
     # Raw data is digested in every run, to find what has changed: BLAKE3 takes a quarter of SHA-256's time.
     found = blake3()
     try:
-        with open_regular(path) as descriptor:
-            size = os.fstat(descriptor).st_size
+        with locations.opened(path) as file:
+            size, position = file.size, 0
             if largest is not None and size > largest:
                 return f"not read: {size} bytes"
-            while block := os.read(descriptor, 1 << 20):
+            while block := file.read(1 << 20, position):
                 found.update(block)
+                position += len(block)
     except OSError as error:
         return f"unreadable: {error.strerror or error}"
     return found.hexdigest()

@@ -9,21 +9,23 @@ from __future__ import annotations
 import codecs
 import csv
 import fnmatch
+import functools
 import io
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
+from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead
 from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
+from lib.locations import Place, Url
 from lib.text import printable
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
@@ -107,7 +109,7 @@ class Detected:
     not_read: list[NotRead]
 
 
-def price_files(location: Path, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
+def price_files(location: Place, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
     """Look at every file of an archive.
 
     Parameters
@@ -122,21 +124,46 @@ def price_files(location: Path, members: Sequence[Member], options: Options, pat
     """
     made = Detected([], {}, [], [], [])
     samples: dict[str, plans.Sample] = {}
+    candidates = []
     for member in sorted(members, key=lambda member: member.name):
         if why := _no_candidate(member.name, pattern):
             made.not_read.append(NotRead(printable(member.name), why))
-            continue
-        try:
-            _look_at(location, member, options, made, samples)
-        except OSError as error:
-            symbol = symbol_of(member.name) or printable(member.name)
-            made.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
+        else:
+            candidates.append(member)
+    if isinstance(location, Url):
+        looks = locations.ahead(functools.partial(_look_alone, location, options), candidates)
+        for own, own_samples in (look.result() for look in looks):
+            made.found.extend(own.found)
+            made.names.update({**own.names, **made.names})
+            made.listed.extend(own.listed)
+            made.metadata.extend(own.metadata)
+            made.not_read.extend(own.not_read)
+            samples.update(own_samples)
+    for member in [] if isinstance(location, Url) else candidates:
+        _look_or_refuse(location, member, options, made, samples)
     made.found[:] = _symbols_from_folders(made.found)
     made.found[:] = _settle_dates(location, made.found, samples, options)
     return made
 
 
-def is_price_file(path: Path) -> bool:
+def _look_alone(location: Place, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
+    """What one file adds."""
+    made, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
+    _look_or_refuse(location, member, options, made, samples)
+    return made, samples
+
+
+def _look_or_refuse(
+    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+) -> None:
+    try:
+        _look_at(location, member, options, made, samples)
+    except OSError as error:
+        symbol = symbol_of(member.name) or printable(member.name)
+        made.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
+
+
+def is_price_file(path: Place) -> bool:
     """Whether a path is that of a single file that may be one of prices."""
     return path.is_file() and not _no_candidate(path.name, "")
 
@@ -180,14 +207,15 @@ def _no_candidate(name: str, pattern: str) -> str:
 
 
 def _look_at(
-    location: Path, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     name = member.name
     if name.lower().endswith(".parquet"):
         _look_at_parquet(location, member, options, made, samples)
         return
     chosen = options != Options()
-    if not chosen and member.packed is None and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
+    on_disk = member.packed is None and not isinstance(location, Url)
+    if not chosen and on_disk and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
         made.found.append(Found(member, _symbol_or_name(name)))
         return
     head, complete = unpack.beginning(location, member, _HEAD)
@@ -244,13 +272,13 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
 
 
 def _look_at_parquet(
-    location: Path, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
         if member.packed is not None:
             source = pa.BufferReader(unpack.whole(location, member))
         else:
-            source = str(location / member.name)
+            source = locations.stream(location / member.name)
         sample = parquet_files.plan_file(source, options)
     except NotPrices as error:
         made.not_read.append(NotRead(printable(member.name), str(error)))
@@ -367,7 +395,7 @@ def _names_folder(file: Found) -> bool:
 
 
 def _settle_dates(
-    location: Path, found: list[Found], samples: dict[str, plans.Sample], options: Options
+    location: Place, found: list[Found], samples: dict[str, plans.Sample], options: Options
 ) -> list[Found]:
     """Settle the order of dates such as 01/02/2021 for all files of a layout together."""
     if options.dates:
@@ -409,7 +437,7 @@ def _settle_dates(
     ]
 
 
-def _orders_in(location: Path, file: Found) -> set[DateOrder]:
+def _orders_in(location: Place, file: Found) -> set[DateOrder]:
     """The orders that the dates of a whole file prove."""
     plan = file.plan
     assert plan is not None
@@ -421,7 +449,7 @@ def _orders_in(location: Path, file: Found) -> set[DateOrder]:
     return proven
 
 
-def _dates_of(location: Path, member: Member, plan: Plan) -> Iterable[str]:
+def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
     large = member.size > LARGEST  # of so large a file the beginning must do
     text = unpack.beginning(location, member, LARGEST)[0] if large else unpack.whole(location, member)
     if plan.parquet:
@@ -433,7 +461,7 @@ def _dates_of(location: Path, member: Member, plan: Plan) -> Iterable[str]:
 
 
 def read_names(
-    location: Path, member: Member, head: bytes
+    location: Place, member: Member, head: bytes
 ) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
     """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
 

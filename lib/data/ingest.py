@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from lib import code, paths
+from lib import code, locations, paths
 from lib.compute.engine import Engine
 from lib.data import multi_symbol, parse, quarantine, single_symbol
 from lib.data.archive import Archive, PriceFile
-from lib.data.members import LARGEST, Member, open_members
+from lib.data.members import LARGEST, Member, is_folder, open_members
 from lib.data.multi_symbol import StagedPart
 from lib.data.schema import HEADER
+from lib.locations import Place, Url
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 from lib.text import printable
@@ -70,8 +73,8 @@ class IngestPart:
 
     def read(self) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
-        location = Path(self.location)
-        folder = location.is_dir()
+        location = locations.place(self.location)
+        folder = is_folder(location)
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         # A zip only claims its members' sizes; damaged, it may claim gigabytes.
         as_kaggle = [file for file in self.files if file.plan is None and file.refused is None]
@@ -80,12 +83,14 @@ class IngestPart:
         self._ends, self._sources, self._other = [], [], []
         end = 0
         with open_members(location) as read:
-            for file in as_kaggle:
-                name = self.base + file.name
-                member = Member(name, file.size, file.packed)
-                found = _read_regular(self.location, name, file.size, buffer, end) if folder else None
+            members = [Member(self.base + file.name, file.size, file.packed) for file in as_kaggle]
+            fetched = locations.ahead(functools.partial(_read_any, read), members)
+            for file, member in zip(as_kaggle, members, strict=True):
+                found = None
+                if isinstance(location, Path) and folder:
+                    found = _read_regular(self.location, member.name, file.size, buffer, end)
                 if found is None:
-                    found, content = _read_any(read, member)
+                    found, content = next(fetched).result() if isinstance(location, Url) else _read_any(read, member)
                     if quoted := single_symbol.quoted(file, content):
                         self._other.append(quoted)
                         continue
@@ -105,13 +110,17 @@ class IngestPart:
         self._joined = memoryview(buffer)[:end]
         lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
         others = [file for file in self.files if file.plan or file.refused]
-        self._other += [single_symbol.read(location, self.base, file) for file in others]
+        if isinstance(location, Url):
+            reading = locations.ahead(functools.partial(single_symbol.read, location, self.base), others)
+            self._other += [content.result() for content in reading]
+        else:
+            self._other += [single_symbol.read(location, self.base, file) for file in others]
         lines += [found.described() for found in self._other]
         if self.staged:
             lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def tables(self) -> Mapping[str, pa.Table]:
+    def tables(self, shared: Any = None) -> Mapping[str, pa.Table]:
         """Parse what was read."""
         parts = [parse.parse(self._sources, self._joined, self._ends)] if self._sources else []
         self._joined = memoryview(b"")
@@ -144,26 +153,26 @@ def ingest(
     digest = code.digest(__name__, {})
     try:
         works, sizes = _works(archive, study, engine)
-        results = dataset.build("ingest", works, sizes, "B", folders, digest, engine)
+        built = dataset.build("ingest", works, sizes, "B", folders, digest, engine)
     finally:
-        shutil.rmtree(study.staging, ignore_errors=True)
+        _remove(study.staging)
     refusal = quarantine.refusal(
-        pa.concat_tables(_made(results, study.files, "files")),
-        _made(results, study.quarantine, "quarantine"),
+        pa.concat_tables(_made(built.parts, study.files, "files")),
+        _made(built.parts, study.quarantine, "quarantine"),
         max_quarantined_share,
     )
     if refusal:
-        dataset.commit(results, {name: folder for name, folder in folders.items() if name != "prices"})
+        dataset.commit(built, {name: folder for name, folder in folders.items() if name != "prices"})
         raise quarantine.QuarantineError(
             f"{refusal}\nEvery row set aside, with its reason: {study.quarantine}; an account of each file: {study.files}"
         )
-    made = dataset.commit(results, folders)
+    made = dataset.commit(built, folders)
     return Ingested(made["prices"], made["quarantine"], made["files"])
 
 
 def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[list[IngestPart], list[int]]:
     """One part's work each, and how many bytes it reads."""
-    location = Path(archive.location)
+    location = archive.location
     by_symbol = {file.symbol: file for file in archive.files}
     stage = multi_symbol.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
     staged = stage.symbols if stage else ()
@@ -186,10 +195,17 @@ def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[l
     return works, sizes
 
 
-def _made(results: Sequence[dataset.PartResult], folder: Path, name: str) -> Iterator[pa.Table]:
+def _made(results: Sequence[dataset.PartResult], folder: Place, name: str) -> Iterator[pa.Table]:
     """The finished parts of one folder."""
     for part in (result.files[name] for result in results):
-        yield dataset.read_part(folder / part.file, part.sha256)
+        yield part.stored(folder).table()
+
+
+def _remove(folder: Place) -> None:
+    if isinstance(folder, Url):
+        locations.remove([folder / name for name in locations.everything(folder)])
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _BUFFER = bytearray()

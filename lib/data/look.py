@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import files, paths
+from lib import files, locations, paths
 from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
 from lib.data.columns import Rows
 from lib.data.detect import Found
@@ -21,6 +21,7 @@ from lib.data.plans import VALUES, Options, Plan
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
 from lib.data.text_files import Body
+from lib.locations import Place
 from lib.text import printable
 
 _SAMPLE = 300  # files whose rows are looked at
@@ -64,17 +65,17 @@ class Look:
     params: dict[str, str]
 
 
-def look(location: Path, options: Options | None = None) -> Look:
+def look(location: Place, options: Options | None = None) -> Look:
     """Look at an archive.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         A folder, ``.zip``, ``.tar`` or price file.
     """
     options = options or Options()
     with tempfile.TemporaryDirectory() as scratch:
-        if location.is_file() and location.name.lower().endswith(sources.TARS):
+        if isinstance(location, Path) and location.is_file() and location.name.lower().endswith(sources.TARS):
             location = sources.unpack_tar(location, Path(scratch))
         params: dict[str, str] = {}
         try:
@@ -215,11 +216,11 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
     return [line for line in lines if line]
 
 
-def _read(location: Path, file: Found) -> tuple[Rows, int]:
+def _read(location: Place, file: Found) -> tuple[Rows, int]:
     plan = file.plan or _KAGGLE
     if plan.parquet:
         packed = file.member.packed is not None
-        source: str | pa.BufferReader = str(location / file.member.name)
+        source = locations.stream(location / file.member.name)
         if packed:
             source = pa.BufferReader(unpack.whole(location, file.member))
         rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))

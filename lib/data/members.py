@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from lib import locations
+from lib.locations import Opened, Place, Url
 from lib.text import printable
 
 LARGEST = 1 << 28  # bytes of one file: a daily price file of a century has 3 MB
@@ -85,7 +87,7 @@ class NotRead:
     why: str
 
 
-def list_members(location: Path, follow_links: bool = False) -> tuple[list[Member], list[NotRead]]:
+def list_members(location: Place, follow_links: bool = False) -> tuple[list[Member], list[NotRead]]:
     """List the files of a folder or ``.zip``.
 
     Parameters
@@ -105,6 +107,15 @@ def list_members(location: Path, follow_links: bool = False) -> tuple[list[Membe
     ArchiveError
         No such folder or zip, a folder in it cannot be read, or the zip's directory is damaged.
     """
+    if isinstance(location, Url):
+        if location.is_file():
+            return _list_zip(location), []
+        found = locations.everything(location)
+        if not found:
+            raise ArchiveError(
+                f"{location}: nothing is there; archive.source is a prefix that holds price files, or one .zip"
+            )
+        return [Member(name, size) for name, (size, _) in found.items()], []
     if location.is_dir():
         return _list_folder(location, follow_links)
     if not location.exists():
@@ -114,8 +125,13 @@ def list_members(location: Path, follow_links: bool = False) -> tuple[list[Membe
     return _list_zip(location), []
 
 
+def is_folder(location: Place) -> bool:
+    """Whether an archive is a folder, or a prefix of object storage, and not one file."""
+    return not location.is_file() if isinstance(location, Url) else location.is_dir()
+
+
 @contextmanager
-def open_members(location: Path) -> Iterator[Callable[[Member], bytes]]:
+def open_members(location: Place) -> Iterator[Callable[[Member], bytes]]:
     """Give a function that reads members of a folder or zip.
 
     Yields
@@ -123,40 +139,25 @@ def open_members(location: Path) -> Iterator[Callable[[Member], bytes]]:
     callable
         From a `Member` to its bytes; whatever keeps it from being read is an OSError.
     """
-    if location.is_dir():
-        yield lambda member: read_file(location / member.name)
+    if is_folder(location):
+        yield lambda member: read_file(location / member.name, member.size)
         return
-    descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        yield lambda member: _unpack(descriptor, member)
-    finally:
-        os.close(descriptor)
+    with locations.opened(location) as file:
+        yield lambda member: _unpack(file, member)
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a regular file of at most `LARGEST` bytes; OSError for any other."""
-    with open_regular(path) as descriptor:
-        size = os.fstat(descriptor).st_size
+def read_file(path: Place, listed: int | None = None) -> bytes:
+    """The bytes of a regular file of at most `LARGEST` bytes, of ``listed`` bytes when it was found; OSError for any other."""
+    with locations.opened(path, listed) as file:
+        size = file.size
         if size > LARGEST:
             raise OSError(too_large(size))
         content = bytearray()
-        while block := os.read(descriptor, max(1 << 16, size + 1 - len(content))):
+        while block := file.read(max(1 << 16, size + 1 - len(content)), len(content)):
             content += block
             if len(content) > LARGEST:  # it grew, or has no size, as in /proc
                 raise OSError(too_large(len(content)))
         return bytes(content)
-
-
-@contextmanager
-def open_regular(path: Path) -> Iterator[int]:
-    """Open a file for reading, unless it is something else, such as a FIFO, whose reader would wait for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # not to wait for a FIFO's writer
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("not a regular file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def too_large(size: int) -> str:
@@ -225,16 +226,17 @@ def _within(root: str, path: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _list_zip(location: Path) -> list[Member]:
+def _list_zip(location: Place) -> list[Member]:
     shown = printable(str(location))
     if not location.is_file():
         raise ArchiveError(f"{shown}: neither a folder nor a file; name a folder or a .zip as archive.source")
     try:
-        with zipfile.ZipFile(location) as archive:
+        with zipfile.ZipFile(locations.stream(location)) as archive:
             found = [member for member in archive.infolist() if not member.is_dir()]
     except Exception as error:  # of a damaged directory: BadZipFile, UnicodeDecodeError, NotImplementedError, ...
         raise ArchiveError(f"{shown}: {_no_zip(location, error)}") from None
-    size = location.stat().st_size
+    with locations.opened(location) as file:
+        size = file.size
     ordered = sorted(found, key=lambda member: member.header_offset)
     starts = [*(member.header_offset for member in ordered), size]
     for (start, following), member in zip(pairwise(starts), ordered, strict=True):
@@ -259,14 +261,14 @@ def _plain(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _no_zip(location: Path, error: Exception) -> str:
+def _no_zip(location: Place, error: Exception) -> str:
     """What a file that is given as an archive is instead, and what to do."""
     try:
-        with location.open("rb") as file:
-            start = file.read(8)
+        with locations.opened(location) as file:
+            start = file.read(8, 0)
     except OSError as reason:
-        return f"cannot be read ({reason.strerror}); may you read it?"
-    if start.startswith(b"PK") or location.suffix.lower() == ".zip":
+        return f"cannot be read ({reason.strerror or reason}); may you read it?"
+    if start.startswith(b"PK") or location.name.lower().endswith(".zip"):
         return f"not a readable .zip ({error}); download it again, or name a folder"
     unpack = "unpack it, and name the folder as archive.source"
     packed = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard", b"7z": "7z"}
@@ -280,7 +282,7 @@ def _no_zip(location: Path, error: Exception) -> str:
     )
 
 
-def _unpack(descriptor: int, member: Member) -> bytes:
+def _unpack(file: Opened, member: Member) -> bytes:
     """Read a zip's member; never more of it than the directory claims, nor than the limits allow."""
     packed = member.packed
     assert packed is not None, "a member of a zip"
@@ -294,11 +296,11 @@ def _unpack(descriptor: int, member: Member) -> bytes:
                 f"{packed.packed:,} bytes that unpack to {member.size:,}, more than {LARGEST_RATIO} times as many, as a zip "
                 "bomb does; if it is right, unpack the zip and name the folder as archive.source"
             )
-        signature, name, extra = _LOCAL_HEADER.unpack(os.pread(descriptor, _LOCAL_HEADER.size, packed.offset))
+        signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size, packed.offset))
         if signature != b"PK\x03\x04":
             raise ValueError("the zip is damaged here: download it again")
         start = packed.offset + _LOCAL_HEADER.size + name + extra
-        content = os.pread(descriptor, packed.packed, start)
+        content = file.read(packed.packed, start)
         if packed.method != zipfile.ZIP_STORED:
             if packed.method not in _DECOMPRESSORS:
                 raise ValueError(

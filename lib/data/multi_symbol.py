@@ -8,7 +8,7 @@ the workers and back is which pieces there are and which symbols they hold; the 
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,20 +20,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
+from lib import locations
 from lib.compute.engine import Engine
 from lib.data import parquet_files, parse, plans, text_files, unpack
 from lib.data.columns import Rows
 from lib.data.detect import Found
-from lib.data.members import LARGEST, ArchiveError, Member, open_regular
+from lib.data.members import LARGEST, ArchiveError, Member
 from lib.data.plans import VALUES, Plan
 from lib.data.quarantine import QuarantineError
 from lib.data.rows import BLANK
 from lib.data.text_files import Body
+from lib.locations import Place, Url
 from lib.text import printable
 
 _PIECE = 1 << 24  # bytes of text
 _PIECE_ROWS = 1 << 19  # of Parquet
 _LONGEST_LINE = 1 << 20
+_BATCH_ROWS = 1 << 12  # of a sorted object, from which each part fetches its rows
 
 
 @dataclass(frozen=True)
@@ -218,17 +221,18 @@ class Stage:
         )
 
 
-def stage_files(location: Path, found: Sequence[Found], folder: Path, engine: Engine) -> Stage:
+def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: Engine) -> Stage:
     """Read the files that hold several symbols.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive.
-    folder : pathlib.Path
+    folder : pathlib.Path or Url
         Where the rows go.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not isinstance(folder, Url):
+        folder.mkdir(parents=True, exist_ok=True)
     pieces = tuple(_pieces(location, found, folder))
     tasks = [StageTask(str(location), task, str(folder)) for task in _tasks(pieces)]
     results = dict(engine.map(stage, tasks))
@@ -261,7 +265,7 @@ def stage_files(location: Path, found: Sequence[Found], folder: Path, engine: En
     )
 
 
-def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Piece]:
+def _pieces(location: Place, found: Sequence[Found], folder: Place) -> Iterator[Piece]:
     number = 0
     for index, file in enumerate(found):
         plan, member = file.plan, file.member
@@ -271,9 +275,8 @@ def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Pi
         packed = member.packed is not None or bool(unpack.packing(member.name))
         if packed and (size > _PIECE or unpack.packing(member.name)) and not plan.parquet:
             path = folder / f"unpacked-{index}"
-            size, spooled = unpack.spool(location, member, path), str(path)
+            size, spooled = _spooled(location, member, path), str(path)
             if size <= _PIECE:
-                path.unlink()
                 spooled = ""
         if plan.parquet:
             for groups, first_row in _row_groups(location, member):
@@ -293,8 +296,19 @@ def _pieces(location: Path, found: Sequence[Found], folder: Path) -> Iterator[Pi
                 number += 1
 
 
-def _row_groups(location: Path, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
-    source = location / member.name if member.packed is None else pa.BufferReader(unpack.whole(location, member))
+def _spooled(location: Place, member: Member, to: Place) -> int:
+    """Unpack a file to where every worker sees it, and return its size."""
+    if not isinstance(to, Url):
+        return unpack.spool(location, member, to)
+    with tempfile.TemporaryDirectory() as folder:
+        size = unpack.spool(location, member, unpacked := Path(folder, to.name))
+        locations.upload(unpacked, to)
+        return size
+
+
+def _row_groups(location: Place, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
+    packed = member.packed is not None
+    source = pa.BufferReader(unpack.whole(location, member)) if packed else locations.stream(location / member.name)
     metadata = pq.read_metadata(source)
     groups: list[int] = []
     rows, first = 0, 0
@@ -349,7 +363,7 @@ def stage(task: StageTask) -> Staged:
 def _read(
     task: StageTask, lines: dict[int, int], digests: dict[int, tuple[str, int]]
 ) -> Iterator[tuple[list[Piece], Rows]]:
-    location = Path(task.location)
+    location = locations.place(task.location)
     waiting: list[Piece] = []
     bodies: list[Body] = []
     for piece in task.pieces:
@@ -367,11 +381,14 @@ def _read(
         yield waiting, text_files.read_rows(bodies, waiting[0].plan)
 
 
-def _parquet_rows(location: Path, piece: Piece) -> Iterator[Rows]:
-    source: str | pa.BufferReader = str(location / piece.member.name)
-    if piece.member.packed is not None:
-        source = pa.BufferReader(unpack.whole(location, piece.member))
+def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
+    packed = piece.member.packed is not None
     try:
+        source = (
+            pa.BufferReader(unpack.whole(location, piece.member))
+            if packed
+            else locations.stream(location / piece.member.name)
+        )
         yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArchiveError(
@@ -380,19 +397,22 @@ def _parquet_rows(location: Path, piece: Piece) -> Iterator[Rows]:
         ) from None
 
 
-def _body(location: Path, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
+def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
     """The rows of a piece of text; the lines of a range count from 1."""
     if not piece.stop:
         content = unpack.whole(location, piece.member)
         if digests is not None:
             digests[piece.file] = blake3(content).hexdigest(), len(content)
         return text_files.body_of(content, piece.plan)
-    with open_regular(Path(piece.spooled) if piece.spooled else location / piece.member.name) as descriptor:
+    with locations.opened(
+        locations.place(piece.spooled) if piece.spooled else location / piece.member.name,
+        None if piece.spooled else piece.member.size,
+    ) as file:
         before = 1 if piece.start else 0
-        content = os.pread(descriptor, piece.stop - piece.start + before, piece.start - before)
+        content = file.read(piece.stop - piece.start + before, piece.start - before)
         more = b""
         while content and not content.endswith(b"\n"):  # the line that begins within the range belongs to it
-            more = os.pread(descriptor, _LONGEST_LINE, piece.start - before + len(content))
+            more = file.read(_LONGEST_LINE, piece.start - before + len(content))
             if not more:
                 break
             content += more[: more.find(b"\n") + 1] if b"\n" in more else more
@@ -461,17 +481,22 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
         codes, table = codes[order], table.take(pa.array(order))
     counts = np.bincount(codes, minlength=len(order_of_texts))
     there = np.flatnonzero(counts)
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+    to = locations.place(path)
+    sink = pa.BufferOutputStream() if isinstance(to, Url) else pa.OSFile(path, "wb")
+    with sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks(), _BATCH_ROWS if isinstance(to, Url) else None)
+    if isinstance(to, Url):
+        locations.write(to, memoryview(sink.getvalue()))
     starts = np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64)
     return Sorted(path, tuple(order_of_texts[number] for number in there), starts)
 
 
-def _digest(path: Path) -> str:
-    found = blake3(max_threads=blake3.AUTO)
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
+def _digest(path: Place) -> str:
+    found, position = blake3(max_threads=blake3.AUTO), 0
+    with locations.opened(path) as file:
+        while block := file.read(1 << 24, position):
             found.update(block)
+            position += len(block)
     return found.hexdigest()
 
 
@@ -652,14 +677,14 @@ class _Texts:
         if piece.plan.parquet:
             values = self.table.slice(int(np.searchsorted(self.good, row)), 1).select(list(VALUES)).to_pylist()[0]
             return ",".join(map(str, values.values())).encode()
-        body = _cached_body(Path(self.part.location), piece)
+        body = _cached_body(locations.place(self.part.location), piece)
         return body[0][int(self.lines[row]) - body[1]]
 
 
 _BODY: dict[int, tuple[list[bytes], int]] = {}
 
 
-def _cached_body(location: Path, piece: Piece) -> tuple[list[bytes], int]:
+def _cached_body(location: Place, piece: Piece) -> tuple[list[bytes], int]:
     """The lines of the piece that was asked for last, and the number of the first."""
     if piece.number not in _BODY:
         _BODY.clear()
@@ -670,8 +695,15 @@ def _cached_body(location: Path, piece: Piece) -> tuple[list[bytes], int]:
 
 def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:
     """Some rows of a sorted file, copied: as a view they would keep its pages in memory."""
-    with pa.memory_map(entry.path) as file:
-        table = pa.ipc.open_file(file).read_all().slice(start, stop - start)
+    at = locations.place(entry.path)
+    with pa.PythonFile(locations.stream(at)) if isinstance(at, Url) else pa.memory_map(entry.path) as file:
+        rows = pa.ipc.open_file(file)
+        if isinstance(at, Url):
+            first, last = start // _BATCH_ROWS, (stop - 1) // _BATCH_ROWS
+            batches = [rows.get_batch(number) for number in range(first, last + 1)]
+            table = pa.Table.from_batches(batches).slice(start - first * _BATCH_ROWS, stop - start)
+        else:
+            table = rows.read_all().slice(start, stop - start)
         columns = [
             pa.array(column.to_pylist(), column.type)
             if pa.types.is_string(column.type)

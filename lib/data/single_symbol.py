@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from lib.data.archive import PriceFile
 from lib.data.columns import Rows
 from lib.data.members import Member
 from lib.data.plans import Plan
+from lib.locations import Place
 from lib.text import printable
 
 _FEW = 50  # lines: of so short a file `lib.data.detect` has seen how its rows are written
@@ -45,12 +45,12 @@ class Content:
         return f"{self.file.name}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
 
 
-def read(location: Path, base: str, file: PriceFile) -> Content:
+def read(location: Place, base: str, file: PriceFile) -> Content:
     """Read a file of an archive.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive: a folder or a ``.zip``.
     base : str
         The folder of the price files within the archive.

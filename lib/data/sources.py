@@ -11,11 +11,12 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from lib import files, paths
+from lib import files, locations, paths
 from lib.data.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.members import LARGEST_RATIO, ArchiveError
 from lib.data.plans import Options
+from lib.locations import Place, Url
 from lib.text import printable
 
 
@@ -58,7 +59,7 @@ def open_archive(
     ----------
     source : str
         ``sample``, ``kaggle``, ``yahoo`` (what `lib.data.yahoo` keeps), or the path of a folder, a ``.zip``, a ``.tar`` or a price
-        file; a relative path starts at the repository.
+        file; a relative path starts at the repository. Or, on object storage, a prefix, a ``.zip`` or a price file.
         ``STUDY_ARCHIVE``, set by the pipeline, says where a path given as a bare name is on this machine, so that no
         absolute path gets into a report.
     study : StudyPaths
@@ -75,8 +76,9 @@ def open_archive(
     ArchiveError
         No such folder or file, no price files in it, or two of one symbol.
     """
+    location: Place
     if place := os.environ.get("STUDY_ARCHIVE"):  # first: a folder may be called kaggle
-        location = Path(place)
+        location = locations.place(place)
     elif source == "sample":
         location = write_sample(study.archive)
     elif source == "kaggle":
@@ -84,8 +86,14 @@ def open_archive(
     elif source == "yahoo":
         location = study.archive
     else:
-        location = paths.ROOT / Path(source).expanduser()
-    if location.is_file() and location.name.lower().endswith(TARS):
+        location = locations.place(source)
+        if isinstance(location, Path):
+            location = paths.ROOT / location.expanduser()
+    if location.name.lower().endswith(TARS) and location.is_file():
+        if isinstance(location, Url):
+            raise ArchiveError(
+                f"{location}: a .tar has to be unpacked first; put its files under a prefix, or into a .zip"
+            )
         location = unpack_tar(location, study.unpacked)
     return list_archive(location, follow_links, options, only_files or "")
 

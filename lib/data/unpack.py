@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, open_regular, too_large
+from lib import locations
+from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, too_large
+from lib.locations import Place
 
 PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _BLOCK = 1 << 20
@@ -33,19 +35,19 @@ def packing(name: str) -> str:
     return PACKINGS.get(os.path.splitext(name)[1].lower(), "")
 
 
-def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
+def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
     """The first bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive: a folder or a ``.zip``.
     size : int
         Bytes, at most.
     """
     if member.packed is None and not packing(member.name):
-        with open_regular(location / member.name) as descriptor:
-            content = os.pread(descriptor, size + 1, 0)
+        with locations.opened(location / member.name, member.size) as file:
+            content = file.read(size + 1, 0)
     elif member.packed is not None and not packing(member.name):
         content = _beginning_in_zip(location, member, size + 1)
     else:
@@ -53,28 +55,28 @@ def beginning(location: Path, member: Member, size: int) -> tuple[bytes, bool]:
     return content[:size], len(content) <= size
 
 
-def end(location: Path, member: Member, size: int) -> bytes:
+def end(location: Place, member: Member, size: int) -> bytes:
     """The last bytes of a file that is not packed; of one that is, nothing.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive: a folder or a ``.zip``.
     size : int
         Bytes, at most.
     """
     if member.packed is not None or packing(member.name):
         return b""
-    with open_regular(location / member.name) as descriptor:
-        return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
+    with locations.opened(location / member.name, member.size) as file:
+        return file.read(size, max(0, file.size - size))
 
 
-def whole(location: Path, member: Member) -> bytes:
+def whole(location: Place, member: Member) -> bytes:
     """All bytes of a file, unpacked; OSError where it cannot be read, or has more than `lib.data.members.LARGEST`.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive: a folder or a ``.zip``.
     """
     if not packing(member.name):
@@ -88,12 +90,12 @@ def whole(location: Path, member: Member) -> bytes:
     return bytes(content)
 
 
-def spool(location: Path, member: Member, to: Path) -> int:
+def spool(location: Place, member: Member, to: Path) -> int:
     """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb.
 
     Parameters
     ----------
-    location : pathlib.Path
+    location : pathlib.Path or Url
         The archive: a folder or a ``.zip``.
     to : pathlib.Path
         Where to.
@@ -109,7 +111,7 @@ def spool(location: Path, member: Member, to: Path) -> int:
     return written
 
 
-def _unpacked(location: Path, member: Member, size: int) -> Iterator[bytes]:
+def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
     """The blocks of a packed file; it may be in a zip."""
     how = packing(member.name)
     try:
@@ -117,8 +119,10 @@ def _unpacked(location: Path, member: Member, size: int) -> Iterator[bytes]:
             with open_members(location) as read:
                 source = pa.BufferReader(read(member))
         else:
-            with open_regular(location / member.name):  # no FIFO
-                source = pa.OSFile(str(location / member.name))
+            source = locations.stream(location / member.name)
+            if isinstance(source, str):
+                with locations.opened(Path(source)):  # no FIFO
+                    source = pa.OSFile(source)
         if how == "xz":
             with lzma.open(source) as unpacked:
                 while block := unpacked.read(size):
@@ -131,7 +135,7 @@ def _unpacked(location: Path, member: Member, size: int) -> Iterator[bytes]:
         raise OSError(f"cannot be unpacked ({error}): download it again") from None
 
 
-def _beginning_in_zip(location: Path, member: Member, size: int) -> bytes:
+def _beginning_in_zip(location: Place, member: Member, size: int) -> bytes:
     if member.size <= size:
         with open_members(location) as read:
             return read(member)
@@ -143,7 +147,7 @@ def _beginning_in_zip(location: Path, member: Member, size: int) -> bytes:
     return content[:size]
 
 
-def _zip_blocks(location: Path, member: Member) -> Iterator[bytes]:
+def _zip_blocks(location: Place, member: Member) -> Iterator[bytes]:
     """The blocks of a zip's member."""
     packed = member.packed
     assert packed is not None, "a member of a zip"
@@ -153,12 +157,12 @@ def _zip_blocks(location: Path, member: Member) -> Iterator[bytes]:
         return
     unpack = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        with open_regular(location) as descriptor:
-            name, extra = _LENGTHS.unpack(os.pread(descriptor, _LENGTHS.size, packed.offset + 26))
+        with locations.opened(location) as file:
+            name, extra = _LENGTHS.unpack(file.read(_LENGTHS.size, packed.offset + 26))
             position = packed.offset + 30 + name + extra  # behind the local header
             stop = position + packed.packed
             while position < stop:
-                block = os.pread(descriptor, min(1 << 16, stop - position), position)
+                block = file.read(min(_BLOCK, stop - position), position)
                 position += len(block)
                 if not block:
                     raise OSError("the zip ends within it: download it again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from lib.evaluation import hashing
 from lib.features import definitions, evening, windows
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar
-from lib.storage import dataset
+from lib.storage.dataset import StoredPart
 
 Floats = NDArray[np.float64]
 
@@ -86,11 +85,10 @@ class Chunk:
         return np.where(whole, (total[end] - total[np.where(whole, rows + 1, 0)]) / horizon, np.nan)
 
 
-def chunks(path: str, sha256: str, since: int | None = None) -> Iterator[Chunk]:
-    """The part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
-    content = dataset.read_content(Path(path), sha256)
+def chunks(part: StoredPart, since: int | None = None) -> Iterator[Chunk]:
+    """A part's symbols, some at a time; ``since``: without rows that only tell of evenings before that day."""
     columns = ["Symbol", "Security Name", "Date", *definitions.COLUMNS, VOLUME_AVERAGE.name]
-    table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
+    table = part.table(columns, dictionaries=("Symbol", "Security Name"))
     if not table.num_rows:
         return
     starts = windows.symbol_starts(table["Symbol"])
@@ -108,9 +106,9 @@ def chunks(path: str, sha256: str, since: int | None = None) -> Iterator[Chunk]:
         end = first + max(1, int(np.searchsorted(sizes, CHUNK, side="right")))
         counts = (ends - begins)[first:end]
         kept = np.append(0, np.cumsum(counts)[:-1])
-        part = table.slice(starts[first], ends[end - 1] - starts[first])
+        some = table.slice(starts[first], ends[end - 1] - starts[first])
         if (begins[first:end] > starts[first:end]).any():
             rows = np.repeat(begins[first:end] - starts[first] - kept, counts) + np.arange(counts.sum())
-            part = part.take(rows)
-        yield Chunk(names[first:end], kept, np.repeat((begins - starts)[first:end], counts), part.combine_chunks())
+            some = some.take(rows)
+        yield Chunk(names[first:end], kept, np.repeat((begins - starts)[first:end], counts), some.combine_chunks())
         first = end

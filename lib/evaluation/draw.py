@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,24 +13,14 @@ from lib.evaluation.plan import Plan
 from lib.features import definitions, windows
 from lib.models import forecaster
 from lib.models.forecaster import Examples, Floats
-from lib.storage import dataset
+from lib.storage.dataset import StoredPart
 
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
 
 
-@dataclass(frozen=True)
-class Task:
-    """One part, and what to do with it."""
-
-    path: str
-    sha256: str
-    plan: Plan | None = None
-
-
-def count_dates(task: Task) -> tuple[Days, NDArray[np.int64], NDArray[np.int64]]:
+def count_dates(part: StoredPart) -> tuple[Days, NDArray[np.int64], NDArray[np.int64]]:
     """The distinct dates of a part, how many rows each has, and how many evenings that may be drawn."""
-    content = dataset.read_content(Path(task.path), task.sha256)
-    table = dataset.decode(content, ["Symbol", "Date"], dictionaries=("Symbol",))
+    table = part.table(["Symbol", "Date"], dictionaries=("Symbol",))
     days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
     starts = windows.symbol_starts(table["Symbol"])
     position = np.arange(len(days)) - np.repeat(starts, np.diff(np.append(starts, len(days))))
@@ -60,16 +49,14 @@ class Drawn:
     levels: NDArray[np.int64]
 
 
-def draw(task: Task) -> Drawn:
+def draw(part: StoredPart, plan: Plan) -> Drawn:
     """Draw a part's examples, and add up its Gram matrices."""
-    plan = task.plan
-    assert plan is not None
     found, drawn_tickets = [], []
     horizons = plan.settings.horizons
     columns = forecaster.linear_inputs(np.zeros((1, len(definitions.NAMES)), dtype=np.float32)).shape[1] + 1
     gram = np.zeros((len(horizons), len(plan.cuts), columns, columns))
     levels = np.zeros(LEVEL_BINS, dtype=np.int64)
-    for chunk in chunks(task.path, task.sha256):
+    for chunk in chunks(part):
         made = chunk.evenings(plan.calendar)
         session = plan.calendar.sessions[made.session]
         usable = (made.position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1)

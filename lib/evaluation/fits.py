@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lib import files
 from lib.compute.engine import Engine
 from lib.evaluation.draw import LEVEL_STEP, Drawn
 from lib.evaluation.plan import Plan
@@ -25,33 +23,30 @@ SHUFFLED_ROWS = 5000  # that show what each feature is worth
 
 @dataclass(frozen=True)
 class Fit:
-    """One model to fit: the rows are in a file that every worker reads.
+    """One model to fit.
 
     Parameters
     ----------
-    path : str
-        What `_store_examples` wrote.
     cut, share : float
         The rows drawn before the cut.
     place : int
         The horizon's place among the horizons.
     """
 
-    path: str
     cut: int
     share: float
     place: int
 
 
-def fit(task: Fit) -> forecaster.Model:
-    """Fit one model on the rows drawn before its cut."""
-    with np.load(task.path) as stored:
-        rows = np.flatnonzero((stored["ticket"] < task.share) & past(stored, task.cut, task.place))
-        if len(rows) < forecaster.LEAST_ROWS:
-            return forecaster.Nothing()
-        average = stored["average"][rows]
-        target = forecaster.log_ratio(stored["traded"][rows, task.place], average)
-        return forecaster.Boosting.fit(stored["known"][rows], average, target)
+def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
+    """Fit one model on the rows drawn before its cut, of all examples and their tickets."""
+    examples, ticket = drawn
+    rows = np.flatnonzero((ticket < task.share) & past(vars(examples), task.cut, task.place))
+    if len(rows) < forecaster.LEAST_ROWS:
+        return forecaster.Nothing()
+    average = examples.average[rows]
+    target = forecaster.log_ratio(examples.traded[rows, task.place], average)
+    return forecaster.Boosting.fit(examples.known[rows], average, target)
 
 
 def past(stored: Mapping[str, NDArray[Any]], cut: int, place: int) -> NDArray[np.bool_]:
@@ -85,15 +80,13 @@ class Models:
     growth: dict[str, float]
 
 
-def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path) -> Models:
+def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine) -> Models:
     """Fit and calibrate every model.
 
     Parameters
     ----------
     drawn : sequence of Drawn
         In the order of the parts.
-    folder : pathlib.Path
-        Where the examples are put for the workers.
     """
     examples = forecaster.joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
@@ -107,7 +100,7 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
         ]
         for cut in range(len(plan.cuts))
     ]
-    model = _boosted(plan, examples, ticket, engine, folder) if plan.settings.model == "boosting" else linear
+    model = _boosted(plan, examples, ticket, engine) if plan.settings.model == "boosting" else linear
     multiples, two_features = _simple(plan, examples, ticket)
     shares = np.searchsorted(levels, levels[-1] * np.arange(1, 10) / 10)
     ready = calibrated(plan, examples, ticket, model)
@@ -124,22 +117,15 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, folder: Path)
     )
 
 
-def _boosted(
-    plan: Plan, examples: Examples, ticket: Floats, engine: Engine, folder: Path
-) -> list[list[forecaster.Model]]:
-    """By cut and horizon, fitted by the engine's workers from a file that all of them read."""
+def _boosted(plan: Plan, examples: Examples, ticket: Floats, engine: Engine) -> list[list[forecaster.Model]]:
+    """By cut and horizon, fitted by the engine's workers."""
     count = len(plan.settings.horizons)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "examples.npz"
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, ticket=ticket, **vars(examples))
     tasks = [
-        Fit(str(path), int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
+        Fit(int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
         for number, cut in enumerate(plan.cuts)
         for place in range(count)
     ]
-    fitted = dict(engine.map(fit, tasks))
-    path.unlink()
+    fitted = dict(engine.map(fit, tasks, (examples, ticket)))
     return [[fitted[cut * count + place] for place in range(count)] for cut in range(len(plan.cuts))]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +28,7 @@ from lib.evaluation.forecast_metrics import (
 from lib.evaluation.plan import Plan
 from lib.features import definitions, evening, windows
 from lib.models import forecaster
+from lib.storage.dataset import StoredPart
 
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
 WALK_FORWARD_SCHEMA = pa.schema(
@@ -48,33 +46,28 @@ class ForecastPart:
 
     Parameters
     ----------
-    path, sha256 : str
-        The part of features.
-    models : str
-        The file that holds the `Models`.
+    part : StoredPart
+        Of features.
     origin : str
         A digest of all that the models were fitted on.
     """
 
-    path: str
-    sha256: str
+    part: StoredPart
     plan: Plan
-    models: str
     origin: str
 
     def read(self) -> str:
         """A digest of the part and of what the models come from."""
-        return f"{self.sha256} {self.origin}"
+        return f"{self.part.sha256} {self.origin}"
 
-    def tables(self) -> Mapping[str, pa.Table]:
+    def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
-        models = _load_models(self.models)
         tables: dict[str, list[pa.Table]] = {
             "walk_forward": [WALK_FORWARD_SCHEMA.empty_table()],
             "forecasts": [latest.SCHEMA.empty_table()],
             "forecast_sums": [sums.SCHEMA.empty_table()],
         }
-        for chunk in chunks(self.path, self.sha256, self.plan.start - 10):
+        for chunk in chunks(self.part, self.plan.start - 10):
             made = chunk.evenings(self.plan.calendar)
             position = made.position + chunk.skipped
             session = self.plan.calendar.sessions[made.session]
@@ -93,12 +86,6 @@ class ForecastPart:
                 latest.forecasts(chunk, made, self.plan.calendar, self.plan.last, models.model[-1])
             )
         return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
-
-
-@functools.lru_cache(maxsize=1)
-def _load_models(path: str) -> Models:
-    models: Models = pickle.loads(Path(path).read_bytes())  # our own, written by this run for its workers
-    return models
 
 
 def _judge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from lib.features import evening
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
-from lib.models.forecaster import Floats, Forecaster, Served
+from lib.models.forecaster import Floats, Forecaster
 from lib.storage import dataset
-from lib.storage.dataset import Dataset
+from lib.storage.dataset import Dataset, StoredPart
 
 EPOCH = datetime.date(1970, 1, 1)
 LAST_DAY = 2_932_896  # 9999-12-31, the last that Python's dates have
@@ -97,40 +96,33 @@ class LatestPart:
 
     Parameters
     ----------
-    path, sha256 : str
-        The part of features.
+    part : StoredPart
+        Of features.
     calendar : Calendar
         It reaches beyond the archive's last date.
     last : int
         That date.
-    served, served_sha256 : str
-        The file that holds the models.
+    origin : str
+        The digest of the file that holds the models.
     """
 
-    path: str
-    sha256: str
+    part: StoredPart
     calendar: Calendar
     last: int
-    served: str
-    served_sha256: str
+    origin: str
 
     def read(self) -> str:
         """A digest of the part, and of what the forecasts depend on beside it."""
         first = int(self.calendar.sessions[0])
-        return f"{self.sha256} {self.served_sha256} {self.calendar.name} {first} {self.last}"
+        return f"{self.part.sha256} {self.origin} {self.calendar.name} {first} {self.last}"
 
-    def tables(self) -> Mapping[str, pa.Table]:
+    def tables(self, forecasters: Sequence[Forecaster]) -> Mapping[str, pa.Table]:
         """Forecast from the last rows of each symbol, some symbols at a time."""
         made = [SCHEMA.empty_table()]
-        for chunk in chunks(self.path, self.sha256, self.last + 1):
+        for chunk in chunks(self.part, self.last + 1):
             evenings = chunk.evenings(self.calendar)
-            made.append(forecasts(chunk, evenings, self.calendar, self.last, _load(self.served).forecasters))
+            made.append(forecasts(chunk, evenings, self.calendar, self.last, forecasters))
         return {"forecasts": pa.concat_tables(made).combine_chunks()}
-
-
-@functools.lru_cache(maxsize=1)
-def _load(path: str) -> Served:
-    return forecaster.read_served(Path(path))
 
 
 def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dataset:
@@ -152,16 +144,16 @@ def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dat
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
     first, last = ((day - EPOCH).days for day in source.extremes("Date"))
-    calendar = continued(forecaster.read_served(study.forecaster).calendar, first, last)
-    served = str(study.forecaster), files.sha256(study.forecaster)
-    works = [
-        LatestPart(str(path), part.sha256, calendar, last, *served)
-        for path, part in zip(source.paths, source.parts, strict=True)
-    ]
+    served = forecaster.read_served(study.forecaster)
+    calendar = continued(served.calendar, first, last)
+    origin = files.sha256(study.forecaster)
+    works = [LatestPart(part, calendar, last, origin) for part in source.stored]
     folders = {"forecasts": study.forecasts}
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine or Engine())
-    made = dataset.commit(results, folders)["forecasts"]
+    built = dataset.build(
+        "forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine or Engine(), served.forecasters
+    )
+    made = dataset.commit(built, folders)["forecasts"]
     write_csv(study.forecasts_csv, made)
     return made
 

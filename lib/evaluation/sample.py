@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lib.compute.engine import Engine
 from lib.evaluation.rows import COLUMNS, Rows, distinct_days, joined, needed, part_rows, some_symbols
-from lib.storage import dataset
-from lib.storage.dataset import Dataset
+from lib.storage.dataset import Dataset, StoredPart
 
 DRAWN_ROWS = 1_000_000  # of each horizon, about, at most
 
@@ -42,14 +40,6 @@ class Sample:
     total: int
 
 
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    sha256: str
-    horizons: tuple[int, ...]
-    share: float
-
-
 def draw_rows(
     features: Dataset, horizons: Sequence[int], engine: Engine | None = None, most: int = DRAWN_ROWS
 ) -> dict[int, Sample]:
@@ -73,11 +63,7 @@ def draw_rows(
         No row has features.
     """
     share = min(1.0, most / max(features.rows, 1))
-    tasks = [
-        _Task(str(path), part.sha256, tuple(horizons), share)
-        for path, part in zip(features.paths, features.parts, strict=True)
-    ]
-    parts = list((engine or Engine()).map_in_order(_draw, tasks))
+    parts = list((engine or Engine()).map_in_order(_draw, features.stored, (tuple(horizons), share)))
     made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
     for sample in made.values():
         needed(sample.rows)
@@ -100,13 +86,14 @@ def whole(rows: Rows) -> Sample:
     return Sample(rows, distinct_days(rows.date), tuple(rows.symbols[place] for place in present), len(rows))
 
 
-def _draw(task: _Task) -> list[Sample]:
-    table = dataset.decode(dataset.read_content(Path(task.path), task.sha256), COLUMNS, dictionaries=("Symbol",))
-    found: list[list[Sample]] = [[] for _ in task.horizons]
+def _draw(part: StoredPart, wanted: tuple[tuple[int, ...], float]) -> list[Sample]:
+    horizons, share = wanted
+    table = part.table(COLUMNS, dictionaries=("Symbol",))
+    found: list[list[Sample]] = [[] for _ in horizons]
     for some in [*some_symbols(table)] or [table]:
-        for horizon, samples in zip(task.horizons, found, strict=True):
+        for horizon, samples in zip(horizons, found, strict=True):
             sample = whole(part_rows(some, horizon))
             rows = sample.rows
-            drawn = rows if task.share == 1 else rows.chosen(rows.hashed("drawn", 0) < task.share)
+            drawn = rows if share == 1 else rows.chosen(rows.hashed("drawn", 0) < share)
             samples.append(replace(sample, rows=drawn))
     return [_one(samples) for samples in found]

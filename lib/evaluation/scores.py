@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from lib.evaluation.errors import tenth_of
 from lib.evaluation.rows import COLUMNS, Rows, Split, part_rows, some_symbols
 from lib.features.definitions import INPUTS
 from lib.models.table import Floats, LookupTable
-from lib.storage import dataset
-from lib.storage.dataset import Dataset
+from lib.storage.dataset import Dataset, StoredPart
 
 PART_BLOCKS = 1 << 12  # more than the symbols of a part
 
@@ -50,13 +48,6 @@ class Case:
     whole_only: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    sha256: str
-    place: int  # of the part
-
-
 def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None) -> list[pd.DataFrame]:
     """Judge every case on all its held-out rows, in one pass over the features.
 
@@ -66,10 +57,7 @@ def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None
         For each case what `lib.evaluation.sums.added` makes: groupings "all"; "block", a quarter of a year, or a symbol where symbols are
         held out; and, for each feature of ``tenths``, its name.
     """
-    tasks = [
-        _Task(str(path), part.sha256, place)
-        for place, (path, part) in enumerate(zip(features.paths, features.parts, strict=True))
-    ]
+    tasks = list(enumerate(features.stored))
     numbered: list[list[pa.Table]] = [[] for _ in cases]
     for tables in (engine or Engine()).map_in_order(_judge_part, tasks, tuple(cases)):
         for own, table in zip(numbered, tables, strict=True):
@@ -106,13 +94,14 @@ def headline_metrics(
     }
 
 
-def _judge_part(task: _Task, cases: Sequence[Case]) -> list[pa.Table]:
-    table = dataset.decode(dataset.read_content(Path(task.path), task.sha256), COLUMNS, dictionaries=("Symbol",))
+def _judge_part(task: tuple[int, StoredPart], cases: Sequence[Case]) -> list[pa.Table]:
+    place, part = task
+    table = part.table(COLUMNS, dictionaries=("Symbol",))
     found: list[list[pa.Table]] = [[sums.SCHEMA.empty_table()] for _ in cases]
     for some in some_symbols(table):
         rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in cases}}
         for case, own in zip(cases, found, strict=True):
-            own.append(_sums(case, rows[case.horizon], task.place))
+            own.append(_sums(case, rows[case.horizon], place))
     return [sums.folded(own) for own in found]
 
 

@@ -6,18 +6,16 @@ one task a model; forecast, judge and write. What the driver holds are sums, the
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib import code, files, paths
+from lib import code, paths
 from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
-from lib.evaluation.draw import Task, count_dates, draw
+from lib.evaluation.draw import count_dates, draw
 from lib.evaluation.fits import fit_models
 from lib.evaluation.judge import ForecastPart
 from lib.evaluation.latest import write_csv
@@ -78,24 +76,20 @@ def make_forecasts(
     source = dataset.open_dataset(study.features)
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
-    files_of_parts = list(zip(source.paths, source.parts, strict=True))
-    counted = _in_order(engine.map(count_dates, [Task(str(path), part.sha256) for path, part in files_of_parts]))
+    counted = list(engine.map_in_order(count_dates, source.stored))
     dates, place = np.unique(np.concatenate([found for found, _, _ in counted]), return_inverse=True)
     usable = np.bincount(place, np.concatenate([some for _, _, some in counted]), len(dates)).astype(np.int64)
     plan = make_plan(dates, usable, settings, calendar_name)
-    drawn = _in_order(engine.map(draw, [Task(str(path), part.sha256, plan) for path, part in files_of_parts]))
+    drawn = list(engine.map_in_order(draw, source.stored, plan))
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}
-    state = paths.dataset_state(study.walk_forward)
-    models = fit_models(plan, drawn, engine, state)
+    models = fit_models(plan, drawn, engine)
     drawn.clear()
-    stored = state / "models.pickle"  # swept by `dataset.commit`
-    files.write_atomically(stored, pickle.dumps(models))
     settings_plain = vars(settings) | {"calendar": plan.calendar.name}
     digest = code.digest(__name__, settings_plain)
-    works = [ForecastPart(str(path), part.sha256, plan, str(stored), source.digest) for path, part in files_of_parts]
+    works = [ForecastPart(part, plan, source.digest) for part in source.stored]
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine)
-    made = dataset.commit(results, folders)
+    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, models)
+    made = dataset.commit(built, folders)
     added = sums.added(made["forecast_sums"].tables())
     information = {
         "last": str(np.int64(plan.last).astype("datetime64[D]")),
@@ -106,10 +100,6 @@ def make_forecasts(
     forecaster.write_served(study.forecaster, served)
     write_csv(study.forecasts_csv, made["forecasts"])
     return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
-
-
-def _in_order(results: Iterator[tuple[int, Any]]) -> list[Any]:
-    return [result for _, result in sorted(results, key=lambda pair: pair[0])]
 
 
 def metrics(made: Forecasts) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from lib import code, paths
 from lib.compute.engine import Engine
 from lib.features import windows
 from lib.storage import dataset
-from lib.storage.dataset import Dataset
+from lib.storage.dataset import Dataset, StoredPart
 
 
 @dataclass
@@ -19,26 +19,23 @@ class FeaturesPart:
 
     Parameters
     ----------
-    path : str
-        The part of prices.
-    sha256 : str
-        What its bytes have.
+    part : StoredPart
+        Of prices.
     min_periods : int or None
         See `lib.features.windows.rolling_features`.
     """
 
-    path: str
-    sha256: str
+    part: StoredPart
     window: int
     min_periods: int | None
 
     def read(self) -> str:
         """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
-        return self.sha256
+        return self.part.sha256
 
-    def tables(self) -> Mapping[str, dataset.Beside]:
+    def tables(self, shared: Any = None) -> Mapping[str, dataset.Beside]:
         """Read the columns that the features are made of; all of them are copied as they are."""
-        content = dataset.read_content(Path(self.path), self.sha256)
+        content = self.part.content()
         table = dataset.decode(content, windows.COLUMNS, dictionaries=("Symbol",))
         made = windows.rolling_features(table, self.window, self.min_periods)
         return {"features": dataset.Beside(content, made)}
@@ -61,12 +58,9 @@ def build_features(
     """
     source = dataset.open_dataset(study.prices)
     folders = {"features": study.features}
-    works = [
-        FeaturesPart(str(path), part.sha256, window, min_periods)
-        for path, part in zip(source.paths, source.parts, strict=True)
-    ]
+    works = [FeaturesPart(part, window, min_periods) for part in source.stored]
     parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
     digest = code.digest(__name__, parameters)
     sizes = [part.rows for part in source.parts]
-    results = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
-    return dataset.commit(results, folders)["features"]
+    built = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
+    return dataset.commit(built, folders)["features"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,25 +10,16 @@ import pyarrow as pa
 from lib.compute.engine import Engine
 from lib.features.recent_days import COLUMNS, DAYS
 from lib.features.windows import symbol_starts
-from lib.storage import dataset
-from lib.storage.dataset import Dataset
-
-
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    sha256: str
+from lib.storage.dataset import Dataset, StoredPart
 
 
 def latest_rows(features: Dataset, engine: Engine | None = None) -> Iterator[pa.Table]:
     """The last `lib.features.recent_days.DAYS` rows of every symbol, a table a part, in symbol order."""
-    tasks = [_Task(str(path), part.sha256) for path, part in zip(features.paths, features.parts, strict=True)]
-    return (engine or Engine()).map_in_order(_latest, tasks)
+    return (engine or Engine()).map_in_order(_latest, features.stored)
 
 
-def _latest(task: _Task) -> pa.Table:
-    content = dataset.read_content(Path(task.path), task.sha256)
-    table = dataset.decode(content, COLUMNS, dictionaries=("Symbol", "Security Name"))
+def _latest(part: StoredPart) -> pa.Table:
+    table = part.table(COLUMNS, dictionaries=("Symbol", "Security Name"))
     starts = symbol_starts(table["Symbol"])
     ends = np.append(starts[1:], table.num_rows)
     first = np.repeat(np.maximum(starts, ends - DAYS), ends - starts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,7 @@ import numpy.typing as npt
 from lib.compute.engine import Engine
 from lib.features.definitions import INPUTS
 from lib.features.windows import symbol_starts
-from lib.storage import dataset
-from lib.storage.dataset import Dataset
+from lib.storage.dataset import Dataset, StoredPart
 
 # Bins of the ratio Volume / vol_moving_avg: 0 to 3 by 0.05; larger ratios go to the last bin.
 RATIO_EDGES: npt.NDArray[np.float64] = np.append(np.linspace(0, 3, 61), np.inf)
@@ -142,13 +140,6 @@ class FeatureCounts:
     null_where_expected: bool
 
 
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    sha256: str
-    needed: int
-
-
 def count_features(features: Dataset, needed: int, engine: Engine | None = None) -> FeatureCounts:
     """Count the rows of a study's features, part by part.
 
@@ -157,8 +148,7 @@ def count_features(features: Dataset, needed: int, engine: Engine | None = None)
     needed : int
         Rows that a window must hold to give a value.
     """
-    tasks = [_Task(str(path), part.sha256, needed) for path, part in zip(features.paths, features.parts, strict=True)]
-    found = [counts for _, counts in (engine or Engine()).map(_count, tasks)]
+    found = [counts for _, counts in (engine or Engine()).map(_count, features.stored, needed)]
     return FeatureCounts(
         sum((part.ratios for part in found), np.zeros(len(RATIO_EDGES) - 1, dtype=np.int64)),
         sum((part.pairs for part in found), np.zeros((len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1), dtype=np.int64)),
@@ -167,10 +157,9 @@ def count_features(features: Dataset, needed: int, engine: Engine | None = None)
     )
 
 
-def _count(task: _Task) -> FeatureCounts:
+def _count(part: StoredPart, needed: int) -> FeatureCounts:
     columns = ["Symbol", "Volume", *INPUTS]
-    content = dataset.read_content(Path(task.path), task.sha256)
-    table = dataset.decode(content, columns, dictionaries=("Symbol",))
+    table = part.table(columns, dictionaries=("Symbol",))
     starts = symbol_starts(table["Symbol"])
     position = np.arange(table.num_rows) - np.repeat(starts, np.diff([*starts, table.num_rows]))
     volume, average, median = (table[name].to_numpy() for name in columns[1:])
@@ -179,5 +168,5 @@ def _count(task: _Task) -> FeatureCounts:
         count_ratios(volume, average),
         count_feature_pairs(average, median),
         int((~empty[0] & ~empty[1]).sum()),
-        all(bool((null == (position < task.needed - 1)).all()) for null in empty),
+        all(bool((null == (position < needed - 1)).all()) for null in empty),
     )

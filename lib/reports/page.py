@@ -357,7 +357,8 @@ def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[
     """The study's artifacts: a dataset as one, whatever its parts, and every other file but notebooks and reports."""
     entries = _mapping(record.get("artifacts"))
     made_by_stages = [study.artifact(name) for row in STAGES.values() for name in row.makes]
-    datasets = [folder for folder in made_by_stages if paths.dataset_manifest(folder).exists()]
+    manifests = {folder: paths.dataset_manifest(folder) for folder in made_by_stages}
+    datasets = [folder for folder, found in manifests.items() if f"{found.parent.name}/{found.name}" in entries]
     stale = [
         study.artifact(name).name
         for stage in _mapping(record.get("out_of_date"))

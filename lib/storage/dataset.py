@@ -8,6 +8,10 @@ that holds its key and digest: finished, and not yet seen by any reader. When al
 to their final names, writes the manifest, and sweeps everything else. A run killed anywhere leaves the dataset as it was,
 and finished parts to go on from.
 
+On object storage nothing is renamed. There a part is finished by one request that writes all of it or nothing, is copied
+to its final name by the storage, and the manifest is written on the condition that it is still the one that the run began
+with: of two runs at once one commits.
+
 A part's key is a digest of its input, its code and its parameters: a part whose key is already there is not made again.
 """
 
@@ -19,6 +23,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +31,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib import files, paths
+from lib import files, locations, paths
 from lib.compute.engine import Engine
+from lib.locations import Place, Url
 from lib.storage import progress, splice
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
@@ -45,7 +51,7 @@ class Beside:
     Parameters
     ----------
     content : memoryview of bytes
-        The part, as `read_content` returns it.
+        Of the part, see `StoredPart.content`.
     table : pyarrow.Table
         As many rows, in the same order.
     """
@@ -60,8 +66,49 @@ class Work(Protocol):
     def read(self) -> str:
         """Read the part's input, and return a digest of it."""
 
-    def tables(self) -> Mapping[str, pa.Table | Beside]:
-        """Compute the part's table for each folder of the dataset; called after `read`."""
+    def tables(self, shared: Any) -> Mapping[str, pa.Table | Beside]:
+        """Compute the part's table for each folder of the dataset, with what all parts share; called after `read`."""
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """Where one part is, and what its bytes are: all that a task, wherever it runs, needs to read it.
+
+    Parameters
+    ----------
+    path : str
+        Of its file or object.
+    sha256 : str
+        Of its bytes.
+    """
+
+    path: str
+    sha256: str
+
+    def content(self) -> memoryview:
+        """Its bytes, once they are found to be those that were written.
+
+        Raises
+        ------
+        DatasetError
+            It cannot be read, or its bytes have another digest.
+        """
+        place = locations.place(self.path)
+        try:
+            if isinstance(place, Url):
+                content = locations.read(place)
+            else:
+                with pa.OSFile(str(place)) as file:
+                    content = memoryview(file.read_buffer())
+        except OSError as error:
+            raise DatasetError(f"{place}: cannot be read ({error}); run the stage that makes it again") from None
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise DatasetError(f"{place}: its bytes are not those that were written; run the stage that makes it again")
+        return content
+
+    def table(self, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
+        """Its rows; see `content` and `decode`."""
+        return decode(self.content(), columns, dictionaries)
 
 
 @dataclass(frozen=True)
@@ -83,6 +130,10 @@ class PartFile:
     sha256: str
     rows: int
     bytes: int
+
+    def stored(self, folder: Place) -> StoredPart:
+        """The same as a task gets it, of the dataset in ``folder``."""
+        return StoredPart(str(folder / self.file), self.sha256)
 
 
 @dataclass(frozen=True)
@@ -131,7 +182,7 @@ class Dataset:
         In symbol order.
     """
 
-    folder: Path
+    folder: Place
     parts: tuple[PartFile, ...]
 
     @property
@@ -145,9 +196,14 @@ class Dataset:
         return hashlib.sha256("".join(f"{part.sha256}\n" for part in self.parts).encode()).hexdigest()
 
     @property
-    def paths(self) -> list[Path]:
-        """The parts' files, in symbol order."""
+    def paths(self) -> list[Place]:
+        """The parts' files or objects, in symbol order."""
         return [self.folder / part.file for part in self.parts]
+
+    @property
+    def stored(self) -> list[StoredPart]:
+        """The parts, in symbol order, as a task gets them."""
+        return [part.stored(self.folder) for part in self.parts]
 
     def tables(self, columns: Sequence[str] | None = None, symbols: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Read part by part.
@@ -169,8 +225,8 @@ class Dataset:
         DatasetError
             A part has changed since it was written.
         """
-        for part in self.parts:
-            content = read_content(self.folder / part.file, part.sha256)
+        for part in self.stored:
+            content = part.content()
             if symbols is None or _may_hold(content, symbols):
                 yield decode(content, columns)
 
@@ -191,12 +247,16 @@ class Dataset:
 
     def extremes(self, column: str) -> tuple[Any, Any]:
         """The least and the largest value of a column whose statistics are in the files; the parts' bytes are not checked."""
-        found = [_statistics(pq.read_metadata(path), column) for path in self.paths]
+        found = [_statistics(pq.read_metadata(locations.stream(path)), column) for path in self.paths]
         least, largest = zip(*itertools.chain.from_iterable(found), strict=True)
         return min(least), max(largest)
 
+    def schemas(self) -> Iterator[pa.Schema]:
+        """The schema of each part, in symbol order, as every reader of Parquet finds it; nothing else of the part is read."""
+        return (pq.read_schema(locations.stream(path)) for path in self.paths)
 
-def open_dataset(folder: Path) -> Dataset:
+
+def open_dataset(folder: Place) -> Dataset:
     """Open the dataset in ``folder``.
 
     Raises
@@ -204,38 +264,24 @@ def open_dataset(folder: Path) -> Dataset:
     DatasetError
         There is none, or its manifest is not what was written.
     """
-    place = paths.dataset_manifest(folder)
+    manifest = paths.dataset_manifest(folder)
     try:
-        manifest = files.read_json(place)
-        if manifest["sha256"] != _digest(manifest["parts"]):
-            raise ValueError("its digest is another than it says")
-        return Dataset(folder, tuple(PartFile(**part) for part in manifest["parts"]))
+        if isinstance(manifest, Url):
+            return Dataset(folder, _listed(json.loads(bytes(locations.read(manifest)))))
+        return Dataset(folder, _listed(files.read_json(manifest)))
     except FileNotFoundError:
         raise DatasetError(
-            f"{folder}: no dataset here (no {place.parent.name}/{place.name} beside it); run the stage that makes it"
+            f"{folder}: no dataset here (no {manifest.parent.name}/{manifest.name} beside it); run the stage that makes it"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{place}: damaged ({error}); run the stage that makes it again") from None
+        raise DatasetError(f"{manifest}: damaged ({error}); run the stage that makes it again") from None
 
 
-def read_part(path: Path, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one part, once its bytes are found to be those that were written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The part's file.
-    sha256 : str
-        What the manifest says its bytes have.
-    columns : sequence of str, optional
-        By default all.
-
-    Raises
-    ------
-    DatasetError
-        The file cannot be read, or its bytes have another digest.
-    """
-    return decode(read_content(path, sha256), columns)
+def _listed(manifest: Any) -> tuple[PartFile, ...]:
+    """The parts that a manifest lists."""
+    if manifest["sha256"] != _digest(manifest["parts"]):
+        raise ValueError("its digest is another than it says")
+    return tuple(PartFile(**part) for part in manifest["parts"])
 
 
 def decode(content: memoryview, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
@@ -244,7 +290,7 @@ def decode(content: memoryview, columns: Sequence[str] | None = None, dictionari
     Parameters
     ----------
     content : memoryview of bytes
-        As `read_content` returns it.
+        See `StoredPart.content`.
     columns : sequence of str, optional
         By default all.
     dictionaries : sequence of str
@@ -267,31 +313,6 @@ def _statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]]
     said = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
     whole = all(statistics and statistics.has_min_max for statistics in said)
     return [(statistics.min, statistics.max) for statistics in said] if whole else []
-
-
-def read_content(path: Path, sha256: str) -> memoryview:
-    """The bytes of one part, once they are found to be those that were written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The part's file.
-    sha256 : str
-        What the manifest says its bytes have.
-
-    Raises
-    ------
-    DatasetError
-        The file cannot be read, or its bytes have another digest.
-    """
-    try:
-        with pa.OSFile(str(path)) as file:
-            content = memoryview(file.read_buffer())
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
-    return content
 
 
 def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
@@ -331,15 +352,40 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
     return parts
 
 
+@dataclass(frozen=True)
+class Built:
+    """Finished parts, not yet seen by readers: see `commit`.
+
+    Parameters
+    ----------
+    parts : list of PartResult
+        In symbol order.
+    versions : dict of str to dict
+        By folder on object storage, the version of the manifest that the run began with; of a folder without one, none.
+    """
+
+    parts: list[PartResult]
+    versions: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What every task of a `build` needs: the parts that are there, by folder and key, and what the works share."""
+
+    known: Mapping[str, Mapping[str, PartFile]]
+    shared: Any
+
+
 def build(
     title: str,
     works: Sequence[Work],
     sizes: Sequence[int],
     unit: str,
-    folders: Mapping[str, Path],
+    folders: Mapping[str, Place],
     code: str,
     engine: Engine,
-) -> list[PartResult]:
+    shared: Any = None,
+) -> Built:
     """Make every part that is not there yet.
 
     Parameters
@@ -350,30 +396,34 @@ def build(
         One a part, in symbol order.
     sizes : sequence of int
         How much each part's input is, in ``unit``: the largest go first, so that no core waits for one at the end.
-    folders : dict of str to pathlib.Path
+    folders : dict of str to pathlib.Path or Url
         Where the tables of each name go.
     code : str
         See `lib.code.digest`.
-
-    Returns
-    -------
-    list of PartResult
-        In symbol order, finished and not yet seen by readers: see `commit`.
+    shared : object, optional
+        What the ``tables`` of every work gets, sent to each worker once.
     """
-    for folder in folders.values():
-        for needed in (folder, paths.dataset_state(folder)):
-            needed.mkdir(parents=True, exist_ok=True)
+    versions = {}
+    for name, folder in folders.items():
+        if isinstance(folder, Url):
+            with suppress(FileNotFoundError):
+                versions[name] = locations.read_version(paths.dataset_manifest(folder))[1]
+        else:
+            for needed in (folder, paths.dataset_state(folder)):
+                needed.mkdir(parents=True, exist_ok=True)
+    known = {name: {p.key: p for p in [*_finished(f), *_committed(f)]} for name, f in folders.items()}
     places = {name: str(folder) for name, folder in folders.items()}
     largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
+    tasks = [PartTask(works[place], places, code) for place in largest_first]
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(make_part, [PartTask(works[place], places, code) for place in largest_first]):
+        for turn, result in engine.map(make_part, tasks, _Common(known, shared)):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
-    return [results[place] for place in range(len(works))]
+    return Built([results[place] for place in range(len(works))], versions)
 
 
-def make_part(task: PartTask) -> PartResult:
+def make_part(task: PartTask, common: _Common) -> PartResult:
     """Make one part, or find that it is there.
 
     Parameters
@@ -382,44 +432,86 @@ def make_part(task: PartTask) -> PartResult:
         It may be run anywhere and any number of times: the bytes are the same.
     """
     key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
-    folders = {name: Path(folder) for name, folder in task.folders.items()}
-    known = {name: part for name, folder in folders.items() if (part := _known(folder, key))}
-    if known.keys() == folders.keys():
+    folders = {name: locations.place(folder) for name, folder in task.folders.items()}
+    known = {name: common.known[name][key] for name in folders if key in common.known[name]}
+    if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known, reused=True)
-    made = {name: _write(folders[name], key, table) for name, table in task.work.tables().items()}
+    made = {name: _write(folders[name], key, table) for name, table in task.work.tables(common.shared).items()}
     return PartResult(key, made, reused=False)
 
 
-def commit(results: Sequence[PartResult], folders: Mapping[str, Path]) -> dict[str, Dataset]:
+def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
     """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
 
     While old and new parts stand side by side, a reader that knows no manifest would take both for the dataset. So a
     file that is no Parquet stands there too, and makes that reader fail; `open_dataset` reads the old or the new.
 
-    Parameters
-    ----------
-    results : sequence of PartResult
-        In symbol order.
+    Raises
+    ------
+    DatasetError
+        On object storage: another run has committed since this one began.
     """
     datasets = {}
     for name, folder in folders.items():
-        manifest = paths.dataset_manifest(folder)
-        made = [result.files[name] for result in results]
+        made = [result.files[name] for result in built.parts]
         parts = [replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(made)]
-        listed = {part.file for part in parts}
-        if made != parts or _unlisted(folder, listed):
-            with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
-                temporary.write_text("Not Parquet, so that nobody reads half a commit. Run the stage again.\n")
-        for old, new in zip(made, parts, strict=True):
-            if old.file != new.file:  # what has that name already may be damaged
-                _link(folder / old.file, folder / new.file)
         listing = [asdict(part) for part in parts]
-        content = {"parts": listing, "sha256": _digest(listing)}
-        files.write_atomically(manifest, json.dumps(content, indent=1) + "\n")
-        for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
-            path.unlink(missing_ok=True)  # a second attempt at a part may still have renamed it
+        content = json.dumps({"parts": listing, "sha256": _digest(listing)}, indent=1) + "\n"
+        if isinstance(folder, Url):
+            _commit_objects(folder, made, parts, content.encode(), built.versions.get(name))
+        else:
+            _commit_files(folder, made, parts, content)
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
+
+
+_NOT_PARQUET = "Not Parquet, so that nobody reads half a commit. Run the stage again.\n"
+
+
+def _commit_files(folder: Path, made: Sequence[PartFile], parts: Sequence[PartFile], content: str) -> None:
+    manifest = paths.dataset_manifest(folder)
+    listed = {part.file for part in parts}
+    if made != parts or _unlisted(folder, listed):
+        with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
+            temporary.write_text(_NOT_PARQUET)
+    for old, new in zip(made, parts, strict=True):
+        if old.file != new.file:  # what has that name already may be damaged
+            _link(folder / old.file, folder / new.file)
+    files.write_atomically(manifest, content)
+    for path in [*_unlisted(manifest.parent, {manifest.name}), *_unlisted(folder, listed)]:
+        path.unlink(missing_ok=True)  # a second attempt at a part may still have renamed it
+
+
+def _commit_objects(
+    folder: Url,
+    made: Sequence[PartFile],
+    parts: Sequence[PartFile],
+    content: bytes,
+    version: Mapping[str, str] | None,
+) -> None:
+    manifest, marker = paths.dataset_manifest(folder), folder / COMMITTING
+    listed = {part.file for part in parts}
+    # Listed before the commit: what another run, which begins after it, has made by the time of the sweep stays.
+    beside = [folder / name for name in locations.children(folder) if name not in listed | {COMMITTING}]
+    state = [manifest.parent / name for name in locations.children(manifest.parent) if name != manifest.name]
+    moved = {folder / new.file: folder / old.file for old, new in zip(made, parts, strict=True) if old.file != new.file}
+    if moved or beside:
+        locations.write(marker, _NOT_PARQUET.encode())
+    try:
+        for copied in locations.ahead(lambda pair: locations.copy(pair[1], pair[0]), moved.items()):
+            copied.result()
+        locations.replace(manifest, content, version)
+    except (FileNotFoundError, locations.ChangedError):
+        # The same run twice, or an answer that got lost, does no harm. The other run has swept our parts, or else does not know them.
+        theirs = open_dataset(folder)
+        if theirs.parts != tuple(parts):
+            locations.remove([url for url in moved if url not in theirs.paths])
+            locations.remove([marker])
+            raise DatasetError(
+                f"{folder}: another run has committed this dataset since this one began; see that it is the only one, and run it again"
+            ) from None
+    locations.remove([*beside, *state])
+    locations.remove([marker])
 
 
 def _unlisted(folder: Path, listed: set[str]) -> list[Path]:
@@ -432,13 +524,7 @@ def _digest(listing: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
-def _known(folder: Path, key: str) -> PartFile | None:
-    """The part with ``key`` that an earlier run made and that is still what it was."""
-    found = (part for part in [*_committed(folder), *_finished(folder, key)] if part.key == key)
-    return next((part for part in found if _intact(folder, part)), None)
-
-
-def _write(folder: Path, key: str, made: pa.Table | Beside) -> PartFile:
+def _write(folder: Place, key: str, made: pa.Table | Beside) -> PartFile:
     table = made.table if isinstance(made, Beside) else made
     content = memoryview(_encode(table))
     pieces = splice.add_columns(made.content, content) if isinstance(made, Beside) else [content]
@@ -448,8 +534,11 @@ def _write(folder: Path, key: str, made: pa.Table | Beside) -> PartFile:
     sha256 = digest.hexdigest()
     state = paths.dataset_state(folder)
     finished = f"finished-{key}-{sha256}-{table.num_rows}"
-    with files.replacing(state / finished) as temporary, temporary.open("wb") as file:
-        file.writelines(pieces)
+    if isinstance(state, Url):
+        locations.write(state / finished, b"".join(pieces))
+    else:
+        with files.replacing(state / finished) as temporary, temporary.open("wb") as file:
+            file.writelines(pieces)
     return PartFile(f"../{state.name}/{finished}", key, sha256, table.num_rows, sum(map(len, pieces)))
 
 
@@ -480,26 +569,34 @@ def _encode(table: pa.Table) -> pa.Buffer:
     return content.getvalue()
 
 
-def _finished(folder: Path, key: str = "*") -> list[PartFile]:
+def _finished(folder: Place) -> list[PartFile]:
     """The parts that runs finished and did not commit; their keys and digests are in their names."""
     found = []
     state = paths.dataset_state(folder)
-    for path in state.glob(f"finished-{key}-*"):
-        _, key, sha256, rows = path.name.split("-")
-        found.append(PartFile(f"../{state.name}/{path.name}", key, sha256, int(rows), path.stat().st_size))
+    if isinstance(state, Url):
+        sizes = locations.children(state)
+    else:
+        sizes = {path.name: path.stat().st_size for path in state.glob("finished-*")}
+    for name in sizes:
+        if name.startswith("finished-"):
+            _, key, sha256, rows = name.split("-")
+            found.append(PartFile(f"../{state.name}/{name}", key, sha256, int(rows), sizes[name]))
     return found
 
 
-def _committed(folder: Path) -> tuple[PartFile, ...]:
+def _committed(folder: Place) -> tuple[PartFile, ...]:
     try:
         return open_dataset(folder).parts
     except DatasetError:
         return ()
 
 
-def _intact(folder: Path, part: PartFile) -> bool:
+def _intact(folder: Place, part: PartFile) -> bool:
+    place = folder / part.file
     try:
-        return files.sha256(folder / part.file) == part.sha256
+        if isinstance(place, Url):
+            return hashlib.sha256(locations.read(place)).hexdigest() == part.sha256
+        return files.sha256(place) == part.sha256
     except OSError:
         return False
 

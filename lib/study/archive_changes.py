@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from blake3 import blake3
 
-from lib import paths
+from lib import locations, paths
 from lib.data import parse, single_symbol
 from lib.data.archive import Archive, PriceFile
-from lib.data.members import Member, open_members
+from lib.data.members import Member, is_folder, open_members
+from lib.locations import Url
 from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import printable
 
@@ -39,16 +40,14 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
         return "raw archive changed"
     before = {row["file"]: row for row in rows}
     now = _files(raw)
-    with open_members(raw.location) as read:
-        changed = [
-            name
-            for name in sorted(now.keys() & before.keys())
-            if now[name][0].size != before[name]["bytes"]
-            or (raw.location.is_dir() and _digest(read, now[name][0]) != before[name]["blake3"])
-        ]
+    changed = {name for name in now.keys() & before.keys() if now[name][0].size != before[name]["bytes"]}
+    if is_folder(raw.location):
+        same = sorted((now.keys() & before.keys()) - changed)
+        digests = _digests(raw, [now[name][0] for name in same])
+        changed |= {name for name, digest in zip(same, digests, strict=True) if digest != before[name]["blake3"]}
     words = []
     if changed:
-        named = [name + _more_rows(raw, now[name][1], before[name]) for name in changed[:_NAMED]]
+        named = [name + _more_rows(raw, now[name][1], before[name]) for name in sorted(changed)[:_NAMED]]
         words.append(f"{len(changed):,} of {len(now):,} raw files changed: {_listed(named, len(changed))}")
     for names, what in ((now.keys() - before.keys(), "new"), (before.keys() - now.keys(), "gone")):
         if names:
@@ -66,11 +65,19 @@ def _files(raw: Archive) -> dict[str, tuple[Member, PriceFile | None]]:
     return alone | {printable(found.member.name): (found.member, None) for found in raw.tables}
 
 
-def _digest(read: Callable[[Member], bytes], member: Member) -> str:
-    try:
-        return blake3(read(member)).hexdigest()
-    except OSError:  # as its account has it
-        return ""
+def _digests(raw: Archive, members: Sequence[Member]) -> list[str]:
+    """Of each file, as its account has it: empty where it cannot be read."""
+    with open_members(raw.location) as read:
+
+        def digest(member: Member) -> str:
+            try:
+                return blake3(read(member)).hexdigest()
+            except OSError:
+                return ""
+
+        if isinstance(raw.location, Url):
+            return [found.result() for found in locations.ahead(digest, members)]
+        return [digest(member) for member in members]
 
 
 def _listed(named: list[str], count: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from lib import files, paths
 from lib.code import imported_modules
 from lib.params import Params, stage_parameters
-from lib.stage_records import Record, artifact_files
+from lib.stage_records import Record, artifact_files, digests
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
@@ -50,8 +50,8 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
     if not STAGES[stage].reads:
         found[ARCHIVE] = archive_digest
     for name in STAGES[stage].reads:
-        for path in artifact_files(study.artifact(name)):
-            found[f"input {path.relative_to(study.folder).as_posix()}"] = files.sha256(path)
+        for path, digest in digests([study.artifact(name)], study).items():
+            found[f"input {path}"] = digest
     return found
 
 

@@ -91,19 +91,22 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
     dict of str to dict
         ``sha256``, ``bytes`` and, for Parquet, ``rows`` of each artifact, by its path within the study's folder.
     """
-    from lib.storage.dataset import DatasetError, open_dataset
+    from lib.storage.dataset import DatasetError, PartFile, open_dataset
 
-    rows: dict[str, int] = {}
-    for folder in (study.prices, study.quarantine, study.files, study.features):
+    parts: dict[str, PartFile] = {}
+    for name in ("prices", "quarantine", "files", "features", "walk_forward", "forecasts", "forecast_sums"):
         with contextlib.suppress(DatasetError):  # it is not there, or damaged, which makes its stage run again
-            for part in open_dataset(folder).parts:
-                rows[f"{folder.name}/{part.file}"] = part.rows
+            parts |= {f"{name}/{part.file}": part for part in open_dataset(getattr(study, name)).parts}
     record = {}
     for stage in STAGES:
         made = stage_records.artifacts(stage, study) | stage_records.digests([study.report(stage)], study)
         for path, sha256 in made.items():
-            entry: dict[str, Any] = {"sha256": sha256, "bytes": (study.folder / path).stat().st_size}
-            record[path] = {**entry, "rows": rows[path]} if path in rows else entry
+            entry: dict[str, Any] = {"sha256": sha256}
+            if path in parts:
+                record[path] = {**entry, "bytes": parts[path].bytes, "rows": parts[path].rows}
+            else:  # of a manifest on object storage nobody asks for the size
+                file = study.folder / path
+                record[path] = {**entry, "bytes": file.stat().st_size} if file.exists() else entry
     return record
 
 

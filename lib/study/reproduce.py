@@ -123,7 +123,9 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
         os.environ["STUDY_OUTPUTS"] = scratch
         try:
             print(f"{name}: once more, from nothing, in a scratch folder", file=sys.stderr)
-            run_study(name, params, Options(force=True, scratch=True, command=options.command), caller)
+            # Elsewhere, too, than on object storage.
+            here = params.model_copy(update={"run": params.run.model_copy(update={"datasets": None})})
+            run_study(name, here, Options(force=True, scratch=True, command=options.command), caller)
             return compare(first, _digests(name))
         except StudyError as error:
             raise StudyError(f"the second run, in a scratch folder: {error}", error.code) from None

@@ -22,9 +22,10 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from lib import files, paths, stage_records
+from lib import files, locations, paths, stage_records
 from lib.data import archive, sources
 from lib.data.members import ArchiveError
+from lib.locations import LocationError, Url, place
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.stages import before as stages_before
@@ -154,11 +155,12 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
     with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
         files.remove_unfinished(study.folder)
-        params = _locate_archive(params, study, caller)
-        _keep_what_is_served(params, study, options)
         try:
+            params = _locate_archive(params, study, caller)
+            _keep_what_is_served(params, study, options)
+            _place_datasets(params, study)
             raw = _open_archive(params, study, caller, console)
-        except ArchiveError as error:
+        except (ArchiveError, LocationError) as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
@@ -223,6 +225,17 @@ def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Optio
             f"  to replace it: {options.command} --replace",
             REFUSED,
         )
+
+
+def _place_datasets(params: Params, study: paths.StudyPaths) -> None:
+    """Note where the datasets are, for the notebooks and for whoever reads the study later."""
+    if params.run.datasets is None:
+        study.datasets_url.unlink(missing_ok=True)
+        return
+    prefix = place(params.run.datasets) / study.name
+    assert isinstance(prefix, Url), "the pattern of run.datasets"
+    locations.check(prefix, writing=True)
+    files.write_atomically(study.datasets_url, f"{prefix}\n")
 
 
 def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
@@ -621,6 +634,9 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
     source = params.archive.source
     if source in ("sample", "kaggle", "yahoo"):
         return params
+    url = place(source)
+    if isinstance(url, Url):
+        return _locate_objects(params, study, url)
     try:
         location = Path(source).expanduser()
         candidates = (
@@ -637,6 +653,20 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
         )
     os.environ["STUDY_ARCHIVE"] = str(found)
     return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.name})})
+
+
+def _locate_objects(params: Params, study: paths.StudyPaths, url: Url) -> Params:
+    locations.check(url)
+    datasets = study.datasets
+    if isinstance(datasets, Url) and (url.is_relative_to(datasets) or datasets.is_relative_to(url)):
+        raise StudyError(
+            f"archive.source: {url} and {datasets}, where a run of {study.name} keeps its datasets, are one inside the other: parts would "
+            "be read as raw files. Name another prefix as one of archive.source and run.datasets",
+            REFUSED,
+        )
+    os.environ["STUDY_ARCHIVE"] = str(url)
+    name = url.name or url.root.partition("://")[2]
+    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": name})})
 
 
 def _overlap(location: Path, study: paths.StudyPaths) -> Path | None:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import pickle
 import random
 import re
 import subprocess
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import object_storage
 import psutil
 import pytest
 from layout_files import WRITERS, truth
@@ -27,6 +29,7 @@ from lib.evaluation.rows import chronological_split
 from lib.evaluation.sample import draw_rows
 from lib.evaluation.scores import headline_metrics
 from lib.features import build
+from lib.locations import place
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
 
@@ -153,12 +156,12 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(java: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(java: Path, s3: object_storage.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with contextlib.ExitStack() as started:
 
         def start(name: str, role: str, *options: str, ready: str) -> tuple[psutil.Process, str]:
-            process = psutil.Process(_start(java, folder, name, role, options).pid)
+            process = psutil.Process(_start(java, s3, folder, name, role, options).pid)
             started.callback(kill, process)
             return process, _wait_for(folder / f"{name}.log", ready, process)
 
@@ -172,11 +175,16 @@ def cluster(java: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
         yield Cluster(master, workers)
 
 
-def _start(java: Path, folder: Path, name: str, role: str, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _start(
+    java: Path, s3: object_storage.Server, folder: Path, name: str, role: str, options: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
     import pyspark
 
     environment = {
         **os.environ,
+        # Of the workers: what the driver knows of object storage does not reach them.
+        **object_storage.KEYS,
+        "AWS_ENDPOINT_URL": s3.endpoint,
         "JAVA_HOME": str(java),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),  # a killed worker leaves files
@@ -271,6 +279,56 @@ def test_same_bytes_from_a_cluster_that_loses_a_worker(
     assert not victim.is_running()
     assert len(list(marks.glob(f"{killed.result()}.*"))) == 2, "the lost part was made again, by another process"
     assert found == without_features(expected)
+
+
+def forecast(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
+    """Ingest, featurize and forecast; the digest of each dataset."""
+    study = paths.StudyPaths(name)
+    ingest.ingest(raw, study, engine=engine)
+    build.build_features(study, engine=engine)
+    settings = plan.Settings((1, 5), training_rows=1000, refits=1)
+    walk_forward.make_forecasts(study, settings, "from_data", engine)
+    made = ("prices", "quarantine", "files", "features", "walk_forward", "forecasts", "forecast_sums")
+    return {one: dataset.open_dataset(getattr(study, one)).digest for one in made}
+
+
+@pytest.mark.parametrize("kind", ["local", "cluster"])
+def test_workers_that_share_nothing_but_object_storage(
+    kind: str,
+    raw: archive.Archive,
+    bucket: object_storage.Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    master = "local[2]" if kind == "local" else request.getfixturevalue("cluster").master
+    folder = Path(raw.location)
+    if kind == "cluster":  # and files of several symbols, whose rows travel from worker to worker
+        folder = tmp_path / "archive"
+        for name, content in WRITERS["nyse"](truth(400)).contents.items():
+            files.write_atomically(folder / name, content)
+        raw = archive.list_archive(folder)
+    expected = forecast(raw, "here", Engine(workers=1))
+    files.write_atomically(paths.StudyPaths("there").datasets_url, f"{bucket.url}/there\n")
+    sent = []
+    run = spark.map_tasks
+
+    def run_and_look(master, function, tasks, shared=None):
+        sent.append((function.__name__, pickle.dumps((tasks, shared))))
+        return run(master, function, tasks, shared)
+
+    monkeypatch.setattr(spark, "map_tasks", run_and_look)
+    found = forecast(
+        archive.list_archive(place(bucket.upload(folder, "raw"))), "there", Engine("spark", spark_master=master)
+    )
+    assert found == expected
+    assert {"make_part", "count_dates", "draw", "fit"} <= {name for name, _ in sent}
+    for name, content in sent:
+        for path in (tmp_path, folder, paths.outputs()):
+            assert os.fsencode(path) not in content, f"{name} is told of a folder of the driver"
+        assert object_storage.KEYS["AWS_SECRET_ACCESS_KEY"].encode() not in content
+    kept = {path.name for path in paths.StudyPaths("there").folder.iterdir()}
+    assert kept == {"datasets.url", "forecasts.csv", "forecaster.skops"}
 
 
 @pytest.mark.usefixtures("nothing_left")

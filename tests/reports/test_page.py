@@ -187,7 +187,7 @@ RECORD = {
     "artifacts": {
         "prices/part-00000-a.parquet": {"sha256": "ab" * 32, "bytes": 2**20, "rows": 12_000},
         "prices/part-00001-b.parquet": {"sha256": "cd" * 32, "bytes": 2**20, "rows": 154},
-        "prices/_manifest.json": {"sha256": "ef" * 32, "bytes": 100},
+        ".prices/manifest.json": {"sha256": "ef" * 32, "bytes": 100},
         "model/grid.safetensors": {"sha256": "77" * 32, "bytes": 2048},
         "reports/01_ingest.html": {"sha256": "88" * 32, "bytes": 10},
     },
@@ -213,7 +213,7 @@ class OnePart:
     def read(self) -> str:
         return "input"
 
-    def tables(self) -> dict[str, pa.Table]:
+    def tables(self, shared: object = None) -> dict[str, pa.Table]:
         return {"only": self.table}
 
 

@@ -2,7 +2,8 @@
 
 ``python tests/support/crash_run.py`` answers requests, one JSON object a line: each is run in a fork of this process, so that
 the packages are imported once. The fork kills itself at the write boundary that the request names: before a file is
-written, when half of it is, before it is flushed, renamed, linked or removed, and before a folder is made.
+written, when half of it is, before it is flushed, renamed, linked or removed, before a folder is made, and before each
+request to object storage.
 
 ``python tests/support/crash_run.py ARCHIVE WORKERS`` is one run, to be killed from outside at any time.
 """
@@ -23,7 +24,7 @@ import pandas  # noqa: F401  pyarrow imports it at the first array: once, before
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib import paths
+from lib import locations, paths
 from lib.compute.engine import Engine
 from lib.data import archive, ingest
 from lib.features.build import build_features
@@ -112,6 +113,8 @@ def run_and_tell(request: dict[str, Any], descriptor: int) -> None:
             boundaries.guard(Path, name)
         for name in ("write_bytes", "write_text"):
             boundaries.guard_writing(name)
+        for name in ("_ask", "remove"):
+            boundaries.guard(locations, name)
         run(Path(request["archive"]), workers=1)
         os.write(descriptor, json.dumps({"boundaries": boundaries.passed, "made": made[0]}).encode())
         code = 0
