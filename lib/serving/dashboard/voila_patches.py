@@ -37,7 +37,7 @@ from lib.serving.dashboard import kernel_messages
 from lib.serving.dashboard.kernel_messages import MessageError
 
 TEMPLATE = Path(__file__).with_name("templates")
-OPEN_SECONDS = 60  # a page that takes longer has failed
+OPEN_SECONDS = 45  # a page that takes longer has failed, and a minute after a crowd has gone nothing is left of it
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
 MAX_LINES = 4  # connections to one kernel: a page has one, a reload two for a moment
 MAX_UNREAD = (
