@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from lib import files, paths
 
 _CLASS_OF_LIB = re.compile(r"[\"'](lib(?:\.[a-z_]+)+)\.[A-Z]\w*[\"']")
+# Two threads of CPython 3.11 that make trees at once count their depths as one: https://github.com/python/cpython/issues/106905
+_ONE_THREAD = threading.Lock()
 _STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
@@ -75,7 +78,8 @@ def digest(module: str, parameters: Mapping[str, Any]) -> str:
 @functools.cache  # most stages import most modules
 def _imports(code: str) -> tuple[str, ...]:
     names: list[str] = _CLASS_OF_LIB.findall(code)  # as `lib.models.registry` names the models
-    waiting: list[ast.AST] = [ast.parse(code)]
+    with _ONE_THREAD:
+        waiting: list[ast.AST] = [ast.parse(code)]
     while waiting:  # statements alone: `ast.walk` takes ten times as long
         node = waiting.pop()
         if isinstance(node, ast.Import):
