@@ -153,12 +153,14 @@ def _volumes(
 def _decays(logs: Integers, windows: _Windows) -> dict[int, Floats]:
     """Exponential means by the newest row's weight in percent, each over `DECAY_ROWS`."""
     made = {}
-    ends = np.append(windows.starts[1:], windows.rows)
+    lengths = np.diff(np.append(windows.starts, windows.rows))
+    # One call for all symbols of a length: of last rows alone they are mostly as long.
+    places = [windows.starts[lengths == length, np.newaxis] + np.arange(length) for length in np.unique(lengths)]
     for percent, rows in DECAY_ROWS.items():
         weight = percent / 100
         sums = np.empty(windows.rows)
-        for start, end in zip(windows.starts, ends, strict=True):
-            sums[start:end] = lfilter([weight], [1.0, weight - 1], logs[start:end])
+        for place in places:
+            sums[place] = lfilter([weight], [1.0, weight - 1], logs[place])
         before = windows.lag(sums, rows)
         before[np.isnan(before)] = 0
         counted = np.minimum(windows.position + 1, rows)
