@@ -412,8 +412,12 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
 
 def _date(value: object, index: int) -> date:
     try:
-        if type(value) is str and _ISO_DATE.fullmatch(value) and FIRST_DAY <= date.fromisoformat(value) <= LAST_DAY:
-            return date.fromisoformat(value)
+        if (
+            type(value) is str
+            and _ISO_DATE.fullmatch(value)
+            and FIRST_DAY <= (day := date.fromisoformat(value)) <= LAST_DAY
+        ):
+            return day
     except ValueError:
         pass
     message = f"Date must be a day of the calendar as YYYY-MM-DD, from {FIRST_DAY} to {LAST_DAY}"

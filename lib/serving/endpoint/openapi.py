@@ -124,7 +124,7 @@ _SCHEMAS: dict[str, Any] = {
             {
                 "Date": {
                     **_DAY,
-                    "pattern": r"^(1[7-9]|2[01])\d{2}-\d{2}-\d{2}$",
+                    "pattern": r"^(1[7-9]|2[01])\d{2}-\d{2}-\d{2}$",  # the years of both
                     "description": f"From {FIRST_DAY} to {LAST_DAY}, of one row alone",
                 },
                 **{name: {"type": "number", "minimum": -LARGEST_VOLUME, "maximum": LARGEST_VOLUME} for name in PRICES},
