@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -34,17 +33,8 @@ SHARES = 4  # the boundaries are shared among as many tests, for two workers of 
 @pytest.fixture(scope="module")
 def crash():
     """Answer a request of `crash_run`."""
-    with subprocess.Popen(
-        [sys.executable, crash_run.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-
-        def ask(outputs, archive, kill_at=0):
-            request = {"outputs": str(outputs), "archive": str(archive), "kill_at": kill_at}
-            print(json.dumps(request), file=server.stdin, flush=True)
-            return json.loads(server.stdout.readline())
-
+    with crash_run.asking() as ask:
         yield ask
-        server.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +166,9 @@ def test_runs_with_two_workers_killed_at_any_time(crash, places, at, tmp_path):
     duration = time.monotonic() - started
     assert listing() == after_listing
     killed = 0
-    for _ in range(4):
+    for _ in range(20):
+        if killed == 4:
+            break
         shutil.rmtree(outputs)
         shutil.copytree(base / "before", outputs)
         with subprocess.Popen(command, env={**os.environ}) as run:
@@ -185,6 +177,7 @@ def test_runs_with_two_workers_killed_at_any_time(crash, places, at, tmp_path):
             workers = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
             run.kill()
         killed += run.returncode == -signal.SIGKILL
+        duration *= 0.8 if run.returncode == 0 else 1.0  # the machine is less busy than it was
         _, alive = psutil.wait_procs(workers, timeout=60)
         assert alive == []
         assert_old_or_new(before, after)

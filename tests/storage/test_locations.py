@@ -380,17 +380,8 @@ def test_nothing_under_a_prefix_is_said(bucket):
 @pytest.fixture
 def crash(bucket):
     """Answer a request of `crash_run`."""
-    with subprocess.Popen(
-        [sys.executable, crash_run.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-
-        def ask(outputs, location, kill_at=0):
-            request = {"outputs": str(outputs), "archive": str(location), "kill_at": kill_at}
-            print(json.dumps(request), file=server.stdin, flush=True)
-            return json.loads(server.stdout.readline())
-
+    with crash_run.asking() as ask:
         yield ask
-        server.stdin.close()
 
 
 @pytest.fixture
@@ -469,12 +460,15 @@ def test_runs_with_two_workers_killed_at_any_time(bucket, over, tmp_path):
     started = time.monotonic()
     subprocess.run(command, check=True)
     duration = time.monotonic() - started
-    for _ in range(max(2, KILLS // 3)):
+    for _ in range(20):
+        if killed == max(2, KILLS // 3):
+            break
         bucket.make(before)
         with subprocess.Popen(command) as running:
             time.sleep(duration * chance.uniform(0.4, 0.95))
             running.kill()
         killed += running.returncode == -signal.SIGKILL
+        duration *= 0.8 if running.returncode == 0 else 1.0  # the machine is less busy than it was
         assert_old_or_new(bucket, before, after)
         subprocess.run(command, check=True)
         assert bucket.contents() == after

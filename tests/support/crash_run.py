@@ -1,4 +1,4 @@
-"""Runs of ingest and features that are killed, for tests/test_crash.py.
+"""Runs of ingest and features that are killed, for tests/test_crash.py and tests/storage/test_locations.py.
 
 ``python tests/support/crash_run.py`` answers requests, one JSON object a line: each is run in a fork of this process, so that
 the packages are imported once. The fork kills itself at the write boundary that the request names: before a file is
@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,28 @@ from lib.features.build import build_features
 from lib.storage import dataset
 
 STUDY = paths.StudyPaths("crash")
+Ask = Callable[..., dict[str, Any]]
 # By name, each a dataset's folder.
 FOLDERS = {name: getattr(STUDY, name).name for name in ("quarantine", "files", "prices", "features")}
+
+
+@contextmanager
+def asking() -> Iterator[Ask]:
+    """Start this program; yields what sends it a request and returns its answer."""
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        requests, answers = server.stdin, server.stdout
+
+        def ask(outputs: Path, archive: Path, kill_at: int = 0) -> dict[str, Any]:
+            request = {"outputs": str(outputs), "archive": str(archive), "kill_at": kill_at}
+            print(json.dumps(request), file=requests, flush=True)
+            answered: dict[str, Any] = json.loads(answers.readline())
+            return answered
+
+        yield ask
+        requests.close()
 
 
 def run(place: Path, workers: int) -> None:
