@@ -22,7 +22,8 @@ from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from lib.evaluation import chunks
 from lib.features import definitions, evening
 from lib.features.sessions import calendar_for
-from lib.models import forecaster
+from lib.models.boosting import Boosting
+from lib.models.examples import log_ratio
 from lib.paths import StudyPaths
 from lib.storage.dataset import open_dataset
 
@@ -61,8 +62,8 @@ def ours(rows: pd.DataFrame) -> Frame:
     past = target[rows["Date"].to_numpy()[target] < start.to_datetime64()]
     tickets = chunks.tickets(names.tolist(), first, days)
     drawn = past[tickets[past] < TRAINING_ROWS / max(len(past), 1)] - 1
-    ratio = forecaster.log_ratio(volume[drawn + 1], made.average[drawn])
-    model = forecaster.Boosting.fit(np.ascontiguousarray(made.known[:, drawn].T), made.average[drawn], ratio)
+    ratio = log_ratio(volume[drawn + 1], made.average[drawn])
+    model = Boosting.fit(np.ascontiguousarray(made.known[:, drawn].T), made.average[drawn], ratio)
     tested = np.setdiff1d(target, past)
     known = np.ascontiguousarray(made.known[:, tested - 1].T)
     found = rows.loc[tested, ["Symbol", "Date"]].reset_index(drop=True)

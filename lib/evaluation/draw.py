@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lib.evaluation.chunks import Days, chunks
 from lib.evaluation.plan import Plan
 from lib.features import definitions, windows
-from lib.models import forecaster
-from lib.models.forecaster import Examples, Floats
+from lib.models import linear
+from lib.models.examples import Examples, Floats, joined, log_ratio
 from lib.storage.dataset import StoredPart
 
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
@@ -53,7 +53,7 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
     """Draw a part's examples, and add up its Gram matrices."""
     found, drawn_tickets = [], []
     horizons = plan.settings.horizons
-    columns = forecaster.linear_inputs(np.zeros((1, len(definitions.NAMES)), dtype=np.float32)).shape[1] + 1
+    columns = linear.linear_inputs(np.zeros((1, len(definitions.NAMES)), dtype=np.float32)).shape[1] + 1
     gram = np.zeros((len(horizons), len(plan.cuts), columns, columns))
     levels = np.zeros(LEVEL_BINS, dtype=np.int64)
     for chunk in chunks(part):
@@ -80,7 +80,7 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
         empty = np.zeros((0, len(definitions.NAMES)), dtype=np.float32)
         found = [Examples(empty, np.zeros(0), nothing, np.zeros(0, dtype=np.int32), nothing.astype(np.int32))]
         drawn_tickets = [np.zeros(0)]
-    return Drawn(forecaster.joined(found), np.concatenate(drawn_tickets), gram, levels)
+    return Drawn(joined(found), np.concatenate(drawn_tickets), gram, levels)
 
 
 def _add_gram(gram: Floats, examples: Examples, chosen: NDArray[np.bool_], cuts: Days) -> None:
@@ -90,5 +90,5 @@ def _add_gram(gram: Floats, examples: Examples, chosen: NDArray[np.bool_], cuts:
         for cut in range(len(cuts)):
             some = examples.chosen(whole & (segment == cut))
             if len(some):
-                target = forecaster.log_ratio(some.traded[:, place], some.average)
-                gram[place, cut] += forecaster.gram_matrix(some.known, some.average, target)
+                target = log_ratio(some.traded[:, place], some.average)
+                gram[place, cut] += linear.gram_matrix(some.known, some.average, target)

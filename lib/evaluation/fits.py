@@ -14,7 +14,10 @@ from lib.evaluation.draw import LEVEL_STEP, Drawn
 from lib.evaluation.plan import Plan
 from lib.features import definitions
 from lib.models import forecaster
-from lib.models.forecaster import Examples, Floats, Forecaster
+from lib.models.boosting import Boosting
+from lib.models.examples import Examples, Floats, Known, joined, log_ratio
+from lib.models.forecaster import Forecaster
+from lib.models.linear import Linear
 from lib.models.quantiles import weighted_median
 from lib.models.ratio_by_quantile import RatioByQuantile
 
@@ -45,8 +48,8 @@ def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
     if len(rows) < forecaster.LEAST_ROWS:
         return forecaster.Nothing()
     average = examples.average[rows]
-    target = forecaster.log_ratio(examples.traded[rows, task.place], average)
-    return forecaster.Boosting.fit(examples.known[rows], average, target)
+    target = log_ratio(examples.traded[rows, task.place], average)
+    return Boosting.fit(examples.known[rows], average, target)
 
 
 def past(stored: Mapping[str, NDArray[Any]], cut: int, place: int) -> NDArray[np.bool_]:
@@ -88,14 +91,14 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine) -> Models:
     drawn : sequence of Drawn
         In the order of the parts.
     """
-    examples = forecaster.joined([part.examples for part in drawn])
+    examples = joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
     gram = np.cumsum(sum(part.gram for part in drawn), axis=1)
     levels = np.cumsum(sum(part.levels for part in drawn))
     horizons = plan.settings.horizons
     linear: list[list[forecaster.Model]] = [
         [
-            forecaster.Linear.fit(gram[place, cut]) if gram[place, cut, -2, -2] > 0 else forecaster.Nothing()
+            Linear.fit(gram[place, cut]) if gram[place, cut, -2, -2] > 0 else forecaster.Nothing()
             for place in range(len(horizons))
         ]
         for cut in range(len(plan.cuts))
@@ -156,7 +159,7 @@ def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
         By feature; empty without rows.
     """
 
-    def error(known: forecaster.Known) -> float:
+    def error(known: Known) -> float:
         return float(np.abs(one.forecast(known, rows.average)[0] - rows.traded[:, 0]).sum())
 
     if not len(rows) or not (whole := error(rows.known)):
@@ -189,7 +192,7 @@ def calibrated(
             if len(rows) < forecaster.LEAST_ROWS:  # a short archive: the rows that it was fitted on
                 rows = examples.chosen(past(vars(examples), int(plan.cuts[cut]), place))
                 forecasts = models[cut][place].predict(rows.known) if len(rows) else np.zeros(0)
-            target = forecaster.log_ratio(rows.traded[:, place], rows.average)
+            target = log_ratio(rows.traded[:, place], rows.average)
             ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts)
             made[cut - 1].append(Forecaster(horizon, models[cut][place], ranges))
     return made

@@ -19,7 +19,8 @@ from lib.features import evening
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
-from lib.models.forecaster import Floats, Forecaster
+from lib.models.examples import Floats
+from lib.models.forecaster import Forecaster
 from lib.storage import dataset
 from lib.storage.dataset import Dataset, StoredPart
 

@@ -58,11 +58,11 @@ def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None
         held out; and, for each feature of ``tenths``, its name.
     """
     tasks = list(enumerate(features.stored))
-    numbered: list[list[pa.Table]] = [[] for _ in cases]
+    totals = [sums.Total() for _ in cases]
     for tables in (engine or Engine()).map_in_order(_judge_part, tasks, tuple(cases)):
-        for own, table in zip(numbered, tables, strict=True):
-            own[:] = [sums.folded([*own, table])]
-    return [sums.added(own) for own in numbered]
+        for total, table in zip(totals, tables, strict=True):
+            total.add(table)
+    return [total.lines() for total in totals]
 
 
 def headline_metrics(
@@ -97,12 +97,12 @@ def headline_metrics(
 def _judge_part(task: tuple[int, StoredPart], cases: Sequence[Case]) -> list[pa.Table]:
     place, part = task
     table = part.table(COLUMNS, dictionaries=("Symbol",))
-    found: list[list[pa.Table]] = [[sums.SCHEMA.empty_table()] for _ in cases]
+    totals = [sums.Total() for _ in cases]
     for some in some_symbols(table):
         rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in cases}}
-        for case, own in zip(cases, found, strict=True):
-            own.append(_sums(case, rows[case.horizon], place))
-    return [sums.folded(own) for own in found]
+        for case, total in zip(cases, totals, strict=True):
+            total.add(_sums(case, rows[case.horizon], place))
+    return [total.table() for total in totals]
 
 
 def _sums(case: Case, rows: Rows, part: int) -> pa.Table:

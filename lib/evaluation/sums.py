@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
     ]
 )
 _KEYS = ["horizon", "predictor", "grouping", "key"]
-_FOLDED_ROWS = 1_000_000  # of tables that are added up at a time
+_FOLDED_ROWS = 50_000  # of tables that are added up at a time
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class _Groups:
         return cls(grouping, found + least, rows[found], place, found)
 
     def added_up(self, values: Floats) -> Floats:
+        if len(self.found) == 1:
+            return values.sum(keepdims=True)
         return np.bincount(self.place, values)[self.found].astype(np.float64)
 
 
@@ -170,12 +172,31 @@ def added(tables: Iterable[pa.Table]) -> pd.DataFrame:
     pandas.DataFrame
         One line a horizon, predictor, grouping and key.
     """
-    waiting: list[pa.Table] = [SCHEMA.empty_table()]
+    total = Total()
     for table in tables:
-        waiting.append(table)
-        if sum(each.num_rows for each in waiting) > _FOLDED_ROWS:
-            waiting = [folded(waiting)]
-    return folded(waiting).sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
+        total.add(table)
+    return total.lines()
+
+
+class Total:
+    """Adds up sums as they come, so that few are in memory at a time; see `added`."""
+
+    def __init__(self) -> None:
+        self._waiting: list[pa.Table] = [SCHEMA.empty_table()]
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next sums, as `SCHEMA`."""
+        self._waiting.append(table)
+        if sum(each.num_rows for each in self._waiting) > _FOLDED_ROWS:
+            self._waiting = [folded(self._waiting)]
+
+    def table(self) -> pa.Table:
+        """All sums, as `SCHEMA`."""
+        return folded(self._waiting)
+
+    def lines(self) -> pd.DataFrame:
+        """What `added` returns."""
+        return self.table().sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
 
 
 def folded(tables: Iterable[pa.Table]) -> pa.Table:

@@ -214,7 +214,8 @@ def learning_curve(scores: pd.DataFrame, parts: dict[str, Rows], case: Case, see
         A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
         average's on the same rows; half a million of the rows fitted at most).
     """
-    error = scores[scores["grouping"] == "all"].set_index("predictor")["error"]
+    everything = scores[scores["grouping"] == "all"].set_index("predictor")
+    error = everything["error"] / everything["rows"]
     lines = []
     for name, part in parts.items():
         fitted = part.sample(TRAIN_SAMPLE, seed)

@@ -7,7 +7,6 @@ the last year, made by an earlier model that had not seen it: they are split con
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import pickle
@@ -18,220 +17,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn._loss.loss import AbsoluteError
-from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import ThreadpoolController
 
 from lib.features import definitions, evening
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, calendar_for
 from lib.files import write_atomically
 from lib.models import skops_file
+from lib.models.boosting import Boosting
+from lib.models.examples import Floats, Known, log_ratio
+from lib.models.linear import Linear
 from lib.models.quantiles import weighted_median
 
-Floats = NDArray[np.float64]
-Known = NDArray[np.float32]
 LEVEL = 0.8  # probability that the range holds the Volume
 LEAST_ROWS = 200  # fewer tell nothing: the forecast is the average
 GROUP_ROWS = 150  # of a calibration group, at least
 MOST_GROUPS = (10, 5)  # of the average, of the unsteadiness
-WEIGHT = 0.25  # a row counts its average to this power: between each row alike (0) and each share alike (1)
-ROWS_AN_ITERATION, ROWS_A_LEAF = 250, 600  # fewer rows allow fewer boosting iterations, and smaller trees
-BINS = 255  # of a feature, at most, as scikit-learn has them
-BOOSTING: dict[str, Any] = {
-    "loss": "absolute_error",
-    "max_iter": 100,
-    "learning_rate": 0.1,
-    "max_leaf_nodes": 31,
-    "min_samples_leaf": 40,
-    "early_stopping": False,
-    "random_state": 0,
-}
 _LEVEL_ROW, _SPREAD_ROW = definitions.NAMES.index("volume_average"), definitions.NAMES.index("volume_spread_63")
-_RECENT_ROW = definitions.NAMES.index("volume_decay_30")
-_CATEGORIES = {"weekday": range(7), "month": range(1, 13)}
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Rows to fit on: evenings, and what was traded after them.
-
-    Parameters
-    ----------
-    average : ndarray of float64, shape (rows,)
-        Shares a day.
-    traded : ndarray of float64, shape (rows, horizons)
-        Mean Volume over each horizon, in shares a day; NaN where the symbol ends before it does.
-    session : ndarray of int32, shape (rows,)
-        The day that is forecast (the first one), as days since 1970-01-01.
-    ended : ndarray of int32, shape (rows, horizons)
-        The last day of each horizon.
-    """
-
-    known: Known
-    average: Floats
-    traded: Floats
-    session: NDArray[np.int32]
-    ended: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.average)
-
-    def chosen(self, rows: NDArray[Any]) -> Examples:
-        """Some of them: a mask, or indices."""
-        return Examples(self.known[rows], self.average[rows], self.traded[rows], self.session[rows], self.ended[rows])
-
-
-def joined(parts: Sequence[Examples]) -> Examples:
-    """The examples of several parts, in order."""
-    names = ("known", "average", "traded", "session", "ended")
-    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-def log_ratio(traded: Floats, average: Floats) -> Floats:
-    """What is fitted: log Volume relative to the average, days of next to no trade counting as `lib.features.evening.FLOOR`."""
-    return np.log(np.maximum(traded, np.maximum(evening.FLOOR * average, 1.0)) / np.maximum(average, 1.0))
-
-
-def linear_inputs(known: Known) -> Floats:
-    """The matrix of the linear model: the features, missing ones at 0, the weekday and the month as indicators, and a constant."""
-    numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
-    columns = [np.nan_to_num(known[:, numbers].astype(np.float64))]
-    for name, values in _CATEGORIES.items():
-        columns.append((known[:, definitions.NAMES.index(name), np.newaxis] == np.array(values)).astype(np.float64))
-    return np.concatenate([*columns, np.ones((len(known), 1))], axis=1)
-
-
-def gram_matrix(known: Known, average: Floats, target: Floats) -> Floats:
-    """The weighted sums of products that a linear fit needs: they add up over parts.
-
-    Parameters
-    ----------
-    target : ndarray of float64, shape (rows,)
-        As `log_ratio` makes it.
-
-    Returns
-    -------
-    ndarray of float64, shape (columns + 1, columns + 1)
-        The last row and column belong to the target.
-    """
-    columns = np.column_stack([linear_inputs(known), target]) * _weights(average)[:, np.newaxis] ** 0.5
-    with _threads().limit(limits=1, user_api="blas"):
-        matrix: Floats = columns.T @ columns
-    return matrix
-
-
-@functools.cache
-def _threads() -> ThreadpoolController:
-    """Found once: to look for the libraries that have threads takes longer than a forecast."""
-    return ThreadpoolController()
-
-
-def _weights(average: Floats) -> Floats:
-    return np.maximum(average, 1.0) ** WEIGHT
-
-
-class _WeightedMedian(AbsoluteError):
-    """scikit-learn's absolute error, with the median of a leaf found faster.
-
-    scikit-learn 1.9.1 spends most of a small fit in the general weighted percentile of each leaf, ``sklearn.utils.stats._weighted_percentile``. The
-    estimator takes a loss object as well as a name.
-    """
-
-    def fit_intercept_only(self, y_true: Floats, sample_weight: Floats) -> np.float64:
-        return np.float64(weighted_median(y_true, sample_weight))
-
-
-def _snapped(known: Known) -> Known:
-    """Each feature at the centres of at most `BINS` groups of as many rows each; features with so few values stay as they are.
-
-    scikit-learn 1.9.1 finds the edges of weighted rows' bins with a sort for each edge, 13,000 in all; with no more values than bins it takes their midpoints.
-    """
-    snapped = known.copy()
-    for column in range(known.shape[1]):
-        there = ~np.isnan(known[:, column])
-        values = known[there, column]
-        if len(values) <= BINS or len(np.unique(values)) <= BINS:
-            continue
-        edges = np.unique(np.quantile(values, np.arange(BINS + 1) / BINS, method="inverted_cdf"))
-        centres = (edges[1:] + edges[:-1]) / 2
-        snapped[there, column] = centres[np.maximum(np.searchsorted(edges, values) - 1, 0)]
-    return snapped
-
-
-class Boosting:
-    """Histogram gradient boosting of the log ratio; one thread, so that several fits can run side by side.
-
-    Parameters
-    ----------
-    regressor : HistGradientBoostingRegressor
-        Fitted.
-    """
-
-    def __init__(self, regressor: HistGradientBoostingRegressor) -> None:
-        self.regressor = regressor
-
-    @classmethod
-    def fit(cls, known: Known, average: Floats, target: Floats, **settings: Any) -> Boosting:
-        """Fit on rows; the result does not depend on the number of threads."""
-        size = {
-            "max_iter": int(np.clip(len(known) // ROWS_AN_ITERATION, 20, BOOSTING["max_iter"])),
-            "max_leaf_nodes": int(np.clip(len(known) // ROWS_A_LEAF, 15, BOOSTING["max_leaf_nodes"])),
-        }
-        regressor = HistGradientBoostingRegressor(**(BOOSTING | size | settings))
-        # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
-        stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
-        empty = np.isnan(known).all(axis=0)
-        if empty.any():  # of short histories; scikit-learn 1.9 cannot bin a column without a value, and never splits by a constant one
-            known = np.where(empty, known.dtype.type(0), known)
-        weights = _weights(average) * stake
-        with _threads().limit(limits=1):
-            regressor.set_params(loss=_WeightedMedian(sample_weight=weights)).fit(
-                _snapped(known), target, sample_weight=weights
-            )
-        # The file holds scikit-learn's own loss: predictions need no more than its identity link.
-        regressor.set_params(loss=BOOSTING["loss"])._loss = AbsoluteError(sample_weight=weights)
-        return cls(regressor)
-
-    def predict(self, known: Known) -> Floats:
-        """Log ratios."""
-        with _threads().limit(limits=1):
-            predicted: Floats = self.regressor.predict(known)
-        return predicted
-
-
-class Linear:
-    """A linear model of the log ratio.
-
-    Parameters
-    ----------
-    coefficients : ndarray of float64, shape (columns,)
-        Of `linear_inputs`.
-    """
-
-    def __init__(self, coefficients: Floats) -> None:
-        self.coefficients = coefficients
-
-    @classmethod
-    def fit(cls, matrix: Floats) -> Linear:
-        """Solve for the least squares, from what `gram_matrix` added up; a little ridge makes the indicators' solution unique."""
-        products, target = matrix[:-1, :-1], matrix[:-1, -1]
-        ridge = np.diag(1e-6 * np.diag(products) + 1e-9 * max(float(products[-1, -1]), 1e-9))
-        with _threads().limit(limits=1, user_api="blas"):
-            return cls(np.linalg.solve(products + ridge, target).astype(np.float64))
-
-    def predict(self, known: Known) -> Floats:
-        """Log ratios: `linear_inputs` times the coefficients, without the matrix, which is mostly zeros."""
-        numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
-        coefficients = self.coefficients[: len(numbers)]
-        with _threads().limit(limits=1, user_api="blas"):
-            predicted: Floats = np.nan_to_num(known[:, numbers].astype(np.float64)) @ coefficients
-        used = len(numbers)
-        for name, values in _CATEGORIES.items():
-            codes = known[:, definitions.NAMES.index(name)].astype(np.int64) - values.start
-            predicted += self.coefficients[used : used + len(values)][codes]
-            used += len(values)
-        return predicted + self.coefficients[used]
 
 
 class Nothing:

@@ -14,8 +14,10 @@ from sklearn.linear_model import LinearRegression
 from lib import paths
 from lib.features import definitions
 from lib.features.sessions import calendar_for
-from lib.models import forecaster
-from lib.models.forecaster import Boosting, Forecaster, Linear, Nothing, Served, calibrated
+from lib.models import examples, forecaster
+from lib.models.boosting import Boosting
+from lib.models.forecaster import Forecaster, Nothing, Served, calibrated
+from lib.models.linear import Linear, gram_matrix, linear_inputs
 
 ROWS = 6000
 
@@ -37,10 +39,10 @@ def evenings(seed: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray, np.nd
 def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
     program = (
         "import hashlib, sys\nsys.path.insert(0, 'tests/models')\nfrom test_forecaster import evenings\n"
-        "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib.models import forecaster\n"
+        "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib.models import boosting\n"
         "known, average, target = evenings(1)\n"
-        "own = forecaster.Boosting.fit(known, average, target).predict(known)\n"
-        "free = HistGradientBoostingRegressor(**(forecaster.BOOSTING | {'max_iter': 20}))\n"  # as many threads as there may be
+        "own = boosting.Boosting.fit(known, average, target).predict(known)\n"
+        "free = HistGradientBoostingRegressor(**(boosting.BOOSTING | {'max_iter': 20}))\n"  # as many threads as there may be
         "free = free.fit(known, target, sample_weight=average ** 0.25).predict(known)\n"
         "print(hashlib.sha256(own.tobytes()).hexdigest(), hashlib.sha256(free.tobytes()).hexdigest())\n"
     )
@@ -72,11 +74,11 @@ def test_a_column_without_a_value_changes_nothing() -> None:
 def test_gram_matrices_of_parts_add_up_to_the_least_squares_fit() -> None:
     known, average, target = evenings(2)
     matrix = sum(
-        forecaster.gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3)
+        gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3)
     )
     linear = Linear.fit(matrix)
-    columns = forecaster.linear_inputs(known)
-    whole = LinearRegression(fit_intercept=False).fit(columns, target, average**forecaster.WEIGHT)
+    columns = linear_inputs(known)
+    whole = LinearRegression(fit_intercept=False).fit(columns, target, average**examples.WEIGHT)
     np.testing.assert_allclose(linear.predict(known), whole.predict(columns), atol=1e-4)
 
 
@@ -98,7 +100,7 @@ def test_days_without_trade_are_held_where_there_are_many() -> None:
     known, average, target = evenings(8, 8000)
     chance = np.random.default_rng(8)
     traded = np.where(chance.random(8000) < 0.15, 0.0, average * np.exp(target))
-    floored = forecaster.log_ratio(traded, average)
+    floored = examples.log_ratio(traded, average)
     ranges = calibrated(known[:4000], average[:4000], floored[:4000], np.zeros(4000))
     _, low, high = Forecaster(1, Nothing(), ranges).forecast(known[4000:], average[4000:])
     inside = (low <= traded[4000:]) & (traded[4000:] <= high)
@@ -129,7 +131,7 @@ def test_the_file_gives_back_the_forecasters_and_may_hold_no_other_type(tmp_path
     ranges = calibrated(known, average, target, np.zeros(1500))
     models = (
         Boosting.fit(known, average, target),
-        Linear.fit(forecaster.gram_matrix(known, average, target)),
+        Linear.fit(gram_matrix(known, average, target)),
         Nothing(),
     )
     made = tuple(Forecaster(horizon, model, ranges) for horizon, model in zip((1, 5, 21), models, strict=True))

@@ -1,0 +1,81 @@
+"""A linear model of the log ratio, fitted from sums that add up over parts."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from lib.features import definitions
+from lib.models.examples import Floats, Known, weights
+
+_CATEGORIES = {"weekday": range(7), "month": range(1, 13)}
+
+
+def linear_inputs(known: Known) -> Floats:
+    """The matrix of the linear model: the features, missing ones at 0, the weekday and the month as indicators, and a constant."""
+    numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
+    columns = [np.nan_to_num(known[:, numbers].astype(np.float64))]
+    for name, values in _CATEGORIES.items():
+        columns.append((known[:, definitions.NAMES.index(name), np.newaxis] == np.array(values)).astype(np.float64))
+    return np.concatenate([*columns, np.ones((len(known), 1))], axis=1)
+
+
+def gram_matrix(known: Known, average: Floats, target: Floats) -> Floats:
+    """The weighted sums of products that a linear fit needs: they add up over parts.
+
+    Parameters
+    ----------
+    target : ndarray of float64, shape (rows,)
+        As `log_ratio` makes it.
+
+    Returns
+    -------
+    ndarray of float64, shape (columns + 1, columns + 1)
+        The last row and column belong to the target.
+    """
+    columns = np.column_stack([linear_inputs(known), target]) * weights(average)[:, np.newaxis] ** 0.5
+    with _blas().limit(limits=1, user_api="blas"):
+        matrix: Floats = columns.T @ columns
+    return matrix
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """Found once: to look for the libraries that have threads takes longer than a forecast."""
+    return ThreadpoolController()
+
+
+class Linear:
+    """A linear model of the log ratio.
+
+    Parameters
+    ----------
+    coefficients : ndarray of float64, shape (columns,)
+        Of `linear_inputs`.
+    """
+
+    def __init__(self, coefficients: Floats) -> None:
+        self.coefficients = coefficients
+
+    @classmethod
+    def fit(cls, matrix: Floats) -> Linear:
+        """Solve for the least squares, from what `gram_matrix` added up; a little ridge makes the indicators' solution unique."""
+        products, target = matrix[:-1, :-1], matrix[:-1, -1]
+        ridge = np.diag(1e-6 * np.diag(products) + 1e-9 * max(float(products[-1, -1]), 1e-9))
+        with _blas().limit(limits=1, user_api="blas"):
+            return cls(np.linalg.solve(products + ridge, target).astype(np.float64))
+
+    def predict(self, known: Known) -> Floats:
+        """Log ratios: `linear_inputs` times the coefficients, without the matrix, which is mostly zeros."""
+        numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
+        coefficients = self.coefficients[: len(numbers)]
+        with _blas().limit(limits=1, user_api="blas"):
+            predicted: Floats = np.nan_to_num(known[:, numbers].astype(np.float64)) @ coefficients
+        used = len(numbers)
+        for name, values in _CATEGORIES.items():
+            codes = known[:, definitions.NAMES.index(name)].astype(np.int64) - values.start
+            predicted += self.coefficients[used : used + len(values)][codes]
+            used += len(values)
+        return predicted + self.coefficients[used]
