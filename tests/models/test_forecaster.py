@@ -73,9 +73,7 @@ def test_a_column_without_a_value_changes_nothing() -> None:
 
 def test_gram_matrices_of_parts_add_up_to_the_least_squares_fit() -> None:
     known, average, target = evenings(2)
-    matrix = sum(
-        gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3)
-    )
+    matrix = sum(gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3))
     linear = Linear.fit(matrix)
     columns = linear_inputs(known)
     whole = LinearRegression(fit_intercept=False).fit(columns, target, average**examples.WEIGHT)
