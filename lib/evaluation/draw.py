@@ -24,9 +24,11 @@ def count_dates(part: StoredPart) -> tuple[Days, NDArray[np.int64], NDArray[np.i
     days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
     starts = windows.symbol_starts(table["Symbol"])
     position = np.arange(len(days)) - np.repeat(starts, np.diff(np.append(starts, len(days))))
-    dates, place = np.unique(days, return_inverse=True)
-    usable = np.bincount(place, position >= definitions.AVERAGE_ROWS - 1, len(dates)).astype(np.int64)
-    return dates, np.bincount(place, minlength=len(dates)), usable
+    first = int(days.min()) if len(days) else 0
+    rows = np.bincount(days - first)
+    usable = np.bincount(days[position >= definitions.AVERAGE_ROWS - 1] - first, minlength=len(rows))
+    dates = np.flatnonzero(rows)
+    return (dates + first).astype(np.int32), rows[dates], usable[dates]
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,10 @@ def _snapped(known: Known) -> Known:
     for column in range(known.shape[1]):
         there = ~np.isnan(known[:, column])
         values = known[there, column]
-        if len(values) <= BINS or len(np.unique(values)) <= BINS:
+        ordered = np.sort(values)
+        if np.count_nonzero(ordered[1:] > ordered[:-1]) < BINS:
             continue
-        edges = np.unique(np.quantile(values, np.arange(BINS + 1) / BINS, method="inverted_cdf"))
+        edges = np.unique(ordered[np.maximum(-(-np.arange(BINS + 1) * len(values) // BINS) - 1, 0)])
         centres = (edges[1:] + edges[:-1]) / 2
         snapped[there, column] = centres[np.maximum(np.searchsorted(edges, values) - 1, 0)]
     return snapped
