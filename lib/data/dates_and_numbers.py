@@ -214,7 +214,7 @@ def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, n
 
 
 def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
-    """Read a column of numbers.
+    """Read a column of numbers: each distinct text once.
 
     Parameters
     ----------
@@ -226,7 +226,12 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
     pyarrow.Array of float64
         Each the nearest to its text, as `parse_number` reads it; null where that reads nothing.
     """
-    text = pc.ascii_trim_whitespace(_combined(column))
+    encoded = _encoded(column)
+    return _numbers(encoded.dictionary, mark).take(encoded.indices)
+
+
+def _numbers(texts: pa.Array, mark: DecimalMark) -> pa.Array:
+    text = pc.ascii_trim_whitespace(texts)
     plain = pc.replace_substring(text, ",", ".") if mark == "comma" else text
     allowed = r"^[+-]?\d+(,\d+)?$" if mark == "comma" else r"^[+-]?(\d+\.?\d*|\.\d+)$"
     simple = pc.match_substring_regex(text, allowed if mark == "comma" else f"^{_PLAIN}$")
