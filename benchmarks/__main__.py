@@ -62,13 +62,6 @@ class Part:
 
 
 PARTS = {
-    "pipeline": Part(
-        "Prices and features, beside other software",
-        "Every contestant makes the same two datasets, prices and features, each stage as a process of its own, one contestant "
-        "after the other; then every value is compared with ours. Ours also checks each row, keeps what it refuses, digests "
-        "what it reads and writes, and can go on after a kill.",
-        lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "3", "--to", "{to}"],
-    ),
     "study": Part(
         "The whole study, stage by stage",
         "As a user runs it: each stage's notebook is executed, with its checks, figures and page. Then the whole again, after nothing, one file, and every file "
@@ -78,8 +71,16 @@ PARTS = {
     "usual": Part(
         "From the archive to a model, beside the usual solution",
         "The usual solution is pandas in a pool of processes, Spark's window functions with `percentile_approx`, and a random "
-        "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Our model is fitted on a million rows at most, drawn by a hash.",
+        "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Ours is the whole study as a user runs it, with its checks, figures "
+        "and pages; our model is fitted on a million rows at most, drawn by a hash.",
         lambda fraction: ["usual", "--fraction", str(min(fraction, USUAL_MOST)), "--to", "{to}"],
+    ),
+    "pipeline": Part(
+        "Prices and features, beside other software",
+        "Every contestant makes the same two datasets, prices and features, each stage as a process of its own, one contestant "
+        "after the other; then every value is compared with ours. Ours also checks each row, keeps what it refuses, digests "
+        "what it reads and writes, and can go on after a kill.",
+        lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "3", "--to", "{to}"],
     ),
     "growth": Part(
         "Growth",
@@ -195,39 +196,39 @@ def summary(kept: Mapping[str, Found]) -> str:
         As for `results`; lines whose part is missing are left out.
     """
     lines = [["ours / it; below 1, ours takes less", "time", "CPU time", "peak memory"]]
-    facts = []
+    lead, facts = "", []
     found = {name: one["found"] for name, one in kept.items()}
+    if "study" in found:
+        usages = study.usages_of(found["study"])
+        whole = usages[study.WHOLE]
+        lead = (
+            f"The whole study, from {found['study']['archive']['files']:,} files to forecasts and reports: {whole.wall:.0f} s ("
+            + ", ".join(f"{name} {usage.wall:.0f}" for name, usage in usages.items() if name in STAGES)
+            + f"), at most {whole.memory / 1e9:.2f} GB; again with nothing changed "
+            f"{usages[study.UNCHANGED].wall:.0f} s, one file {usages[study.ONE_FILE].wall:.0f} s, every file a day longer {usages[study.EVERY_FILE].wall:.0f} s.\n\n"
+        )
+    if "usual" in found:
+        _, *stages = usual.table(usual.usages_of(found["usual"]))
+        fraction = kept["usual"]["about"]["command"][2]
+        ratios = next(line[4:] for line in stages if line[0] == usual.ALL)
+        title = f"archive to model with checks, figures and pages, {fraction} of Kaggle's: the usual solution"
+        lines.append([title, ratios[0], "", ratios[1]])
+        facts.append(usual.summary(found["usual"]))
     if "pipeline" in found:
         all_results = {result.name: result for result in read_results(found["pipeline"])}
-        ours, extent = all_results.pop(OURS), Extent(**found["pipeline"]["archive"])
+        ours, read = all_results.pop(OURS), Extent(**found["pipeline"]["archive"])
         for name, other in all_results.items():
-            ratios = [_ratio(ours, other)]
             if name in (pipeline.UNCHANGED, pipeline.CHANGED):
                 again = "nothing" if name == pipeline.UNCHANGED else "one file"
                 facts.append(
                     f"A run after which {again} has changed takes {other.wall() / ours.wall():.2f} of the first."
                 )
             else:
-                lines.append([f"prices and features: {name}", *ratios[0]])
-        facts.insert(
-            0,
-            f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most {ours.memory / 1e9:.2f} GB "
-            "of memory.",
-        )
-    if "study" in found:
-        usages = study.usages_of(found["study"])
-        stages_seconds = {name: usage.wall for name, usage in usages.items() if name in STAGES}
+                lines.append([f"prices and features: {name}", *_ratio(ours, other)])
         facts.append(
-            f"The whole study, reports included: {sum(stages_seconds.values()):.0f} s ("
-            + ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages_seconds.items())
-            + f"), at most {max(usage.memory for usage in usages.values()) / 1e9:.2f} GB; again with nothing changed "
-            f"{usages[study.UNCHANGED].wall:.0f} s, one file {usages[study.ONE_FILE].wall:.0f} s, every file a day longer {usages[study.EVERY_FILE].wall:.0f} s."
+            f"{read.files:,} files, {read.rows:,} rows, {read.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most "
+            f"{ours.memory / 1e9:.2f} GB of memory."
         )
-    if "usual" in found:
-        _, *stages = usual.table(usual.usages_of(found["usual"]))
-        fraction = kept["usual"]["about"]["command"][2]
-        lines.append([f"archive to model, {fraction} of Kaggle's: the usual solution", *stages[-1][3:]])
-        facts.append(usual.summary(found["usual"]))
     if "growth" in found:
         measured = growth.read(found["growth"])
         (_, small, first), (_, large, last) = measured[0], measured[-1]
@@ -257,7 +258,7 @@ def summary(kept: Mapping[str, Found]) -> str:
     table = markdown(lines).replace("| ---: | --- |", "| ---: | ---: |")  # its last column is numbers, too
     trial = _fraction(kept) != 1
     about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
-    return f"{about[0].upper()}{about[1:]}, on {where}:\n\n{table}\n" + "".join(f"- {fact}\n" for fact in facts)
+    return f"{about[0].upper()}{about[1:]}, on {where}.\n\n{lead}{table}\n" + "".join(f"- {fact}\n" for fact in facts)
 
 
 def read_results(found: Found) -> list[Result]:

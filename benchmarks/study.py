@@ -7,6 +7,7 @@ same archive after ours: an older version, for instance.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,31 +25,28 @@ from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 from lib.stages import STAGES
 
+WHOLE = "all stages, in one run"
 UNCHANGED, ONE_FILE, EVERY_FILE = "nothing changed", "one file changed", "every file a row longer"
 HEADER = ("stage", "s", "CPU s", "peak GB")
 
 
 def table(usages: Mapping[str, Usage]) -> list[list[str]]:
-    """Usages by stage as rows of text, a header first; the stages' sum stands before the reruns.
+    """Usages by stage and run as rows of text, a header first; a stage's CPU time is not known.
 
     Examples
     --------
-    >>> table({"01_ingest": Usage(2.0, 4.0, 10**9, 3), "02_features": Usage(1.0, 1.0, 2 * 10**9, 3)})[-1]
-    ['all stages', '3.0', '5.0', '2.00']
+    >>> table({"01_ingest": Usage(2.0, 0.0, 10**9, 0), WHOLE: Usage(3.0, 5.0, 2 * 10**9, 3)})[1:]
+    [['01_ingest', '2.0', '', '1.00'], ['all stages, in one run', '3.0', '5.0', '2.00']]
     """
     lines = [list(HEADER)]
-    stages = [usage for name, usage in usages.items() if name in STAGES]
-    peak = max(usage.memory for usage in stages)
-    whole = Usage(sum(usage.wall for usage in stages), sum(usage.cpu for usage in stages), peak, 1)
-    reruns = {name: usage for name, usage in usages.items() if name not in STAGES}
-    shown = {name: usage for name, usage in usages.items() if name in STAGES} | {"all stages": whole} | reruns
-    for name, usage in shown.items():
-        lines.append([name, f"{usage.wall:.1f}", f"{usage.cpu:.1f}", f"{usage.memory / 1e9:.2f}"])
+    for name, usage in usages.items():
+        cpu = "" if name in STAGES else f"{usage.cpu:.1f}"
+        lines.append([name, f"{usage.wall:.1f}", cpu, f"{usage.memory / 1e9:.2f}"])
     return lines
 
 
-def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[str, Usage]:
-    """Run every stage of a checkout on an archive, then the whole again after small changes of the archive, which are undone.
+def first_run(folder: Path, repository: Path, work: Path, console: Console) -> dict[str, Usage]:
+    """Run a checkout's whole study on an archive.
 
     Parameters
     ----------
@@ -56,35 +54,51 @@ def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[st
         The archive: a folder in Kaggle's layout.
     work : pathlib.Path
         An empty folder.
+
+    Returns
+    -------
+    dict of str to Usage
+        The stages as the run says itself (wall time, and memory as the sum of resident sets); then all, under `WHOLE`.
     """
-    params = work / "study.yaml"
-    params.write_text(f"archive:\n  source: {folder}\n", encoding="utf-8")
-    python = sys.executable if repository == ROOT else str(repository / ".venv" / "bin" / "python")
-    environment = {"STUDY_OUTPUTS": str(work / "outputs"), "PYTHONPATH": str(repository)}
-
-    def measured(name: str, *options: str) -> Usage:
-        command = [python, "-m", "lib", "run", str(params), *options]
-        usage = measure(command, environment, cwd=repository)
-        console.print(f"{name}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB")
-        return usage
-
+    _params(work).write_text(f"archive:\n  source: {folder}\n", encoding="utf-8")
     read_through(folder)
-    usages = {}
-    for name in STAGES:
-        if (repository / "notebooks" / f"{name}.ipynb").exists():
-            usages[name] = measured(name, "--only", name)
-    usages[UNCHANGED] = measured(UNCHANGED)
+    whole = _measured(WHOLE, repository, work, console)
+    return stage_usages(work / "outputs" / "study" / "run.json") | {WHOLE: whole}
+
+
+def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[str, Usage]:
+    """As `first_run`; then again after small changes of the archive, which are undone."""
+    usages = first_run(folder, repository, work, console)
+    usages[UNCHANGED] = _measured(UNCHANGED, repository, work, console)
     files = sorted(folder.rglob("stocks/*.csv"))
     for title, changed in ((ONE_FILE, files[-1:]), (EVERY_FILE, sorted(folder.rglob("*/*.csv")))):
         before = {path: path.read_bytes() for path in changed}
         try:
             for path, content in before.items():
                 path.write_bytes(_a_day_longer(content))
-            usages[title] = measured(title)
+            usages[title] = _measured(title, repository, work, console)
         finally:
             for path, content in before.items():
                 path.write_bytes(content)
     return usages
+
+
+def _params(work: Path) -> Path:
+    return work / "study.yaml"
+
+
+def _measured(title: str, repository: Path, work: Path, console: Console) -> Usage:
+    python = sys.executable if repository == ROOT else str(repository / ".venv" / "bin" / "python")
+    environment = {"STUDY_OUTPUTS": str(work / "outputs"), "PYTHONPATH": str(repository)}
+    usage = measure([python, "-m", "lib", "run", str(_params(work))], environment, cwd=repository)
+    console.print(f"{title}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB")
+    return usage
+
+
+def stage_usages(record: Path) -> dict[str, Usage]:
+    """What a run wrote down about its stages in ``run.json``."""
+    stages = json.loads(record.read_text(encoding="utf-8"))["stages"]
+    return {one["name"]: Usage(one["seconds"], 0.0, one["peak_memory_bytes"], 0) for one in stages}
 
 
 def _a_day_longer(content: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Ours beside the task's usual solution (`benchmarks.peers.usual_peer`), from the raw archive to a saved model.
 
-``python -m benchmarks.usual --fraction 1/20 --to FILE``. Both are run stage by stage, each stage as a process of its own.
+``python -m benchmarks.usual --fraction 1/20 --to FILE``. Ours is the whole study as a user runs it, notebooks, checks, figures and pages included; the usual
+solution runs stage by stage, each a process of its own.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 from rich.console import Console
 
-from benchmarks import agreement, archive
+from benchmarks import agreement, archive, study
 from benchmarks.accounting import Usage, measure
 from benchmarks.harness import keep, machine, markdown, print_table, to_option
 from benchmarks.pipeline import read_through
 from lib.paths import ROOT
+from lib.stages import STAGES
 
-STAGES = ("prices", "features", "model")
-HEADER = ("stage", "ours s", "usual s", "ours / usual: time", "CPU", "peak memory")
+MODEL_STAGES = {"01_ingest": "prices", "02_features": "features", "03_train": "model"}  # ours, and the usual solution's
+ALL = "archive to model"
+HEADER = ("our stage", "the usual solution's", "ours s", "usual s", "ours / usual: time", "peak memory")
 MEDIAN = "adj_close_rolling_med"
 
 
@@ -37,17 +40,22 @@ def table(usages: Mapping[str, Mapping[str, Usage]]) -> list[list[str]]:
     Examples
     --------
     >>> ours, usual = Usage(1.0, 1.0, 10**9, 2), Usage(4.0, 8.0, 2 * 10**9, 2)
-    >>> table({"ours": dict.fromkeys(STAGES, ours), "usual": dict.fromkeys(STAGES, usual)})[-1]
-    ['all', '3.0', '12.0', '0.25', '0.12', '0.50']
+    >>> both = {"ours": dict.fromkeys(MODEL_STAGES, ours), "usual": dict.fromkeys(MODEL_STAGES.values(), usual)}
+    >>> table(both)[-1]
+    ['archive to model', '', '3.0', '12.0', '0.25', '0.50']
     """
     lines = [list(HEADER)]
-    for title, stages in [*((stage, (stage,)) for stage in STAGES), ("all", STAGES)]:
-        ours, usual = ([usages[name][stage] for stage in stages] for name in ("ours", "usual"))
-        wall, cpu = ([sum(getattr(u, what) for u in side) for side in (ours, usual)] for what in ("wall", "cpu"))
+    each = {own: {own: usual} for own, usual in MODEL_STAGES.items()}
+    for title, stages in (each | {ALL: MODEL_STAGES}).items():
+        ours, usual = (
+            [usages[name][stage] for stage in which] for name, which in (("ours", stages), ("usual", stages.values()))
+        )
+        wall = [sum(usage.wall for usage in side) for side in (ours, usual)]
         memory = [max(usage.memory for usage in side) for side in (ours, usual)]
-        ratios = (f"{mine / theirs:.2f}" for mine, theirs in (wall, cpu, memory))
-        lines.append([title, f"{wall[0]:.1f}", f"{wall[1]:.1f}", *ratios])
-    return lines
+        ratios = (f"{mine / theirs:.2f}" for mine, theirs in (wall, memory))
+        lines.append([title, stages.get(title, ""), f"{wall[0]:.1f}", f"{wall[1]:.1f}", *ratios])
+    others = [name for name in usages["ours"] if name in STAGES and name not in MODEL_STAGES]
+    return lines + [[name, "has none", f"{usages['ours'][name].wall:.1f}", "", "", ""] for name in others]
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -72,26 +80,27 @@ def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
     folder = work / "archive"
     archive.write(folder, fraction, quiet=not console.is_terminal)
     extent = read_through(folder)
-    usages: dict[str, dict[str, Usage]] = {}
+    usages: dict[str, dict[str, Usage]] = {"usual": {}}
+    (work / "study").mkdir()
+    usages["ours"] = study.first_run(folder, ROOT, work / "study", console)
+    read_through(folder)
+    (work / "usual").mkdir()
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    for name, module in (("ours", "ours"), ("usual", "usual_peer")):
-        (work / name).mkdir()
-        usages[name] = {}
-        read_through(folder)
-        for stage in STAGES:
-            os.sync()
-            command = [sys.executable, "-m", f"benchmarks.peers.{module}", stage, str(folder), str(work / name)]
-            usages[name][stage] = measure(command, environment, cwd=ROOT)
-            console.print(f"{name}, {stage}: {usages[name][stage].wall:.1f} s")
+    for stage in MODEL_STAGES.values():
+        os.sync()
+        command = [sys.executable, "-m", "benchmarks.peers.usual_peer", stage, str(folder), str(work / "usual")]
+        usages["usual"][stage] = measure(command, environment, cwd=ROOT)
+        console.print(f"the usual solution, {stage}: {usages['usual'][stage].wall:.1f} s")
+    ours = work / "study" / "outputs" / "study"
     return {
         "machine": machine(),
         "archive": asdict(extent),
         "usages": {name: {stage: asdict(usage) for stage, usage in found.items()} for name, found in usages.items()},
         "model_bytes": {
-            name: sum(path.stat().st_size for path in (work / name / "model").iterdir() if path.suffix != ".md")
-            for name in usages
+            name: sum(path.stat().st_size for path in (made / "model").iterdir() if path.suffix != ".md")
+            for name, made in (("ours", ours), ("usual", work / "usual"))
         },
-        "medians": _medians(work / "ours" / "features", work / "usual" / "features"),
+        "medians": _medians(ours / "features", work / "usual" / "features"),
     }
 
 

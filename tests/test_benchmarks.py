@@ -24,6 +24,7 @@ from tools import need
 
 from benchmarks import __main__ as everything
 from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, study, usual
+from lib.stages import STAGES
 
 SMALL = Fraction(1, 250)
 
@@ -357,7 +358,20 @@ def kept_run() -> dict:
         {"size": size, "archive": extent, "usages": usages(wall, 10**9, lambda rounds: rounds[0])}
         for size, extent, wall in zip(("1", "2"), extents, (1, 2), strict=True)
     ]
-    found = {"pipeline": {"archive": extents[0], "results": results}, "growth": {"sizes": sizes}}
+    one = {"wall": 3, "cpu": 5, "memory": 10**9, "processes": 2}
+    runs = [*STAGES, study.WHOLE, study.UNCHANGED, study.ONE_FILE, study.EVERY_FILE]
+    ours = {name: one | {"wall": 15} if name == study.WHOLE else one for name in runs}
+    usuals = dict.fromkeys(usual.MODEL_STAGES.values(), one | {"wall": 30})
+    found = {
+        "study": {"archive": extents[0], "usages": {"ours": ours}},
+        "usual": {
+            "usages": {"ours": ours, "usual": usuals},
+            "model_bytes": {"ours": 10**5, "usual": 10**8},
+            "medians": {"compared": 100, "different": 76},
+        },
+        "pipeline": {"archive": extents[0], "results": results},
+        "growth": {"sizes": sizes},
+    }
     return {name: {"about": about, "found": one, "text": f"the text of {name}\n"} for name, one in found.items()}
 
 
@@ -365,7 +379,11 @@ def test_results_say_ratios_first():
     text = everything.results(kept_run())
     summary = everything.summary(kept_run())
     assert summary in text
-    assert "A trial with 1/4 of an archive of Kaggle's size, on 2 cores (P) with 16 GiB of memory" in summary
+    assert "A trial with 1/4 of an archive of Kaggle's size, on 2 cores (P) with 16 GiB of memory." in summary
+    assert summary.index(
+        "The whole study, from 10 files to forecasts and reports: 15 s (01_ingest 3, "
+    ) < summary.index("|")
+    assert "the usual solution | 0.10 |  | 1.00 |" in summary
     assert "| prices and features: PySpark | 0.25 | 0.25 | 0.50 |" in summary
     assert "- A run after which nothing has changed takes 0.10 of the first." in summary
     assert "- 2.0 times the rows take 2.0 times the time and 1.00 times the memory." in summary
