@@ -156,16 +156,16 @@ def test_a_busy_kernel_is_sent_no_more(attacked):
 
 
 def test_an_error_of_a_kernel_is_kept_to_itself(attacked):
-    """A state without the buffers that it names: ipywidgets prints a traceback, and goes on."""
+    """A text that is a list: ipywidgets prints a traceback, and goes on."""
 
     async def attack():
         line = await Line.open(attacked.target, await attacked.target.session())
         widgets = await attacks.states(line, uuid.uuid4().hex)
-        data = {"method": "update", "state": {"value": "1"}, "buffer_paths": [["value"]]}
-        await line.send(
-            json.dumps(attacks.message("comm_msg", {"comm_id": next(iter(widgets)), "data": data})).encode()
-        )
-        async with asyncio.timeout(20):
+        field = next(name for name, one in widgets.items() if one["model_name"] == "TextModel")
+        data = {"method": "update", "state": {"value": [1]}, "buffer_paths": []}
+        for _ in range(3):
+            await line.send(json.dumps(attacks.message("comm_msg", {"comm_id": field, "data": data})).encode())
+        async with asyncio.timeout(15):
             assert await attacks.states(line, uuid.uuid4().hex) == widgets
         line.writer.transport.abort()
 
