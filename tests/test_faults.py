@@ -366,6 +366,13 @@ def test_an_archive_inside_the_studys_outputs_is_refused(place, tmp_path, link):
     assert before and all(path.read_bytes() == content for path, content in before.items())
 
 
+def test_an_archive_around_the_studys_outputs_is_refused(place):
+    for source in (place.outputs, place.outputs.parent, "/"):
+        ended, told = Run(place, "--only", "01_ingest", "-p", "archive.source", str(source)).end()
+        assert ended == 2
+        assert "they would be read as raw files. Name the folder that holds nothing but the archive" in told
+
+
 def reference_archive(place):
     return next(line.split(": ")[1] for line in place.params.read_text().splitlines() if "source" in line)
 

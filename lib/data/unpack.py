@@ -72,7 +72,8 @@ def end(location: Place, member: Member, size: int) -> bytes:
 
 
 def whole(location: Place, member: Member) -> bytes:
-    """All bytes of a file, unpacked; OSError where it cannot be read, or has more than `lib.data.members.LARGEST`.
+    """All bytes of a file, unpacked; OSError where it cannot be read, has more than `lib.data.members.LARGEST`, or
+    looks like a bomb.
 
     Parameters
     ----------
@@ -87,6 +88,7 @@ def whole(location: Place, member: Member) -> bytes:
         content += block
         if len(content) > LARGEST:
             raise OSError(too_large(len(content)))
+        _refuse_bomb(len(content), member)
     return bytes(content)
 
 
@@ -101,14 +103,18 @@ def spool(location: Place, member: Member, to: Path) -> int:
         Where to.
     """
     written = 0
-    packed_size = member.packed.packed if member.packed else member.size
     blocks = _unpacked(location, member, _BLOCK) if packing(member.name) else _zip_blocks(location, member)
     with to.open("wb") as file:
         for block in blocks:
             written += file.write(block)
-            if written > max(_BLOCK, LARGEST_RATIO * packed_size):
-                raise OSError(f"unpacks to more than {LARGEST_RATIO} times its {packed_size:,} bytes, as a bomb does")
+            _refuse_bomb(written, member)
     return written
+
+
+def _refuse_bomb(unpacked: int, member: Member) -> None:
+    packed = member.packed.packed if member.packed else member.size
+    if unpacked > max(_BLOCK, LARGEST_RATIO * packed):
+        raise OSError(f"unpacks to more than {LARGEST_RATIO} times its {packed:,} bytes, as a bomb does")
 
 
 def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
@@ -166,6 +172,11 @@ def _zip_blocks(location: Place, member: Member) -> Iterator[bytes]:
                 position += len(block)
                 if not block:
                     raise OSError("the zip ends within it: download it again")
-                yield block if packed.method == zipfile.ZIP_STORED else unpack.decompress(block)
+                if packed.method == zipfile.ZIP_STORED:
+                    yield block
+                while packed.method != zipfile.ZIP_STORED and block:  # a block may unpack to a thousand
+                    yield unpack.decompress(block, _BLOCK)
+                    block = unpack.unconsumed_tail
+            yield unpack.flush()
     except zlib.error as error:
         raise OSError(f"the zip is damaged here ({error}): download it again") from None

@@ -104,7 +104,7 @@ class Symbols:
     Parameters
     ----------
     path : pathlib.Path
-        What `write_recent_days` wrote. Where it is missing there are no symbols.
+        What `write_recent_days` wrote. Where it is missing, or damaged, there are no symbols.
 
     Attributes
     ----------
@@ -112,19 +112,25 @@ class Symbols:
         The rows of a window, and how many of them it must hold; empty when the file does not say.
     last_date : str
         The latest day of any symbol, YYYY-MM-DD; empty when there is none.
+    damage : str
+        What is wrong with the file; empty when nothing is.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.names: dict[str, str] = {}
         self.window: tuple[int, ...] = ()
-        self.last_date = ""
+        self.last_date = self.damage = ""
         if path.exists():
-            with arrays.opened(path) as read:
-                self.names = _names(read("symbols"))
-                self.window = tuple(read("window").tolist())
-                dates = read("date")
-                self.last_date = str(dates.max().astype("datetime64[D]")) if len(dates) else ""
+            try:
+                with arrays.opened(path) as read:
+                    names, window, dates, ends = (_names(read("symbols")), *map(read, ("window", "date", "end")))
+                    last_date = str(dates.max().astype("datetime64[D]")) if len(dates) else ""
+                _check_lengths(names, window, dates, ends)
+            except (OSError, ValueError, TypeError) as error:
+                self.damage = str(error).replace(str(path), path.name)
+            else:
+                self.names, self.window, self.last_date = names, tuple(window.tolist()), last_date
 
     def recent(self, symbol: str) -> RecentDays:
         """The recent days of a symbol.
@@ -149,7 +155,7 @@ class Symbols:
 
 
 def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> str:
-    """Why the model must not be asked with a symbol's features; empty when it may.
+    """Why the model must not, or cannot, be asked with a symbol's features; empty when it may.
 
     Parameters
     ----------
@@ -158,6 +164,8 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
     study : str
         Whose they are.
     """
+    if symbols.damage:
+        return f"The file of the symbols is damaged ({symbols.damage}): no symbol can be picked. Make it again with: bash run_all.sh {study}"
     theirs = information.get("window"), information.get("min_periods")
     if all(own == their for own, their in zip(symbols.window, theirs, strict=False) if their is not None):
         return ""
@@ -169,6 +177,18 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
         f"trained on {model_days}{model_least_shown}: no symbol can be picked until both are of one run. "
         f"Make them so with: bash run_all.sh {study}"
     )
+
+
+def _check_lengths(names: Mapping[str, str], window: NDArray[Any], dates: NDArray[Any], ends: NDArray[Any]) -> None:
+    """A ValueError where the arrays are not of each other."""
+    found = {"window": (window, 2), "end": (ends, len(names)), "date": (dates, int(ends[-1]) if ends.size else 0)}
+    for name, (values, length) in found.items():
+        if values.dtype != np.int64 or values.shape != (length,):
+            raise ValueError(
+                f"{name} is {values.dtype} of shape {values.shape}; int64 of shape ({length},) is expected"
+            )
+    if (np.diff(ends, prepend=0) < 1).any():
+        raise ValueError("end does not ascend")
 
 
 def _names(text: NDArray[np.uint8]) -> dict[str, str]:

@@ -183,6 +183,10 @@ def _checked_information(text: str) -> dict[str, Any]:
             raise ValueError(f"information's {key} is {information[key]!r:.60}; {allowed} is expected")
     if information["train_first_date"] > information["train_last_date"]:
         raise ValueError("information's train_first_date is after train_last_date")
+    try:
+        json.dumps(information, allow_nan=False)
+    except ValueError:  # the endpoint answers it, and JSON has no such numbers
+        raise ValueError("information holds a number that is not finite") from None
     return information
 
 
@@ -205,11 +209,12 @@ def _is_range(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
 
 
+_MOST_DAYS = 100_000  # trading days of four centuries
 _INFORMATION: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": ("text", lambda value: isinstance(value, str) and bool(value)),
     "objective": ("'absolute' or 'squared'", lambda value: value in ("absolute", "squared")),
-    "horizon": ("a whole number", _is_whole),
-    "window": ("a whole number above 0", lambda value: _is_whole(value) and value > 0),
+    "horizon": (f"a whole number to {_MOST_DAYS:,}", lambda value: _is_whole(value) and value <= _MOST_DAYS),
+    "window": (f"a whole number from 1 to {_MOST_DAYS:,}", lambda value: _is_whole(value) and 0 < value <= _MOST_DAYS),
     "train_first_date": ("a date", _is_date),
     "train_last_date": ("a date", _is_date),
     "train_rows": ("a whole number", _is_whole),

@@ -651,6 +651,12 @@ def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None
             "inside the other: raw files would be lost. Move the archive elsewhere, such as data/, and name that",
             REFUSED,
         )
+    if study.folder.resolve().is_relative_to(found):
+        raise StudyError(
+            f"archive.source: {_relative(found)} holds {_relative(study.folder)}, where a run of {study.name} puts its results: they would "
+            "be read as raw files. Name the folder that holds nothing but the archive",
+            REFUSED,
+        )
     os.environ["STUDY_ARCHIVE"] = str(found)
     return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.name})})
 

@@ -8,6 +8,7 @@ import pytest
 from serving_study import features
 
 from lib.features.recent_days import DAYS, Symbols, mismatch, write_recent_days
+from lib.storage import arrays
 
 NAMES = {"A": "Agilent", "NAN": None, "ON": "ON Semiconductor", "TRUE": "TrueCar"}
 
@@ -88,3 +89,28 @@ def test_same_rows_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_recent_days([features(NAMES)], tmp_path / name, 30)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: b"",
+        lambda content: b"x",
+        lambda content: content[:-9],
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "end": np.array([60, 70])}),
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "end": np.array([70, 60, 180])}),
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "window": np.array([30])}),
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "date": np.zeros(180)}),
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "symbols": np.array([255], dtype="uint8")}),
+        lambda content: arrays.to_bytes({**arrays.from_bytes(content), "symbols": arrays.text_to_array("A\nB\nC")}),
+    ],
+)
+def test_a_damaged_file_has_no_symbols_and_says_why(tmp_path, spoil):
+    path = tmp_path / "symbols.safetensors"
+    write_recent_days([features({"A": "a", "B": "b", "C": "c"}, days=75)], path, 30)
+    assert Symbols(path).damage == ""
+    path.write_bytes(spoil(path.read_bytes()))
+    symbols = Symbols(path)
+    assert symbols.names == {} and symbols.damage and str(tmp_path) not in symbols.damage
+    why = mismatch(symbols, {"window": 30}, "sample")
+    assert symbols.damage in why and why.endswith("Make it again with: bash run_all.sh sample")

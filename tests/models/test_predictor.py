@@ -149,8 +149,10 @@ MALFORMED |= {
         ("objective", []),
         ("horizon", -1),
         ("horizon", True),
+        ("horizon", 10**30),
         ("window", 0),
         ("window", 30.0),
+        ("window", 10**30),
         ("train_first_date", "yesterday"),
         ("train_last_date", "20100702"),
         ("train_rows", math.nan),
@@ -162,6 +164,9 @@ MALFORMED |= {
         ("metrics", {"mae": "many"}),
     )
 }
+for text in ("NaN", "[1e999]", '{"a": -Infinity}'):
+    whole = json.dumps(INFORMATION)[:-1] + f', "unknown": {text}}}'
+    MALFORMED[f"unknown {text}"] = ({"information": whole}, "information holds a number that is not finite")
 MALFORMED["dates"] = ({"information": INFORMATION | {"train_first_date": "2011-01-01"}}, "is after train_last_date")
 
 

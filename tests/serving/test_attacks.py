@@ -155,6 +155,23 @@ def test_a_busy_kernel_is_sent_no_more(attacked):
     asyncio.run(attack())
 
 
+def test_an_error_of_a_kernel_is_kept_to_itself(attacked):
+    """A text that is a list: ipywidgets prints a traceback, and goes on."""
+
+    async def attack():
+        line = await Line.open(attacked.target, await attacked.target.session())
+        widgets = await attacks.states(line, uuid.uuid4().hex)
+        field = next(name for name, one in widgets.items() if one["model_name"] == "TextModel")
+        data = {"method": "update", "state": {"value": [1]}, "buffer_paths": []}
+        for _ in range(3):
+            await line.send(json.dumps(attacks.message("comm_msg", {"comm_id": field, "data": data})).encode())
+        async with asyncio.timeout(15):
+            assert await attacks.states(line, uuid.uuid4().hex) == widgets
+        line.writer.transport.abort()
+
+    asyncio.run(attack())
+
+
 def test_few_large_messages_are_received_at_once(attacked):
     """The attack begins eight of 11 MB."""
     gained = asyncio.run(peak(attacked.process, attacks.unfinished_messages(attacked.target), 6))

@@ -21,6 +21,7 @@ from tools import need
 
 from lib.features.recent_days import Symbols
 from lib.serving.dashboard import forecast as tab
+from lib.serving.dashboard.page import Dashboard
 from lib.serving.dashboard.session import Session
 from lib.serving.symbol_forecasts import HorizonForecast, SymbolForecast, load
 
@@ -120,6 +121,19 @@ def test_forecasts_of_other_days_are_not_drawn_on_these(session):
     page = tab.ForecastTab(session, {"forecast": "AAPL"})
     assert "Out of date" in page.next_session.value
     assert 'class="prediction"' not in page.chart.value and 'class="bar"' in page.chart.value
+
+
+def test_what_is_out_of_date_is_said_also_on_a_page_that_is_open(session):
+    page = Dashboard("sample")
+    tabs = (page.forecast, page.predict)
+    assert [each.stale.value for each in tabs] == ["", ""]
+    session.paths.stage_records.mkdir()  # with nothing in it: whatever there is was left by a run that did not finish
+    page.forecast.picker.field.value = "AAPL"
+    for each in tabs:
+        assert each.stale in each.panel.children
+        assert "Out of date: its last run did not finish. To bring it up to date: bash run_all.sh" in each.stale.value
+    for text in (page.reports.panel.value, page.model.about.value):
+        assert "Out of date" in text
 
 
 def test_a_run_s_new_forecasts_are_taken_over(session):

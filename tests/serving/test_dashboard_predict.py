@@ -54,6 +54,14 @@ def test_without_a_symbol_no_bars_are_left(study, text):
     assert "for the day the average ends on" in page.result.value
 
 
+def test_a_damaged_file_of_symbols_leaves_the_rest_of_the_page(study):
+    study.symbols.write_bytes(b"damaged")
+    page = tab(symbol="TRUE")
+    assert "The file of the symbols is damaged" in page.picker.message.value and page.picker.field.disabled
+    numbers(page, *PLAIN)
+    assert "data-prediction" in page.result.value
+
+
 def test_at_horizon_one_it_is_the_session_after(study, monkeypatch):
     monkeypatch.setattr(serving_study, "INFORMATION", {**INFORMATION, "horizon": 1})
     write_grid(study.grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 from collections import deque
@@ -18,8 +19,18 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.ioloop import IOLoop
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
+from benchmarks import attacks
 from lib.serving.dashboard import voila_patches
-from lib.serving.dashboard.voila_patches import PINGS, Channel, Exporter, Page, Protocol, cookie_secret
+from lib.serving.dashboard.voila_patches import (
+    MAX_PENDING,
+    PINGS,
+    Channel,
+    Connection,
+    Exporter,
+    Page,
+    Protocol,
+    cookie_secret,
+)
 
 
 class Echo(tornado.websocket.WebSocketHandler):
@@ -244,3 +255,26 @@ def test_a_page_that_never_comes_ends(monkeypatch):
 def test_processes_with_the_same_token_accept_each_others_cookies():
     assert cookie_secret("right") == cookie_secret("right") != cookie_secret("wrong")
     assert b"right" not in cookie_secret("right")
+
+
+def test_a_line_that_breaks_while_the_kernel_is_busy_ends():
+    """Tornado reads on, and learns that the line is over, only when its last message is handed on; a stopped kernel takes none."""
+    message = json.dumps(attacks.message("comm_info_request", {}))
+
+    async def wait():
+        handler = SimpleNamespace(ws_connection=object())
+        pending = dict.fromkeys(map(str, range(MAX_PENDING)), 1)
+        connection = SimpleNamespace(
+            room=asyncio.Event(), _pending=pending, _broken=False, subprotocol=None, websocket_handler=handler
+        )
+        connection.line_is_broken = lambda: Connection.line_is_broken(connection)
+        handler.connection = connection
+        waiting = asyncio.create_task(Connection.receive(connection, message))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        Protocol._forget_message(SimpleNamespace(stream=SimpleNamespace(error=None), handler=handler))
+        async with asyncio.timeout(5):
+            await waiting
+        assert len(connection._pending) == MAX_PENDING
+
+    asyncio.run(wait())

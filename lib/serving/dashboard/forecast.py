@@ -40,6 +40,7 @@ from lib.serving.symbol_forecasts import (
     load,
     sessions_needed,
 )
+from lib.stages import maker
 from lib.text import csv_cell, day, short
 
 log = logging.getLogger("market-study")
@@ -60,7 +61,7 @@ class ForecastTab:
 
     def __init__(self, session: Session, query: Mapping[str, str]) -> None:
         self._session = session
-        self.failure = html("failure")
+        self.failure, self.stale = html("failure"), html("stale")
         self.panel = group("forecast", [self.failure])
         try:
             table = load(session.paths.forecasts_csv)
@@ -75,6 +76,8 @@ class ForecastTab:
         self._written = _written(session)
         self._one = max(table.symbols.values(), key=lambda one: (not one.stale, one.vol_moving_avg))
         self._make(table)
+        session.on_new_results.append(self._note)
+        self._note()
         if not self.picker.pick(query.get("forecast", "")):
             self.picker.pick(self._one.symbol)
         self._show_changes({})
@@ -101,6 +104,7 @@ class ForecastTab:
         position = [self.shares, self.shares_message, self.share_of_volume, self.share_message, self.position]
         self.panel.children = [
             self.failure,
+            self.stale,
             group("card card-symbol", [group("pick", [self.picker.field, self.picker.message]), self.next_session]),
             group("card card-days", [self.chart_heading, self.chart]),
             group("card card-later", [heading("The sessions after"), self.later]),
@@ -115,8 +119,12 @@ class ForecastTab:
             group("card card-position", [self.position_heading, *position]),
         ]
 
+    def _note(self) -> None:
+        self.stale.value = notice(self._session.stale.get(maker("forecasts_csv"), ""))
+
     def _refresh(self) -> None:
         """Take the forecasts that a run has written since; a file that cannot be read leaves those that are shown."""
+        self._session.refresh()
         written = _written(self._session)
         if written == self._written:
             return

@@ -21,14 +21,14 @@ _NAMES = {
 
 
 class ModelTab:
-    """What the model in use is; shown anew when a run has written another one."""
+    """What the model in use is; shown anew when a run has made something."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.failure = html("failure")
         self.about = html("about")
         self.panel = group("model", [self.failure, self.about])
-        session.on_new_model.append(self.show)
+        session.on_new_results.append(self.show)
         self.show()
 
     @guarded

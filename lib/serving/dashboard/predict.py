@@ -28,6 +28,7 @@ from lib.serving.dashboard.widgets import (
     text_field,
 )
 from lib.serving.prediction_day import predicted_day, predicted_day_of
+from lib.stages import maker
 from lib.text import plain_number
 
 _LABELS = {name: f"The {BY_NAME[name].label}" for name in INPUTS}
@@ -47,7 +48,7 @@ class PredictTab:
         self._recent: RecentDays | None = None
         self._filled: dict[str, str] = {}  # the texts that the symbol's latest row gave
         self._filling = False
-        self.failure = html("failure")
+        self.failure, self.stale = html("failure"), html("stale")
         self.picker = SymbolPicker(session.symbols.names, "symbol", self._picked)
         self.fields = {
             name: text_field(name, f"{BY_NAME[name].label.capitalize()}, {BY_NAME[name].unit}") for name in INPUTS
@@ -63,12 +64,15 @@ class PredictTab:
             "form",
             [
                 self.failure,
+                self.stale,
                 group("card card-inputs", [heading("Inputs"), *entries]),
                 group("card card-result", [heading("Prediction"), self.result, self.call]),
                 self.chart_card,
             ],
         )
         session.on_new_model.append(self._new_model)
+        session.on_new_results.append(self._note)
+        self._note()
         self._start(query)
 
     @guarded
@@ -88,6 +92,9 @@ class PredictTab:
     def _new_model(self) -> None:
         self._check_symbols()
         self._predict()
+
+    def _note(self) -> None:
+        self.stale.value = notice(self._session.stale.get(maker("model"), ""))
 
     def _check_symbols(self) -> bool:
         """Close the picker, and say why, while what it would fill in is not what the model was trained on."""

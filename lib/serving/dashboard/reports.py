@@ -22,12 +22,12 @@ _HEADLINE = (
 
 
 class ReportsTab:
-    """The study's verdict and the links to its reports; shown anew when a run has written another model."""
+    """The study's verdict and the links to its reports; shown anew when a run has made others."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.panel = html("reports")
-        session.on_new_model.append(self.show)
+        session.on_new_results.append(self.show)
         self.show()
 
     def show(self) -> None:

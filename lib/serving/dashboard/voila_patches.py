@@ -238,6 +238,8 @@ class Protocol(WebSocketProtocol13):
         """
         if self.stream.error is not None:
             self.stream.error.__traceback__ = None
+        if (connection := getattr(self.handler, "connection", None)) is not None:
+            connection.line_is_broken()
 
     def _end_turn(self) -> None:
         if self._has_turn is not None:
@@ -359,6 +361,15 @@ class Connection(ZMQChannelsWebsocketConnection):
         super().__init__(**kwargs)
         self.room = asyncio.Event()
         self._pending: dict[str, int] = {}  # bytes of each message that the kernel has not dealt with
+        self._broken = False
+
+    def line_is_broken(self) -> None:
+        """Wait no longer to hand a message on: the line is over only when its last message is dealt with.
+
+        Test: ``test_a_line_that_breaks_while_the_kernel_is_busy_ends``.
+        """
+        self._broken = True
+        self.room.set()
 
     async def prepare(self) -> None:
         """Wait for the kernel's first answer.
@@ -394,7 +405,7 @@ class Connection(ZMQChannelsWebsocketConnection):
         ):
             self.room.clear()
             await self.room.wait()
-            if self.websocket_handler.ws_connection is None:
+            if self._broken or self.websocket_handler.ws_connection is None:
                 return
         self._pending[identity] = len(message)
         self.handle_incoming_message(message)  # type: ignore[arg-type]
@@ -411,7 +422,10 @@ class Connection(ZMQChannelsWebsocketConnection):
             _, parts = self.session.feed_identities(outgoing_msg)
             header, parent, _, content = parts[1:5]
             kind = self.session.unpack(header)["msg_type"]
-            if kind == "stream":  # what a kernel prints has its paths in it, and no widget shows it
+            # What a kernel prints, and its tracebacks, have its paths in them, and no widget shows them. Of an error Jupyter Server would make
+            # another one in this process, and hear nothing more from the kernel: ``traceback_replacement_message`` exists nowhere.
+            # Test: `test_an_error_of_a_kernel_is_kept_to_itself`.
+            if kind in ("stream", "error"):
                 return
             if kind == "status" and b'"idle"' in content:  # type: ignore[operator]
                 self._pending.pop(self.session.unpack(parent).get("msg_id", ""), None)
