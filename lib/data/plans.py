@@ -85,6 +85,8 @@ class Plan:
         All dates of the sample are YYYY-MM-DD.
     texts : frozenset of str
         The columns of numbers that are written other than as plain numbers, such as 1,234 or 6.85M.
+    ends_empty : bool
+        The last field of some rows is empty: a delimiter at a line's end then begins a field.
     rounded, volume_unit :
         See `Options`.
     """
@@ -100,6 +102,7 @@ class Plan:
     separator: str = ""
     plain_dates: bool = False
     texts: frozenset[str] = frozenset()
+    ends_empty: bool = False
     rounded: bool = False
     volume_unit: float = 1.0
 
@@ -268,6 +271,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         tickers,
         mark,
         options.dates,
+        ends_empty=any(not row[-1].strip() for row in fields),
         rounded=options.rounded,
         volume_unit=options.volume_unit,
         texts=frozenset(name for name in numeric if not _all_plain(fields, columns[name], mark)),
@@ -416,9 +420,9 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def fields_of(line: str, plan: Plan) -> list[str]:
-    """A line's fields; a delimiter at its end begins no field."""
+    """A line's fields; one delimiter more at its end begins no field, where no row ends with an empty one."""
     fields = split_line(line, plan.delimiter)
-    if len(fields) == len(plan.header) + 1 and not fields[-1].strip():
+    if len(fields) == len(plan.header) + 1 and not fields[-1].strip() and not plan.ends_empty:
         fields.pop()
     return fields
 

@@ -84,6 +84,23 @@ def test_a_volume_beyond_what_a_float_holds_is_exact():
     ]
 
 
+def test_a_field_too_many_before_an_empty_last_one_shifts_no_value():
+    names = "Date,Open,High,Low,Close,Volume,OpenInt"
+    rows = [f"2021-01-{day:02},1,4,0.5,2,{day}00," for day in range(4, 9)]
+    content = "\n".join([names, *rows, "2021-01-11,1,x,4,0.5,2,900,"]) + "\n"
+    plan = detect.alone(plans.plan_file(content.encode()).plan)
+    read = text_files.read_rows([text_files.body_of(content.encode(), plan)], plan)
+    assert read.table["High"].to_pylist() == [4.0] * 5
+    assert list(read.bad.values()) == ["wrong number of fields: 8, expected 7"]
+
+
+def test_one_delimiter_more_at_the_end_of_a_line_begins_no_field():
+    content = b"Date,Open,High,Low,Close,Volume\n2021-01-04,1,4,0.5,2,100\n2021-01-05,1,4,0.5,2,200,\n"
+    plan = detect.alone(plans.plan_file(content).plan)
+    read = text_files.read_rows([text_files.body_of(content, plan)], plan)
+    assert read.table["Volume"].to_pylist() == [100, 200] and not read.bad
+
+
 def test_thousands_are_read_as_the_definition_reads_them():
     chance = np.random.default_rng(5)
     plan = plans.plan_file(b"Date;Open;High;Low;Close;Volume\n2021-01-04;1,234.5;1;1;1;1,234\n").plan
