@@ -355,7 +355,7 @@ def _run_stage(
     elif before:
         kept = retrain.kept(stage, every, wanted, before, made, study)
         if kept:
-            return _kept(stage, title, before, kept, reasons, params, study, options, console)
+            return _kept(stage, title, before, kept, reasons, study, options, console)
         if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
             reasons = ["the forecasts are of days that the prices no longer have"]
         elif before.kept:
@@ -401,7 +401,6 @@ def _kept(
     last: stage_records.Record,
     kept: stage_records.Kept,
     reasons: list[str],
-    params: Params,
     study: paths.StudyPaths,
     options: Options,
     console: Console,
@@ -410,7 +409,7 @@ def _kept(
     begin = time.monotonic()
     forecast = "forecasts" in STAGES[stage].makes and kept != last.kept
     if forecast:
-        _forecast_again(stage, params, study, options)
+        _forecast_again(stage, study, options)
     if kept != last.kept:
         last = replace(last, kept=kept, artifacts=stage_records.artifacts(stage, study))
         stage_records.write_record(study.stage_record(stage), last)
@@ -426,17 +425,14 @@ def _kept(
     return StageRun(stage, "kept", last.seconds, last.peak_memory_bytes, reasons, last.key)
 
 
-def _forecast_again(stage: str, params: Params, study: paths.StudyPaths, options: Options) -> None:
+def _forecast_again(stage: str, study: paths.StudyPaths, options: Options) -> None:
     """Make the forecasts that follow newer prices with the saved models."""
-    from lib.compute.engine import Engine
-    from lib.compute.processes import EngineError
     from lib.evaluation.latest import forecast_again
     from lib.storage.dataset import DatasetError
 
-    compute = params.compute
     try:
-        forecast_again(study, Engine(compute.engine, compute.workers, compute.spark_master))
-    except (DatasetError, EngineError, ValueError) as error:
+        forecast_again(study)
+    except (DatasetError, ValueError) as error:
         raise _failure(stage, study, str(error), options) from None
 
 
