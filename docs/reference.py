@@ -19,7 +19,7 @@ from lib import __main__ as command_line
 from lib import params, paths
 from lib.data import layouts, schema
 from lib.evaluation import judge, latest, sums
-from lib.features import definitions
+from lib.features import definitions, summary
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
@@ -91,6 +91,9 @@ COLUMNS = {
     "layout": "what the file was recognised as, by its header",
     "adj_close": "`its own` column, or `Close` where the layout has none",
     "volumes_rounded": "volumes with a fraction, rounded by `archive.volume: rounded`",
+    "counted": "what the rows are counted by: `ratio` (Volume / vol_moving_avg), `pair` (of features), `both features`, `null out of place`",
+    "bin": "the place of the bin, as `lib/features/counts.py` has them",
+    "count": "rows in it",
     "forecast": "shares a day: the mean over the horizon",
     "low": "shares a day: the lower end of the 80 % range",
     "high": "shares a day: its upper end",
@@ -112,6 +115,8 @@ COLUMNS = {
 DATASETS = {
     "prices": schema.PRICES,
     "features": FEATURES_SCHEMA,
+    "recent": FEATURES_SCHEMA,
+    "feature_counts": summary.COUNTS,
     "quarantine": schema.QUARANTINE,
     "files": schema.FILES,
     "walk_forward": judge.WALK_FORWARD_SCHEMA,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,7 +102,19 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_SETTLED = 2.0  # seconds; a file that is older than its file system's clock ticks cannot change and keep its times
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}  # by path: the file's status, and its digest
+
+
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 hex digits."""
+    """The SHA-256 of a file's bytes, as 64 hex digits; a process reads a file once, until its status changes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        before = os.fstat(file.fileno())
+        status = before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns
+        known, digest = _digests.get(str(path), ((), ""))
+        if known == status:
+            return digest
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if time.time() - before.st_ctime > _SETTLED:
+            _digests[str(path)] = status, digest
+        return digest

@@ -126,6 +126,16 @@ class StudyPaths:
         return self.datasets / "features"
 
     @property
+    def recent(self) -> Place:
+        """Parquet dataset: each symbol's last rows of features, as many as forecasts look back."""
+        return self.datasets / "recent"
+
+    @property
+    def feature_counts(self) -> Place:
+        """Parquet dataset: rows of features counted in bins, for the report."""
+        return self.datasets / "feature_counts"
+
+    @property
     def model(self) -> Path:
         """The model's folder."""
         return self.folder / "model"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import time
 
 import pytest
 
@@ -18,6 +20,29 @@ def test_content_is_written_as_it_is(tmp_path):
     assert path.read_bytes() == b"\x00\x01"
     assert os.listdir(path.parent) == ["a.txt"]
     assert files.sha256(path) == "b413f47d13ee2fe6c845b2ee141af81de858df4ec549a58b7970bb96645bc8d2"
+
+
+def test_a_digest_is_of_what_the_file_holds_now(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+    old = files.sha256(path)
+    path.write_bytes(b"new")  # as long, within the same tick of the clock, and with the times of before
+    os.utime(path, (0, 0))
+    assert files.sha256(path) != old
+    # A file that has been as it is for a while is read once.
+    monkeypatch.setattr(files, "_SETTLED", -1.0)
+    new = files.sha256(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", None)
+        assert files.sha256(path) == new
+    before = path.stat()
+    time.sleep(0.05)  # a file system's clock ticks every few milliseconds
+    path.write_bytes(b"old")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert files.sha256(path) == old
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        files.sha256(path)
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -93,12 +93,12 @@ def whole(values: Floats) -> NDArray[np.int64]:
 
 @dataclass
 class LatestPart:
-    """One part of features, to the same part of forecasts, by saved models.
+    """The last rows of one part's symbols, to the same part of forecasts, by saved models.
 
     Parameters
     ----------
     part : StoredPart
-        Of features.
+        Of ``recent``.
     calendar : Calendar
         It reaches beyond the archive's last date.
     last : int
@@ -118,7 +118,7 @@ class LatestPart:
         return f"{self.part.sha256} {self.origin} {self.calendar.name} {first} {self.last}"
 
     def tables(self, forecasters: Sequence[Forecaster]) -> Mapping[str, pa.Table]:
-        """Forecast from the last rows of each symbol, some symbols at a time."""
+        """Forecast, some symbols at a time."""
         made = [SCHEMA.empty_table()]
         for chunk in chunks(self.part, self.last + 1):
             evenings = chunk.evenings(self.calendar)
@@ -126,8 +126,10 @@ class LatestPart:
         return {"forecasts": pa.concat_tables(made).combine_chunks()}
 
 
-def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dataset:
+def forecast_again(study: paths.StudyPaths) -> Dataset:
     """Forecast what comes after a study's features with the models that it has saved; nothing is fitted or judged.
+
+    In this process: to import the models' packages in others would take longer.
 
     Returns
     -------
@@ -137,13 +139,13 @@ def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dat
     Raises
     ------
     lib.storage.dataset.DatasetError
-        No features, or features that have changed since they were written.
+        No rows of features, or rows that have changed since they were written.
     OSError, ValueError
         The study has no ``forecaster.skops``, or one that cannot be read; or its features have no rows.
     """
-    source = dataset.open_dataset(study.features)
+    source = dataset.open_dataset(study.recent)
     if not source.rows:
-        raise ValueError(f"{study.features}: no rows to forecast from")
+        raise ValueError(f"{study.recent}: no rows to forecast from")
     first, last = ((day - EPOCH).days for day in source.extremes("Date"))
     served = forecaster.read_served(study.forecaster)
     calendar = continued(served.calendar, first, last)
@@ -151,9 +153,8 @@ def forecast_again(study: paths.StudyPaths, engine: Engine | None = None) -> Dat
     works = [LatestPart(part, calendar, last, origin) for part in source.stored]
     folders = {"forecasts": study.forecasts}
     sizes = [part.rows for part in source.parts]
-    built = dataset.build(
-        "forecasts", works, sizes, "rows", folders, code.digest(__name__, {}), engine or Engine(), served.forecasters
-    )
+    digest = code.digest(__name__, {})
+    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, Engine(workers=1), served.forecasters)
     made = dataset.commit(built, folders)["forecasts"]
     write_csv(study.forecasts_csv, made)
     return made

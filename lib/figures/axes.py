@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator
 
+from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
-from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.figures.style import new_figure
 
 
@@ -19,7 +19,7 @@ def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axe
     Parameters
     ----------
     counts : numpy.ndarray of int64, shape (100, 70)
-        From `lib.figures.counts.count_feature_pairs`; at least one row.
+        From `lib.features.counts.count_feature_pairs`; at least one row.
     """
     average, median = (f"{each.label} ({each.unit})" for each in (VOLUME_AVERAGE, PRICE_MEDIAN))
     figure, axes = new_figure(title, median, average, 4.4)

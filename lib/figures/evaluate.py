@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from lib.features.counts import AVERAGE_EDGES
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.figures.counts import AVERAGE_EDGES
 from lib.figures.style import (
     BLUE,
     GREY,
@@ -41,7 +41,7 @@ def predicted_against_actual(counts: npt.NDArray[np.int64]) -> Figure:
 
     Examples
     --------
-    >>> from lib.figures.counts import count_predictions
+    >>> from lib.features.counts import count_predictions
     >>> predicted_against_actual(count_predictions([1e6, 1e6], [1e6, 3e6])).get_label()
     'Density of 2 days by predicted and actual volume, both logarithmic, with the line where they are equal: on 50% of \
 the days the actual volume is within a factor of about 1.6 of the predicted.'

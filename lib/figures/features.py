@@ -11,9 +11,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES
 from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
 from lib.figures.axes import feature_axes
-from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES
 from lib.figures.style import BLUE, INK, SKY, described, house_style, new_figure, nothing
 from lib.text import as_text, percent
 
@@ -99,7 +99,7 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
 
     Examples
     --------
-    >>> from lib.figures.counts import count_ratios
+    >>> from lib.features.counts import count_ratios
     >>> ratio_distribution(count_ratios([5, 8, 15, 90], [10, 10, 10, 10])).get_label()
     "Histogram: a day's volume divided by its average, 4 rows. 50% of them are below 1, 25% above 3."
     """
@@ -141,7 +141,7 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
 
     Examples
     --------
-    >>> from lib.figures.counts import count_feature_pairs
+    >>> from lib.features.counts import count_feature_pairs
     >>> feature_density(count_feature_pairs([1e6, 2e6], [25, 30])).get_label()
     'Density of 2 rows by their two features, logarithmic: half have a moving average from 1 M to 3 M shares a day.'
     """

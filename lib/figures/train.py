@@ -7,8 +7,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.figures.axes import feature_axes
-from lib.figures.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.figures.style import INK, described, house_style, nothing
 
 
@@ -30,7 +30,7 @@ def learned_surface(ratios: npt.NDArray[np.float64], counts: npt.NDArray[np.int6
 
     Examples
     --------
-    >>> from lib.figures.counts import count_feature_pairs
+    >>> from lib.features.counts import count_feature_pairs
     >>> counts = count_feature_pairs([1e6, 2e6], [25, 30])
     >>> learned_surface(np.full(7000, 0.9), counts).get_label()
     'Map of the predicted volume / moving average over both features: from 0.900 to 0.900 where there are training rows. \

@@ -25,14 +25,13 @@ from traitlets.config import Config
 
 from lib import files, paths, stages
 from lib.figures.tables import table_html
-from lib.stage_records import OUT_OF_DATE
+from lib.reports import marks
 from lib.stage_records import note as told_out_of_date
 from lib.stages import STAGES
 from lib.storage import dataset
 from lib.text import as_text, file_size, percent, short_digest
 
 TEMPLATES = Path(__file__).with_name("templates")
-STATUS = "<!-- status -->", "<!-- end of status -->"  # what is said at a page's head stands between them
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
@@ -323,27 +322,6 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
     )
 
 
-def mark(page: Path, note: str) -> None:
-    """Say something at the head of a page that `write_report` or `write_index` has made, if it is there.
-
-    Parameters
-    ----------
-    note : str
-        It replaces what is said there; empty: nothing is said.
-    """
-    with suppress(OSError, UnicodeDecodeError):
-        text = page.read_text(encoding="utf-8")
-        head, begin, rest = text.partition(STATUS[0])
-        _, end, tail = rest.partition(STATUS[1])
-        if end:
-            files.write_atomically(page, f"{head}{begin}{_status(note)}{end}{tail}")
-
-
-def _status(note: str) -> str:
-    kind = "out-of-date" if note.startswith(OUT_OF_DATE) else "kept"
-    return f'<p class="{kind}" role="note">{html.escape(note)}</p>' if note else ""
-
-
 def _forecast_verdicts(study: paths.StudyPaths) -> list[str]:
     """What the forecasts are worth, a sentence or two a horizon; none where none were judged."""
     try:
@@ -484,7 +462,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _page(*, folder: str | None, note: str, **values: Any) -> str:
     """A page from page.html.j2; ``folder`` leads from it to the reports, if it is of one study."""
-    status = Markup(f"{STATUS[0]}{_status(note)}{STATUS[1]}")
+    status = Markup(marks.status(note))
     navigation = [
         {"stage": stage, "label": row.title, "href": f"{folder}{stage}.html"}
         for stage, row in STAGES.items()

@@ -24,6 +24,21 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b
 _CELL = re.compile(r"[\w.~/-]*/ipykernel_\d+/\d+\.py")
 
 
+@contextlib.contextmanager
+def without_grammars() -> Iterator[None]:
+    """Import what checks notebooks without the grammar of IRIs, which jsonschema 4.26 compiles in a second, and no notebook needs.
+
+    https://github.com/python-jsonschema/jsonschema/issues/1428
+    """
+    name = "rfc3987_syntax"
+    hidden = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[name]
+
+
 def normalised(notebook: Any) -> Any:
     """Take from an executed notebook what differs between two runs of the same: times, paths of this machine.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lib.data import archive, sources
 from lib.data.members import ArchiveError
 from lib.locations import LocationError, Url, place
 from lib.params import Params, stage_parameters
+from lib.reports.marks import mark
 from lib.stages import STAGES
 from lib.stages import before as stages_before
 from lib.study import archive_changes, cache, notebook, retrain, served
@@ -174,8 +176,9 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         failure: StudyError | None = None
         for number, stage in enumerate(STAGES, start=1):
             title = f"[{number}/{len(STAGES)}]"
+            finished = [run.name for run in runs if run.status == "run"]
             try:
-                runs.append(_run_stage(stage, title, params, study, raw, archive_digest, options, console))
+                runs.append(_run_stage(stage, title, finished, params, study, raw, archive_digest, options, console))
             except StudyError as error:
                 failure = error
             except OSError as error:
@@ -311,8 +314,6 @@ def _mark_out_of_date(study: paths.StudyPaths, options: Options) -> None:
     stale = stage_records.out_of_date(study, {})
     if not stale:
         return
-    from lib.reports.page import mark
-
     update = {"bring_up_to_date": _without_folders(options.update)}
     for stage, reasons in stale.items():
         mark(study.report(stage), stage_records.note(study.name, reasons, update))
@@ -328,6 +329,7 @@ def _without_folders(command: str) -> str:
 def _run_stage(
     stage: str,
     title: str,
+    finished: list[str],
     params: Params,
     study: paths.StudyPaths,
     raw: archive.Archive,
@@ -336,6 +338,7 @@ def _run_stage(
     console: Console,
 ) -> StageRun:
     record_path = study.stage_record(stage)
+    every = "always" if options.retrain else params.run.retrain
     wanted = cache.ingredients(stage, params, study, archive_digest)
     before = stage_records.read_record(record_path)
     stages = list(STAGES)
@@ -350,10 +353,9 @@ def _run_stage(
     elif options.start:
         reasons = []
     elif before:
-        every = "always" if options.retrain else params.run.retrain
         kept = retrain.kept(stage, every, wanted, before, made, study)
         if kept:
-            return _kept(stage, title, before, kept, reasons, params, study, options, console)
+            return _kept(stage, title, before, kept, reasons, study, options, console)
         if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
             reasons = ["the forecasts are of days that the prices no longer have"]
         elif before.kept:
@@ -379,9 +381,11 @@ def _run_stage(
     begin = time.monotonic()
     with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
         try:
-            _execute(stage, params, study, peak, options)
-        finally:  # of a failed stage the page shows the traceback
+            with _meanwhile(finished, study, _FORECASTING if finished and every != "always" else ()):
+                _execute(stage, params, study, peak, options)
+        except BaseException:  # the page shows the traceback
             _refresh_page(stage, study, executed=True)
+            raise
     seconds = round(time.monotonic() - begin, 2)
     record = stage_records.Record(wanted, stage_records.artifacts(stage, study), seconds, peak.bytes)
     if STAGES[stage].retrained:
@@ -397,7 +401,6 @@ def _kept(
     last: stage_records.Record,
     kept: stage_records.Kept,
     reasons: list[str],
-    params: Params,
     study: paths.StudyPaths,
     options: Options,
     console: Console,
@@ -406,7 +409,7 @@ def _kept(
     begin = time.monotonic()
     forecast = "forecasts" in STAGES[stage].makes and kept != last.kept
     if forecast:
-        _forecast_again(stage, params, study, options)
+        _forecast_again(stage, study, options)
     if kept != last.kept:
         last = replace(last, kept=kept, artifacts=stage_records.artifacts(stage, study))
         stage_records.write_record(study.stage_record(stage), last)
@@ -422,17 +425,14 @@ def _kept(
     return StageRun(stage, "kept", last.seconds, last.peak_memory_bytes, reasons, last.key)
 
 
-def _forecast_again(stage: str, params: Params, study: paths.StudyPaths, options: Options) -> None:
+def _forecast_again(stage: str, study: paths.StudyPaths, options: Options) -> None:
     """Make the forecasts that follow newer prices with the saved models."""
-    from lib.compute.engine import Engine
-    from lib.compute.processes import EngineError
     from lib.evaluation.latest import forecast_again
     from lib.storage.dataset import DatasetError
 
-    compute = params.compute
     try:
-        forecast_again(study, Engine(compute.engine, compute.workers, compute.spark_master))
-    except (DatasetError, EngineError, ValueError) as error:
+        forecast_again(study)
+    except (DatasetError, ValueError) as error:
         raise _failure(stage, study, str(error), options) from None
 
 
@@ -458,7 +458,8 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
 
 def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, options: Options) -> None:
     """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
-    import papermill
+    with notebook.without_grammars():
+        import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -538,8 +539,6 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
     digest = stage_records.digests([executed_notebook], study)
     if not digest or not (executed or (made and digest.items() <= made.artifacts.items())):
         if note and page.is_file():
-            from lib.reports.page import mark
-
             mark(page, note)
         return
     wanted = cache.page_ingredients(stage, study, note)
@@ -549,6 +548,28 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
 
         write_report(executed_notebook, page, study.name, note)
         stage_records.write_record(record, stage_records.Record(wanted, stage_records.digests([page], study)))
+
+
+_FORECASTING = ("lib.evaluation.latest", "exchange_calendars")  # two seconds of imports
+
+
+@contextlib.contextmanager
+def _meanwhile(finished: Sequence[str], study: paths.StudyPaths, modules: Sequence[str]) -> Iterator[None]:
+    """Make the pages of finished stages, and import what forecasts need, while a notebook starts and leaves a core idle."""
+
+    def make() -> None:
+        with contextlib.suppress(OSError):  # `_write_records` tries again, and says what is wrong
+            for stage in finished:
+                _refresh_page(stage, study)
+        for module in modules:
+            importlib.import_module(module)
+
+    maker = threading.Thread(target=make, daemon=True)
+    maker.start()
+    try:
+        yield
+    finally:
+        maker.join()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib.figures import counts, features, ingest, style, tables
+from lib.features import counts
+from lib.figures import features, ingest, style, tables
 
 
 def accounts(symbols: int) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from lib import paths
 from lib.compute.engine import Engine
 from lib.figures import ingest, style
 from lib.figures import tables as figures_tables
+from lib.reports import marks
 from lib.reports import page as report
 from lib.stages import STAGES
 from lib.storage import dataset
@@ -364,9 +365,9 @@ def test_pages_say_what_is_out_of_date(study):
         assert beside in body
     assert body.count("<strong>Out of date</strong>: model has been made again since") == 1
     report.write_index("sample", RECORD, METRICS)
-    report.mark(study.index, "Out of date: <x>")
+    marks.mark(study.index, "Out of date: <x>")
     assert '<p class="out-of-date" role="note">Out of date: &lt;x&gt;</p>' in study.index.read_text()
-    report.mark(study.index, "")
+    marks.mark(study.index, "")
     assert study.index.read_text() == plain
 
 

@@ -22,7 +22,7 @@ def modules_of(stage: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_its_own_figures_and_on_no_row_of_the_stages(stage):
     figures = {name for name in modules_of(stage) if name.startswith("figures/")}
-    shared = {"figures/axes", "figures/counts", "figures/style", "figures/tables"}
+    shared = {"figures/axes", "figures/style", "figures/tables"}
     assert figures - shared <= {f"figures/{stage.partition('_')[2]}"}
     assert not modules_of(stage) & {"stages", "params"}
 

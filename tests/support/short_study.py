@@ -35,9 +35,10 @@ CELLS = {
     ],
     "02_features": [
         "from lib.features.build import build_features\nfrom lib.paths import StudyPaths",
-        "from lib.features.recent_days import COLUMNS, write_recent_days",
-        "made = build_features(StudyPaths(study), window, min_periods)",
-        "write_recent_days(made.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
+        "from lib.features.recent_days import COLUMNS, write_recent_days\nfrom lib.features.summary import summarise",
+        "build_features(StudyPaths(study), window, min_periods)",
+        "recent = summarise(StudyPaths(study), min_periods or window).recent",
+        "write_recent_days(recent.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
     ],
     "03_train": [
         "from lib.storage.dataset import open_dataset\nfrom lib.files import write_atomically\nfrom lib.paths import StudyPaths",

@@ -1,16 +1,9 @@
-"""Rows counted in bins, a part of a dataset at a time: what the figures of whole datasets are drawn from."""
+"""Rows counted in bins, a part of a dataset at a time: what the figures of whole datasets are drawn from. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-
-from lib.compute.engine import Engine
-from lib.features.definitions import INPUTS
-from lib.features.windows import symbol_starts
-from lib.storage.dataset import Dataset, StoredPart
 
 # Bins of the ratio Volume / vol_moving_avg: 0 to 3 by 0.05; larger ratios go to the last bin.
 RATIO_EDGES: npt.NDArray[np.float64] = np.append(np.linspace(0, 3, 61), np.inf)
@@ -118,55 +111,3 @@ def count_predictions(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> npt.ND
     bins = [_tenth_of_a_decade(np.asarray(values, dtype=float), AVERAGE_EDGES) for values in (predicted, actual)]
     size = len(AVERAGE_EDGES) - 1
     return np.bincount(bins[0] * size + bins[1], minlength=size * size).reshape(size, size)
-
-
-@dataclass(frozen=True)
-class FeatureCounts:
-    """What `count_features` found.
-
-    Parameters
-    ----------
-    ratios, pairs : ndarray of int64
-        See `count_ratios` and `count_feature_pairs`.
-    rows : int
-        Rows that have both features.
-    null_where_expected : bool
-        Whether a feature is null in the first rows of each symbol, and nowhere else.
-    """
-
-    ratios: npt.NDArray[np.int64]
-    pairs: npt.NDArray[np.int64]
-    rows: int
-    null_where_expected: bool
-
-
-def count_features(features: Dataset, needed: int, engine: Engine | None = None) -> FeatureCounts:
-    """Count the rows of a study's features, part by part.
-
-    Parameters
-    ----------
-    needed : int
-        Rows that a window must hold to give a value.
-    """
-    found = [counts for _, counts in (engine or Engine()).map(_count, features.stored, needed)]
-    return FeatureCounts(
-        sum((part.ratios for part in found), np.zeros(len(RATIO_EDGES) - 1, dtype=np.int64)),
-        sum((part.pairs for part in found), np.zeros((len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1), dtype=np.int64)),
-        sum(part.rows for part in found),
-        all(part.null_where_expected for part in found),
-    )
-
-
-def _count(part: StoredPart, needed: int) -> FeatureCounts:
-    columns = ["Symbol", "Volume", *INPUTS]
-    table = part.table(columns, dictionaries=("Symbol",))
-    starts = symbol_starts(table["Symbol"])
-    position = np.arange(table.num_rows) - np.repeat(starts, np.diff([*starts, table.num_rows]))
-    volume, average, median = (table[name].to_numpy() for name in columns[1:])
-    empty = [table[name].is_null().to_numpy() for name in INPUTS]
-    return FeatureCounts(
-        count_ratios(volume, average),
-        count_feature_pairs(average, median),
-        int((~empty[0] & ~empty[1]).sum()),
-        all(bool((null == (position < needed - 1)).all()) for null in empty),
-    )

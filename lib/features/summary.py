@@ -1,0 +1,140 @@
+"""What reports and forecasts need of a study's features, kept part by part: the last rows of each symbol, and rows counted in bins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lib import code, paths
+from lib.compute.engine import Engine
+from lib.features import definitions
+from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES, count_feature_pairs, count_ratios
+from lib.features.definitions import INPUTS
+from lib.features.windows import symbol_starts
+from lib.storage import dataset
+from lib.storage.dataset import Dataset, StoredPart
+
+RECENT_ROWS = definitions.LONGEST + 1  # of each symbol: a forecast from them is that from all of its rows
+COUNTS = pa.schema(
+    [
+        pa.field("counted", pa.string(), nullable=False),
+        pa.field("bin", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+_BINS = {
+    "ratio": (len(RATIO_EDGES) - 1,),
+    "pair": (len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1),
+    "both features": (1,),
+    "null out of place": (1,),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summarise` found.
+
+    Parameters
+    ----------
+    recent : Dataset
+        The last `RECENT_ROWS` rows of each symbol, with the columns of features.
+    ratios, pairs : ndarray of int64
+        See `lib.features.counts.count_ratios` and `lib.features.counts.count_feature_pairs`.
+    rows : int
+        Rows that have both features.
+    null_where_expected : bool
+        Whether a feature is null in the first rows of each symbol, and nowhere else.
+    """
+
+    recent: Dataset
+    ratios: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int64]
+    rows: int
+    null_where_expected: bool
+
+
+@dataclass
+class SummaryPart:
+    """One part of features, read back.
+
+    Parameters
+    ----------
+    part : StoredPart
+        Of features.
+    needed : int
+        Rows that a window must hold to give a value.
+    """
+
+    part: StoredPart
+    needed: int
+
+    def read(self) -> str:
+        """The digest that the manifest of features gives the part; `tables` checks it against the bytes."""
+        return self.part.sha256
+
+    def tables(self, shared: Any = None) -> Mapping[str, pa.Table]:
+        """The last rows of the part's symbols, and its rows counted."""
+        table = self.part.table(dictionaries=("Symbol", "Security Name"))
+        starts = symbol_starts(table["Symbol"])
+        lengths = np.diff(np.append(starts, table.num_rows))
+        position = np.arange(table.num_rows) - np.repeat(starts, lengths)
+        recent = np.flatnonzero(position >= np.repeat(lengths, lengths) - RECENT_ROWS)
+        return {"recent": table.take(pa.array(recent)), "feature_counts": self._counted(table, position)}
+
+    def _counted(self, table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
+        volume, average, median = (table[name].to_numpy() for name in ("Volume", *INPUTS))
+        null = [table[name].is_null().to_numpy() for name in INPUTS]
+        expected = position < self.needed - 1
+        found = {
+            "ratio": count_ratios(volume, average),
+            "pair": count_feature_pairs(average, median).ravel(),
+            "both features": np.array([np.count_nonzero(~null[0] & ~null[1])]),
+            "null out of place": np.array([sum(np.count_nonzero(column != expected) for column in null)]),
+        }
+        bins = {name: np.flatnonzero(rows) for name, rows in found.items()}
+        columns = [
+            np.repeat(list(bins), [len(of_name) for of_name in bins.values()]),
+            np.concatenate(list(bins.values())).astype(np.int32),
+            np.concatenate([found[name][of_name] for name, of_name in bins.items()]).astype(np.int64),
+        ]
+        return pa.table([pa.array(column) for column in columns], schema=COUNTS)
+
+
+def summarise(study: paths.StudyPaths, needed: int, engine: Engine | None = None) -> Summary:
+    """Read a study's features back, and make the datasets ``recent`` and ``feature_counts`` of them.
+
+    Parameters
+    ----------
+    needed : int
+        Rows that a window must hold to give a value.
+
+    Raises
+    ------
+    lib.storage.dataset.DatasetError
+        No features, or features that have changed since they were written.
+    """
+    source = dataset.open_dataset(study.features)
+    works = [SummaryPart(part, needed) for part in source.stored]
+    folders = {"recent": study.recent, "feature_counts": study.feature_counts}
+    sizes = [part.rows for part in source.parts]
+    digest = code.digest(__name__, {"needed": needed})
+    built = dataset.build("summary", works, sizes, "rows", folders, digest, engine or Engine())
+    made = dataset.commit(built, folders)
+    table = made["feature_counts"].read()
+    names, bins, counts = (table[name].to_numpy() for name in COUNTS.names)
+    counted = {}
+    for name, shape in _BINS.items():
+        counted[name] = np.zeros(shape, dtype=np.int64)
+        np.add.at(counted[name].ravel(), bins[names == name], counts[names == name])
+    return Summary(
+        made["recent"],
+        counted["ratio"],
+        counted["pair"],
+        int(counted["both features"][0]),
+        not counted["null out of place"][0],
+    )

@@ -1,0 +1,62 @@
+"""What is kept of features is what pandas finds in them, part by part, and what has not changed is not made again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from raw_archives import write_archive
+
+from lib import paths
+from lib.compute.engine import Engine
+from lib.data import archive, ingest
+from lib.features import counts, summary
+from lib.features.build import build_features
+from lib.storage import dataset
+
+STUDY = paths.StudyPaths("s")
+FILES = {f"stocks/{symbol}.csv": 25 + 60 * number for number, symbol in enumerate(("AA", "BB", "CC", "DD", "EE"))}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Let a small archive make several parts, and few rows be recent."""
+    monkeypatch.setattr(dataset, "cut", partial(dataset.cut, most=2))
+    monkeypatch.setattr(summary, "RECENT_ROWS", 100)
+
+
+def features(place, window=30, min_periods=None):
+    ingest.ingest(archive.list_archive(place), STUDY, 0.5, Engine(workers=1))
+    made = build_features(STUDY, window, min_periods, Engine(workers=1))
+    assert len(made.parts) > 1
+    return made.read().to_pandas()
+
+
+@pytest.mark.parametrize(("window", "min_periods"), [(30, None), (20, 1), (20, 7)])
+def test_it_holds_what_pandas_finds(outputs, make_archive, window, min_periods):
+    rows = features(make_archive(FILES), window, min_periods)
+    made = summary.summarise(STUDY, min_periods or window, Engine(workers=1))
+    recent = rows.groupby("Symbol", sort=False).tail(100).reset_index(drop=True)
+    assert made.recent.read().to_pandas().equals(recent)
+    both = rows.dropna()
+    assert (made.rows, made.null_where_expected) == (len(both), True)
+    np.testing.assert_array_equal(made.ratios, counts.count_ratios(rows["Volume"], rows["vol_moving_avg"]))
+    pairs = counts.count_feature_pairs(rows["vol_moving_avg"], rows["adj_close_rolling_med"])
+    np.testing.assert_array_equal(made.pairs, pairs)
+    # Another window than the one they were made with: nulls are where they are not expected.
+    assert not summary.summarise(STUDY, (min_periods or window) + 1, Engine(workers=1)).null_where_expected
+
+
+def test_only_a_part_that_has_changed_is_read_back(outputs, tmp_path, monkeypatch):
+    features(write_archive(tmp_path / "one", FILES))
+    first = summary.summarise(STUDY, 30, Engine(workers=1))
+    features(write_archive(tmp_path / "other", {**FILES, "stocks/EE.csv": 9}))
+    read = []
+    tables = summary.SummaryPart.tables
+    monkeypatch.setattr(summary.SummaryPart, "tables", lambda work, shared: read.append(work.part) or tables(work))
+    second = summary.summarise(STUDY, 30, Engine(workers=1))
+    assert len(read) == 1
+    assert first.rows - second.rows == 60 * 4 + 25 - 29  # EE's nine rows have no whole window
+    whole = dataset.open_dataset(STUDY.recent).read()
+    assert whole.num_rows == second.recent.rows
