@@ -20,8 +20,8 @@ PREDICTED_ROWS = 1 << 13  # at a time
 BINS = 255  # of a feature, at most, as scikit-learn has them
 BOOSTING: dict[str, Any] = {
     "loss": "absolute_error",
-    "max_iter": 100,
-    "learning_rate": 0.1,
+    "max_iter": 64,
+    "learning_rate": 0.12,
     "max_leaf_nodes": 31,
     "min_samples_leaf": 40,
     "early_stopping": False,
