@@ -80,7 +80,7 @@ PARTS = {
         "Every contestant makes the same two datasets, prices and features, each stage as a process of its own, one contestant "
         "after the other; then every value is compared with ours. Ours also checks each row, keeps what it refuses, digests "
         "what it reads and writes, and can go on after a kill.",
-        lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "3", "--to", "{to}"],
+        lambda fraction: ["pipeline", "--fraction", str(fraction), "--rounds", "1", "--to", "{to}"],
     ),
     "growth": Part(
         "Growth",

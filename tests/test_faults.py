@@ -66,10 +66,10 @@ def assert_mended(place, reference):
 MEMORY = "blocks = []\nwhile True:\n    blocks.append(b'1' * 2**24)"
 FAULTS = {
     # the code of a cell, what the command line adds, bytes of memory, what is said
-    "exception": ("1 / 0", (), 0, ["cell 6: ZeroDivisionError: division by zero"]),
+    "exception": ("1 / 0", (), 0, ["cell 7: ZeroDivisionError: division by zero"]),
     "exit": ("import os; os._exit(3)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
     "killed": ("import os; os.kill(os.getpid(), 9)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
-    "memory": (MEMORY, (), 2 << 30, ["cell 6: MemoryError", "MiB at most", "-p compute.workers 1"]),
+    "memory": (MEMORY, (), 2 << 30, ["cell 7: MemoryError", "MiB at most", "-p compute.workers 1"]),
     "timeout": (
         "import time; time.sleep(600)",
         ("-p", "run.stage_timeout", "4"),

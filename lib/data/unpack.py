@@ -72,8 +72,7 @@ def end(location: Place, member: Member, size: int) -> bytes:
 
 
 def whole(location: Place, member: Member) -> bytes:
-    """All bytes of a file, unpacked; OSError where it cannot be read, has more than `lib.data.members.LARGEST`, or
-    looks like a bomb.
+    """All bytes of a file, unpacked; OSError where it cannot be read, looks like a bomb, or has more than `lib.data.members.LARGEST`.
 
     Parameters
     ----------
