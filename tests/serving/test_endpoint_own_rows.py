@@ -74,6 +74,15 @@ def test_rows_come_in_any_order_and_one_a_day(study: paths.StudyPaths) -> None:
     assert twice.json()["detail"][0]["loc"] == ["body", 59, "Date"] and "row 3" in twice.json()["detail"][0]["msg"]
 
 
+def test_rows_need_no_adjusted_close(study: paths.StudyPaths) -> None:
+    write_forecaster(study, 0.0)
+    service = Service("sample", Access(""), OwnRows("sample"))
+    without = [{name: value for name, value in row.items() if name != "Adj Close"} for row in ROWS]
+    assert post(service, without).json() == post(service, ROWS).json()
+    no_close = [{name: value for name, value in row.items() if name != "Close"} for row in ROWS]
+    assert post(service, no_close).json()["detail"][0]["loc"] == ["body", 0, "Close"]
+
+
 @pytest.mark.parametrize(("last", "row"), [("2300-01-01", 59), ("9999-12-31", 59)])
 def test_a_date_that_no_calendar_reaches_is_named(study: paths.StudyPaths, last: str, row: int) -> None:
     write_forecaster(study, 0.0)

@@ -29,6 +29,7 @@ FIRST_DAY, LAST_DAY = (
 )  # of rows: pandas' timestamps, which calendars are made of, end soon after
 PRICES = ("Open", "High", "Low", "Close", "Adj Close")
 ROW = ("Date", *PRICES, "Volume")
+NEEDED = tuple(name for name in ROW if name != "Adj Close")  # which no forecast is made of
 FILTERS = ("symbols", "horizon", "min_ratio", "max_ratio")  # the parameters of GET /forecasts
 CSV, JSON = "text/csv", "application/json"
 
@@ -36,7 +37,9 @@ _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # date.fromisoformat reads
 _HORIZON = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _PAIRS_WANTED = f"send a list of pairs, such as [[12345, 25], [2500000, 41.5]]: [{', '.join(INPUTS)}]"
-_ROWS_WANTED = f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(ROW)}"
+_ROWS_WANTED = (
+    f"send a list of {MIN_ROWS} to {MAX_ROWS} objects with the keys {', '.join(NEEDED)} (Adj Close may be there too)"
+)
 
 
 class Answer(NamedTuple):
@@ -378,7 +381,7 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `MIN_ROWS` to `MAX_ROWS`, with the keys `ROW`, in the order of their dates: Date a `datetime.date`, Volume an int of 0 or more, the others
+        `MIN_ROWS` to `MAX_ROWS`, with the keys `NEEDED`, or `ROW`, in the order of their dates: Date a `datetime.date`, Volume an int of 0 or more, the others
         floats.
 
     Raises
@@ -394,7 +397,7 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     for index, row in enumerate(rows):
         if type(row) is not dict:
             raise RequestError("not_a_row", ["body", index], f"found {_shape(row)}; {_ROWS_WANTED}")
-        for name in ROW:
+        for name in NEEDED:
             if name not in row:
                 raise RequestError("missing", ["body", index, name], f"{name} is missing")
         if unknown := row.keys() - set(ROW):
@@ -406,7 +409,8 @@ def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
             raise RequestError("repeated", ["body", index, "Date"], message, row["Date"], status=409)
         days[row["Date"]] = index
         for name in (*PRICES, "Volume"):
-            row[name] = _cell(row[name], index, name)
+            if name in row:
+                row[name] = _cell(row[name], index, name)
     return sorted(rows, key=lambda row: row["Date"])
 
 

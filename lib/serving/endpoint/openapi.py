@@ -17,8 +17,8 @@ from lib.serving.endpoint.answers import (
     MAX_PAIRS,
     MAX_ROWS,
     MIN_ROWS,
+    NEEDED,
     PRICES,
-    ROW,
 )
 from lib.serving.endpoint.forecast_table import OF_SYMBOL
 from lib.serving.forecast_file import KEYS
@@ -130,7 +130,7 @@ _SCHEMAS: dict[str, Any] = {
                 **{name: {"type": "number", "minimum": -LARGEST_VOLUME, "maximum": LARGEST_VOLUME} for name in PRICES},
                 "Volume": {**_COUNT, "maximum": LARGEST_VOLUME},
             },
-            ROW,
+            NEEDED,
         ),
         "additionalProperties": False,
     },
