@@ -18,17 +18,16 @@ from lib.storage.dataset import StoredPart
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
 
 
-def count_dates(part: StoredPart) -> tuple[Days, NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct dates of a part, how many rows each has, and how many evenings that may be drawn."""
+def count_dates(part: StoredPart) -> tuple[Days, NDArray[np.int64]]:
+    """The distinct dates of a part, and how many evenings of each may be drawn."""
     table = part.table(["Symbol", "Date"], dictionaries=("Symbol",))
     days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
-    starts = windows.symbol_starts(table["Symbol"])
-    position = np.arange(len(days)) - np.repeat(starts, np.diff(np.append(starts, len(days))))
+    position = windows.positions(windows.symbol_starts(table["Symbol"]), len(days))
     first = int(days.min()) if len(days) else 0
     rows = np.bincount(days - first)
     usable = np.bincount(days[position >= definitions.AVERAGE_ROWS - 1] - first, minlength=len(rows))
     dates = np.flatnonzero(rows)
-    return (dates + first).astype(np.int32), rows[dates], usable[dates]
+    return (dates + first).astype(np.int32), usable[dates]
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def make_forecasts(
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
     counted = list(engine.map_in_order(count_dates, source.stored))
-    dates, place = np.unique(np.concatenate([found for found, _, _ in counted]), return_inverse=True)
-    usable = np.bincount(place, np.concatenate([some for _, _, some in counted]), len(dates)).astype(np.int64)
+    dates, place = np.unique(np.concatenate([found for found, _ in counted]), return_inverse=True)
+    usable = np.bincount(place, np.concatenate([some for _, some in counted]), len(dates)).astype(np.int64)
     plan = make_plan(dates, usable, settings, calendar_name)
     drawn = list(engine.map_in_order(draw, source.stored, plan))
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 
 from lib.features import definitions
 from lib.features.sessions import Calendar, weekday
-from lib.features.windows import moving_average
+from lib.features.windows import moving_average, positions
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -53,8 +53,7 @@ class _Windows:
 
     def __init__(self, starts: Integers, rows: int) -> None:
         self.starts, self.rows = starts, rows
-        ends = np.append(starts[1:], rows)
-        self.position = np.arange(rows) - np.repeat(starts, ends - starts)
+        self.position = positions(starts, rows)
         self._heads: dict[int, Integers] = {}
 
     def head(self, length: int) -> Integers:

@@ -15,7 +15,7 @@ from lib.compute.engine import Engine
 from lib.features import definitions
 from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES, count_feature_pairs, count_ratios
 from lib.features.definitions import INPUTS
-from lib.features.windows import symbol_starts
+from lib.features.windows import positions, symbol_starts
 from lib.storage import dataset
 from lib.storage.dataset import Dataset, StoredPart
 
@@ -82,7 +82,7 @@ class SummaryPart:
         table = self.part.table(dictionaries=("Symbol", "Security Name"))
         starts = symbol_starts(table["Symbol"])
         lengths = np.diff(np.append(starts, table.num_rows))
-        position = np.arange(table.num_rows) - np.repeat(starts, lengths)
+        position = positions(starts, table.num_rows)
         recent = np.flatnonzero(position >= np.repeat(lengths, lengths) - RECENT_ROWS)
         return {"recent": table.take(pa.array(recent)), "feature_counts": self._counted(table, position)}
 

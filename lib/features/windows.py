@@ -81,6 +81,24 @@ def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(min(1, len(codes)), dtype=np.int64), changes])
 
 
+def positions(starts: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+    """Each row's position within its symbol, from 0.
+
+    Parameters
+    ----------
+    starts : ndarray of int64
+        From `symbol_starts`.
+    rows : int
+        Of all symbols.
+
+    Examples
+    --------
+    >>> positions(np.array([0, 2]), 5)
+    array([0, 1, 0, 1, 2])
+    """
+    return np.arange(rows) - np.repeat(starts, np.diff(np.append(starts, rows)))
+
+
 def moving_average(
     volume: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], window: int
 ) -> npt.NDArray[np.float64]:

@@ -43,7 +43,7 @@ def gram_matrix(known: Known, average: Floats, target: Floats) -> Floats:
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """Found once: to look for the libraries that have threads takes longer than a forecast."""
+    """Found once, as `lib.models.boosting` does for its own: one knows no library that is loaded after it was made."""
     return ThreadpoolController()
 
 
