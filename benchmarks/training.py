@@ -106,7 +106,8 @@ def run(rows: Rows, split: Split, work: Path, console: Console) -> dict[str, Any
         (bytes at the peak of the process, data included), bytes (of the model) and mae.
     """
     held_out = split.test(rows)
-    train, judged = rows.chosen(~held_out), rows.chosen(held_out).sample(JUDGED, SEED)
+    train, judged = rows.chosen(~held_out), rows.chosen(held_out)
+    judged = judged.chosen(sampled_rows(len(judged), min(1.0, JUDGED / len(judged)), SEED))
     parts: dict[str, NDArray[Any]] = {
         "X": train.features,
         "y": train.volume,

@@ -196,6 +196,11 @@ class StudyPaths:
         return self.folder / "forecaster.skops"
 
     @property
+    def fits(self) -> Path:
+        """The models of the walk forward, by what they were fitted on: a later run need not fit them again."""
+        return self.folder / ".fits"
+
+    @property
     def notebooks(self) -> Path:
         """The executed notebooks."""
         return self.folder / "notebooks"

@@ -47,6 +47,7 @@ def map_tasks(
     content = [pickle.dumps(() if shared is None else (shared,), protocol=5)]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
         indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
+        content.clear()  # every worker has been started by now, and has its copy: the pool starts them as tasks are submitted
         try:
             for future in as_completed(indices):
                 index = indices.pop(future)  # a future keeps its result

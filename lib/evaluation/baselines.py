@@ -9,12 +9,10 @@ import numpy as np
 
 from lib.evaluation.errors import best_scale
 from lib.evaluation.rows import Rows
-from lib.models.quantiles import sampled_rows
 from lib.models.table import LARGEST_RATIO, Floats, LookupTable
 
 # scikit-learn is imported by the functions that need it: workers, which only predict, start in a third of the time without.
 
-ORACLE_SAMPLE = 500_000  # rows that the oracle is fitted on, at most
 ORACLE_BINS = 255  # of each input
 # The rows of a comparison, in the order that a reader meets them.
 AVERAGE, SCALED, LAST = "moving average", "scaled average", "last value"
@@ -81,8 +79,6 @@ def oracle(test: Rows, objective: str = "absolute") -> Predict:
 
     Parameters
     ----------
-    test : Rows
-        Of more than `ORACLE_SAMPLE`, so many at random are fitted.
     objective : {"absolute", "squared"}
 
     Returns
@@ -95,10 +91,9 @@ def oracle(test: Rows, objective: str = "absolute") -> Predict:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
-    positions = np.flatnonzero(test.features[:, 0] > 0)
-    if not len(positions):
+    rows = test.chosen(test.features[:, 0] > 0)
+    if not len(rows):
         return functools.partial(multiple_of_average, 1.0)
-    rows = test.chosen(positions[sampled_rows(len(positions), min(1.0, ORACLE_SAMPLE / len(positions)), seed=42)])
     inputs, weights = rows.features, rows.features[:, 0] ** (1 if objective == "absolute" else 2)
     edges = [np.unique(np.quantile(column, np.arange(1, ORACLE_BINS) / ORACLE_BINS)) for column in inputs.T]
     model = HistGradientBoostingRegressor(

@@ -143,9 +143,7 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
     for case, judged in zip(cases, scores, strict=True):
         rows = samples[case.horizon].rows
         learned = rows.chosen(~case.split.test(rows))
-        comparisons[case.horizon, case.split.name] = tables.compare(
-            judged, case, learned, objective, settings.seed, shown
-        )
+        comparisons[case.horizon, case.split.name] = tables.compare(judged, case, learned, objective, shown)
     headline = scores[place]
     return Evaluation(
         comparisons,
@@ -156,7 +154,7 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
         tables.errors_by(headline, INPUTS[0], test, edges[INPUTS[0]]),
         tables.errors_by(headline, INPUTS[1], test, edges[INPUTS[1]]),
         pd.DataFrame([fitted[task] for task in tasks if task.kind == SPREAD]),
-        tables.learning_curve(headline, curve, cases[place], settings.seed),
+        tables.learning_curve(headline, curve, cases[place]),
     )
 
 

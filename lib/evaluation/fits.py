@@ -1,14 +1,20 @@
-"""Fit and calibrate every model of a walk forward, one task a model, on the examples that the parts drew."""
+"""Fit and calibrate every model of a walk forward, one task a model, on the examples that the parts drew.
+
+A boosted model is kept under a digest of what it was fitted on, so that a run after it that draws the same examples only loads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lib import code, files
 from lib.compute.engine import Engine
 from lib.evaluation.draw import LEVEL_STEP, Drawn
 from lib.evaluation.plan import Plan
@@ -40,16 +46,17 @@ class Fit:
     share: float
     place: int
 
+    def rows(self, examples: Examples, ticket: Floats) -> tuple[Known, Floats, Floats]:
+        """Of the examples to fit on: what is known, the averages, the targets."""
+        rows = np.flatnonzero((ticket < self.share) & past(vars(examples), self.cut, self.place))
+        average = examples.average[rows]
+        return examples.known[rows], average, log_ratio(examples.traded[rows, self.place], average)
+
 
 def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
     """Fit one model on the rows drawn before its cut, of all examples and their tickets."""
-    examples, ticket = drawn
-    rows = np.flatnonzero((ticket < task.share) & past(vars(examples), task.cut, task.place))
-    if len(rows) < forecaster.LEAST_ROWS:
-        return forecaster.Nothing()
-    average = examples.average[rows]
-    target = log_ratio(examples.traded[rows, task.place], average)
-    return Boosting.fit(examples.known[rows], average, target)
+    known, average, target = task.rows(*drawn)
+    return Boosting.fit(known, average, target) if len(known) >= forecaster.LEAST_ROWS else forecaster.Nothing()
 
 
 def past(stored: Mapping[str, NDArray[Any]], cut: int, place: int) -> NDArray[np.bool_]:
@@ -73,6 +80,8 @@ class Models:
         Of the averages of the judged rows.
     growth : dict of str to float
         See `importance`.
+    origin : str
+        A digest of all that the models that judge were made of; those for the forecasts are left out.
     """
 
     model: list[list[Forecaster]]
@@ -81,15 +90,18 @@ class Models:
     two_features: list[list[RatioByQuantile | None]]
     deciles: Floats
     growth: dict[str, float]
+    origin: str
 
 
-def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine) -> Models:
+def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, saved: Path) -> Models:
     """Fit and calibrate every model.
 
     Parameters
     ----------
     drawn : sequence of Drawn
         In the order of the parts.
+    saved : pathlib.Path
+        The folder of the fitted models; none but those of this walk forward stay there.
     """
     examples = joined([part.examples for part in drawn])
     ticket = np.concatenate([part.ticket for part in drawn])
@@ -103,9 +115,12 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine) -> Models:
         ]
         for cut in range(len(plan.cuts))
     ]
-    model = _boosted(plan, examples, ticket, engine) if plan.settings.model == "boosting" else linear
+    model = _boosted(plan, examples, ticket, engine, saved) if plan.settings.model == "boosting" else linear
     multiples, two_features = _simple(plan, examples, ticket)
     shares = np.searchsorted(levels, levels[-1] * np.arange(1, 10) / 10)
+    earlier = examples.session < plan.cuts[-2]
+    judging = [plan.cuts[:-1], plan.share[:-1], plan.later_share[:-1], gram[:, :-1], shares]
+    origin = _digest([*judging, ticket[earlier], *vars(examples.chosen(earlier)).values()])
     ready = calibrated(plan, examples, ticket, model)
     latest = examples.chosen(
         np.argsort(np.where(examples.session >= plan.cuts[-2], ticket, np.inf), kind="stable")[:SHUFFLED_ROWS]
@@ -117,19 +132,48 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine) -> Models:
         two_features,
         np.exp((shares + 1) * LEVEL_STEP),
         importance(ready[-2][0], latest.chosen(latest.session >= plan.cuts[-2])),
+        origin,
     )
 
 
-def _boosted(plan: Plan, examples: Examples, ticket: Floats, engine: Engine) -> list[list[forecaster.Model]]:
-    """By cut and horizon, fitted by the engine's workers."""
+def _digest(arrays: Iterable[NDArray[Any]]) -> str:
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _boosted(
+    plan: Plan, examples: Examples, ticket: Floats, engine: Engine, saved: Path
+) -> list[list[forecaster.Model]]:
+    """By cut and horizon, loaded, or else fitted by the engine's workers."""
     count = len(plan.settings.horizons)
     tasks = [
         Fit(int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
         for number, cut in enumerate(plan.cuts)
         for place in range(count)
     ]
-    fitted = dict(engine.map(fit, tasks, (examples, ticket)))
-    return [[fitted[cut * count + place] for place in range(count)] for cut in range(len(plan.cuts))]
+    how = code.digest("lib.models.boosting", {"least rows": forecaster.LEAST_ROWS})
+    keys = [hashlib.sha256((how + _digest(task.rows(examples, ticket))).encode()).hexdigest() for task in tasks]
+    there = _intact(saved)
+    fitted = {key: forecaster.read_model(there[key]) for key in keys if key in there}
+    missing = [place for place, key in enumerate(keys) if key not in fitted]
+    for turn, model in engine.map(fit, [tasks[place] for place in missing], (examples, ticket)):
+        key, content = keys[missing[turn]], forecaster.model_to_bytes(model)
+        fitted[key] = model
+        there[key] = saved / f"{key}-{hashlib.sha256(content).hexdigest()}.skops"
+        files.write_atomically(there[key], content)
+    for path in set(saved.glob("*")) - {there[key] for key in keys}:
+        path.unlink()
+    models = [fitted[key] for key in keys]
+    return [models[first : first + count] for first in range(0, len(models), count)]
+
+
+def _intact(saved: Path) -> dict[str, Path]:
+    """The files of fitted models by their keys; a name says the digest of the file's bytes too."""
+    named = ((path, path.stem.partition("-")) for path in saved.glob("*.skops"))
+    return {key: path for path, (key, _, sha256) in named if files.sha256(path) == sha256}
 
 
 def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, list[list[RatioByQuantile | None]]]:

@@ -1,7 +1,9 @@
-"""Forecast a part's evenings with the models of their time, and judge them; and forecast what comes after each symbol's last day."""
+"""Forecast a part's evenings with the models of their time, and judge them."""
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,32 +43,39 @@ WALK_FORWARD_SCHEMA = pa.schema(
 
 
 @dataclass
-class ForecastPart:
-    """One part of features, to the same part of forecasts, of judged rows, and of sums.
+class JudgedPart:
+    """One part of features, to the same part of judged rows and of sums.
 
     Parameters
     ----------
     part : StoredPart
         Of features.
+    last : datetime.date or None
+        The last date of its rows, where it has any.
     origin : str
-        A digest of all that the models were fitted on.
+        See `lib.evaluation.fits.Models`.
     """
 
     part: StoredPart
+    last: datetime.date | None
     plan: Plan
     origin: str
 
     def read(self) -> str:
-        """A digest of the part and of what the models come from."""
-        return f"{self.part.sha256} {self.origin}"
+        """A digest of the part, of what the models come from, and of the calendar as far as the rows go: a newer day elsewhere changes none of them."""
+        calendar = self.plan.calendar
+        until = (
+            0
+            if self.last is None
+            else np.searchsorted(calendar.sessions, np.datetime64(self.last, "D").astype(np.int32), side="right")
+        )
+        known = hashlib.sha256(calendar.name.encode())
+        known.update(calendar.sessions[:until].tobytes() + np.ascontiguousarray(calendar.known[:until]).tobytes())
+        return f"{self.part.sha256} {self.origin} {known.hexdigest()}"
 
     def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
-        tables: dict[str, list[pa.Table]] = {
-            "walk_forward": [WALK_FORWARD_SCHEMA.empty_table()],
-            "forecasts": [latest.SCHEMA.empty_table()],
-            "forecast_sums": [sums.SCHEMA.empty_table()],
-        }
+        tables = {"walk_forward": [WALK_FORWARD_SCHEMA.empty_table()], "forecast_sums": [sums.SCHEMA.empty_table()]}
         for chunk in chunks(self.part, self.plan.start - 10):
             made = chunk.evenings(self.plan.calendar)
             position = made.position + chunk.skipped
@@ -82,9 +91,6 @@ class ForecastPart:
                 tables["forecast_sums"].append(summed)
                 if not place:
                     tables["walk_forward"].append(walked)
-            tables["forecasts"].append(
-                latest.forecasts(chunk, made, self.plan.calendar, self.plan.last, models.model[-1])
-            )
         return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
 
 

@@ -146,7 +146,8 @@ def forecast_again(study: paths.StudyPaths) -> Dataset:
     source = dataset.open_dataset(study.recent)
     if not source.rows:
         raise ValueError(f"{study.recent}: no rows to forecast from")
-    first, last = ((day - EPOCH).days for day in source.extremes("Date"))
+    dates = [part for part in source.extremes("Date") if part]
+    first, last = ((day - EPOCH).days for day in (min(dates)[0], max(last for _, last in dates)))
     served = forecaster.read_served(study.forecaster)
     calendar = continued(served.calendar, first, last)
     origin = files.sha256(study.forecaster)

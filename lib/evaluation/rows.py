@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from lib.evaluation import hashing
 from lib.features.definitions import INPUTS
-from lib.models.quantiles import sampled_rows
 from lib.models.table import Floats
 
 Mask = NDArray[np.bool_]
@@ -63,21 +62,6 @@ class Rows:
         """The rows of a mask, at these positions, or of a slice."""
         columns = ("symbol", "date", "features", "volume", "previous_volume")
         return replace(self, **{name: getattr(self, name)[which] for name in columns})
-
-    def sample(self, most: int, seed: int) -> Rows:
-        """Some rows at random.
-
-        Parameters
-        ----------
-        most : int
-            How many; where there are no more, all are given.
-
-        Returns
-        -------
-        Rows
-            In the order they had.
-        """
-        return self if len(self) <= most else self.chosen(sampled_rows(len(self), most / len(self), seed))
 
     def hashed(self, purpose: str, seed: int) -> Floats:
         """A number from 0 to 1 for each row, which its symbol and date alone decide; see `lib.evaluation.hashing`."""

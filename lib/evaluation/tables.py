@@ -17,7 +17,6 @@ from lib.features.definitions import INPUTS
 from lib.models.quantiles import sampled_rows
 from lib.models.table import Floats, LookupTable
 
-TRAIN_SAMPLE = 500_000  # training rows that training errors are measured on, at most
 MEAN = "mean of the held-out rows"  # what the variance is taken from; in no table
 
 
@@ -26,9 +25,7 @@ def constant(value: float, rows: Rows) -> Floats:
     return np.full(len(rows), value)
 
 
-def compare(
-    scores: pd.DataFrame, case: Case, train: Rows, objective: str, seed: int, shown: Sequence[str]
-) -> pd.DataFrame:
+def compare(scores: pd.DataFrame, case: Case, train: Rows, objective: str, shown: Sequence[str]) -> pd.DataFrame:
     """A model beside the baselines, the reference forest and the oracle.
 
     Parameters
@@ -39,8 +36,6 @@ def compare(
         The training rows that were drawn.
     objective : {"absolute", "squared"}
         The model's.
-    seed : int
-        Of the choice of training rows whose errors are measured.
     shown : sequence of str
         Predictors, in order; the first is the moving average.
 
@@ -50,13 +45,11 @@ def compare(
         One line a predictor: split, horizon, objective, predictor; relative_mae and relative_rmse (test, as multiples of
         the moving average's); lead, the share by which the model's error (the objective's) is below this predictor's, and
         lead_error, its standard error from one quarter of a year, or one symbol, to the next; mae, rmse, r2 and
-        median_ape on the test rows, and on the training rows (``train_mae``, ...; half a million of them at most). The oracle has no
-        training errors.
+        median_ape on the test rows, and on the training rows (``train_mae``, ...). The oracle has no training errors.
     """
-    fitted = train.sample(TRAIN_SAMPLE, seed)
     lines = []
     for name in shown:
-        train_errors = metrics(fitted.volume, case.predictors[name](fitted))
+        train_errors = metrics(train.volume, case.predictors[name](train))
         if name == ORACLE:
             train_errors = dict.fromkeys(train_errors, np.nan)
         lead, lead_error = (np.nan, np.nan) if name == MODEL else _lead(scores, case.horizon, name, objective)
@@ -198,28 +191,25 @@ def errors_by(scores: pd.DataFrame, feature: str, test: Rows, edges: Floats) -> 
     return pd.DataFrame(lines)
 
 
-def learning_curve(scores: pd.DataFrame, parts: dict[str, Rows], case: Case, seed: int) -> pd.DataFrame:
+def learning_curve(scores: pd.DataFrame, parts: dict[str, Rows], case: Case) -> pd.DataFrame:
     """What more rows are worth: the error of models fitted on random parts of the training rows.
 
     Parameters
     ----------
     parts : dict of str to Rows
         The rows that each of these predictors was fitted on, from few to all.
-    seed : int
-        Of the choice of rows whose errors are measured.
 
     Returns
     -------
     pandas.DataFrame
         A line a part: rows, relative_mae on the test rows and train_relative_mae on the rows fitted (multiples of the moving
-        average's on the same rows; half a million of the rows fitted at most).
+        average's on the same rows).
     """
     everything = scores[scores["grouping"] == "all"].set_index("predictor")
     error = everything["error"] / everything["rows"]
     lines = []
     for name, part in parts.items():
-        fitted = part.sample(TRAIN_SAMPLE, seed)
-        own, average = (float(np.abs(case.predictors[who](fitted) - fitted.volume).sum()) for who in (name, AVERAGE))
+        own, average = (float(np.abs(case.predictors[who](part) - part.volume).sum()) for who in (name, AVERAGE))
         relative = ratio(float(error[name]), float(error[AVERAGE]))
         lines.append({"rows": len(part), "relative_mae": relative, "train_relative_mae": ratio(own, average)})
     return pd.DataFrame(lines)

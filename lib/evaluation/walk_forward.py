@@ -1,7 +1,8 @@
 """Forecasts of every symbol, judged by walking forward: fitted on what came before, refitted as time goes on.
 
 Four passes, each over parts of whole symbols and through the engine: count the evenings by date; draw the examples and add up the Gram matrices; fit,
-one task a model; forecast, judge and write. What the driver holds are sums, the drawn examples, whose number is fixed, and the models.
+one task a model; forecast, judge and write. What the driver holds are sums, the drawn examples, whose number is fixed, and the models. Models whose
+examples are those of an earlier run are not fitted again, nor are parts judged again that have the same rows and models.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
 from lib.evaluation.draw import count_dates, draw
 from lib.evaluation.fits import fit_models
-from lib.evaluation.judge import ForecastPart
-from lib.evaluation.latest import write_csv
+from lib.evaluation.judge import JudgedPart
+from lib.evaluation.latest import forecast_again
 from lib.evaluation.plan import Plan, Settings, make_plan
 from lib.models import forecaster
 from lib.models.forecaster import Served
@@ -81,12 +82,14 @@ def make_forecasts(
     usable = np.bincount(place, np.concatenate([some for _, some in counted]), len(dates)).astype(np.int64)
     plan = make_plan(dates, usable, settings, calendar_name)
     drawn = list(engine.map_in_order(draw, source.stored, plan))
-    folders = {name: getattr(study, name) for name in ("walk_forward", "forecasts", "forecast_sums")}
-    models = fit_models(plan, drawn, engine)
+    models = fit_models(plan, drawn, engine, study.fits)
     drawn.clear()
-    settings_plain = vars(settings) | {"calendar": plan.calendar.name}
-    digest = code.digest(__name__, settings_plain)
-    works = [ForecastPart(part, plan, source.digest) for part in source.stored]
+    folders = {name: getattr(study, name) for name in ("walk_forward", "forecast_sums")}
+    digest = code.digest(__name__, vars(settings))
+    works = [
+        JudgedPart(part, dates[1] if dates else None, plan, models.origin)
+        for part, dates in zip(source.stored, source.extremes("Date"), strict=True)
+    ]
     sizes = [part.rows for part in source.parts]
     built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, models)
     made = dataset.commit(built, folders)
@@ -98,8 +101,7 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    write_csv(study.forecasts_csv, made["forecasts"])
-    return Forecasts(made["walk_forward"], made["forecasts"], added, plan, served, models.growth)
+    return Forecasts(made["walk_forward"], forecast_again(study), added, plan, served, models.growth)
 
 
 def metrics(made: Forecasts) -> dict[str, Any]:

@@ -180,18 +180,13 @@ def write_served(path: Path, served: Served) -> None:
         A study's ``forecaster.skops``.
     """
     content = {
-        "forecasters": [_plain(one) for one in served.forecasters],
+        "forecasters": [
+            {"horizon": one.horizon} | _plain(one.model) | {"ranges": vars(one.ranges)} for one in served.forecasters
+        ],
         "calendar": vars(served.calendar),
         "information": json.dumps(served.information, sort_keys=True),
     }
-    # skops stores an object once however often it is referred to, and which equal objects are one and the same depends on whether the model came
-    # from another process: here none are.
-    plain = io.BytesIO()
-    pickler = pickle.Pickler(plain)
-    pickler.fast = True
-    pickler.dump(content)
-    content = pickle.loads(plain.getvalue())
-    write_atomically(path, skops_file.to_bytes(content))
+    write_atomically(path, _to_bytes(content))
 
 
 def read_served(path: Path) -> Served:
@@ -204,23 +199,46 @@ def read_served(path: Path) -> Served:
     """
     content = skops_file.load(path, TRUSTED_TYPES)
     forecasters = tuple(
-        Forecaster(one["horizon"], _MODELS[one["model"]](*one["fitted"]), Ranges(**one["ranges"]))
-        for one in content["forecasters"]
+        Forecaster(one["horizon"], _model(one), Ranges(**one["ranges"])) for one in content["forecasters"]
     )
     return Served(forecasters, Calendar(**content["calendar"]), json.loads(content["information"]))
+
+
+def model_to_bytes(model: Model) -> bytes:
+    """A model alone, as skops saves it; see `read_model`."""
+    return _to_bytes(_plain(model))
+
+
+def read_model(path: Path) -> Model:
+    """Load a model from a file of what `model_to_bytes` gave; one that holds any other type is refused.
+
+    Raises
+    ------
+    ValueError
+        The file holds types beside `TRUSTED_TYPES`.
+    """
+    return _model(skops_file.load(path, TRUSTED_TYPES))
 
 
 _MODELS: dict[str, type[Boosting | Linear | Nothing]] = {kind.__name__: kind for kind in (Boosting, Linear, Nothing)}
 
 
-def _plain(forecaster: Forecaster) -> dict[str, Any]:
-    model = forecaster.model
-    return {
-        "horizon": forecaster.horizon,
-        "model": type(model).__name__,
-        "fitted": list(vars(model).values()),
-        "ranges": vars(forecaster.ranges),
-    }
+def _plain(model: Model) -> dict[str, Any]:
+    return {"model": type(model).__name__, "fitted": list(vars(model).values())}
+
+
+def _model(plain: Mapping[str, Any]) -> Model:
+    return _MODELS[plain["model"]](*plain["fitted"])
+
+
+def _to_bytes(content: object) -> bytes:
+    # skops stores an object once however often it is referred to, and which equal objects are one and the same depends on whether the model came
+    # from another process: here none are.
+    plain = io.BytesIO()
+    pickler = pickle.Pickler(plain)
+    pickler.fast = True
+    pickler.dump(content)
+    return skops_file.to_bytes(pickle.loads(plain.getvalue()))
 
 
 def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:

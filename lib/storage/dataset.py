@@ -18,7 +18,6 @@ A part's key is a digest of its input, its code and its parameters: a part whose
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -245,11 +244,13 @@ class Dataset:
         """
         return pa.concat_tables(self.tables(columns))
 
-    def extremes(self, column: str) -> tuple[Any, Any]:
-        """The least and the largest value of a column whose statistics are in the files; the parts' bytes are not checked."""
+    def extremes(self, column: str) -> list[tuple[Any, Any] | None]:
+        """The least and the largest value of a column in each part, as the files' statistics say; None for a part without rows.
+
+        The parts' bytes are not checked.
+        """
         found = [_statistics(pq.read_metadata(locations.stream(path)), column) for path in self.paths]
-        least, largest = zip(*itertools.chain.from_iterable(found), strict=True)
-        return min(least), max(largest)
+        return [(min(least for least, _ in part), max(most for _, most in part)) if part else None for part in found]
 
     def schemas(self) -> Iterator[pa.Schema]:
         """The schema of each part, in symbol order, as every reader of Parquet finds it; nothing else of the part is read."""

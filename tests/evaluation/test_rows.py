@@ -98,17 +98,6 @@ def test_what_cannot_be_split_is_said() -> None:
         split_at(days, np.datetime64("1990-01-01"))
 
 
-def test_a_sample_of_rows_keeps_them_whole_and_in_order() -> None:
-    rows = study(400)
-    few = rows.sample(100, 1)
-    assert len(few) == 100
-    places = np.flatnonzero(np.isin(rows.volume * 1e3 + rows.features[:, 0], few.volume * 1e3 + few.features[:, 0]))
-    assert len(places) == 100
-    assert (few.features == rows.features[places]).all()
-    assert (few.symbol == rows.symbol[places]).all()
-    assert rows.sample(len(rows), 1) is rows
-
-
 def test_joined_rows_are_those_of_the_parts() -> None:
     rows = load_rows(TWO_PARTS, 0)
     again = joined([load_rows(Parts(part), 0) for part in (TWO_PARTS.frames[0], TWO_PARTS.frames[2])])

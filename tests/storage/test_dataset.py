@@ -204,8 +204,8 @@ def test_the_extremes_of_a_column_are_those_of_its_values(outputs, make_archive)
     prices = open_dataset(STUDY.prices)
     assert len(prices.parts) > 1
     for column in ("Date", "Symbol"):
-        values = prices.read([column])[column].to_pylist()
-        assert prices.extremes(column) == (min(values), max(values))
+        values = [part[column].to_pylist() for part in prices.tables([column])]
+        assert prices.extremes(column) == [(min(part), max(part)) for part in values]
 
 
 def test_a_dataset_can_be_read_in_pieces(outputs, make_archive):
