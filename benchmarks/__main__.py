@@ -72,7 +72,7 @@ PARTS = {
         "From the archive to a model, beside the usual solution",
         "The usual solution is pandas in a pool of processes, Spark's window functions with `percentile_approx`, and a random "
         "forest of 25 trees on a tenth of the rows ([usual_peer.py](peers/usual_peer.py)). Ours is the whole study as a user runs it, with its checks, figures "
-        "and pages; our model is fitted on a million rows at most, drawn by a hash.",
+        "and pages; our model is fitted on half a million rows at most, drawn by a hash.",
         lambda fraction: ["usual", "--fraction", str(min(fraction, USUAL_MOST)), "--to", "{to}"],
     ),
     "pipeline": Part(
@@ -84,7 +84,7 @@ PARTS = {
     ),
     "growth": Part(
         "Growth",
-        "Prices and features on archives of different sizes, as multiples of Kaggle's.\n\n"
+        "The whole study on archives of different sizes, as multiples of Kaggle's.\n\n"
         "![Seconds and peak memory over the archive's rows; the table below has the figures](growth.png)",
         lambda fraction: [
             *("growth", "--to", "{to}", "--sizes"),
@@ -232,11 +232,10 @@ def summary(kept: Mapping[str, Found]) -> str:
     if "growth" in found:
         measured = growth.read(found["growth"])
         (_, small, first), (_, large, last) = measured[0], measured[-1]
-        times = [sum(usage.wall for usage in usages.values()) for usages in (first, last)]
-        memory = [max(usage.memory for usage in usages.values()) for usages in (first, last)]
+        less, more = (usages[study.WHOLE] for usages in (first, last))
         facts.append(
-            f"{large.rows / small.rows:.1f} times the rows take {times[1] / times[0]:.1f} times the time and "
-            f"{memory[1] / memory[0]:.2f} times the memory."
+            f"The whole study of {large.rows / small.rows:.1f} times the rows takes {more.wall / less.wall:.1f} times the time and "
+            f"{more.memory / less.memory:.2f} times the memory."
         )
     if "prediction" in found:
         ours_one, *_, forest = found["prediction"]["one"].values()

@@ -1,4 +1,4 @@
-"""How ours grows: seconds and peak memory of prices and features on archives of 1/8 to 2 times Kaggle's size.
+"""How the whole study grows: seconds and peak memory on archives of 1/8 to 4 times Kaggle's size.
 
 ``python -m benchmarks.growth --to FILE``. Seconds should grow with the rows, and memory not at all.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,33 +16,18 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks import archive
+from benchmarks import archive, study
 from benchmarks.accounting import Usage
 from benchmarks.harness import keep, machine, markdown, print_table, to_option
-from benchmarks.pipeline import (
-    CONTESTANTS,
-    OURS,
-    STAGES,
-    Extent,
-    read_through,
-    run_stage,
-)
+from benchmarks.pipeline import Extent, read_through
 from lib.figures import style
 from lib.files import write_atomically
+from lib.paths import ROOT
+from lib.stages import STAGES
 
-SIZES = ("1/8", "1/4", "1/2", "1", "2")
+SIZES = ("1/8", "1", "4")
 Measured = tuple[str, Extent, dict[str, Usage]]  # an archive's size, how much is in it, and each stage's usage
-HEADER = (
-    "size",
-    "M rows",
-    "CSV GB",
-    "prices s",
-    "features s",
-    "s / M rows",
-    "prices peak GB",
-    "features peak GB",
-    "peak / the least",
-)
+HEADER = ("size", "M rows", "CSV GB", *(f"{stage} s" for stage in STAGES), "all s", "peak GB", "peak / the first")
 
 
 def table(measured: Sequence[Measured]) -> list[list[str]]:
@@ -52,34 +36,32 @@ def table(measured: Sequence[Measured]) -> list[list[str]]:
     Examples
     --------
     >>> usage = Usage(wall=2.0, cpu=4.0, memory=10**9, processes=3)
-    >>> table([("1", Extent(10, 4_000_000, 10**9), {"prices": usage, "features": usage})])[1]
-    ['1', '4.00', '1.00', '2.0', '2.0', '1.00', '1.00', '1.00', '1.00']
+    >>> table([("1", Extent(10, 4_000_000, 10**9), dict.fromkeys([*STAGES, study.WHOLE], usage))])[1][:4]
+    ['1', '4.00', '1.00', '2.0']
     """
-    least = min(usage.memory for _, _, usages in measured for usage in usages.values())
-    lines = [list(HEADER)]
-    for size, extent, usages in measured:
-        wall = sum(usage.wall for usage in usages.values())
-        most = max(usage.memory for usage in usages.values())
-        lines.append(
+    first = measured[0][2][study.WHOLE].memory
+    return [
+        list(HEADER),
+        *(
             [
                 size,
                 f"{extent.rows / 1e6:.2f}",
                 f"{extent.bytes / 1e9:.2f}",
-                *(f"{usages[stage].wall:.1f}" for stage in STAGES),
-                f"{wall / extent.rows * 1e6:.2f}",
-                *(f"{usages[stage].memory / 1e9:.2f}" for stage in STAGES),
-                f"{most / least:.2f}",
+                *(f"{usages[stage].wall:.1f}" for stage in [*STAGES, study.WHOLE]),
+                f"{usages[study.WHOLE].memory / 1e9:.2f}",
+                f"{usages[study.WHOLE].memory / first:.2f}",
             ]
-        )
-    return lines
+            for size, extent, usages in measured
+        ),
+    ]
 
 
 @style.house_style
 def figure(measured: Sequence[Measured]) -> Figure:
     """Seconds, and peak memory, over the archive's rows."""
     rows = [extent.rows / 1e6 for _, extent, _ in measured]
-    seconds = [sum(usage.wall for usage in usages.values()) for _, _, usages in measured]
-    memory = [max(usage.memory for usage in usages.values()) / 1e9 for _, _, usages in measured]
+    seconds = [usages[study.WHOLE].wall for _, _, usages in measured]
+    memory = [usages[study.WHOLE].memory / 1e9 for _, _, usages in measured]
     shown, above = style.new_figure("Time and memory over the archive's rows", "", "seconds", height=4.6)
     above.set_subplotspec(shown.add_gridspec(2, 1)[0])
     below = shown.add_subplot(2, 1, 2, sharex=above)
@@ -99,11 +81,7 @@ def figure(measured: Sequence[Measured]) -> Figure:
 def read(found: Mapping[str, Any]) -> list[Measured]:
     """The measurements that were kept as JSON."""
     return [
-        (
-            one["size"],
-            Extent(**one["archive"]),
-            {stage: Usage(**usage) for stage, usage in one["usages"].items()},
-        )
+        (one["size"], Extent(**one["archive"]), {name: Usage(**usage) for name, usage in one["usages"].items()})
         for one in found["sizes"]
     ]
 
@@ -112,32 +90,26 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help=f"times Kaggle's (default: {' '.join(SIZES)})")
-    parser.add_argument("--contestant", choices=CONTESTANTS, default=OURS)
     to_option(parser)
     parser.add_argument("--figure", type=Path, help="write the figure to this PNG file")
-    parser.add_argument("--work", type=Path, help="a folder with room for one and a half times the largest archive")
+    parser.add_argument("--work", type=Path, help="a folder with room for twice the largest archive")
     options = parser.parse_args(arguments)
     console = Console()
     about = machine()
     measured: list[Measured] = []
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.work) as name:
-            folder, out = Path(name, "archive"), Path(name, "out")
+            folder, work = Path(name, "archive"), Path(name, "work")
             archive.write(folder, Fraction(size), quiet=not console.is_terminal)
-            out.mkdir()
-            extent = read_through(folder)
-            usages = {stage: run_stage(options.contestant, stage, folder, out) for stage in STAGES}
-            shutil.rmtree(out)
-        measured.append((size, extent, usages))
-        wall = sum(usage.wall for usage in usages.values())
-        console.print(f"{size}: {wall:.1f} s, {max(usage.memory for usage in usages.values()) / 1e9:.2f} GB")
+            work.mkdir()
+            measured.append((size, read_through(folder), study.first_run(folder, ROOT, work, console)))
     lines = table(measured)
-    title = f"{options.contestant}, {about['cores']} cores"
+    title = f"the whole study, {about['cores']} cores"
     print_table(console, title, lines)
     if options.figure:
         write_atomically(options.figure, style.png(figure(measured)))
     sizes = [
-        {"size": size, "archive": asdict(extent), "usages": {stage: asdict(u) for stage, u in usages.items()}}
+        {"size": size, "archive": asdict(extent), "usages": {name: asdict(usage) for name, usage in usages.items()}}
         for size, extent, usages in measured
     ]
     text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"

@@ -23,7 +23,7 @@ from rich.console import Console
 from tools import need
 
 from benchmarks import __main__ as everything
-from benchmarks import accounting, agreement, archive, growth, pipeline, prediction, study, usual
+from benchmarks import accounting, agreement, archive, driver, growth, pipeline, prediction, study, usual
 from lib.stages import STAGES
 
 SMALL = Fraction(1, 250)
@@ -36,7 +36,7 @@ def small_archive(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", [accounting, archive, growth, pipeline, prediction, study, usual])
+@pytest.mark.parametrize("module", [accounting, archive, driver, growth, pipeline, prediction, study, usual])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -346,16 +346,20 @@ def kept_run() -> dict:
     about["machine"] = {"processor": "P", "cores": 2, "memory": 2**34, "system": "Linux", "python": "3.12"}
     extents = [{"files": 10, "rows": rows, "bytes": 10**9} for rows in (1_000_000, 2_000_000)]
 
-    def usages(wall, memory, rounds=list):
-        usage = {"wall": wall, "cpu": wall, "memory": memory, "processes": 1}
-        return {stage: rounds([usage]) for stage in pipeline.STAGES}
+    def usage(wall, memory):
+        return {"wall": wall, "cpu": wall, "memory": memory, "processes": 1}
 
     results = [
-        {"name": name, "usages": usages(wall, memory), "bytes": 1, "agreements": {}}
+        {
+            "name": name,
+            "usages": {stage: [usage(wall, memory)] for stage in pipeline.STAGES},
+            "bytes": 1,
+            "agreements": {},
+        }
         for name, wall, memory in [("ours", 1, 10**9), ("PySpark", 4, 2 * 10**9), (pipeline.UNCHANGED, 0.1, 10**9)]
     ]
     sizes = [
-        {"size": size, "archive": extent, "usages": usages(wall, 10**9, lambda rounds: rounds[0])}
+        {"size": size, "archive": extent, "usages": dict.fromkeys([*STAGES, study.WHOLE], usage(wall, 10**9))}
         for size, extent, wall in zip(("1", "2"), extents, (1, 2), strict=True)
     ]
     one = {"wall": 3, "cpu": 5, "memory": 10**9, "processes": 2}
@@ -386,13 +390,13 @@ def test_results_say_ratios_first():
     assert "the usual solution | 0.10 |  | 1.00 |" in summary
     assert "| prices and features: PySpark | 0.25 | 0.25 | 0.50 |" in summary
     assert "- A run after which nothing has changed takes 0.10 of the first." in summary
-    assert "- 2.0 times the rows take 2.0 times the time and 1.00 times the memory." in summary
+    assert "- The whole study of 2.0 times the rows takes 2.0 times the time and 1.00 times the memory." in summary
     assert text.index("the text of pipeline") > text.index(summary)
 
 
 def test_the_growth_is_a_figure_with_a_text():
     figure = growth.figure(growth.read(kept_run()["growth"]["found"]))
-    assert "Seconds rise from 2.0 to 4.0; peak memory goes from 1.00 to 1.00 GB" in figure.get_label()
+    assert "Seconds rise from 1.0 to 2.0; peak memory goes from 1.00 to 1.00 GB" in figure.get_label()
     assert len(figure.axes) == 2
 
 

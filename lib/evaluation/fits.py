@@ -93,20 +93,17 @@ class Models:
     origin: str
 
 
-def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, saved: Path) -> Models:
+def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, saved: Path) -> Models:
     """Fit and calibrate every model.
 
     Parameters
     ----------
-    drawn : sequence of Drawn
-        In the order of the parts.
+    drawn : iterable of Drawn
+        In the order of the parts. They are added up as they come: a part's Gram matrices are as large as a thousand of its examples.
     saved : pathlib.Path
         The folder of the fitted models; none but those of this walk forward stay there.
     """
-    examples = joined([part.examples for part in drawn])
-    ticket = np.concatenate([part.ticket for part in drawn])
-    gram = np.cumsum(sum(part.gram for part in drawn), axis=1)
-    levels = np.cumsum(sum(part.levels for part in drawn))
+    examples, ticket, gram, levels = _added_up(drawn)
     horizons = plan.settings.horizons
     linear: list[list[forecaster.Model]] = [
         [
@@ -134,6 +131,17 @@ def fit_models(plan: Plan, drawn: Sequence[Drawn], engine: Engine, saved: Path) 
         importance(ready[-2][0], latest.chosen(latest.session >= plan.cuts[-2])),
         origin,
     )
+
+
+def _added_up(drawn: Iterable[Drawn]) -> tuple[Examples, Floats, Floats, NDArray[np.int64]]:
+    """Of all parts the examples and their tickets, and the running sums of the Gram matrices over the cuts and of the levels."""
+    examples, tickets = list[Examples](), list[Floats]()
+    gram, levels = np.zeros(1), np.zeros(1, dtype=np.int64)
+    for part in drawn:
+        examples.append(part.examples)
+        tickets.append(part.ticket)
+        gram, levels = gram + part.gram, levels + part.levels
+    return joined(examples), np.concatenate(tickets), np.cumsum(gram, axis=1), np.cumsum(levels)
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> str:

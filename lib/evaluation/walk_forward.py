@@ -81,9 +81,7 @@ def make_forecasts(
     dates, place = np.unique(np.concatenate([found for found, _ in counted]), return_inverse=True)
     usable = np.bincount(place, np.concatenate([some for _, some in counted]), len(dates)).astype(np.int64)
     plan = make_plan(dates, usable, settings, calendar_name)
-    drawn = list(engine.map_in_order(draw, source.stored, plan))
-    models = fit_models(plan, drawn, engine, study.fits)
-    drawn.clear()
+    models = fit_models(plan, engine.map_in_order(draw, source.stored, plan), engine, study.fits)
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecast_sums")}
     digest = code.digest(__name__, vars(settings))
     works = [
