@@ -15,6 +15,7 @@ from lib import paths
 from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
 
+pytestmark = pytest.mark.xdist_group("odd archive")  # one study for all
 ROW = ",1,2,0.5,1.5,1.5,100"
 ODD = {
     "stocks/EMPTY.csv": "",

@@ -28,6 +28,7 @@ from lib.serving.endpoint.openapi import OF_ROWS
 from lib.serving.endpoint.own_rows import OwnRows
 from lib.storage import dataset
 
+pytestmark = pytest.mark.xdist_group("walk forward")  # one study for all
 SESSIONS = calendar_for("XNYS", np.array([13_151, 14_501], dtype=np.int32)).sessions.astype("datetime64[D]")
 SETTINGS = Settings(horizons=(1, 5), training_rows=2000)
 SYMBOLS = {"AA": 700, "BB": 620, "CC": 100, "DD": 31, "EE": 3}

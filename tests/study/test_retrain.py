@@ -14,7 +14,7 @@ from lib import files, paths, stage_records
 from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("retrain")]  # one study to copy for all
 TRAINED = ("03_train", "04_evaluate", "05_forecast")
 FORECAST = [
     "from lib.compute.engine import Engine\nfrom lib.evaluation.plan import Settings\nfrom lib.files import write_atomically",
