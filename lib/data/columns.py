@@ -232,7 +232,7 @@ def _adjusted(
 ) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Adj Close, which is Close in the files whose column of that name is empty."""
     adjusted = columns["Adj Close"]
-    if not texts.null_count and not pa.types.is_string(texts.type):
+    if not adjusted.null_count and not (pa.types.is_string(texts.type) and pc.any(pc.is_nan(adjusted)).as_py()):
         return adjusted, np.zeros(len(counts), dtype=bool)
     empty = np.asarray(texts.is_null().to_numpy())
     if pa.types.is_string(texts.type):
