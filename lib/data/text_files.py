@@ -119,7 +119,8 @@ def _by_arrow(text: bytes, plan: Plan, written: pa.csv.ParseOptions) -> pa.Table
             types[column] = pa.string() if plan.texts else pa.float64()
         else:
             types[column] = pa.dictionary(pa.int32(), pa.string())
-    wanted = [name for name in (*VALUES, "Symbol", "Security Name", "Series") if name in names]
+    symbols = ("Symbol", "Series") if "Symbol" in names else ()  # a series only tells symbols apart
+    wanted = [name for name in (*VALUES, *symbols, "Security Name") if name in names]
     table = _read_csv(text, plan, written, [names[name] for name in wanted], types)
     return None if table is None else table.rename_columns(wanted)
 
