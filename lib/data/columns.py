@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.data import dates_and_numbers
-from lib.data.plans import VALUES, Plan, fields_of
+from lib.data.plans import VALUES, Plan, fields_of, is_header
 from lib.data.rows import BLANK, EXACT, FIRST_DATE
 from lib.text import shortened
 
@@ -100,7 +100,8 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
         Days since 1970, open, high, low, close, adjusted close, volume, and whether that was rounded; or why the row is refused.
     """
     columns = plan.reading.columns
-    if not any(field.strip() for field in fields):  # as spreadsheets leave behind
+    # As spreadsheets leave behind, and files put one after the other.
+    if not any(field.strip() for field in fields) or is_header(fields, plan.header):
         return BLANK
     if len(fields) != len(plan.header):
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
@@ -232,7 +233,7 @@ def _adjusted(
 ) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Adj Close, which is Close in the files whose column of that name is empty."""
     adjusted = columns["Adj Close"]
-    if not texts.null_count and not pa.types.is_string(texts.type):
+    if not adjusted.null_count and not (pa.types.is_string(texts.type) and pc.any(pc.is_nan(adjusted)).as_py()):
         return adjusted, np.zeros(len(counts), dtype=bool)
     empty = np.asarray(texts.is_null().to_numpy())
     if pa.types.is_string(texts.type):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -53,8 +54,7 @@ _MONTHS = {
     for name in names.split()
 }
 _CURRENCY = "$€£¥₹"
-_PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_NUMBER = re.compile(_PLAIN, re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}
 
@@ -214,7 +214,7 @@ def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, n
 
 
 def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
-    """Read a column of numbers: each distinct text once.
+    """Read a column of numbers.
 
     Parameters
     ----------
@@ -226,41 +226,49 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
     pyarrow.Array of float64
         Each the nearest to its text, as `parse_number` reads it; null where that reads nothing.
     """
-    encoded = _encoded(column)
-    return _numbers(encoded.dictionary, mark).take(encoded.indices)
+    texts = _combined(column)
+    others = set(bytes(texts.buffers()[2] or b"").translate(None, b"0123456789.+-"))
+    with contextlib.suppress(pa.ArrowInvalid):  # two points in one number, say
+        if not others and mark == "point":
+            return texts.cast(pa.float64())
+        if others <= {ord(",")}:
+            grouped = texts.filter(pc.match_substring(texts, ",")) if mark == "point" else texts
+            if pc.all(_written(grouped, mark), min_count=0).as_py():
+                return _without_groups(texts, mark).cast(pa.float64())
+    encoded = texts.dictionary_encode()  # volumes such as 6.85M: few are distinct
+    return _of_any_kind(pc.ascii_trim_whitespace(encoded.dictionary), mark).take(encoded.indices)
 
 
-def _numbers(texts: pa.Array, mark: DecimalMark) -> pa.Array:
-    text = pc.ascii_trim_whitespace(texts)
-    plain = pc.replace_substring(text, ",", ".") if mark == "comma" else text
-    allowed = r"^[+-]?\d+(,\d+)?$" if mark == "comma" else r"^[+-]?(\d+\.?\d*|\.\d+)$"
-    simple = pc.match_substring_regex(text, allowed if mark == "comma" else f"^{_PLAIN}$")
-    if pc.all(simple, min_count=0).as_py():
-        return plain.cast(pa.float64())
+def _written(texts: pa.Array, mark: DecimalMark) -> pa.Array:
+    """Whether each text is a number, perhaps with groups of thousands, without a currency or a unit."""
+    group, point = (",", r"\.") if mark == "point" else (r"\.", ",")
+    plain = rf"(\d+{point}?\d*|{point}\d+)([eE][+-]?\d+)?"
+    return pc.match_substring_regex(texts, rf"^[+-]?({plain}|\d{{1,3}}({group}\d{{3}})+({point}\d*)?)$")
+
+
+def _without_groups(texts: pa.Array, mark: DecimalMark) -> pa.Array:
     if mark == "point":
-        grouped = pc.match_substring_regex(text, r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
-        plain = pc.if_else(grouped, pc.replace_substring(text, ",", ""), plain)
-        simple = pc.or_(simple, grouped)
-    scaled = pc.match_substring_regex(text, f"{allowed[:-1]}[KMBT]$")
+        return pc.replace_substring(texts, ",", "")
+    return pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
+
+
+def _of_any_kind(texts: pa.Array, mark: DecimalMark) -> pa.Array:
+    plain, readable = _without_groups(texts, mark), _written(texts, mark)
+    scaled = pc.match_substring_regex(texts, rf"^[+-]?\d+([{'.' if mark == 'point' else ','}]\d+)?[KMBT]$")
     if pc.any(scaled, min_count=0).as_py():  # 6.85M as 6.85e6
         for unit, exponent in _UNITS.items():
             plain = pc.replace_substring(plain, unit, f"e{exponent}")
-        simple = pc.or_(simple, scaled)
-    values = pc.if_else(simple, plain, None).cast(pa.float64())
-    rest = pc.if_else(simple, None, text)
+        readable = pc.or_(readable, scaled)
+    values = pc.if_else(readable, plain, None).cast(pa.float64())
+    rest = pc.if_else(readable, None, texts)
     if rest.null_count == len(rest):
         return values
-    return pc.coalesce(values, _by_distinct(rest, lambda value: _float(parse_number(value, mark))))
+    slowly = [None if text is None else _float(parse_number(text, mark)) for text in rest.to_pylist()]
+    return pc.coalesce(values, pa.array(slowly, pa.float64()))
 
 
 def _float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
-
-
-def _by_distinct(column: pa.Array, function: Callable[[str], float | None]) -> pa.Array:
-    encoded = _encoded(column)
-    values = [None if text is None else function(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(values, pa.float64()).take(encoded.indices)
 
 
 def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:

@@ -677,20 +677,20 @@ class _Texts:
         if piece.plan.parquet:
             values = self.table.slice(int(np.searchsorted(self.good, row)), 1).select(list(VALUES)).to_pylist()[0]
             return ",".join(map(str, values.values())).encode()
-        body = _cached_body(locations.place(self.part.location), piece)
+        body = _cached_body(self.part.location, piece)
         return body[0][int(self.lines[row]) - body[1]]
 
 
-_BODY: dict[int, tuple[list[bytes], int]] = {}
+_BODY: dict[tuple[str, Piece], tuple[list[bytes], int]] = {}
 
 
-def _cached_body(location: Place, piece: Piece) -> tuple[list[bytes], int]:
-    """The lines of the piece that was asked for last, and the number of the first."""
-    if piece.number not in _BODY:
+def _cached_body(location: str, piece: Piece) -> tuple[list[bytes], int]:
+    """The lines of the piece that was asked for last, and the number of the first; one process may read several archives."""
+    if (location, piece) not in _BODY:
         _BODY.clear()
-        body = _body(location, piece)
-        _BODY[piece.number] = body.text.split(b"\n"), body.first_line
-    return _BODY[piece.number]
+        body = _body(locations.place(location), piece)
+        _BODY[location, piece] = body.text.split(b"\n"), body.first_line
+    return _BODY[location, piece]
 
 
 def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:

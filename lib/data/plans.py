@@ -83,8 +83,8 @@ class Plan:
         What stands between the numbers of such dates, where the file has them.
     plain_dates : bool
         All dates of the sample are YYYY-MM-DD.
-    texts : frozenset of str
-        The columns of numbers that are written other than as plain numbers, such as 1,234 or 6.85M.
+    texts : bool
+        Some numbers are written other than as plain numbers, such as 1,234 or 6.85M.
     ends_empty : bool
         The last field of some rows is empty: a delimiter at a line's end then begins a field.
     rounded, volume_unit :
@@ -101,7 +101,7 @@ class Plan:
     order: DateOrder | None = None
     separator: str = ""
     plain_dates: bool = False
-    texts: frozenset[str] = frozenset()
+    texts: bool = False
     ends_empty: bool = False
     rounded: bool = False
     volume_unit: float = 1.0
@@ -118,11 +118,6 @@ class Plan:
     def parquet(self) -> bool:
         """Whether the file is Parquet, whose rows have no lines."""
         return self.encoding == "parquet"
-
-    @property
-    def has_names(self) -> bool:
-        """Whether columns that are read hold symbols or names, which may have commas."""
-        return not {"Symbol", "Security Name"}.isdisjoint(self.reading.columns)
 
     @property
     def has_symbols(self) -> bool:
@@ -274,7 +269,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         ends_empty=any(not row[-1].strip() for row in fields),
         rounded=options.rounded,
         volume_unit=options.volume_unit,
-        texts=frozenset(name for name in numeric if not _all_plain(fields, columns[name], mark)),
+        texts=not all(_all_plain(fields, columns[name], mark) for name in numeric),
     )
     return with_dates(plan, fields)
 
@@ -429,7 +424,9 @@ def fields_of(line: str, plan: Plan) -> list[str]:
 
 def is_header(row: Sequence[str], header: Sequence[str]) -> bool:
     """Whether a row is the header once more."""
-    return [name.strip().lower() for name in row] == [name.lower() for name in header]
+    return len(row) == len(header) and all(
+        name.strip().lower() == other.lower() for name, other in zip(row, header, strict=True)
+    )
 
 
 def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) -> DecimalMark:

@@ -19,7 +19,8 @@ from lib.data.columns import Rows, concatenated, no_rows, parse_fields, rows_of_
 from lib.data.plans import VALUES, Plan, fields_of, is_header, to_utf8
 from lib.text import shortened
 
-_SEPARATOR = "\x1f"  # between the fields of rows that had quotes
+_SEPARATOR = "\x1f"  # between the fields of lines that have been split
+_SPLIT = pa.csv.ParseOptions(delimiter=_SEPARATOR, quote_char=False)
 _NULL_TEXTS = sorted(
     {spelling for null in dates_and_numbers.NULLS for spelling in (null, null.upper(), null.capitalize(), "NaN")}
 )
@@ -54,17 +55,10 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
         return no_rows(0)
     if plan.tickers:
         return concatenated([_read_wide(body, plan) for body in bodies])
-    plain = [_unquoted(body, plan) for body in bodies]
-    if all(text is not None for text, _ in plain) and len({separator for _, separator in plain}) == 1:
-        texts = [text for text, _ in plain if text is not None]
-        separator = plain[0][1]
-        if plan.texts and plan.mark == "point" and separator != "," and not plan.has_names:
-            numbers = [_without_thousands(text, separator) for text in texts]
-            if rows := _read_together(bodies, numbers, replace(plan, texts=frozenset()), separator):
-                return rows
-        for own in (plan, replace(plan, plain_dates=False, texts=frozenset(VALUES[1:]))):
-            if rows := _read_together(bodies, texts, own, separator):
-                return rows
+    # A column of numbers is read as text, and then converted, in a time that hardly differs: so where one must be, all are.
+    for own in dict.fromkeys((plan, replace(plan, plain_dates=False, texts=True))):
+        if rows := _read_together(bodies, own):
+            return rows
     if len(bodies) > 1:
         return concatenated([read_rows([body], plan) for body in bodies])
     return _read_by_line(bodies[0], plan)
@@ -91,65 +85,22 @@ def _ended(text: bytes) -> bytes:
     return text if not text or text.endswith(b"\n") else text + b"\n"
 
 
-def _unquoted(body: Body, plan: Plan) -> tuple[bytes | None, str]:
-    """The rows without quotes and the separator between their fields; None where only a line by line look can tell."""
-    text, delimiter = body.text, plan.delimiter.encode()
-    if b"$" in text and "Symbol" not in plan.reading.columns:
-        text = text.replace(b"$", b"")
-    if b'"' not in text:
-        return text, plan.delimiter
-    separator = _SEPARATOR.encode()
-    every = text.replace(b'"' + delimiter + b'"', separator).replace(b'"\n"', b"\n")
-    if every.startswith(b'"') and every.endswith(b'"\n') and every.count(b'"') == 2:
-        return every[1:-2] + b"\n", _SEPARATOR
-    content = np.frombuffer(text, dtype=np.uint8)
-    quote = content == ord('"')
-    places = np.flatnonzero(quote)
-    if len(places) % 2:
-        return None, _SEPARATOR
-    edges = np.array([ord("\n"), ord(delimiter)], dtype=np.uint8)
-    before, after = content[np.maximum(places[0::2] - 1, 0)], content[places[1::2] + 1]
-    if not (np.isin(before, edges) | (places[0::2] == 0)).all() or not np.isin(after, edges).all():
-        return None, _SEPARATOR
-    inside = (np.cumsum(quote, dtype=np.uint8) & 1).astype(bool)
-    if (content[inside] == ord("\n")).any():
-        return None, _SEPARATOR
-    parted = np.where((content == ord(delimiter)) & ~inside, np.uint8(ord(separator)), content)
-    return parted[~quote].tobytes(), _SEPARATOR
+def _without_dollars(text: bytes, plan: Plan) -> bytes:
+    return text.translate(None, b"$") if b"$" in text and "Symbol" not in plan.reading.columns else text
 
 
-def _without_thousands(text: bytes, separator: str) -> bytes:
-    """The rows with 1234.50 for 1,234.50; what is no such number keeps its commas, and then is read as no number."""
-    content = np.frombuffer(b"\n" + text, dtype=np.uint8)
-    commas = np.flatnonzero(content == ord(","))
-    if not len(commas):
-        return text
-    digit = (content >= ord("0")) & (content <= ord("9"))
-    exponents = np.flatnonzero((content | 32) == ord("e"))
-    if (digit[exponents - 1] | (content[exponents - 1] == ord("."))).any():
-        return text  # 1,234e5 is no number
-
-    def is_digit(offset: int) -> npt.NDArray[np.bool_]:
-        return digit.take(commas + offset, mode="clip")
-
-    second = is_digit(-2)
-    third = second & is_digit(-3)
-    before_group = content.take(commas - 2 - second - third, mode="clip")
-    starts, ends = (np.frombuffer(f"{separator}\n,{others}".encode(), dtype=np.uint8) for others in ("+-", "."))
-    thousands = is_digit(-1) & np.isin(before_group, starts) & is_digit(1) & is_digit(2) & is_digit(3)
-    thousands &= np.isin(content.take(commas + 4, mode="clip"), ends)
-    keep = np.ones(len(content), dtype=bool)
-    keep[commas[thousands]] = keep[0] = False
-    return content[keep].tobytes()
+def _as_written(text: bytes, plan: Plan) -> pa.csv.ParseOptions:
+    """How Arrow splits lines; to look for quotes where there are none takes longer."""
+    return pa.csv.ParseOptions(delimiter=plan.delimiter, quote_char='"' if b'"' in text else False)
 
 
-def _read_together(bodies: Sequence[Body], texts: Sequence[bytes], plan: Plan, separator: str) -> Rows | None:
+def _read_together(bodies: Sequence[Body], plan: Plan) -> Rows | None:
     """Read the rows of several files as one; None where Arrow takes them for something else than as many rows."""
-    counts = np.array([text.count(b"\n") for text in texts], dtype=np.int64)
-    joined = texts[0] if len(texts) == 1 else b"".join(texts)
+    counts = np.array([np.count_nonzero(np.frombuffer(body.text, np.uint8) == ord("\n")) for body in bodies])
+    joined = _without_dollars(b"".join(body.text for body in bodies), plan)
     if not joined:
         return no_rows(len(bodies))
-    table = _by_arrow(joined, plan, separator, plan.texts)
+    table = _by_arrow(joined, plan, _as_written(joined, plan))
     if table is None or table.num_rows != counts.sum():
         return None
     raw = _RawText(bodies)
@@ -157,7 +108,7 @@ def _read_together(bodies: Sequence[Body], texts: Sequence[bytes], plan: Plan, s
     return rows_of_table(table, plan, counts, lines, raw)
 
 
-def _by_arrow(joined: bytes, plan: Plan, separator: str, texts: frozenset[str]) -> pa.Table | None:
+def _by_arrow(text: bytes, plan: Plan, written: pa.csv.ParseOptions) -> pa.Table | None:
     columns = plan.reading.columns
     names = {name: f"c{index}" for name, index in columns.items()}
     types: dict[str, pa.DataType] = {}
@@ -165,16 +116,17 @@ def _by_arrow(joined: bytes, plan: Plan, separator: str, texts: frozenset[str]) 
         if name == "Date":
             types[column] = pa.date32() if plan.plain_dates else pa.dictionary(pa.int32(), pa.string())
         elif name in VALUES:
-            types[column] = pa.string() if name in texts else pa.float64()
+            types[column] = pa.string() if plan.texts else pa.float64()
         else:
             types[column] = pa.dictionary(pa.int32(), pa.string())
-    wanted = [name for name in (*VALUES, "Symbol", "Security Name", "Series") if name in names]
-    table = _read_csv(joined, plan, separator, [names[name] for name in wanted], types)
+    symbols = ("Symbol", "Series") if "Symbol" in names else ()  # a series only tells symbols apart
+    wanted = [name for name in (*VALUES, *symbols, "Security Name") if name in names]
+    table = _read_csv(text, plan, written, [names[name] for name in wanted], types)
     return None if table is None else table.rename_columns(wanted)
 
 
 def _read_csv(
-    text: bytes, plan: Plan, separator: str, wanted: list[str], types: Mapping[str, pa.DataType]
+    text: bytes, plan: Plan, written: pa.csv.ParseOptions, wanted: list[str], types: Mapping[str, pa.DataType]
 ) -> pa.Table | None:
     """The columns ``wanted``, which are named after their indices; None where the text is not of these types."""
     columns = [f"c{index}" for index in range(len(plan.header))]
@@ -182,7 +134,7 @@ def _read_csv(
         return pa.csv.read_csv(
             pa.BufferReader(text),
             pa.csv.ReadOptions(column_names=columns, use_threads=False, block_size=max(1 << 22, 64 * len(columns))),
-            pa.csv.ParseOptions(delimiter=separator, quote_char=False),
+            written,
             pa.csv.ConvertOptions(
                 column_types=dict(types),
                 include_columns=wanted,
@@ -266,7 +218,7 @@ def _read_by_line(body: Body, plan: Plan) -> Rows:
     raw = _RawText([body], [found.rows])
     lines = found.rows + body.first_line
     if len(found.fitting):
-        table = _by_arrow(found.text, replace(plan, plain_dates=False), _SEPARATOR, frozenset(VALUES[1:]))
+        table = _by_arrow(found.text, replace(plan, plain_dates=False, texts=True), _SPLIT)
         assert table is not None and table.num_rows == len(found.fitting), "its fields have been counted"
         inner = _RawText([body], [found.rows[found.fitting]])
         rows = rows_of_table(table, plan, np.array([len(found.fitting)], dtype=np.int64), [lines[found.fitting]], inner)
@@ -288,14 +240,14 @@ def _read_by_line(body: Body, plan: Plan) -> Rows:
 
 def _read_wide(body: Body, plan: Plan) -> Rows:
     """Read a file that has columns for several symbols: a line is a row of each symbol that has a value there."""
-    text, separator = _unquoted(body, plan)
-    lines = np.arange(text.count(b"\n")) if text is not None else np.zeros(0, dtype=np.int64)
-    table = None if text is None else _all_columns(text, plan, separator, pa.float64())
+    text = _without_dollars(body.text, plan)
+    lines = np.arange(text.count(b"\n"))
+    table = _all_columns(text, plan, _as_written(text, plan), pa.float64())
     strays: list[Rows] = []
     if table is None or table.num_rows != len(lines):
         found = _by_line(body, plan)
         lines = found.rows[found.fitting]
-        table = _all_columns(found.text, plan, _SEPARATOR, pa.string())
+        table = _all_columns(found.text, plan, _SPLIT, pa.string())
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
         strays = [_strays(body, others, plan)] if len(others) else []
@@ -359,7 +311,7 @@ def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
     )
 
 
-def _all_columns(text: bytes, plan: Plan, separator: str, kind: pa.DataType) -> pa.Table | None:
+def _all_columns(text: bytes, plan: Plan, written: pa.csv.ParseOptions, kind: pa.DataType) -> pa.Table | None:
     names = [f"c{index}" for index in range(len(plan.header))]
     dates = pa.dictionary(pa.int32(), pa.string())
-    return _read_csv(text, plan, separator, names, {name: kind if name != "c0" else dates for name in names})
+    return _read_csv(text, plan, written, names, {name: kind if name != "c0" else dates for name in names})

@@ -109,6 +109,15 @@ def test_fractional_volumes_are_set_aside_or_rounded_and_counted(outputs, tmp_pa
     assert made.prices.read()["Volume"].to_pylist()[:3] == [3, 5, 7]
 
 
+def test_rows_set_aside_have_the_text_of_their_own_archive(outputs, tmp_path):
+    for name in ("first", "other"):
+        row = f"2021-01-04,{name.upper()},10,10,9,11,5\n"
+        _, made = made_of(
+            {"prices.csv": f"date,symbol,open,close,low,high,volume\n{row * 3}".encode()}, tmp_path / name
+        )
+        assert made.quarantine.read()["raw"].to_pylist() == [row.strip()] * 2
+
+
 def test_two_files_with_a_date_of_one_symbol_stop_the_run(outputs, tmp_path):
     from lib.data.quarantine import QuarantineError
 

@@ -94,6 +94,16 @@ def test_a_field_too_many_before_an_empty_last_one_shifts_no_value():
     assert list(read.bad.values()) == ["wrong number of fields: 8, expected 7"]
 
 
+@pytest.mark.parametrize("stray", [b"", b'"x\n'])
+def test_the_header_once_more_is_no_row_whether_lines_are_looked_at_or_not(stray):
+    header = b"Date,Open,High,Low,Close,Volume\n"
+    content = header + b"2021-01-04,1,4,0.5,2,100\n" + header + b"2021-01-05,1,4,0.5,2,200\n" + stray
+    plan = detect.alone(plans.plan_file(content).plan)
+    read = text_files.read_rows([text_files.body_of(content, plan)], plan)
+    assert read.table["Volume"].to_pylist() == [100, 200]
+    assert sum(reason != BLANK for reason in read.bad.values()) == bool(stray)
+
+
 def test_one_delimiter_more_at_the_end_of_a_line_begins_no_field():
     content = b"Date,Open,High,Low,Close,Volume\n2021-01-04,1,4,0.5,2,100\n2021-01-05,1,4,0.5,2,200,\n"
     plan = detect.alone(plans.plan_file(content).plan)

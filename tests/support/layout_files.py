@@ -279,6 +279,25 @@ def _nse(frame: pd.DataFrame) -> Files:
     return Files(contents, _without_adjusted(frame), True)
 
 
+def _nse_symbol(frame: pd.DataFrame) -> Files:
+    """A row in three has prices above a thousand, as 1,234.50; the plan cannot know that of a file's beginning and end."""
+    above = np.arange(len(frame)) % 3 == 1
+    frame = frame.assign(**{name: frame[name].where(~above, frame[name] + 9000) for name in _PRICES})
+
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _day(rows, "%d-%b-%Y").assign(series="EQ", trades=3, **{"VALUE ": "1,23,456.78"})
+        for name in _PRICES:
+            made[name] = made[name].map("{:,.2f}".format)
+        made["Volume"] = made["Volume"].map("{:,}".format)
+        made["PREV. CLOSE "] = made["ltp "] = made["vwap "] = made["52W H "] = made["52W L "] = made["Close"]
+        theirs = ["Date ", "OPEN ", "HIGH ", "LOW ", "close ", "VOLUME "]
+        names = dict(zip(["Date", *_PRICES, "Volume"], theirs, strict=True))
+        made = made.rename(columns=names | {"series": "series ", "trades": "No of trades "})
+        return _csv(made.drop(columns=["Symbol", "Adj Close"]).astype(str)[::-1], quoting=1)
+
+    return _each(frame, "{symbol}.csv", make, adjusted=False)
+
+
 def _ariva(frame: pd.DataFrame) -> Files:
     def make(rows: pd.DataFrame) -> bytes:
         made = _columns(
@@ -388,6 +407,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
     "polygon": _polygon,
     "eodhd": _eodhd,
     "nse": _nse,
+    "nse of one symbol": _nse_symbol,
     "ariva": _ariva,
     "cryptodatadownload": _cryptodatadownload,
     "French": _french,
