@@ -64,7 +64,7 @@ def costs(parts: int, engine: Engine, work: Path) -> dict[str, Cost]:
     os.environ["STUDY_OUTPUTS"] = str(work / "outputs")
     study = paths.StudyPaths("driver")
     write_symbols(work / "archive", parts)
-    dataset.cut.__defaults__ = (1,)  # type: ignore[attr-defined]  # a part a symbol
+    dataset.cut.__defaults__ = (1,)  # a part a symbol
     found = {}
 
     def measured(stage: str, task: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
 """Write what the documentation takes from the code: docs/reference.md, and the table of modules in docs/architecture.md.
 
-``python -m docs.reference``; tests/test_docs.py holds that it was run. It also takes the README's table of predictors from the
-sample study, if that has been run.
+``python -m docs.reference``; tests/test_docs.py holds that it was run. It also takes the README's tables of results from the
+sample study, if that is finished, and was run with the params of its file.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from lib.features import definitions, summary
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
+from lib.study import reproduce
+from lib.study.run import StudyError
 
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")
@@ -305,10 +307,14 @@ if __name__ == "__main__":
     write_atomically(OWN_DATA, between(OWN_DATA.read_text(encoding="utf-8"), LAYOUTS, layout_table()))
     write_atomically(ARCHITECTURE, between(ARCHITECTURE.read_text(encoding="utf-8"), MODULES, modules()))
     sample = paths.StudyPaths("sample")
-    for measured, marks, table in (
-        (sample.metrics, PREDICTORS, predictors),
-        (sample.forecast_metrics, FORECASTS, forecasts),
-    ):
-        if measured.exists():
+    try:
+        reproduce.results(sample.name, params.load(paths.params_file(sample.name)))
+    except StudyError as error:
+        print(f"README.md keeps its tables of results. {error}")
+    else:
+        for measured, marks, table in (
+            (sample.metrics, PREDICTORS, predictors),
+            (sample.forecast_metrics, FORECASTS, forecasts),
+        ):
             rows = table(json.loads(measured.read_text(encoding="utf-8")))
             write_atomically(README, between(README.read_text(encoding="utf-8"), marks, rows))

@@ -20,7 +20,8 @@ from packaging.version import Version
 
 from lib import paths
 
-PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 LOCK = (paths.ROOT / "requirements.lock").read_text()
 
 
@@ -67,6 +68,18 @@ def test_each_package_is_in_the_group_that_names_it():
         held = locked("run") | locked(group)
         assert {canonicalize_name(wanted.name) for wanted in needed} <= held.keys(), group
     assert not {"polars", "duckdb", "pytest", "ruff", "mypy"} & locked("run").keys()
+
+
+def test_types_are_checked_alike_without_the_packages_of_the_benchmark():
+    """`make check` in a new clone, where nobody has run a benchmark."""
+    skipped = [
+        name
+        for entry in PYPROJECT["tool"]["mypy"]["overrides"]
+        if "follow_imports" in entry
+        for name in entry["module"]
+    ]
+    for wanted in map(Requirement, PROJECT["optional-dependencies"]["benchmark"]):
+        assert f"{wanted.name}.*" in skipped
 
 
 def test_lock_is_hashed_and_names_no_registry():

@@ -86,15 +86,13 @@ def _lead(scores: pd.DataFrame, horizon: int, other: str, objective: str) -> tup
     return 1 - root, error / (2 * root) if root > 0 else float("nan")
 
 
-def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") -> pd.DataFrame:
-    """The comparisons side by side.
+def overview(comparisons: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The errors of comparisons, as multiples of the moving average's, side by side.
 
     Parameters
     ----------
     comparisons : iterable of pandas.DataFrame
         As `compare` makes them.
-    column : str
-        What to show of them.
 
     Returns
     -------
@@ -106,7 +104,7 @@ def overview(comparisons: Iterable[pd.DataFrame], column: str = "relative_mae") 
     columns = {}
     for table in comparisons:
         name = f"{held_out[table['split'].iloc[0]]}, {when[table['horizon'].iloc[0]]}"
-        columns[name] = table.set_index("predictor")[column]
+        columns[name] = table.set_index("predictor")["relative_mae"]
     return pd.DataFrame(columns).rename_axis("predictor")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import files, paths, stage_records
+from lib.compute.processes import EngineError, available_cores
 from lib.data import archive
 from lib.params import Params
 from lib.stages import STAGES, maker
@@ -66,7 +67,7 @@ def run_record(
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "java": _java_version(params),
-        "platform": {"system": platform.system(), "machine": platform.machine(), "cores": _cores()},
+        "platform": {"system": platform.system(), "machine": platform.machine(), "cores": available_cores()},
         "archive": {
             "source": params.archive.source,
             "digest": counted["digest"],
@@ -187,7 +188,6 @@ def _java_version(params: Params) -> str | None:
     if params.compute.engine != "spark":
         return None
     from lib.compute import spark
-    from lib.compute.processes import EngineError
 
     try:
         java = Path(spark.java_home()) / "bin" / "java"
@@ -196,9 +196,3 @@ def _java_version(params: Params) -> str | None:
         return None
     # JAVA_TOOL_OPTIONS and the like print lines of their own first.
     return next((line for line in told.splitlines() if " version " in line), None)
-
-
-def _cores() -> int:
-    from lib.compute.processes import available_cores
-
-    return available_cores()

@@ -181,7 +181,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
             f"{lock}: not what `python -m lib lock {name}` writes ({error!r}); write it again with that, or remove it",
             REFUSED,
         ) from None
-    return compare(wanted, flattened(results(name), " "), tolerance)
+    return compare(wanted, flattened(results(name, params), " "), tolerance)
 
 
 def write_lock(name: str, params: Params) -> Path:
@@ -208,19 +208,21 @@ def write_lock(name: str, params: Params) -> Path:
         "about": f"What the study {name} is expected to give; renewed by: python -m lib lock {name}",
         "tolerance": TOLERANCE,
         "params": _deciding(params),
-        "results": results(name),
+        "results": results(name, params),
     }
     files.write_atomically(paths.results_lock(name), json.dumps(content, indent=2) + "\n")
     return paths.results_lock(name)
 
 
-def results(name: str) -> dict[str, Any]:
+def results(name: str, params: Params) -> dict[str, Any]:
     """What a finished study gave.
 
     Parameters
     ----------
     name : str
         The study's name.
+    params : Params
+        What it must have been run with.
 
     Returns
     -------
@@ -230,7 +232,7 @@ def results(name: str) -> dict[str, Any]:
     Raises
     ------
     lib.study.run.StudyError
-        The study is not finished.
+        The study is not finished, or its last run had other params.
     """
     from lib.storage.dataset import DatasetError, open_dataset
 
@@ -238,7 +240,11 @@ def results(name: str) -> dict[str, Any]:
     if stale := stage_records.shown_notes(study):
         told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
         raise StudyError(f"{name}: its results do not belong together\n{told}", REFUSED)
+    deciding = _deciding(params)
     try:
+        ran = files.read_json(study.run_record)["params"]
+        asked, had = (flattened({section: given[section] for section in deciding}) for given in (deciding, ran))
+        other = sorted(key for key in asked.keys() | had.keys() if asked.get(key) != had.get(key))
         metrics = files.read_json(study.metrics)
         data: dict[str, Any] = {"symbols": {"sha256": files.sha256(study.symbols)}}
         for folder in (study.prices, study.quarantine, study.files, study.features):
@@ -247,6 +253,10 @@ def results(name: str) -> dict[str, Any]:
         predictors = {row["predictor"]: row for row in metrics["headline"]}
     except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None
+    if other:
+        raise StudyError(
+            f"{name}: {', '.join(other)} was another in its last run; first: bash run_all.sh {name}", REFUSED
+        )
     return {"data": data, "metrics": predictors}
 
 

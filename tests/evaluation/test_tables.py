@@ -8,7 +8,7 @@ import pytest
 from evaluation_rows import compared, headline
 
 from lib.evaluation import sums
-from lib.evaluation.baselines import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
+from lib.evaluation.baselines import AVERAGE, MODEL, ORACLE, REFERENCE, SCALED, baselines
 from lib.evaluation.errors import best_scale, metrics
 from lib.evaluation.rows import chronological_split, distinct_days, random_split
 from lib.evaluation.tables import _lead, curve_parts, overview
@@ -24,7 +24,7 @@ def test_the_comparison_has_every_predictor_with_its_errors() -> None:
     rows, fitted, _ = compared()
     train, test = held_out(rows)
     lines = headline().set_index("predictor")
-    assert lines.index.tolist() == [AVERAGE, SCALED, LAST, MODEL, REFERENCE, ORACLE]
+    assert lines.index.tolist() == [*baselines(train), MODEL, REFERENCE, ORACLE]
     for own, prefix in ((test, ""), (train, "train_")):
         for name, predicted in ((MODEL, fitted.predict(own.features)), (AVERAGE, own.features[:, 0])):
             for measure, value in metrics(own.volume, predicted).items():

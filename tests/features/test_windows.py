@@ -21,13 +21,13 @@ PRICES = st.floats(-1e300, 1e300).map(lambda value: value + 0.0) | st.integers(1
 
 
 def table_of(series: list[list[tuple[int, float]]]) -> pa.Table:
-    """A table of prices from each symbol's volumes and adjusted closes."""
+    """A table of prices from each symbol's volumes and adjusted closes, which stand for its other prices too."""
     rows = [(f"S{number}", volume, price) for number, symbol in enumerate(series) for volume, price in symbol]
     symbols, volumes, adjusted = zip(*rows, strict=True)
     return pa.table(
         {
             "Symbol": pa.array(symbols, pa.string()),
-            "Adj Close": pa.array(adjusted, pa.float64()),
+            **dict.fromkeys(windows.COLUMNS[1:], pa.array(adjusted, pa.float64())),
             "Volume": pa.array(volumes, pa.int64()),
         }
     )

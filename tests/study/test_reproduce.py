@@ -18,6 +18,7 @@ from lib import paths
 from lib.params import Params
 from lib.stages import STAGES
 from lib.study import record, reproduce
+from lib.study.run import StudyError
 
 # Another user's settings, in another part of the world, on a machine of another size.
 ELSEWHERE = {
@@ -87,9 +88,9 @@ def test_the_sample_study_gives_what_is_committed(sample_study):
     ids=["rows", "digest", "within the tolerance", "beyond the tolerance"],
 )
 def test_another_result_than_the_committed_one_is_found(sample_study, monkeypatch, change, different):
-    found = reproduce.results("sample")
+    found = reproduce.results("sample", Params())
     change(found)
-    monkeypatch.setattr(reproduce, "results", lambda name: found)
+    monkeypatch.setattr(reproduce, "results", lambda name, params: found)
     compared = reproduce.compare_with_lock("sample", Params())
     assert compared.different == different
     assert compared.equal == (not different)
@@ -111,6 +112,12 @@ def test_the_results_that_are_expected_can_be_renewed(sample_study, tmp_path, mo
     assert command_line.main(["lock", "sample"]) == 0
     assert "sample.lock.json" in capsys.readouterr().out
     assert reproduce.compare_with_lock("sample", Params()).equal
+
+
+def test_results_of_other_params_are_not_those_that_are_expected(sample_study):
+    """Of `-p train.settings.groups 20`, or of a params file that has changed since."""
+    with pytest.raises(StudyError, match=r"^sample: train.settings.groups was another in its last run; first: bash"):
+        reproduce.write_lock("sample", Params.model_validate({"train": {"settings": {"groups": 20}}}))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

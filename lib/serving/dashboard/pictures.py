@@ -37,32 +37,17 @@ class Marker:
     text: str
 
 
-def round_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About ``count`` round numbers in a range: multiples of 1, 2 or 5 times a power of ten.
-
-    Parameters
-    ----------
-    low, high : float
-        The ends of the range, in the axis' unit.
-    count : int
-        How many steps to aim at.
-
-    Returns
-    -------
-    list of float
-        Ascending; ``low`` alone where ``high`` is not above it.
+def round_ticks(high: float) -> list[float]:
+    """About five round numbers from 0 to ``high``: multiples of 1, 2 or 5 times a power of ten.
 
     Examples
     --------
-    >>> round_ticks(0, 13.2e6)
+    >>> round_ticks(13.2e6)
     [0.0, 5000000.0, 10000000.0]
     """
-    if not high > low:
-        return [low]
-    rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= rough)
-    return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    power = 10.0 ** math.floor(math.log10(high / 4))
+    step = next(multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= high / 4)
+    return [index * step for index in range(math.floor(high / step) + 1)]
 
 
 def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int = 760, height: int = 320) -> str:
@@ -98,7 +83,7 @@ def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int
         parts.append(
             f'<rect class="future" x="{start:.1f}" width="{width - right - start:.1f}" y="{top}" height="{height - top - bottom}"/>'
         )
-    for tick in round_ticks(0, highest):
+    for tick in round_ticks(highest):
         parts.append(f'<line class="grid" x1="{left}" x2="{width}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     for index, volume in enumerate(recent.volume.tolist()):
