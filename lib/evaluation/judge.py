@@ -75,7 +75,7 @@ class JudgedPart:
 
     def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
-        tables = {"walk_forward": [WALK_FORWARD_SCHEMA.empty_table()], "forecast_sums": [sums.SCHEMA.empty_table()]}
+        forecasts, total = [WALK_FORWARD_SCHEMA.empty_table()], sums.Total()
         for chunk in chunks(self.part, self.plan.start - 10):
             made = chunk.evenings(self.plan.calendar)
             position = made.position + chunk.skipped
@@ -88,10 +88,10 @@ class JudgedPart:
                 if place:
                     rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
                 walked, summed = _judge(chunk, made, session, rows, self.plan, models, place)
-                tables["forecast_sums"].append(summed)
+                total.add(summed)
                 if not place:
-                    tables["walk_forward"].append(walked)
-        return {name: pa.concat_tables(parts).combine_chunks() for name, parts in tables.items()}
+                    forecasts.append(walked)
+        return {"walk_forward": pa.concat_tables(forecasts).combine_chunks(), "forecast_sums": total.table()}
 
 
 def _judge(
