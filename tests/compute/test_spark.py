@@ -24,11 +24,11 @@ from lib.compute import spark
 from lib.compute.engine import Engine
 from lib.compute.processes import EngineError
 from lib.data import archive, ingest, schema
-from lib.evaluation import evaluate, plan, verdict, walk_forward
+from lib.evaluation import evaluate, fits, plan, verdict, walk_forward
 from lib.evaluation.rows import chronological_split
 from lib.evaluation.sample import draw_rows
 from lib.evaluation.scores import headline_metrics
-from lib.features import build
+from lib.features import build, summary
 from lib.locations import place
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
@@ -94,6 +94,7 @@ def compute(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
     ingested(raw, name, engine)
     study = paths.StudyPaths(name)
     build.build_features(study, engine=engine)
+    summary.summarise(study, 30, engine)
     return digests(study)
 
 
@@ -240,6 +241,7 @@ def test_models_are_judged_and_forecasts_made_the_same_by_one_process_and_a_clus
     cluster: Cluster, raw: archive.Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "WORKERS_ROWS", 0)
+    monkeypatch.setattr(fits, "WORKERS_ROWS", 0)
     engines = {
         "one": Engine("local", workers=1),
         "cluster": Engine("spark", spark_master=cluster.master),
@@ -286,6 +288,7 @@ def forecast(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
     study = paths.StudyPaths(name)
     ingest.ingest(raw, study, engine=engine)
     build.build_features(study, engine=engine)
+    summary.summarise(study, 30, engine)
     settings = plan.Settings((1, 5), training_rows=1000, refits=1)
     walk_forward.make_forecasts(study, settings, "from_data", engine)
     made = ("prices", "quarantine", "files", "features", "walk_forward", "forecasts", "forecast_sums")
@@ -312,6 +315,7 @@ def test_workers_that_share_nothing_but_object_storage(
     files.write_atomically(paths.StudyPaths("there").datasets_url, f"{bucket.url}/there\n")
     sent = []
     run = spark.map_tasks
+    monkeypatch.setattr(fits, "WORKERS_ROWS", 0)  # as of many rows
 
     def run_and_look(master, function, tasks, shared=None):
         sent.append((function.__name__, pickle.dumps((tasks, shared))))

@@ -186,6 +186,7 @@ def test_the_same_bytes_with_two_workers(whole: Any, tmp_path: Path, monkeypatch
     _, made, saved, _ = whole
     study = make_study(tmp_path, "two", {s: prices(s, rows) for s, rows in SYMBOLS.items()}, monkeypatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(fits, "WORKERS_ROWS", 0)  # as of many rows
     other = make_forecasts(study, SETTINGS, engine=Engine(workers=2))
     assert [part.file for part in other.walk_forward.parts] == [part.file for part in made.walk_forward.parts]
     assert (other.walk_forward.digest, other.forecasts.digest) == (made.walk_forward.digest, made.forecasts.digest)
