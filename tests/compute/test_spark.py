@@ -332,7 +332,7 @@ def test_workers_that_share_nothing_but_object_storage(
             assert os.fsencode(path) not in content, f"{name} is told of a folder of the driver"
         assert object_storage.KEYS["AWS_SECRET_ACCESS_KEY"].encode() not in content
     kept = {path.name for path in paths.StudyPaths("there").folder.iterdir()}
-    assert kept == {"datasets.url", "forecasts.csv", "forecaster.skops"}
+    assert kept == {"datasets.url", "forecasts.csv", "forecaster.skops", ".fits"}
 
 
 @pytest.mark.usefixtures("nothing_left")
