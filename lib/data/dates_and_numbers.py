@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Literal
 
 import numpy as np
@@ -175,7 +175,10 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
         text = text[:-1].rstrip()
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
-    return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
+    try:
+        return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
+    except DecimalException:  # an exponent of more than six digits
+        return None
 
 
 def is_null(text: str) -> bool:
@@ -232,7 +235,7 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
         if not others and mark == "point":
             return texts.cast(pa.float64())
         if others <= {ord(",")}:
-            grouped = texts.filter(pc.match_substring(texts, ",")) if mark == "point" else texts
+            grouped = texts.filter(pc.match_substring(texts, "," if mark == "point" else "."))
             if pc.all(_written(grouped, mark), min_count=0).as_py():
                 return _without_groups(texts, mark).cast(pa.float64())
     encoded = texts.dictionary_encode()  # volumes such as 6.85M: few are distinct
