@@ -47,7 +47,8 @@ def map_tasks(
     content = [pickle.dumps(() if shared is None else (shared,), protocol=5)]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
         indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
-        content.clear()  # every worker has been started by now, and has its copy: the pool starts them as tasks are submitted
+        # Every worker has its copy by now: the pool starts them in `submit`, unless it forks (https://github.com/python/cpython/issues/90622).
+        content.clear()
         try:
             for future in as_completed(indices):
                 index = indices.pop(future)  # a future keeps its result

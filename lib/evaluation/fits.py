@@ -118,7 +118,7 @@ def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, saved: Path) 
     shares = np.searchsorted(levels, levels[-1] * np.arange(1, 10) / 10)
     earlier = examples.session < plan.cuts[-2]
     judging = [plan.cuts[:-1], plan.share[:-1], plan.later_share[:-1], gram[:, :-1], shares]
-    origin = _digest([*judging, ticket[earlier], *vars(examples.chosen(earlier)).values()])
+    origin = digest([*judging, ticket[earlier], *vars(examples.chosen(earlier)).values()])
     ready = calibrated(plan, examples, ticket, model)
     latest = examples.chosen(
         np.argsort(np.where(examples.session >= plan.cuts[-2], ticket, np.inf), kind="stable")[:SHUFFLED_ROWS]
@@ -145,7 +145,8 @@ def _added_up(drawn: Iterable[Drawn]) -> tuple[Examples, Floats, Floats, NDArray
     return joined(examples), np.concatenate(tickets), np.cumsum(gram, axis=1), np.cumsum(levels)
 
 
-def _digest(arrays: Iterable[NDArray[Any]]) -> str:
+def digest(arrays: Iterable[NDArray[Any]]) -> str:
+    """SHA-256 over arrays, their types and shapes."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype} {array.shape}\n".encode())
@@ -164,7 +165,7 @@ def _boosted(
         for place in range(count)
     ]
     how = code.digest("lib.models.boosting", {"least rows": forecaster.LEAST_ROWS})
-    keys = [hashlib.sha256((how + _digest(task.rows(examples, ticket))).encode()).hexdigest() for task in tasks]
+    keys = [hashlib.sha256((how + digest(task.rows(examples, ticket))).encode()).hexdigest() for task in tasks]
     there = _intact(saved)
     fitted = {key: forecaster.read_model(there[key]) for key in keys if key in there}
     missing = [place for place, key in enumerate(keys) if key not in fitted]

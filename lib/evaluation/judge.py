@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from lib.evaluation import latest, sums
 from lib.evaluation.chunks import Chunk, Days, chunks
-from lib.evaluation.fits import Models
+from lib.evaluation.fits import Models, digest
 from lib.evaluation.forecast_metrics import (
     AVERAGE,
     DECAY,
@@ -64,14 +63,10 @@ class JudgedPart:
     def read(self) -> str:
         """A digest of the part, of what the models come from, and of the calendar as far as the rows go: a newer day elsewhere changes none of them."""
         calendar = self.plan.calendar
-        until = (
-            0
-            if self.last is None
-            else np.searchsorted(calendar.sessions, np.datetime64(self.last, "D").astype(np.int32), side="right")
-        )
-        known = hashlib.sha256(calendar.name.encode())
-        known.update(calendar.sessions[:until].tobytes() + np.ascontiguousarray(calendar.known[:until]).tobytes())
-        return f"{self.part.sha256} {self.origin} {known.hexdigest()}"
+        sessions = calendar.sessions.astype("datetime64[D]")
+        until = 0 if self.last is None else np.searchsorted(sessions, np.datetime64(self.last), side="right")
+        known = digest([calendar.sessions[:until], calendar.known[:until]])
+        return f"{self.part.sha256} {self.origin} {calendar.name} {known}"
 
     def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""

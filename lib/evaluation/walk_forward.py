@@ -47,7 +47,6 @@ class Forecasts:
     forecasts: Dataset
     sums: pd.DataFrame
     plan: Plan
-    served: Served
     growth: dict[str, float]
 
 
@@ -99,7 +98,7 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    return Forecasts(made["walk_forward"], forecast_again(study), added, plan, served, models.growth)
+    return Forecasts(made["walk_forward"], forecast_again(study), added, plan, models.growth)
 
 
 def metrics(made: Forecasts) -> dict[str, Any]:

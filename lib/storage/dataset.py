@@ -162,13 +162,10 @@ class PartResult:
         Digest of what it was made of.
     files : dict of str to PartFile
         Its file in each folder, by the folder's name.
-    reused : bool
-        Whether an earlier run had made it.
     """
 
     key: str
     files: Mapping[str, PartFile]
-    reused: bool
 
 
 @dataclass(frozen=True)
@@ -436,9 +433,9 @@ def make_part(task: PartTask, common: _Common) -> PartResult:
     folders = {name: locations.place(folder) for name, folder in task.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
-        return PartResult(key, known, reused=True)
+        return PartResult(key, known)
     made = {name: _write(folders[name], key, table) for name, table in task.work.tables(common.shared).items()}
-    return PartResult(key, made, reused=False)
+    return PartResult(key, made)
 
 
 def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
