@@ -209,7 +209,8 @@ def _volume_as_price(
 
     The first alone is what a share has after many reverse splits, but then the multiple stays.
     """
-    found = adjusted > _VOLUME_AS_PRICE * high
+    with np.errstate(over="ignore"):
+        found = adjusted > _VOLUME_AS_PRICE * high
     if found.any():
         with np.errstate(divide="ignore", invalid="ignore"):
             multiple = np.log(adjusted / close)

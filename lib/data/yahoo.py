@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,16 @@ from lib.data.members import ArchiveError
 from lib.data.schema import COLUMNS
 
 AGAIN = 5  # rows
-_BATCH = 50  # symbols a request
-_ATTEMPTS = 4
-_PAUSE, _BACKOFF = 1.0, 5.0  # seconds between batches, and before the second attempt
+_ROUNDS = 4  # how often a symbol is asked for before it counts as failed
+_PATIENCE = 5  # failures in a row after which a round ends: there is no network, or Yahoo refuses this address
+_BATCH = 50  # symbols between two pauses
+_PAUSE, _BACKOFF = 1.0, 5.0  # seconds: such a pause, and the wait before the second round
 _SAME = 1e-4  # by so much of itself an adjusted close may differ from the one that was kept: Yahoo rounds
-Download = Callable[[Sequence[str], str], pd.DataFrame]
+Download = Callable[[str, str], pd.DataFrame]
+
+
+class NoRowsError(Exception):
+    """Yahoo answered, and has no rows of a symbol since that day."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ def update(
     start : str
         The first day, YYYY-MM-DD.
     download : callable, optional
-        From symbols and the first day to a frame as ``yfinance.download(group_by="ticker", auto_adjust=False)`` has it.
+        From a symbol and the first day to a frame as ``yfinance.Ticker.history(auto_adjust=False)`` has it. It raises
+        `NoRowsError` where there are none; after any other exception that symbol is asked for again.
 
     Returns
     -------
@@ -119,22 +125,18 @@ def update(
         if path.stem not in {_file_stem(symbol) for symbol in symbols}:
             path.unlink()
     kept = {symbol: _kept(stocks, symbol, start) for symbol in symbols}
-    wanted: dict[str, list[str]] = {}
-    for symbol in symbols:
-        known = kept[symbol]
-        wanted.setdefault(known.again_from if known else start, []).append(symbol)
-    get = download or _download
+    get = download or _client(folder / ".yfinance")
     failures: dict[str, str] = {}
     anew: list[str] = []
     written = 0
-    for first, several in sorted(wanted.items()):
-        for symbol, rows in _fetched(several, first, get, sleep, failures):
-            known = kept[symbol]
-            if known is not None and _changed(known.rows, rows):
-                anew.append(symbol)
-                continue
-            written += _write(stocks, symbol, rows if known is None else _joined(known.rows, rows), start)
-    for symbol, rows in _fetched(anew, start, get, sleep, failures):
+    since = {symbol: known.again_from if known else start for symbol, known in kept.items()}
+    for symbol, rows in _fetched(since, get, sleep, failures):
+        known = kept[symbol]
+        if known is not None and _changed(known.rows, rows):
+            anew.append(symbol)
+            continue
+        written += _write(stocks, symbol, rows if known is None else _joined(known.rows, rows), start)
+    for symbol, rows in _fetched(dict.fromkeys(anew, start), get, sleep, failures):
         written += _write(stocks, symbol, rows, start)
     missing = [symbol for symbol in symbols if not _path(stocks, symbol).exists()]
     if missing:
@@ -154,52 +156,57 @@ def update(
 
 
 def _fetched(
-    symbols: Sequence[str], first: str, get: Download, sleep: Callable[[float], None], failures: dict[str, str]
+    since: Mapping[str, str], get: Download, sleep: Callable[[float], None], failures: dict[str, str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each symbol from a day on, in batches; what fails is noted."""
-    for number in range(0, len(symbols), _BATCH):
-        batch = symbols[number : number + _BATCH]
+    """The rows of each symbol from its day on; those that fail are asked for again in a later round, and then noted."""
+    left = list(since)
+    reasons: dict[str, str] = {}
+    for number in range(_ROUNDS):
         if number:
-            sleep(_PAUSE)
-        for attempt in range(_ATTEMPTS):
-            try:
-                frame = get(batch, first)
+            sleep(_BACKOFF * 2 ** (number - 1) * random.uniform(1, 1.5))  # so that not all come again at once
+        failed: list[str] = []
+        in_a_row = 0
+        for asked, symbol in enumerate(left):
+            if in_a_row == _PATIENCE:
+                failed += left[asked:]
                 break
-            except Exception as error:  # yfinance raises what its HTTP client does, and its own
-                why = f"{type(error).__name__}: {error}".strip(": ")
-                if attempt + 1 == _ATTEMPTS:
-                    failures.update(dict.fromkeys(batch, why))
-                    return
-                sleep(_BACKOFF * 2**attempt * random.uniform(1, 1.5))  # so that not all come again at once
-        for symbol in batch:
-            rows = rows_of(frame, symbol)
-            if len(rows):
-                yield symbol, rows
+            if asked and asked % _BATCH == 0:
+                sleep(_PAUSE)
+            try:
+                rows = rows_of(get(symbol, since[symbol]))
+            except NoRowsError as error:
+                failures[symbol] = str(error)
+            except Exception as error:  # yfinance raises what its HTTP client does, its own, and its cache's
+                reasons[symbol] = f"{type(error).__name__}: {error}".strip(": ")
+                failed.append(symbol)
+                in_a_row += 1
+                continue
             else:
-                failures[symbol] = "no rows"
+                if len(rows):
+                    yield symbol, rows
+                else:
+                    failures[symbol] = "no rows"
+            in_a_row = 0
+        left = failed
+        if not left:
+            return
+    last = next(reversed(reasons.values()))
+    failures.update({symbol: reasons.get(symbol, last) for symbol in left})
 
 
-def rows_of(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-    """The rows of one symbol in a frame of yfinance, in any of its shapes.
+def rows_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the archive keeps of the rows of one symbol.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Columns of two levels, in either order, or of one (of one symbol).
+        As ``yfinance.Ticker.history(auto_adjust=False)`` has it: indexed by day, in the exchange's time zone.
 
     Returns
     -------
     pandas.DataFrame
         Of `lib.data.schema.COLUMNS`: Date as text, days without a price left out.
     """
-    if isinstance(frame.columns, pd.MultiIndex):
-        level = next((i for i in range(frame.columns.nlevels) if symbol in frame.columns.get_level_values(i)), None)
-        if level is None:
-            return pd.DataFrame(columns=list(COLUMNS))
-        own = frame.xs(symbol, axis="columns", level=level)
-        assert isinstance(own, pd.DataFrame)
-        frame = own
-    frame = frame.rename(columns=lambda name: str(name).title().replace("Adjclose", "Adj Close"))
     if not {"Open", "High", "Low", "Close", "Volume"} <= set(frame.columns):
         return pd.DataFrame(columns=list(COLUMNS))
     if "Adj Close" not in frame.columns:
@@ -207,30 +214,35 @@ def rows_of(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
     index = pd.DatetimeIndex(frame.index)
     days = pd.Index(index.tz_localize(None).strftime("%Y-%m-%d"), name="Date")
     rows = frame.set_axis(days).reset_index()[list(COLUMNS)].dropna()
-    rows.columns.name = None
     rows["Volume"] = rows["Volume"].round().astype("int64")
     return rows.drop_duplicates("Date", keep="last").sort_values("Date").reset_index(drop=True)
 
 
-def _download(symbols: Sequence[str], first: str) -> pd.DataFrame:
-    import yfinance
+def _client(cache: Path) -> Download:
+    """Yahoo's client, which keeps what it knows of symbols in ``cache``.
 
-    frame = yfinance.download(
-        list(symbols),
-        start=first,
-        interval="1d",
-        auto_adjust=False,
-        actions=False,
-        group_by="ticker",
-        progress=False,
-        threads=4,
-    )
-    if frame is None or frame.empty:
-        errors = getattr(
-            getattr(yfinance, "shared", None), "_ERRORS", {}
-        )  # yfinance logs its failures, and raises none
-        raise ConnectionError(next(iter(errors.values()), "no answer"))
-    return frame
+    The study's own folder, since yfinance 1.7 cannot open one cache twice at the same time ("database is locked"), nor
+    in several threads: https://github.com/ranaroussi/yfinance/issues/1274. One symbol at a time, since
+    ``yfinance.download`` returns no reason for a symbol that failed.
+    """
+    import yfinance
+    from yfinance.data import YfData
+    from yfinance.exceptions import YFTickerMissingError
+
+    yfinance.set_tz_cache_location(str(cache))
+    yfinance.config.debug.hide_exceptions = False  # else a symbol without an answer looks like one without rows
+
+    def download(symbol: str, first: str) -> pd.DataFrame:
+        try:
+            frame = yfinance.Ticker(symbol).history(start=first, interval="1d", auto_adjust=False, actions=False)
+        except YFTickerMissingError as error:
+            raise NoRowsError(str(error)) from None
+        except Exception:
+            YfData.cache_get.cache_clear()  # yfinance 1.7 would give a bad answer again to each later attempt
+            raise
+        return frame
+
+    return download
 
 
 def _kept(stocks: Path, symbol: str, start: str) -> Kept | None:

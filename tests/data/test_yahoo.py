@@ -1,4 +1,4 @@
-"""Yahoo's prices, kept and brought up to date: frames of the shapes that yfinance returns, and its own client against a local server."""
+"""Yahoo's prices, kept and brought up to date: frames as yfinance returns them, and its own client against a local server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Market:
         self.factor = dict.fromkeys(symbols, 1.0)
         self.split = dict.fromkeys(symbols, 1.0)
         self.asked = []
-        self.failing = 0
+        self.failing = 0  # so many answers fail
+        self.broken = set()  # symbols that always do
 
     def frame(self, symbol):
         close = pd.Series(range(100, 100 + len(self.days)), self.days, dtype=float) / self.split[symbol]
@@ -34,13 +35,14 @@ class Market:
         frame["Volume"] = 1000
         return frame
 
-    def __call__(self, symbols, first):
-        self.asked.append((tuple(symbols), first))
-        if self.failing:
-            self.failing -= 1
+    def __call__(self, symbol, first):
+        self.asked.append((symbol, first))
+        if self.failing or symbol in self.broken:
+            self.failing = max(self.failing - 1, 0)
             raise ConnectionError("no network")
-        frames = {symbol: self.frame(symbol)[first:] for symbol in symbols if symbol in self.symbols}
-        return pd.concat(frames, axis="columns", names=["Ticker", "Price"])
+        if symbol not in self.symbols:
+            raise yahoo.NoRowsError(f"{symbol}: possibly delisted")
+        return self.frame(symbol)[first:]
 
 
 def update(folder, market, symbols=("AAPL", "MSFT")):
@@ -61,7 +63,7 @@ def test_a_later_run_asks_for_new_days_and_again_for_the_last_five(tmp_path):
     ]
     market.days = pd.bdate_range(START, periods=23)
     update(tmp_path, market)
-    assert market.asked[1:] == [(("AAPL", "MSFT"), str(market.days[15].date()))]
+    assert market.asked[2:] == [(symbol, str(market.days[15].date())) for symbol in ("AAPL", "MSFT")]
     assert len(lines(tmp_path, "AAPL")) == 24
 
 
@@ -72,7 +74,7 @@ def test_a_dividend_or_split_since_fetches_that_symbol_anew(event, tmp_path):
     (market.factor if event == "dividend" else market.split)["MSFT"] = 0.98 if event == "dividend" else 2
     said, _ = update(tmp_path, market)
     assert "fetched anew, after a split or dividend: MSFT" in said
-    assert market.asked[-1] == (("MSFT",), START)
+    assert market.asked[-1] == ("MSFT", START)
     adjusted = pd.read_csv(tmp_path / "stocks" / "MSFT.csv", float_precision="round_trip")["Adj Close"]
     assert adjusted.tolist() == market.frame("MSFT")["Adj Close"].tolist()
 
@@ -92,7 +94,7 @@ def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
 
 def test_a_failure_now_and_then_is_tried_again(tmp_path):
     market = Market(["AAPL", "MSFT"], 20)
-    market.failing = 2
+    market.failing = 3
     said, waits = update(tmp_path, market)
     assert said == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 2
 
@@ -102,27 +104,45 @@ def test_a_symbol_that_yahoo_does_not_have_stops_the_run(tmp_path):
         update(tmp_path, Market(["AAPL"], 5), ("AAPL", "NOPE"))
 
 
-def test_many_symbols_go_in_batches_with_a_pause(tmp_path):
+def test_many_symbols_are_asked_for_with_a_pause_now_and_then(tmp_path):
     symbols = [f"S{number}" for number in range(120)]
     market = Market(symbols, 3)
     _, waits = update(tmp_path, market, symbols)
-    assert [len(asked) for asked, _ in market.asked] == [50, 50, 20] and waits == [1.0, 1.0]
+    assert len(market.asked) == 120 and waits == [1.0, 1.0]
 
 
-def test_every_shape_of_yfinances_frames_gives_the_same_rows():
-    market = Market(["AAPL"], 5)
-    flat = market.frame("AAPL")
-    by_ticker = market(["AAPL"], START)
-    zoned = flat.set_axis(flat.index.tz_localize("America/New_York"))
-    rows = yahoo.rows_of(flat, "AAPL")
-    for frame in (by_ticker, by_ticker.swaplevel(axis="columns"), zoned):
-        pd.testing.assert_frame_equal(yahoo.rows_of(frame, "AAPL"), rows)
-    adjusted = yahoo.rows_of(flat.drop(columns="Adj Close"), "AAPL")
+def test_one_symbol_that_fails_costs_the_others_nothing(tmp_path):
+    symbols = [f"S{number}" for number in range(20)]
+    market = Market(symbols, 20)
+    update(tmp_path, market, symbols)
+    market.days, market.broken, market.asked = pd.bdate_range(START, periods=21), {"S3", "S4"}, []
+    said, waits = update(tmp_path, market, symbols)
+    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "did not answer for 2 symbols" in said[1]
+    assert len(market.asked) == 20 + 3 * 2 and len(waits) == 3
+    assert [len(lines(tmp_path, symbol)) for symbol in ("S2", "S3")] == [22, 21]
+
+
+def test_without_any_answer_few_are_asked_and_all_are_said_to_have_failed(tmp_path):
+    symbols = [f"S{number}" for number in range(200)]
+    market = Market(symbols, 20)
+    update(tmp_path, market, symbols)
+    market.failing, market.asked = 1000, []
+    said, _ = update(tmp_path, market, symbols)
+    assert "did not answer for 200 symbols" in said[-1] and len(market.asked) == 4 * 5
+
+
+def test_rows_are_days_of_the_exchange_with_a_price():
+    flat = Market(["7203.T"], 5).frame("7203.T")
+    rows = yahoo.rows_of(flat)
+    assert rows["Date"].tolist()[:2] == ["2021-01-04", "2021-01-05"]
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        pd.testing.assert_frame_equal(yahoo.rows_of(flat.set_axis(flat.index.tz_localize(zone))), rows)
+    adjusted = yahoo.rows_of(flat.drop(columns="Adj Close"))
     assert adjusted["Adj Close"].tolist() == adjusted["Close"].tolist()
     half = flat.copy()
     half.iloc[2, 0] = None
-    assert len(yahoo.rows_of(half, "AAPL")) == 4
-    assert yahoo.rows_of(by_ticker, "MSFT").empty
+    assert len(yahoo.rows_of(half)) == 4
+    assert yahoo.rows_of(pd.DataFrame()).empty
 
 
 def test_symbols_come_from_a_list_or_a_file(tmp_path):
@@ -148,6 +168,7 @@ def chart_server(monkeypatch):
     """Yahoo's chart endpoint, played on this machine; yfinance is told its address."""
     days = pd.bdate_range(START, periods=10)
     asked = []
+    failures = {"MSFT": 1}  # the first answer about it is no JSON
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -155,13 +176,20 @@ def chart_server(monkeypatch):
             asked.append(url.path)
             query = parse_qs(url.query)
             body = b"crumb"
-            if "/chart/" in url.path:
+            symbol = url.path.rpartition("/")[2]
+            if failures.get(symbol):
+                failures[symbol] -= 1
+                body = b"<html>Bad Gateway</html>"
+            elif "/chart/" in url.path and symbol == "NOPE":
+                error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
+                body = json.dumps({"chart": {"result": None, "error": error}}).encode()
+            elif "/chart/" in url.path:
                 first = int(query.get("period1", ["0"])[0])
                 stamps = [int(day.timestamp()) + 14 * 3600 + 1800 for day in days if day.timestamp() + 86400 > first]
                 closes = [100.0 + number for number in range(len(days) - len(stamps), len(days))]
                 quote = {name: closes for name in ("open", "high", "low", "close")} | {"volume": [1000] * len(closes)}
                 meta = {
-                    "currency": "USD", "symbol": url.path.rpartition("/")[2], "exchangeName": "NMS", "instrumentType": "EQUITY",
+                    "currency": "USD", "symbol": symbol, "exchangeName": "NMS", "instrumentType": "EQUITY",
                     "exchangeTimezoneName": "America/New_York", "timezone": "EST", "gmtoffset": -18000, "dataGranularity": "1d",
                     "range": "", "validRanges": ["1d", "max"], "priceHint": 2, "regularMarketPrice": 1.0, "regularMarketTime": stamps[-1],
                     "currentTradingPeriod": {
@@ -199,14 +227,17 @@ def chart_server(monkeypatch):
     thread.join()
 
 
-def test_yfinance_itself_reads_a_server_that_plays_yahoo(chart_server, tmp_path, monkeypatch):
-    import yfinance
-
-    yfinance.set_tz_cache_location(str(tmp_path / "zones"))
-    said = yahoo.update(tmp_path / "archive", ["AAPL", "MSFT"], START, sleep=lambda seconds: None)
-    assert said == ["Yahoo: 2 of 2 symbols have new rows"]
+def test_yfinance_itself_reads_a_server_that_plays_yahoo(chart_server, tmp_path):
+    waits = []
+    said = yahoo.update(tmp_path / "archive", ["AAPL", "MSFT"], START, sleep=waits.append)
+    assert said == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 1  # a bad answer about MSFT
     assert any(path.endswith("/AAPL") for path in chart_server)
     assert lines(tmp_path / "archive", "MSFT")[1:3] == [
         "2021-01-04,100.0,100.0,100.0,100.0,100.0,1000",
         "2021-01-05,101.0,101.0,101.0,101.0,101.0,1000",
     ]
+
+
+def test_what_yahoo_says_of_an_unknown_symbol_is_passed_on(chart_server, tmp_path):
+    with pytest.raises(ArchiveError, match=r"no prices of NOPE, neither new nor kept \(.*NOPE"):
+        yahoo.update(tmp_path, ["AAPL", "NOPE"], START, sleep=lambda seconds: None)
