@@ -111,6 +111,7 @@ COLUMNS = {
     "rows": "forecasts in it",
     "error": "shares: sum of |forecast - Volume|",
     "squared": "Sum of the squares of prediction - Volume, shares²",
+    "evenings": f"rows of that date whose symbol has {definitions.AVERAGE_ROWS} rows by then: what forecasts are fitted on",
     "inside": "forecasts whose range holds the Volume",
     "pinball": "shares: sum of the pinball losses of the range's ends",
 }
@@ -119,6 +120,7 @@ DATASETS = {
     "features": FEATURES_SCHEMA,
     "recent": FEATURES_SCHEMA,
     "feature_counts": summary.COUNTS,
+    "date_counts": summary.DATE_COUNTS,
     "quarantine": schema.QUARANTINE,
     "files": schema.FILES,
     "walk_forward": judge.WALK_FORWARD_SCHEMA,

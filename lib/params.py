@@ -191,7 +191,7 @@ class Forecast(Section):
         150_000,
         ge=1000,
         le=10_000_000,
-        description="Evenings that a boosted model is fitted on, drawn by a hash of symbol and date; half as many at horizons beyond the first.",
+        description="About how many evenings a boosted model is fitted on, drawn by a hash of symbol and date; half as many at horizons beyond the first.",
     )
     refits: int = Field(
         4, ge=1, le=40, description="How often the models are refitted over the last fifth of the dates, at least."

@@ -136,6 +136,11 @@ class StudyPaths:
         return self.datasets / "feature_counts"
 
     @property
+    def date_counts(self) -> Place:
+        """Parquet dataset: the dates of each part, and on how many of their evenings a forecast may learn."""
+        return self.datasets / "date_counts"
+
+    @property
     def model(self) -> Path:
         """The model's folder."""
         return self.folder / "model"
@@ -196,9 +201,9 @@ class StudyPaths:
         return self.folder / "forecaster.skops"
 
     @property
-    def fits(self) -> Path:
-        """The models of the walk forward, by what they were fitted on: a later run need not fit them again."""
-        return self.folder / ".fits"
+    def kept(self) -> Path:
+        """Drawn rows, fitted models and sums, by what they were made from, so that a later run need not make them again."""
+        return self.folder / ".kept"
 
     @property
     def notebooks(self) -> Path:

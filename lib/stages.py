@@ -51,7 +51,7 @@ _ROWS = (
         "What do the moving average and the rolling median look like?",
         params=("compute", "features"),
         reads=("prices", "files"),
-        makes=("features", "recent", "feature_counts", "symbols"),
+        makes=("features", "recent", "feature_counts", "date_counts", "symbols"),
     ),
     Stage(
         "03_train",
@@ -76,7 +76,7 @@ _ROWS = (
         "Forecast",
         "How many shares will trade tomorrow, and how sure is that?",
         params=("compute", "forecast"),
-        reads=("features", "recent"),
+        reads=("features", "recent", "date_counts"),
         makes=("walk_forward", "forecasts", "forecast_sums", "forecasts_csv", "forecast_metrics", "forecaster"),
         retrained=True,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -43,12 +44,19 @@ def map_tasks(
         A worker was killed. What ``function`` raises is raised as it is.
     """
     # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
+    # In a file: through its pipe a worker would be sent it before the next one starts, a second or two later.
+    with tempfile.NamedTemporaryFile(prefix="shared-") as content:
+        pickle.dump(() if shared is None else (shared,), content, protocol=5)
+        content.flush()
+        yield from _mapped(workers, function, tasks, content.name)
+
+
+def _mapped(
+    workers: int, function: Callable[..., Result], tasks: Sequence[Task], content: str
+) -> Iterator[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
-    content = [pickle.dumps(() if shared is None else (shared,), protocol=5)]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
         indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
-        # Every worker has its copy by now: the pool starts them in `submit`, unless it forks (https://github.com/python/cpython/issues/90622).
-        content.clear()
         try:
             for future in as_completed(indices):
                 index = indices.pop(future)  # a future keeps its result
@@ -67,13 +75,13 @@ def _run(function: Callable[..., Result], task: Any) -> Result:
     return function(task, *_shared)
 
 
-def _start_worker(content: list[bytes]) -> None:
+def _start_worker(content: str) -> None:
     global _shared
     # Read when NumPy is imported, so before that. No worker needs linear algebra, whose threads would spin for a tenth of a second.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _end_with_parent()
-    # After the line above: this may import NumPy. Taken out of the list, since the process keeps its arguments.
-    _shared = pickle.loads(content.pop())
+    with open(content, "rb") as file:
+        _shared = pickle.load(file)  # after the lines above, since this may import NumPy
 
 
 def _end_with_parent() -> None:

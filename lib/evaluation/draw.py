@@ -1,33 +1,27 @@
-"""What a part contributes to the fits: how many evenings each date has, the examples drawn, and Gram matrices, which add up over parts."""
+"""What a part contributes to the fits: the examples drawn, and Gram matrices, which add up over parts."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from lib import code
+from lib.compute.engine import Engine
 from lib.evaluation.chunks import Days, chunks
 from lib.evaluation.plan import Plan
-from lib.features import definitions, windows
+from lib.features import definitions
 from lib.models import linear
 from lib.models.examples import Examples, Floats, joined, log_ratio
-from lib.storage.dataset import StoredPart
+from lib.storage import arrays
+from lib.storage.dataset import Dataset, StoredPart
+from lib.storage.kept import digest, map_kept
 
 LEVEL_STEP, LEVEL_BINS = 0.005, 6000  # of the histogram of log averages that the deciles come from
-
-
-def count_dates(part: StoredPart) -> tuple[Days, NDArray[np.int64]]:
-    """The distinct dates of a part, and how many evenings of each may be drawn."""
-    table = part.table(["Symbol", "Date"], dictionaries=("Symbol",))
-    days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
-    position = windows.positions(windows.symbol_starts(table["Symbol"]), len(days))
-    first = int(days.min()) if len(days) else 0
-    rows = np.bincount(days - first)
-    usable = np.bincount(days[position >= definitions.AVERAGE_ROWS - 1] - first, minlength=len(rows))
-    dates = np.flatnonzero(rows)
-    return (dates + first).astype(np.int32), usable[dates]
 
 
 @dataclass(frozen=True)
@@ -50,9 +44,35 @@ class Drawn:
     levels: NDArray[np.int64]
 
 
+def drawn(features: Dataset, plan: Plan, engine: Engine, kept: Path | None = None) -> Iterator[Drawn]:
+    """What each part of features contributes, in order; a part that has not changed, nor what is drawn of it, is not drawn again.
+
+    Parameters
+    ----------
+    kept : pathlib.Path, optional
+        See `lib.storage.kept.map_kept`.
+    """
+    # That the last model is fitted on all there is does not change what is drawn: no evening's horizon ends later.
+    how = [code.digest(__name__, {}), plan.cuts[:-1], plan.share, plan.linear_share, plan.settings.horizons]
+    keys = [
+        [digest(*how, part.sha256, *plan.calendar.until(dates[1] if dates else None))]
+        for part, dates in zip(features.stored, features.extremes("Date"), strict=True)
+    ]
+    for [content] in map_kept(_draw_to_bytes, features.stored, keys, engine, kept, plan):
+        found = arrays.from_bytes(content)
+        examples = Examples(*(found[field.name] for field in dataclasses.fields(Examples)))
+        yield Drawn(examples, found["ticket"], found["gram"], found["levels"])
+
+
+def _draw_to_bytes(task: tuple[StoredPart, tuple[int, ...]], plan: Plan) -> list[bytes]:
+    made = draw(task[0], plan)
+    own = {"ticket": made.ticket, "gram": made.gram, "levels": made.levels}
+    return [arrays.to_bytes(vars(made.examples) | own)]
+
+
 def draw(part: StoredPart, plan: Plan) -> Drawn:
     """Draw a part's examples, and add up its Gram matrices."""
-    found, drawn_tickets = [], []
+    found, tickets = [], []
     horizons = plan.settings.horizons
     columns = linear.linear_inputs(np.zeros((1, len(definitions.NAMES)), dtype=np.float32)).shape[1] + 1
     gram = np.zeros((len(horizons), len(plan.cuts), columns, columns))
@@ -75,13 +95,13 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
         _add_gram(gram, examples, own < plan.linear_share, plan.cuts)
         kept = own < share[rows]
         found.append(examples.chosen(kept))
-        drawn_tickets.append(own[kept])
+        tickets.append(own[kept])
     if not found:
         nothing = np.zeros((0, len(horizons)))
         empty = np.zeros((0, len(definitions.NAMES)), dtype=np.float32)
         found = [Examples(empty, np.zeros(0), nothing, np.zeros(0, dtype=np.int32), nothing.astype(np.int32))]
-        drawn_tickets = [np.zeros(0)]
-    return Drawn(joined(found), np.concatenate(drawn_tickets), gram, levels)
+        tickets = [np.zeros(0)]
+    return Drawn(joined(found), np.concatenate(tickets), gram, levels)
 
 
 def _add_gram(gram: Floats, examples: Examples, chosen: NDArray[np.bool_], cuts: Days) -> None:

@@ -7,8 +7,10 @@ on every held-out row.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,30 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from lib import code
 from lib.compute.engine import Engine
 from lib.evaluation import tables
-from lib.evaluation.baselines import MODEL, ORACLE, REFERENCE, Predict, baselines, looked_up, oracle, reference_forest
+from lib.evaluation.baselines import (
+    MODEL,
+    ORACLE,
+    REFERENCE,
+    Predict,
+    baselines,
+    looked_up,
+    multiple_of_average,
+    oracle,
+    reference_forest,
+)
 from lib.evaluation.errors import tenths
 from lib.evaluation.rows import Rows, Split, random_split, split_at, symbol_split
 from lib.evaluation.sample import Sample, draw_rows
 from lib.evaluation.scores import Case, judge
 from lib.features.definitions import INPUTS
 from lib.models.regressor import TableRegressor
+from lib.models.table import LookupTable
+from lib.storage import arrays
 from lib.storage.dataset import Dataset
+from lib.storage.kept import digest, map_kept
 
 WORKERS_ROWS = 100_000  # fits on fewer take less time than workers to start
 CURVE, SPREAD = "learning curve", "spread"  # kinds of fits, beside those of a comparison
@@ -90,13 +106,21 @@ class _Shared:
     settings: Settings
 
 
-def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engine: Engine | None = None) -> Evaluation:
+def evaluate(
+    features: Dataset,
+    served: TableRegressor,
+    settings: Settings,
+    engine: Engine | None = None,
+    kept: Path | None = None,
+) -> Evaluation:
     """Judge a fitted model on the study's features, beside the baselines, the reference forest and the oracle.
 
     Parameters
     ----------
     served : TableRegressor
         Fitted on the days before the first test date; for the other splits, copies of it are fitted.
+    kept : pathlib.Path, optional
+        A folder for what was drawn, fitted and added up; see `lib.storage.kept.map_kept`.
 
     Raises
     ------
@@ -104,7 +128,8 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
         There are no rows, or none before or after the first test date.
     """
     engine = engine or Engine()
-    samples = draw_rows(features, (1 - settings.horizon, settings.horizon), engine)
+    rows_kept, fits_kept, sums_kept = (kept and kept / name for name in ("rows", "models", "errors"))
+    samples = draw_rows(features, (1 - settings.horizon, settings.horizon), engine, kept=rows_kept)
     splits = {horizon: make_splits(sample, settings) for horizon, sample in samples.items()}
     own = samples[settings.horizon].rows
     own_split = splits[settings.horizon][0]
@@ -118,8 +143,15 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
     served_fit = _Fit(MODEL, settings.horizon, own_split)
     tasks.remove(served_fit)
     shared = _Shared({days: sample.rows for days, sample in samples.items()}, clone(served), settings)
-    fits = engine if len(own) > WORKERS_ROWS else Engine(workers=1)
-    fitted: dict[_Fit, Any] = dict(zip(tasks, fits.map_in_order(_fit, tasks, shared), strict=True))
+    workers = engine if len(own) > WORKERS_ROWS else Engine(workers=1)
+    drawn = {days: digest(rows) for days, rows in shared.rows.items()}
+    seeds = settings.random_test_share, settings.seed, settings.forest_trees, settings.forest_rows
+    how = [code.digest(__name__, {}), type(served).__qualname__, served.get_params(), seeds]
+    keys = [[digest(*how, task, drawn[task.horizon])] for task in tasks]
+    fitted: dict[_Fit, Any] = {
+        task: _from_bytes(content)
+        for task, [content] in zip(tasks, map_kept(_fit_to_bytes, tasks, keys, workers, fits_kept, shared), strict=True)
+    }
     fitted[served_fit] = functools.partial(looked_up, served.table_)
     fitted[_Fit(CURVE, settings.horizon, own_split, len(parts) - 1)] = fitted[served_fit]
 
@@ -138,7 +170,7 @@ def evaluate(features: Dataset, served: TableRegressor, settings: Settings, engi
         edges,
         frozenset({tables.MEAN, *curve}),
     )
-    scores = judge(features, cases, engine)
+    scores = judge(features, cases, engine, sums_kept)
     comparisons = {}
     for case, judged in zip(cases, scores, strict=True):
         rows = samples[case.horizon].rows
@@ -195,6 +227,25 @@ def _fit(task: _Fit, shared: _Shared) -> Predict | dict[str, float]:
     if task.kind == REFERENCE:
         return reference_forest(train, settings.forest_trees, settings.forest_rows, settings.seed)
     return fit(train.chosen(tables.curve_parts(train, settings.seed)[task.number]) if task.kind == CURVE else train)
+
+
+def _fit_to_bytes(task: tuple[_Fit, tuple[int, ...]], shared: _Shared) -> list[bytes]:
+    made = _fit(task[0], shared)
+    if isinstance(made, dict):
+        return [arrays.to_bytes({"line": arrays.text_to_array(json.dumps(made))})]
+    assert isinstance(made, functools.partial)
+    [fitted] = made.args
+    return [arrays.to_bytes(fitted.arrays() if isinstance(fitted, LookupTable) else {"multiple": np.array(fitted)})]
+
+
+def _from_bytes(content: bytes) -> Predict | dict[str, float]:
+    found = arrays.from_bytes(content)
+    if "line" in found:
+        line: dict[str, float] = json.loads(arrays.array_to_text(found["line"]))
+        return line
+    if "multiple" in found:
+        return functools.partial(multiple_of_average, float(found["multiple"]))
+    return functools.partial(looked_up, LookupTable.of(found))
 
 
 def _case(rows: Rows, horizon: int, split: Split, objective: str, fitted: Mapping[_Fit, Any]) -> Case:

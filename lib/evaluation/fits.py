@@ -1,11 +1,7 @@
-"""Fit and calibrate every model of a walk forward, one task a model, on the examples that the parts drew.
-
-A boosted model is kept under a digest of what it was fitted on, so that a run after it that draws the same examples only loads it.
-"""
+"""Fit and calibrate every model of a walk forward, one task a model, on the examples that the parts drew."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib import code, files
+from lib import code
 from lib.compute.engine import Engine
 from lib.evaluation.draw import LEVEL_STEP, Drawn
 from lib.evaluation.plan import Plan
@@ -26,6 +22,7 @@ from lib.models.forecaster import Forecaster
 from lib.models.linear import Linear
 from lib.models.quantiles import weighted_median
 from lib.models.ratio_by_quantile import RatioByQuantile
+from lib.storage.kept import digest, map_kept
 
 SHUFFLED_ROWS = 5000  # that show what each feature is worth
 WORKERS_ROWS = 20_000  # fits on fewer take less time than workers to start
@@ -94,15 +91,15 @@ class Models:
     origin: str
 
 
-def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, saved: Path) -> Models:
+def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, kept: Path | None = None) -> Models:
     """Fit and calibrate every model.
 
     Parameters
     ----------
     drawn : iterable of Drawn
         In the order of the parts. They are added up as they come: a part's Gram matrices are as large as a thousand of its examples.
-    saved : pathlib.Path
-        The folder of the fitted models; none but those of this walk forward stay there.
+    kept : pathlib.Path, optional
+        Where the boosted models are kept; see `lib.storage.kept.map_kept`.
     """
     examples, ticket, gram, levels = _added_up(drawn)
     horizons = plan.settings.horizons
@@ -113,12 +110,12 @@ def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, saved: Path) 
         ]
         for cut in range(len(plan.cuts))
     ]
-    model = _boosted(plan, examples, ticket, engine, saved) if plan.settings.model == "boosting" else linear
+    model = _boosted(plan, examples, ticket, engine, kept) if plan.settings.model == "boosting" else linear
     multiples, two_features = _simple(plan, examples, ticket)
     shares = np.searchsorted(levels, levels[-1] * np.arange(1, 10) / 10)
     earlier = examples.session < plan.cuts[-2]
     judging = [plan.cuts[:-1], plan.share[:-1], plan.later_share[:-1], gram[:, :-1], shares]
-    origin = digest([*judging, ticket[earlier], *vars(examples.chosen(earlier)).values()])
+    origin = digest(*judging, ticket[earlier], examples.chosen(earlier))
     ready = calibrated(plan, examples, ticket, model)
     latest = examples.chosen(
         np.argsort(np.where(examples.session >= plan.cuts[-2], ticket, np.inf), kind="stable")[:SHUFFLED_ROWS]
@@ -145,17 +142,8 @@ def _added_up(drawn: Iterable[Drawn]) -> tuple[Examples, Floats, Floats, NDArray
     return joined(examples), np.concatenate(tickets), np.cumsum(gram, axis=1), np.cumsum(levels)
 
 
-def digest(arrays: Iterable[NDArray[Any]]) -> str:
-    """SHA-256 over arrays, their types and shapes."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
-
-
 def _boosted(
-    plan: Plan, examples: Examples, ticket: Floats, engine: Engine, saved: Path
+    plan: Plan, examples: Examples, ticket: Floats, engine: Engine, kept: Path | None
 ) -> list[list[forecaster.Model]]:
     """By cut and horizon, loaded, or else fitted by the engine's workers."""
     count = len(plan.settings.horizons)
@@ -165,26 +153,15 @@ def _boosted(
         for place in range(count)
     ]
     how = code.digest("lib.models.boosting", {"least rows": forecaster.LEAST_ROWS})
-    keys = [hashlib.sha256((how + digest(task.rows(examples, ticket))).encode()).hexdigest() for task in tasks]
-    there = _intact(saved)
-    fitted = {key: forecaster.read_model(there[key]) for key in keys if key in there}
-    missing = [place for place, key in enumerate(keys) if key not in fitted]
+    keys = [[digest(how, *task.rows(examples, ticket))] for task in tasks]
     workers = engine if len(examples) > WORKERS_ROWS else Engine(workers=1)
-    for turn, model in workers.map(fit, [tasks[place] for place in missing], (examples, ticket)):
-        key, content = keys[missing[turn]], forecaster.model_to_bytes(model)
-        fitted[key] = model
-        there[key] = saved / f"{key}-{hashlib.sha256(content).hexdigest()}.skops"
-        files.write_atomically(there[key], content)
-    for path in set(saved.glob("*")) - {there[key] for key in keys}:
-        path.unlink()
-    models = [fitted[key] for key in keys]
+    fitted = map_kept(_fit_to_bytes, tasks, keys, workers, kept, (examples, ticket))
+    models = [forecaster.read_model(content) for [content] in fitted]
     return [models[first : first + count] for first in range(0, len(models), count)]
 
 
-def _intact(saved: Path) -> dict[str, Path]:
-    """The files of fitted models by their keys; a name says the digest of the file's bytes too."""
-    named = ((path, path.stem.partition("-")) for path in saved.glob("*.skops"))
-    return {key: path for path, (key, _, sha256) in named if files.sha256(path) == sha256}
+def _fit_to_bytes(task: tuple[Fit, tuple[int, ...]], drawn: tuple[Examples, Floats]) -> list[bytes]:
+    return [forecaster.model_to_bytes(fit(task[0], drawn))]
 
 
 def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, list[list[RatioByQuantile | None]]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lib.evaluation import latest, sums
 from lib.evaluation.chunks import Chunk, Days, chunks
-from lib.evaluation.fits import Models, digest
+from lib.evaluation.fits import Models
 from lib.evaluation.forecast_metrics import (
     AVERAGE,
     DECAY,
@@ -30,6 +30,7 @@ from lib.evaluation.plan import Plan
 from lib.features import definitions, evening, windows
 from lib.models import forecaster
 from lib.storage.dataset import StoredPart
+from lib.storage.kept import digest
 
 JUDGED_SHARE = 0.25  # of the rows, by hash, at horizons beyond the first
 WALK_FORWARD_SCHEMA = pa.schema(
@@ -62,11 +63,7 @@ class JudgedPart:
 
     def read(self) -> str:
         """A digest of the part, of what the models come from, and of the calendar as far as the rows go: a newer day elsewhere changes none of them."""
-        calendar = self.plan.calendar
-        sessions = calendar.sessions.astype("datetime64[D]")
-        until = 0 if self.last is None else np.searchsorted(sessions, np.datetime64(self.last), side="right")
-        known = digest([calendar.sessions[:until], calendar.known[:until]])
-        return f"{self.part.sha256} {self.origin} {calendar.name} {known}"
+        return digest(self.part.sha256, self.origin, *self.plan.calendar.until(self.last))
 
     def tables(self, models: Models) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""

@@ -122,11 +122,11 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
     last = int(dates[-1])
     cuts = np.concatenate([[tests[0] - 365], tests, [last + 1]]).astype(np.int32)
     before = np.append(0, np.cumsum(usable))[np.searchsorted(dates, cuts)]
-    wanted = settings.training_rows / np.maximum(before, 1)
-    linear = min(1.0, LINEAR_ROWS / max(int(before[-1]), 1))
-    # Powers of two: a day more or less does not change which rows are drawn, but for once in a long while.
-    linear_share = 2.0 ** np.floor(np.log2(linear))
-    calendar = calendar_for(calendar_name, dates)
-    return Plan(
-        settings, calendar, last, cuts, np.minimum(1.0, wanted), np.minimum(1.0, LATER_SHARE * wanted), linear_share
+    # Rounded, so that a day more or less does not change which rows are drawn, but for once in a while.
+    share, later_share = (
+        np.array([min(1.0, float(f"{wanted / max(count, 1):.1e}")) for count in before.tolist()])
+        for wanted in (settings.training_rows, LATER_SHARE * settings.training_rows)
     )
+    linear_share = 2.0 ** np.floor(np.log2(min(1.0, LINEAR_ROWS / max(int(before[-1]), 1))))
+    calendar = calendar_for(calendar_name, dates)
+    return Plan(settings, calendar, last, cuts, share, later_share, linear_share)

@@ -5,17 +5,23 @@ A row is drawn when a hash of its symbol and date says so, so the same rows are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lib import code
 from lib.compute.engine import Engine
 from lib.evaluation.rows import COLUMNS, Rows, distinct_days, joined, needed, part_rows, some_symbols
+from lib.storage import arrays
 from lib.storage.dataset import Dataset, StoredPart
+from lib.storage.kept import digest, map_kept
 
 DRAWN_ROWS = 500_000  # of each horizon, about, at most; from 100,000 on the learning curve of 04_evaluate is flat
+_STORED = ("symbol", "features", "volume", "previous_volume")
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,11 @@ class Sample:
 
 
 def draw_rows(
-    features: Dataset, horizons: Sequence[int], engine: Engine | None = None, most: int = DRAWN_ROWS
+    features: Dataset,
+    horizons: Sequence[int],
+    engine: Engine | None = None,
+    most: int = DRAWN_ROWS,
+    kept: Path | None = None,
 ) -> dict[int, Sample]:
     """Draw rows from a study's features.
 
@@ -50,7 +60,9 @@ def draw_rows(
     horizons : sequence of int
         See `lib.evaluation.rows.part_rows`.
     most : int
-        About how many rows to draw; all where there are no more.
+        All rows are drawn where there are no more; else a share of them that is a power of two, so that a few rows more do not change which are drawn.
+    kept : pathlib.Path, optional
+        Where what was drawn is kept; see `lib.storage.kept.map_kept`.
 
     Returns
     -------
@@ -62,8 +74,12 @@ def draw_rows(
     ValueError
         No row has features.
     """
-    share = min(1.0, most / max(features.rows, 1))
-    parts = list((engine or Engine()).map_in_order(_draw, features.stored, (tuple(horizons), share)))
+    share = 2.0 ** np.floor(np.log2(min(1.0, most / max(features.rows, 1))))
+    how = code.digest(__name__, {})
+    keys = [[digest(how, part.sha256, horizon, share) for horizon in horizons] for part in features.stored]
+    shared = tuple(horizons), share
+    found = map_kept(_draw, features.stored, keys, engine or Engine(), kept, shared)
+    parts = [[_from_bytes(content) for content in contents] for contents in found]
     made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
     for sample in made.values():
         needed(sample.rows)
@@ -86,14 +102,36 @@ def whole(rows: Rows) -> Sample:
     return Sample(rows, distinct_days(rows.date), tuple(rows.symbols[place] for place in present), len(rows))
 
 
-def _draw(part: StoredPart, wanted: tuple[tuple[int, ...], float]) -> list[Sample]:
-    horizons, share = wanted
+def _draw(task: tuple[StoredPart, tuple[int, ...]], shared: tuple[tuple[int, ...], float]) -> list[bytes]:
+    part, places = task
+    horizons, share = shared
     table = part.table(COLUMNS, dictionaries=("Symbol",))
-    found: list[list[Sample]] = [[] for _ in horizons]
+    found: list[list[Sample]] = [[] for _ in places]
     for some in [*some_symbols(table)] or [table]:
-        for horizon, samples in zip(horizons, found, strict=True):
-            sample = whole(part_rows(some, horizon))
+        for place, samples in zip(places, found, strict=True):
+            sample = whole(part_rows(some, horizons[place]))
             rows = sample.rows
             drawn = rows if share == 1 else rows.chosen(rows.hashed("drawn", 0) < share)
             samples.append(replace(sample, rows=drawn))
-    return [_one(samples) for samples in found]
+    return [_to_bytes(_one(samples)) for samples in found]
+
+
+def _to_bytes(sample: Sample) -> bytes:
+    rows = sample.rows
+    about = {"names": rows.symbols, "symbols": sample.symbols, "total": sample.total, "horizon": rows.horizon}
+    return arrays.to_bytes(
+        {
+            "about": arrays.text_to_array(json.dumps(about)),
+            "days": sample.days.astype(np.int64),
+            "date": rows.date.astype(np.int64),
+            **{name: getattr(rows, name) for name in _STORED},
+        }
+    )
+
+
+def _from_bytes(content: bytes) -> Sample:
+    found = arrays.from_bytes(content)
+    about = json.loads(arrays.array_to_text(found["about"]))
+    date, days = (found[name].astype("datetime64[D]") for name in ("date", "days"))
+    rows = Rows(about["names"], date=date, horizon=about["horizon"], **{name: found[name] for name in _STORED})
+    return Sample(rows, days, tuple(about["symbols"]), about["total"])

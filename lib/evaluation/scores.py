@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lib import code
 from lib.compute.engine import Engine
 from lib.evaluation import sums
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED, Predict, baselines, looked_up
@@ -20,6 +22,7 @@ from lib.evaluation.rows import COLUMNS, Rows, Split, part_rows, some_symbols
 from lib.features.definitions import INPUTS
 from lib.models.table import Floats, LookupTable
 from lib.storage.dataset import Dataset, StoredPart
+from lib.storage.kept import digest, map_kept, table_from_bytes, table_to_bytes
 
 PART_BLOCKS = 1 << 12  # more than the symbols of a part
 
@@ -48,8 +51,15 @@ class Case:
     whole_only: frozenset[str] = frozenset()
 
 
-def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None) -> list[pd.DataFrame]:
+def judge(
+    features: Dataset, cases: Sequence[Case], engine: Engine | None = None, kept: Path | None = None
+) -> list[pd.DataFrame]:
     """Judge every case on all its held-out rows, in one pass over the features.
+
+    Parameters
+    ----------
+    kept : pathlib.Path, optional
+        Where the sums of each part and case are kept; see `lib.storage.kept.map_kept`.
 
     Returns
     -------
@@ -58,15 +68,23 @@ def judge(features: Dataset, cases: Sequence[Case], engine: Engine | None = None
         held out; and, for each feature of ``tenths``, its name.
     """
     tasks = list(enumerate(features.stored))
+    how = code.digest(__name__, {})
+    of_cases = [digest(how, case) for case in cases]
+    keys = [[digest(case, part.sha256, place) for case in of_cases] for place, part in tasks]
     totals = [sums.Total() for _ in cases]
-    for tables in (engine or Engine()).map_in_order(_judge_part, tasks, tuple(cases)):
-        for total, table in zip(totals, tables, strict=True):
-            total.add(table)
+    for contents in map_kept(_judge_part, tasks, keys, engine or Engine(), kept, tuple(cases)):
+        for total, content in zip(totals, contents, strict=True):
+            total.add(table_from_bytes(content))
     return [total.lines() for total in totals]
 
 
 def headline_metrics(
-    features: Dataset, train: Rows, split: Split, table: LookupTable, engine: Engine | None = None
+    features: Dataset,
+    train: Rows,
+    split: Split,
+    table: LookupTable,
+    engine: Engine | None = None,
+    kept: Path | None = None,
 ) -> dict[str, float]:
     """The few numbers that a model carries with it, on the held-out rows.
 
@@ -76,6 +94,8 @@ def headline_metrics(
         What the model was fitted on.
     table : LookupTable
         The model's.
+    kept : pathlib.Path, optional
+        See `judge`.
 
     Returns
     -------
@@ -83,7 +103,7 @@ def headline_metrics(
         mae, mae_moving_average and mae_scaled_average in shares; coverage, the share of the Volumes within the interval.
     """
     predictors: dict[str, Predict] = {**baselines(train), MODEL: functools.partial(looked_up, table)}
-    [scores] = judge(features, [Case(train.horizon, split, predictors, table)], engine)
+    [scores] = judge(features, [Case(train.horizon, split, predictors, table)], engine, kept)
     everything = scores[scores["grouping"] == "all"].set_index("predictor")
     mae = everything["error"] / everything["rows"]
     return {
@@ -94,15 +114,16 @@ def headline_metrics(
     }
 
 
-def _judge_part(task: tuple[int, StoredPart], cases: Sequence[Case]) -> list[pa.Table]:
-    place, part = task
+def _judge_part(task: tuple[tuple[int, StoredPart], tuple[int, ...]], cases: Sequence[Case]) -> list[bytes]:
+    (place, part), wanted = task
     table = part.table(COLUMNS, dictionaries=("Symbol",))
-    totals = [sums.Total() for _ in cases]
+    some_cases = [cases[number] for number in wanted]
+    totals = [sums.Total() for _ in wanted]
     for some in some_symbols(table):
-        rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in cases}}
-        for case, total in zip(cases, totals, strict=True):
+        rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in some_cases}}
+        for case, total in zip(some_cases, totals, strict=True):
             total.add(_sums(case, rows[case.horizon], place))
-    return [total.table() for total in totals]
+    return [table_to_bytes(total.table()) for total in totals]
 
 
 def _sums(case: Case, rows: Rows, part: int) -> pa.Table:

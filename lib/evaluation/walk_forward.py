@@ -1,8 +1,8 @@
 """Forecasts of every symbol, judged by walking forward: fitted on what came before, refitted as time goes on.
 
-Four passes, each over parts of whole symbols and through the engine: count the evenings by date; draw the examples and add up the Gram matrices; fit,
-one task a model; forecast, judge and write. What the driver holds are sums, the drawn examples, whose number is fixed, and the models. Models whose
-examples are those of an earlier run are not fitted again, nor are parts judged again that have the same rows and models.
+Three passes through the engine: over parts of whole symbols, draw the examples and add up the Gram matrices; fit, one task a model; and over the parts
+again, forecast, judge and write. What the driver holds are sums, the drawn examples, whose number is fixed, and the models. What was drawn, fitted or
+judged in an earlier run is not done again where what it was made from is the same.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pandas as pd
 from lib import code, paths
 from lib.compute.engine import Engine
 from lib.evaluation import forecast_metrics, sums
-from lib.evaluation.draw import count_dates, draw
+from lib.evaluation.draw import drawn
 from lib.evaluation.fits import fit_models
 from lib.evaluation.judge import JudgedPart
 from lib.evaluation.latest import forecast_again
 from lib.evaluation.plan import Plan, Settings, make_plan
+from lib.features.summary import date_counts
 from lib.models import forecaster
 from lib.models.forecaster import Served
 from lib.storage import dataset
@@ -76,11 +77,8 @@ def make_forecasts(
     source = dataset.open_dataset(study.features)
     if not source.rows:
         raise ValueError(f"{study.features}: no rows to forecast from")
-    counted = list(engine.map_in_order(count_dates, source.stored))
-    dates, place = np.unique(np.concatenate([found for found, _ in counted]), return_inverse=True)
-    usable = np.bincount(place, np.concatenate([some for _, some in counted]), len(dates)).astype(np.int64)
-    plan = make_plan(dates, usable, settings, calendar_name)
-    models = fit_models(plan, engine.map_in_order(draw, source.stored, plan), engine, study.fits)
+    plan = make_plan(*date_counts(dataset.open_dataset(study.date_counts)), settings, calendar_name)
+    models = fit_models(plan, drawn(source, plan, engine, study.kept / "evenings"), engine, study.kept / "fits")
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecast_sums")}
     digest = code.digest(__name__, vars(settings))
     works = [

@@ -7,6 +7,7 @@ and for `FROM_DATA`, the exchange trades on a weekly pattern, without holidays.
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,18 @@ class Calendar:
             Between the first session and the one before the last.
         """
         return self.following[days - self.sessions[0]]
+
+    def until(self, last: datetime.date | None) -> tuple[str, Days, NDArray[np.float32]]:
+        """The name, and what there is to know of the sessions up to a date, or of none: it stays as it is when newer days come.
+
+        Parameters
+        ----------
+        last : datetime.date or None
+            Of some rows, the last.
+        """
+        sessions = self.sessions.astype("datetime64[D]")
+        end = 0 if last is None else np.searchsorted(sessions, np.datetime64(last), side="right")
+        return self.name, self.sessions[:end], self.known[:end]
 
 
 def known_names() -> list[str]:

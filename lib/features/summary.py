@@ -27,6 +27,12 @@ COUNTS = pa.schema(
         pa.field("count", pa.int64(), nullable=False),
     ]
 )
+DATE_COUNTS = pa.schema(
+    [
+        pa.field("Date", pa.date32(), nullable=False),
+        pa.field("evenings", pa.int64(), nullable=False),
+    ]
+)
 _BINS = {
     "ratio": (len(RATIO_EDGES) - 1,),
     "pair": (len(AVERAGE_EDGES) - 1, len(MEDIAN_EDGES) - 1),
@@ -84,7 +90,11 @@ class SummaryPart:
         lengths = np.diff(np.append(starts, table.num_rows))
         position = positions(starts, table.num_rows)
         recent = np.flatnonzero(position >= np.repeat(lengths, lengths) - RECENT_ROWS)
-        return {"recent": table.take(pa.array(recent)), "feature_counts": self._counted(table, position)}
+        return {
+            "recent": table.take(pa.array(recent)),
+            "feature_counts": self._counted(table, position),
+            "date_counts": _dates(table, position),
+        }
 
     def _counted(self, table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
         volume, average, median = (table[name].to_numpy() for name in ("Volume", *INPUTS))
@@ -105,8 +115,39 @@ class SummaryPart:
         return pa.table([pa.array(column) for column in columns], schema=COUNTS)
 
 
+def _dates(table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
+    """The distinct dates of a part, and how many evenings of each may be drawn."""
+    days = table["Date"].combine_chunks().cast(pa.int32()).to_numpy()
+    first = int(days.min()) if len(days) else 0
+    rows = np.bincount(days - first)
+    evenings = np.bincount(days[position >= definitions.AVERAGE_ROWS - 1] - first, minlength=len(rows))
+    dates = np.flatnonzero(rows)
+    columns = [pa.array((dates + first).astype(np.int32)).cast(pa.date32()), evenings[dates]]
+    return pa.table(columns, schema=DATE_COUNTS)
+
+
+def date_counts(counts: Dataset) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The dates of a study, and how many evenings of each may be drawn.
+
+    Parameters
+    ----------
+    counts : Dataset
+        Of `DATE_COUNTS`.
+
+    Returns
+    -------
+    ndarray of int32, ndarray of int64
+        Days since 1970-01-01, ascending; evenings.
+    """
+    table = counts.read(["Date", "evenings"])
+    dates, place = np.unique(table["Date"].cast(pa.int32()).to_numpy(), return_inverse=True)
+    evenings = np.zeros(len(dates), dtype=np.int64)
+    np.add.at(evenings, place, table["evenings"].to_numpy())
+    return dates, evenings
+
+
 def summarise(study: paths.StudyPaths, needed: int, engine: Engine | None = None) -> Summary:
-    """Read a study's features back, and make the datasets ``recent`` and ``feature_counts`` of them.
+    """Read a study's features back, and make the datasets ``recent``, ``feature_counts`` and ``date_counts`` of them.
 
     Parameters
     ----------
@@ -120,7 +161,7 @@ def summarise(study: paths.StudyPaths, needed: int, engine: Engine | None = None
     """
     source = dataset.open_dataset(study.features)
     works = [SummaryPart(part, needed) for part in source.stored]
-    folders = {"recent": study.recent, "feature_counts": study.feature_counts}
+    folders = {"recent": study.recent, "feature_counts": study.feature_counts, "date_counts": study.date_counts}
     sizes = [part.rows for part in source.parts]
     digest = code.digest(__name__, {"needed": needed})
     built = dataset.build("summary", works, sizes, "rows", folders, digest, engine or Engine())

@@ -209,15 +209,15 @@ def model_to_bytes(model: Model) -> bytes:
     return _to_bytes(_plain(model))
 
 
-def read_model(path: Path) -> Model:
-    """Load a model from a file of what `model_to_bytes` gave; one that holds any other type is refused.
+def read_model(content: bytes) -> Model:
+    """Load a model from what `model_to_bytes` gave; what holds any other type is refused.
 
     Raises
     ------
     ValueError
-        The file holds types beside `TRUSTED_TYPES`.
+        It holds types beside `TRUSTED_TYPES`.
     """
-    return _model(skops_file.load(path, TRUSTED_TYPES))
+    return _model(skops_file.loads(content, TRUSTED_TYPES))
 
 
 _MODELS: dict[str, type[Boosting | Linear | Nothing]] = {kind.__name__: kind for kind in (Boosting, Linear, Nothing)}

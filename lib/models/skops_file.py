@@ -65,7 +65,15 @@ def load(path: Path, trusted: Sequence[str]) -> Any:
     ValueError
         The file holds other types.
     """
-    found = skops.io.get_untrusted_types(file=path)
+    try:
+        return loads(path.read_bytes(), trusted)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def loads(content: bytes, trusted: Sequence[str]) -> Any:
+    """As `load`, of a file that was read."""
+    found = skops.io.get_untrusted_types(data=content)
     if strangers := sorted(set(found) - set(trusted)):
-        raise ValueError(f"{path}: holds {', '.join(strangers)}; allowed: {', '.join(trusted)}. Do not load it")
-    return skops.io.load(path, trusted=list(trusted))
+        raise ValueError(f"holds {', '.join(strangers)}; allowed: {', '.join(trusted)}. Do not load it")
+    return skops.io.loads(content, trusted=list(trusted))

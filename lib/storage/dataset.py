@@ -245,8 +245,18 @@ class Dataset:
         """The least and the largest value of a column in each part, as the files' statistics say; None for a part without rows.
 
         The parts' bytes are not checked.
+
+        Raises
+        ------
+        DatasetError
+            A part cannot be read.
         """
-        found = [_statistics(pq.read_metadata(locations.stream(path)), column) for path in self.paths]
+        try:
+            found = [_statistics(pq.read_metadata(locations.stream(path)), column) for path in self.paths]
+        except (OSError, pa.ArrowInvalid):
+            for part in self.stored:
+                part.content()  # it says which is damaged, and what to do
+            raise
         return [(min(least for least, _ in part), max(most for _, most in part)) if part else None for part in found]
 
     def schemas(self) -> Iterator[pa.Schema]:

@@ -95,7 +95,7 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
     from lib.storage.dataset import DatasetError, PartFile, open_dataset
 
     parts: dict[str, PartFile] = {}
-    datasets = ("prices", "quarantine", "files", "features", "recent", "feature_counts")
+    datasets = ("prices", "quarantine", "files", "features", "recent", "feature_counts", "date_counts")
     for name in (*datasets, "walk_forward", "forecasts", "forecast_sums"):
         with contextlib.suppress(DatasetError):  # it is not there, or damaged, which makes its stage run again
             parts |= {f"{name}/{part.file}": part for part in open_dataset(getattr(study, name)).parts}

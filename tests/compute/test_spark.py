@@ -326,13 +326,13 @@ def test_workers_that_share_nothing_but_object_storage(
         archive.list_archive(place(bucket.upload(folder, "raw"))), "there", Engine("spark", spark_master=master)
     )
     assert found == expected
-    assert {"make_part", "count_dates", "draw", "fit"} <= {name for name, _ in sent}
+    assert {"make_part", "_draw_to_bytes", "_fit_to_bytes"} <= {name for name, _ in sent}
     for name, content in sent:
         for path in (tmp_path, folder, paths.outputs()):
             assert os.fsencode(path) not in content, f"{name} is told of a folder of the driver"
         assert object_storage.KEYS["AWS_SECRET_ACCESS_KEY"].encode() not in content
     kept = {path.name for path in paths.StudyPaths("there").folder.iterdir()}
-    assert kept == {"datasets.url", "forecasts.csv", "forecaster.skops", ".fits"}
+    assert kept == {"datasets.url", "forecasts.csv", "forecaster.skops", ".kept"}
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -10,6 +10,7 @@ import pytest
 from evaluation_rows import by_symbol, stored, study
 
 from lib.compute.engine import Engine
+from lib.evaluation import sample
 from lib.evaluation.sample import draw_rows
 
 
@@ -34,7 +35,7 @@ def test_the_same_rows_are_drawn_however_the_dataset_is_cut(tmp_path: Path) -> N
     assert identities(apart.rows) == identities(together.rows)
     assert (apart.rows.features == together.rows.features).all()
     assert apart.total == together.total == 6000
-    assert len(apart.rows) == pytest.approx(1000, rel=0.1)
+    assert len(apart.rows) == pytest.approx(6000 / 8, rel=0.1)  # the largest power of two that gives no more than 1000
     assert len(apart.days) == 3000  # of all rows, not of those drawn
 
 
@@ -51,3 +52,20 @@ def test_no_rows_with_features_are_an_error(tmp_path: Path) -> None:
     [*_, last] = by_symbol(study(90))
     with pytest.raises(ValueError, match="lower it"):
         draw_rows(stored(tmp_path, last.assign(vol_moving_avg=np.nan)), [0], Engine(workers=1))
+
+
+def test_rows_that_are_kept_are_those_that_were_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = by_symbol(study(900))
+    names = ["A\nB", "Ä,\x00", *"CDEFGH"]
+    frames = [frame.assign(Symbol=name) for frame, name in zip(frames, names, strict=True)]
+    features = stored(tmp_path / "features", *frames)
+    plain = draw_rows(features, [0, 1], Engine(workers=1))
+    first = draw_rows(features, [0, 1], Engine(workers=1), kept=tmp_path / "kept")
+    monkeypatch.setattr(sample, "whole", None)  # nothing is drawn from here on
+    again = draw_rows(features, [0, 1], Engine(workers=1), kept=tmp_path / "kept")
+    for found in (first, again):
+        for horizon in (0, 1):
+            assert found[horizon].symbols == plain[horizon].symbols and found[horizon].total == plain[horizon].total
+            assert (found[horizon].days == plain[horizon].days).all()
+            np.testing.assert_equal(vars(found[horizon].rows), vars(plain[horizon].rows))
+            assert found[horizon].rows.date.dtype == plain[horizon].rows.date.dtype

@@ -16,7 +16,7 @@ from lib import paths
 from lib.compute.engine import Engine
 from lib.data.ingest import ingest
 from lib.data.sources import open_archive
-from lib.evaluation import chunks, fits, latest, walk_forward
+from lib.evaluation import chunks, draw, fits, latest, walk_forward
 from lib.evaluation.plan import Settings, refit_dates
 from lib.evaluation.walk_forward import Forecasts, make_forecasts
 from lib.features.build import build_features
@@ -204,17 +204,18 @@ def test_a_day_more_of_one_symbol_fits_and_judges_what_it_changes(
     last = tables["BB"].tail(1).assign(Date=SESSIONS[800])
     tables["BB"] = pd.concat([tables["BB"], last])
     make_study(tmp_path, "grown", tables, monkeypatch)
-    cuts = []
-    fit = fits.fit
+    cuts, drawn = [], []
+    fit, draw_part = fits.fit, draw.draw
+    monkeypatch.setattr(draw, "draw", lambda part, plan: drawn.append(part) or draw_part(part, plan))
     monkeypatch.setattr(fits, "fit", lambda task, drawn: cuts.append(task.cut) or fit(task, drawn))
     grown = make_forecasts(study, SETTINGS, engine=Engine(workers=1))
     np.testing.assert_array_equal(first.plan.cuts[:-1], grown.plan.cuts[:-1])
     assert set(cuts) == {grown.plan.cuts[-1]}  # the models for the forecasts; those that judge are as they were
     before, after = ({part.file for part in made.walk_forward.parts} for made in (first, grown))
-    assert len(before) > 2 and len(after - before) == 1
+    assert len(before) > 2 and len(after - before) == len(drawn) == 1
     cuts.clear()
     make_forecasts(study, SETTINGS, engine=Engine(workers=1))
-    assert not cuts
+    assert not cuts and len(drawn) == 1
     saved = {"csv": study.forecasts_csv.read_bytes(), "skops": study.forecaster.read_bytes()}
     fresh = make_study(tmp_path, "fresh", tables, monkeypatch)
     other = make_forecasts(fresh, SETTINGS, engine=Engine(workers=1))
@@ -225,13 +226,13 @@ def test_a_day_more_of_one_symbol_fits_and_judges_what_it_changes(
 
 def test_a_damaged_fit_is_made_anew(whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     study, made, saved, _ = whole
-    fitted = {path: path.read_bytes() for path in study.fits.glob("*")}
+    fitted = {path: path.read_bytes() for path in study.kept.glob("fits/*")}
     assert len(fitted) == len(made.plan.cuts) * len(SETTINGS.horizons)
     damaged, content = next(iter(fitted.items()))
     damaged.write_bytes(content[:100])
-    (study.fits / "stranger.txt").write_text("of another version")
+    (study.kept / "fits" / "stranger.txt").write_text("of another version")
     again = make_forecasts(study, SETTINGS, engine=Engine(workers=1))
-    assert {path: path.read_bytes() for path in study.fits.glob("*")} == fitted
+    assert {path: path.read_bytes() for path in study.kept.glob("fits/*")} == fitted
     assert again.walk_forward.parts == made.walk_forward.parts and study.forecaster.read_bytes() == saved["skops"]
 
 

@@ -568,7 +568,7 @@ def test_the_whole_sample_study(bucket, sample_outputs, tmp_path, monkeypatch):
         assert (made.key, made.artifacts) == (records[stage].key, records[stage].artifacts)
     stored = bucket.contents("studies/sample/")
     assert {key.split("/")[0].removeprefix(".") for key in stored} == {
-        *("prices", "quarantine", "files", "features", "recent", "feature_counts"),
+        *("prices", "quarantine", "files", "features", "recent", "feature_counts", "date_counts"),
         *("walk_forward", "forecasts", "forecast_sums"),
     }
     for key, content in stored.items():
