@@ -65,7 +65,7 @@ PARTS = {
     "study": Part(
         "The whole study, stage by stage",
         "As a user runs it: each stage's notebook is executed, with its checks, figures and page. Then the whole again, after nothing, one file, and every file "
-        "has changed.",
+        "has changed; and with one more day in every file as `run.retrain: weekly` has it, where models are not fitted anew but once a week.",
         lambda fraction: ["study", "--fraction", str(fraction), "--to", "{to}"],
     ),
     "usual": Part(
@@ -205,7 +205,8 @@ def summary(kept: Mapping[str, Found]) -> str:
             f"The whole study, from {found['study']['archive']['files']:,} files to forecasts and reports: {whole.wall:.0f} s ("
             + ", ".join(f"{name} {usage.wall:.0f}" for name, usage in usages.items() if name in STAGES)
             + f"), at most {whole.memory / 1e9:.2f} GB; again with nothing changed "
-            f"{usages[study.UNCHANGED].wall:.0f} s, one file {usages[study.ONE_FILE].wall:.0f} s, every file a day longer {usages[study.EVERY_FILE].wall:.0f} s.\n\n"
+            f"{usages[study.UNCHANGED].wall:.0f} s, one file {usages[study.ONE_FILE].wall:.0f} s, every file a day longer {usages[study.EVERY_FILE].wall:.0f} s, "
+            f"or {usages[study.DAILY].wall:.0f} s on the days between two weekly trainings (`run.retrain: weekly`).\n\n"
         )
     if "usual" in found:
         _, *stages = usual.table(usual.usages_of(found["usual"]))

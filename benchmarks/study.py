@@ -27,6 +27,7 @@ from lib.stages import STAGES
 
 WHOLE = "all stages, in one run"
 UNCHANGED, ONE_FILE, EVERY_FILE = "nothing changed", "one file changed", "every file a row longer"
+DAILY = "every file another row longer, run.retrain: weekly"
 HEADER = ("stage", "s", "CPU s", "peak GB")
 
 
@@ -71,15 +72,20 @@ def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[st
     usages = first_run(folder, repository, work, console)
     usages[UNCHANGED] = _measured(UNCHANGED, repository, work, console)
     files = sorted(folder.rglob("stocks/*.csv"))
-    for title, changed in ((ONE_FILE, files[-1:]), (EVERY_FILE, sorted(folder.rglob("*/*.csv")))):
-        before = {path: path.read_bytes() for path in changed}
-        try:
-            for path, content in before.items():
-                path.write_bytes(_a_day_longer(content))
-            usages[title] = _measured(title, repository, work, console)
-        finally:
-            for path, content in before.items():
-                path.write_bytes(content)
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*/*.csv"))}
+    steps = (
+        (ONE_FILE, files[-1:], 1, ()),
+        (EVERY_FILE, before, 1, ()),
+        (DAILY, before, 2, ("-p", "run.retrain", "weekly")),
+    )
+    try:
+        for title, changed, days, arguments in steps:
+            for path in changed:
+                path.write_bytes(longer(before[path], days))
+            usages[title] = _measured(title, repository, work, console, *arguments)
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
     return usages
 
 
@@ -87,10 +93,10 @@ def _params(work: Path) -> Path:
     return work / "study.yaml"
 
 
-def _measured(title: str, repository: Path, work: Path, console: Console) -> Usage:
+def _measured(title: str, repository: Path, work: Path, console: Console, *arguments: str) -> Usage:
     python = sys.executable if repository == ROOT else str(repository / ".venv" / "bin" / "python")
     environment = {"STUDY_OUTPUTS": str(work / "outputs"), "PYTHONPATH": str(repository)}
-    usage = measure([python, "-m", "lib", "run", str(_params(work))], environment, cwd=repository)
+    usage = measure([python, "-m", "lib", "run", str(_params(work)), *arguments], environment, cwd=repository)
     console.print(f"{title}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB")
     return usage
 
@@ -101,11 +107,18 @@ def stage_usages(record: Path) -> dict[str, Usage]:
     return {one["name"]: Usage(one["seconds"], 0.0, one["peak_memory_bytes"], 0) for one in stages}
 
 
-def _a_day_longer(content: bytes) -> bytes:
-    """A price file with its last row once more, a day of the archive's future later."""
+def longer(content: bytes, days: int) -> bytes:
+    """A price file with its last row once more on each of one or two days of the archive's future.
+
+    Examples
+    --------
+    >>> longer(b"Date,Close\\n2020-04-01,7\\n", 1)
+    b'Date,Close\\n2020-04-01,7\\n2020-04-02,7\\n'
+    """
     last = content.rstrip(b"\n").rpartition(b"\n")[2]
     _, comma, values = last.partition(b",")
-    return content.rstrip(b"\n") + b"\n2020-04-02" + comma + values + b"\n"
+    more = [day + comma + values for day in (b"2020-04-02", b"2020-04-03")[:days]]
+    return b"\n".join([content.rstrip(b"\n"), *more, b""])
 
 
 def usages_of(found: Mapping[str, Any]) -> dict[str, Usage]:

@@ -9,7 +9,9 @@ import datetime
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,10 +111,13 @@ def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
         SHA-256 of each file, by its path within the study's folder.
     """
     found: dict[str, str] = {}
-    for whole in made:
-        if isinstance(whole, Url):
-            found |= _object_digests(whole)
-        found |= {path.relative_to(study.folder).as_posix(): files.sha256(path) for path in artifact_files(whole)}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for whole in made:
+            if isinstance(whole, Url):
+                found |= _object_digests(whole)
+            there = list(artifact_files(whole))
+            names = [path.relative_to(study.folder).as_posix() for path in there]
+            found |= dict(zip(names, pool.map(files.sha256, there), strict=True))
     return found
 
 

@@ -363,7 +363,7 @@ def kept_run() -> dict:
         for size, extent, wall in zip(("1", "2"), extents, (1, 2), strict=True)
     ]
     one = {"wall": 3, "cpu": 5, "memory": 10**9, "processes": 2}
-    runs = [*STAGES, study.WHOLE, study.UNCHANGED, study.ONE_FILE, study.EVERY_FILE]
+    runs = [*STAGES, study.WHOLE, study.UNCHANGED, study.ONE_FILE, study.EVERY_FILE, study.DAILY]
     ours = {name: one | {"wall": 15} if name == study.WHOLE else one for name in runs}
     usuals = dict.fromkeys(usual.MODEL_STAGES.values(), one | {"wall": 30})
     found = {

@@ -480,6 +480,7 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
+            shutdown_kernel="immediate",  # its work is done: a large kernel takes more than a second to end by itself
             # Sockets of the file system, in this run's own folder: nobody else, nor another run, can speak to the kernel.
             config=Config({"KernelManager": {"transport": "ipc", "ip": f"{os.environ['JUPYTER_RUNTIME_DIR']}/kernel"}}),
         )
