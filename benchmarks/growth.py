@@ -1,6 +1,7 @@
 """How the whole study grows: seconds and peak memory on archives of 1/8 to 4 times Kaggle's size.
 
-``python -m benchmarks.growth --to FILE``. Seconds should grow with the rows, and memory not at all.
+``python -m benchmarks.growth --to FILE``. Seconds should grow with the rows, and memory not at all. With ``--spark-master URL`` a cluster of this machine computes,
+whose processes are no children of the run's, and what is measured is the driver.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
     to_option(parser)
     parser.add_argument("--figure", type=Path, help="write the figure to this PNG file")
     parser.add_argument("--work", type=Path, help="a folder with room for twice the largest archive")
+    parser.add_argument(
+        "--spark-master", default="", help="the URL of a standalone cluster on this machine: measure the driver"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     about = machine()
@@ -102,9 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
             folder, work = Path(name, "archive"), Path(name, "work")
             archive.write(folder, Fraction(size), quiet=not console.is_terminal)
             work.mkdir()
-            measured.append((size, read_through(folder), study.first_run(folder, ROOT, work, console)))
+            usages = study.first_run(folder, ROOT, work, console, options.spark_master)
+            measured.append((size, read_through(folder), usages))
     lines = table(measured)
-    title = f"the whole study, {about['cores']} cores"
+    title = f"{'the driver of ' if options.spark_master else ''}the whole study, {about['cores']} cores"
     print_table(console, title, lines)
     if options.figure:
         write_atomically(options.figure, style.png(figure(measured)))

@@ -46,7 +46,7 @@ def table(usages: Mapping[str, Usage]) -> list[list[str]]:
     return lines
 
 
-def first_run(folder: Path, repository: Path, work: Path, console: Console) -> dict[str, Usage]:
+def first_run(folder: Path, repository: Path, work: Path, console: Console, spark_master: str = "") -> dict[str, Usage]:
     """Run a checkout's whole study on an archive.
 
     Parameters
@@ -55,13 +55,16 @@ def first_run(folder: Path, repository: Path, work: Path, console: Console) -> d
         The archive: a folder in Kaggle's layout.
     work : pathlib.Path
         An empty folder.
+    spark_master : str
+        A cluster's URL: its workers compute, and what is measured is the driver.
 
     Returns
     -------
     dict of str to Usage
         The stages as the run says itself (wall time, and memory as the sum of resident sets); then all, under `WHOLE`.
     """
-    _params(work).write_text(f"archive:\n  source: {folder}\n", encoding="utf-8")
+    engine = f"compute:\n  engine: spark\n  spark_master: {spark_master}\n" if spark_master else ""
+    _params(work).write_text(f"archive:\n  source: {folder}\n{engine}", encoding="utf-8")
     read_through(folder)
     whole = _measured(WHOLE, repository, work, console)
     return stage_usages(work / "outputs" / "study" / "run.json") | {WHOLE: whole}
