@@ -318,6 +318,7 @@ def screen(study: str) -> dict[str, Any]:
         for _ in range(3):
             started = time.perf_counter()
             page.goto(url, timeout=120_000)
+            page.get_by_role("tab", name="Predict").click(timeout=120_000)
             page.wait_for_selector("[data-prediction]", timeout=120_000)
             opened.append(round(time.perf_counter() - started, 2))
         edits = [page.evaluate(EDIT, [VOLUME, str(1_000_000 + 1_000 * number)]) for number in range(200)]
