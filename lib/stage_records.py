@@ -115,7 +115,7 @@ def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
         for whole in made:
             if isinstance(whole, Url):
                 found |= _object_digests(whole)
-            there = list(artifact_files(whole))
+            there = artifact_files(whole)
             names = [path.relative_to(study.folder).as_posix() for path in there]
             found |= dict(zip(names, pool.map(files.sha256, there), strict=True))
     return found

@@ -43,7 +43,6 @@ def map_tasks(
     EngineError
         A worker was killed. What ``function`` raises is raised as it is.
     """
-    # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
     # In a file: through its pipe a worker would be sent it before the next one starts, a second or two later.
     with tempfile.NamedTemporaryFile(prefix="shared-") as content:
         pickle.dump(() if shared is None else (shared,), content, protocol=5)
@@ -54,6 +53,7 @@ def map_tasks(
 def _mapped(
     workers: int, function: Callable[..., Result], tasks: Sequence[Task], content: str
 ) -> Iterator[tuple[int, Result]]:
+    # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
         indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}

@@ -28,6 +28,17 @@ def symbol_seeds(symbols: Sequence[str], purpose: str = "", seed: int = 0) -> Se
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
+def power_of_two(most: int, rows: int) -> float:
+    """The share of rows to draw where no more than so many are wanted: a power of two, so that a few rows more do not change which are drawn.
+
+    Examples
+    --------
+    >>> power_of_two(1000, 6000), power_of_two(1000, 900)
+    (0.125, 1.0)
+    """
+    return float(2.0 ** np.floor(np.log2(min(1.0, most / max(rows, 1)))))
+
+
 def uniform(seeds: Seeds, days: NDArray[np.integer[Any]]) -> Floats:
     """A number from 0 to 1 for each row: its symbol's seed and its day, mixed as splitmix64 does.
 

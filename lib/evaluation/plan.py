@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.evaluation.hashing import power_of_two
 from lib.features.sessions import Calendar, calendar_for
 
 Floats = NDArray[np.float64]
@@ -127,6 +128,5 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
         np.array([min(1.0, float(f"{wanted / max(count, 1):.1e}")) for count in before.tolist()])
         for wanted in (settings.training_rows, LATER_SHARE * settings.training_rows)
     )
-    linear_share = 2.0 ** np.floor(np.log2(min(1.0, LINEAR_ROWS / max(int(before[-1]), 1))))
     calendar = calendar_for(calendar_name, dates)
-    return Plan(settings, calendar, last, cuts, share, later_share, linear_share)
+    return Plan(settings, calendar, last, cuts, share, later_share, power_of_two(LINEAR_ROWS, int(before[-1])))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lib import code
 from lib.compute.engine import Engine
+from lib.evaluation.hashing import power_of_two
 from lib.evaluation.rows import COLUMNS, Rows, distinct_days, joined, needed, part_rows, some_symbols
 from lib.storage import arrays
 from lib.storage.dataset import Dataset, StoredPart
@@ -60,7 +61,7 @@ def draw_rows(
     horizons : sequence of int
         See `lib.evaluation.rows.part_rows`.
     most : int
-        All rows are drawn where there are no more; else a share of them that is a power of two, so that a few rows more do not change which are drawn.
+        All rows are drawn where there are no more; else a share of them, see `lib.evaluation.hashing.power_of_two`.
     kept : pathlib.Path, optional
         Where what was drawn is kept; see `lib.storage.kept.map_kept`.
 
@@ -74,7 +75,7 @@ def draw_rows(
     ValueError
         No row has features.
     """
-    share = 2.0 ** np.floor(np.log2(min(1.0, most / max(features.rows, 1))))
+    share = power_of_two(most, features.rows)
     how = code.digest(__name__, {})
     keys = [[digest(how, part.sha256, horizon, share) for horizon in horizons] for part in features.stored]
     shared = tuple(horizons), share

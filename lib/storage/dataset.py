@@ -21,9 +21,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -228,14 +226,8 @@ class Dataset:
             content = part.content()
             return [decode(content, columns)] if symbols is None or _may_hold(content, symbols) else []
 
-        with ThreadPoolExecutor(1) as pool:  # it reads the next part while the caller uses this one
-            waiting: deque[Future[list[pa.Table]]] = deque()
-            for part in self.stored:
-                waiting.append(pool.submit(read, part))
-                if len(waiting) > 1:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
+        for found in locations.ahead(read, self.stored, at_once=1):  # the next while the caller uses this one
+            yield from found.result()
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the whole dataset as one table; at full scale, name the columns that are needed.
