@@ -289,14 +289,13 @@ def _send_results(
     broadcast = None if shared is None else session.broadcast(shared)
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(tasks.foreach, functools.partial(_run_task, finished, broadcast))
-        sent = 0
+        results = finished.value  # PySpark adds to this very list; what is sent leaves it
         try:
             # All that can come from the other end is that it was closed: the results are not wanted any more.
             while not connection.poll(timeout=0.05):
                 done = job.done()  # asked before looking at the results, so that none comes after the last look
-                for result in finished.value[sent:]:
-                    connection.send(result)
-                    sent += 1
+                while results:
+                    connection.send(results.pop(0))
                 if done:
                     return job.result()
         finally:

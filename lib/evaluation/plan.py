@@ -98,11 +98,17 @@ def refit_dates(dates: Days, refits: int) -> Days:
     for coarse, fine in [*grids, *zip(days, days, strict=True)]:
         refit_grid, start_grid = _days(coarse), _days(fine)
         start = start_grid[np.searchsorted(start_grid, edge, side="right") - 1]
-        later = refit_grid[(refit_grid > start) & (refit_grid <= last)]
+        later = _with_news(refit_grid[(refit_grid > start) & (refit_grid <= last)], dates, start)
         found = np.append(start, later).astype(np.int32)
         if len(later) >= refits:
             break
     return found
+
+
+def _with_news(refits: Days, dates: Days, start: int) -> Days:
+    """Those before which the archive has dates that the model before them has not seen: another fit on the same rows is the same model."""
+    seen = np.searchsorted(dates, np.append(start, refits))
+    return refits[np.diff(seen) > 0]
 
 
 def _days(dates: NDArray[Any]) -> Days:

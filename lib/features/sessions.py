@@ -103,9 +103,9 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     """
     first, last = int(dates[0]), int(dates[-1])
     if name != FROM_DATA:
-        calendar = _of_exchange(name, first, last)
-        if np.isin(dates, calendar.sessions, invert=True).mean() <= MOST_STRANGERS:
-            return calendar
+        sessions, early = _exchange_sessions(name, first - MARGIN, last + MARGIN)
+        if np.isin(dates, sessions, invert=True).mean() <= MOST_STRANGERS:
+            return _calendar(name, sessions, early)
     return _weekly(trading_weekdays(dates), first, last)
 
 
@@ -119,11 +119,7 @@ def continued(calendar: Calendar, first: int, last: int) -> Calendar:
     """
     if calendar.name == FROM_DATA:
         return _weekly(np.bincount(weekday(calendar.sessions), minlength=7) > 0, first, last)
-    return _of_exchange(calendar.name, first, last)
-
-
-def _of_exchange(name: str, first: int, last: int) -> Calendar:
-    return _calendar(name, *_exchange_sessions(name, first - MARGIN, last + MARGIN))
+    return _calendar(calendar.name, *_exchange_sessions(calendar.name, first - MARGIN, last + MARGIN))
 
 
 def _weekly(weekdays: NDArray[np.bool_], first: int, last: int) -> Calendar:
@@ -225,7 +221,10 @@ def _calendar(name: str, sessions: Days, early: NDArray[np.bool_]) -> Calendar:
         "after_early_close": np.append(False, early[:-1]),
         "before_early_close": np.append(early[1:], False),
     }
-    known = np.column_stack([values[feature.name] for feature in definitions.CALENDAR]).astype(np.float32)
+    # One mistaken date makes millions of sessions: no stack of them in 64 bits beside the one that is kept.
+    known = np.empty((count, len(definitions.CALENDAR)), dtype=np.float32)
+    for index, feature in enumerate(definitions.CALENDAR):
+        known[:, index] = values[feature.name]
     everyday = np.arange(sessions[0], sessions[-1], dtype=np.int32)
     following = np.searchsorted(sessions, everyday, side="right").astype(np.int32)
     return Calendar(name, sessions.astype(np.int32), known, following)

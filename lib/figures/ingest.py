@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from lib.figures.style import BLUE, INK, ORANGE, WIDTH, YELLOW, described, house_style, new_figure, nothing
 from lib.text import percent, shortened
@@ -40,15 +41,15 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
     years = np.arange(first.min(), last.max() + 1)
     names = {"stocks": "Stocks", "etfs": "ETFs"}
     kinds = [kind for kind in names if (folder == kind).any()]
-    counts = [
-        ((first[:, None] <= years) & (years <= last[:, None]) & (folder == kind)[:, None]).sum(axis=0) for kind in kinds
-    ]
+    counts = [_spans(first[folder == kind], last[folder == kind], years) for kind in kinds]
 
     figure, axes = new_figure(title, "year", "symbols")
     below = np.zeros(len(years), dtype=int)
     for kind, count, color in zip(kinds, counts, (BLUE, YELLOW), strict=False):
-        axes.bar(years, count, bottom=below, width=1.0, color=color, label=names[kind])
-        below += count
+        # One shape, however many years there are: a mistaken date may make thousands of them.
+        edges = np.append(years, years[-1] + 1) - 0.5
+        axes.stairs(below + count, edges, baseline=below, fill=True, color=color, label=names[kind])
+        below = below + count
     axes.set_xlim(years[0] - 0.5, years[-1] + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -61,6 +62,12 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
         for kind, count in zip(kinds, counts, strict=True)
     )
     return described(figure, f"Bars: symbols with prices, by year, {years[0]} to {years[-1]}. {text}")
+
+
+def _spans(first: NDArray[np.int64], last: NDArray[np.int64], years: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each year, how many spans from a first to a last year have it."""
+    begun, ended = (np.bincount(each - years[0], minlength=len(years) + 1) for each in (first, last + 1))
+    return np.cumsum(begun - ended)[: len(years)]
 
 
 @house_style

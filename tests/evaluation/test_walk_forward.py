@@ -289,6 +289,16 @@ def test_refit_dates_stay_when_the_archive_grows_by_a_day() -> None:
         assert moved <= 2
 
 
+def test_a_refit_without_new_dates_is_none() -> None:
+    # Two years of days, nothing for eight thousand years, and one day that is surely mistaken.
+    dates = np.append(SESSIONS[0].astype("int64") + np.arange(730), 2_932_896).astype(np.int32)
+    refits = refit_dates(dates, 4)
+    assert (np.diff(np.searchsorted(dates, refits)) > 0).all()
+    assert 5 <= len(refits) <= 30
+    # The days between are the ones that they are without the mistaken day.
+    assert refits[-1] - refits[0] < 400
+
+
 def test_draws_depend_on_symbol_and_date_alone() -> None:
     days = np.arange(10_000, 10_400, dtype=np.int32)
     both = chunks.tickets(["AA", "BB"], np.array([0, 400]), np.tile(days, 2))

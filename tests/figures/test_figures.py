@@ -154,11 +154,13 @@ def test_symbols_are_counted_in_each_year_of_their_history():
         }
     )
     axes = ingest.symbols_by_year(files).axes[0]
-    bars = {container.get_label(): container for container in axes.containers}
-    heights = {name: [bar.get_height() for bar in container] for name, container in bars.items()}
-    assert heights == {"Stocks": [1, 2, 1, 1], "ETFs": [0, 0, 1, 0]}
-    assert [bar.get_y() for bar in bars["ETFs"]] == [1, 2, 1, 1]
-    assert [bar.get_x() + 0.5 for bar in bars["Stocks"]] == [2000, 2001, 2002, 2003]
+    shapes = {shape.get_label(): shape.get_data() for shape in axes.patches}
+    assert {name: shape.values.tolist() for name, shape in shapes.items()} == {
+        "Stocks": [1, 2, 1, 1],
+        "ETFs": [1, 2, 2, 1],
+    }
+    assert shapes["ETFs"].baseline.tolist() == [1, 2, 1, 1]
+    assert (shapes["Stocks"].edges + 0.5).tolist() == [2000, 2001, 2002, 2003, 2004]
 
 
 def test_bars_are_as_long_as_their_counts():
