@@ -6,11 +6,13 @@ must have the packages of requirements.lock; `lib` itself is sent along. On a cl
 workers' Python, and ``SPARK_CONF_DIR`` the folder of the cluster's ``spark-defaults.conf``, as for every Spark
 application; leave each core about 1 GB beside the JVM (``spark.executor.memoryOverhead``).
 
-Spark's driver runs in a process of its own: its JVM, its environment and its signal handlers end with it.
+Spark's driver runs in a process of its own: its JVM, its environment and its signal handlers end with it. It is kept for the next tasks of this
+process, and ends with it.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import multiprocessing
 import os
@@ -28,7 +30,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Wanted = tuple[Sequence[bytes], bytes | None]  # pickled tasks, and what they share
 
 OLDEST_JAVA = 17
 # Spark starts every Java with this module, and a Java without it does not start.
@@ -100,33 +105,72 @@ def map_tasks(
     EngineError
         No Java, no such master, or a task was lost too often. What ``function`` raises is raised as it is, at once.
     """
+    global _idle
     if not tasks:
         return
-    _check_master(master)
-    java = java_home()
     contents = [pickle.dumps((function, task)) for task in tasks]
     more = None if shared is None else pickle.dumps(shared, protocol=5)
-    with tempfile.TemporaryDirectory(prefix="spark-") as folder:
-        _write_lib(Path(folder) / _LIB)
-        (Path(folder) / _LOG_SETTINGS).write_text(_LOGGING, encoding="utf-8")
-        context = multiprocessing.get_context("spawn")
-        connection, drivers_end = context.Pipe()
-        driver = context.Process(
-            target=_drive, args=(master, str(java), folder, contents, more, drivers_end), daemon=True
-        )
-        driver.start()
-        drivers_end.close()
-        try:
-            for _ in tasks:
-                place, succeeded, value = _received(connection)
-                if not succeeded:
-                    raise value
-                yield place, value
-        finally:
-            # The driver sees the closed end, and stops Spark.
-            connection.close()
-            driver.join(timeout=60)
-            driver.kill()
+    driver, _idle = _started(master), None
+    waiting = len(tasks)
+    try:
+        with suppress(OSError):  # it ended meanwhile, and has said why
+            driver.connection.send((contents, more))
+        del contents, more
+        while waiting:
+            place, succeeded, value = _received(driver.connection)
+            if not succeeded:
+                raise value
+            waiting -= 1
+            if not waiting:
+                _idle = driver  # before the last result: nobody need ask for one more
+            yield place, value
+    finally:
+        if waiting:
+            driver.stop()
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """A process with a Spark application: each start of one takes seconds, and more where a cluster has to find it room."""
+
+    process: SpawnProcess
+    connection: Connection
+    started_for: tuple[str, dict[str, str]]
+
+    def stop(self) -> None:
+        """End the application and the process, which sees the closed end."""
+        self.connection.close()
+        self.process.join(timeout=60)
+        self.process.kill()
+
+
+_idle: _Driver | None = None  # the last one that did its work, for the next
+
+
+def stop() -> None:
+    """End the application that is kept for the next tasks, as the end of this process does."""
+    global _idle
+    if _idle:
+        _idle.stop()
+    _idle = None
+
+
+atexit.register(stop)
+
+
+def _started(master: str) -> _Driver:
+    """The application that was kept, or a new one for another master or under another environment, which workers inherit."""
+    started_for = master, dict(os.environ)
+    if _idle and _idle.started_for == started_for and _idle.process.is_alive():
+        return _idle
+    stop()  # before the next one waits for its cores
+    _check_master(master)
+    context = multiprocessing.get_context("spawn")
+    connection, drivers_end = context.Pipe()
+    process = context.Process(target=_drive, args=(master, str(java_home()), drivers_end), daemon=True)
+    process.start()
+    drivers_end.close()
+    return _Driver(process, connection, started_for)
 
 
 def java_home() -> Path:
@@ -202,7 +246,7 @@ def _received(connection: Connection) -> tuple[int, bool, Any]:
     """A finished task: its place, whether it succeeded, and its result or what it raised."""
     try:
         place, content = connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise EngineError(
             "Spark's driver was killed, most often because memory ran out; finished parts are kept: run again"
         ) from None
@@ -211,18 +255,23 @@ def _received(connection: Connection) -> tuple[int, bool, Any]:
     return place, *pickle.loads(content)
 
 
-def _drive(
-    master: str, java: str, folder: str, contents: Sequence[bytes], shared: bytes | None, connection: Connection
-) -> None:
+def _drive(master: str, java: str, connection: Connection) -> None:
     """The driver's process: send each finished task through ``connection``, or what kept Spark from finishing."""
     # An interrupt reaches every process of the terminal; the one that waits for the results decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with _session(master, java, Path(folder)) as session:
-            _send_results(session, contents, shared, connection)
-    except Exception as error:
-        with suppress(OSError):  # nobody waits for the results any more
-            connection.send((None, str(error)))
+    with tempfile.TemporaryDirectory(prefix="spark-") as name:
+        folder = Path(name)
+        _write_lib(folder / _LIB)
+        (folder / _LOG_SETTINGS).write_text(_LOGGING, encoding="utf-8")
+        try:
+            with suppress(EOFError):  # the other end was closed
+                wanted: Wanted | None = connection.recv()
+                with _session(master, java, folder) as session:
+                    while wanted:
+                        wanted = _send_results(session, wanted, connection)
+        except Exception as error:
+            with suppress(OSError):  # nobody waits for the results any more
+                connection.send((None, str(error)))
 
 
 @contextmanager
@@ -278,28 +327,38 @@ def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
         gateway.proc.wait()
 
 
-def _send_results(
-    session: SparkContext, contents: Sequence[bytes], shared: bytes | None, connection: Connection
-) -> None:
+def _send_results(session: SparkContext, wanted: Wanted, connection: Connection) -> Wanted | None:
+    """Run the tasks that are wanted and send their results; what is wanted next, or None when the other end was closed."""
     from pyspark.accumulators import AddingAccumulatorParam
 
+    contents, shared = wanted
     # Spark hands over an action's own results when all tasks are done; an accumulator's, task by task, each once.
     finished: Accumulator[list[tuple[int, bytes]]] = session.accumulator([], AddingAccumulatorParam([]))
+    results = finished.value  # PySpark adds to this very list; what is sent leaves it
     tasks = session.parallelize(list(enumerate(contents)), len(contents))
     broadcast = None if shared is None else session.broadcast(shared)
+    waiting = len(contents)
     with ThreadPoolExecutor(1) as pool:
         job = pool.submit(tasks.foreach, functools.partial(_run_task, finished, broadcast))
-        results = finished.value  # PySpark adds to this very list; what is sent leaves it
         try:
-            # All that can come from the other end is that it was closed: the results are not wanted any more.
-            while not connection.poll(timeout=0.05):
+            while waiting and not connection.poll(timeout=0.05):  # nothing comes meanwhile but the end
                 done = job.done()  # asked before looking at the results, so that none comes after the last look
                 while results:
                     connection.send(results.pop(0))
+                    waiting -= 1
                 if done:
-                    return job.result()
+                    job.result()
         finally:
-            session.stop()  # and so a job that still runs
+            if waiting:
+                session.stop()  # and so a job that still runs
+    if waiting:
+        return None
+    if broadcast:
+        broadcast.destroy()
+    try:
+        return connection.recv()
+    except EOFError:
+        return None
 
 
 def _run_task(

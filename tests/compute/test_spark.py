@@ -140,9 +140,11 @@ def digests(study: paths.StudyPaths) -> dict[str, str]:
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Fail the test when a process that it started still runs, but for the cluster."""
+    """Fail the test when a process that it started still runs, but for the cluster and, until it is stopped, the driver that is kept."""
+    spark.stop()
     before = set(psutil.Process().children(recursive=True))
     yield
+    spark.stop()
     left = set(psutil.Process().children(recursive=True)) - before
     # Python's own, which lives as long as the process.
     assert [process for process in left if "resource_tracker" not in " ".join(process.cmdline())] == []
@@ -341,6 +343,29 @@ def test_what_a_task_raises_is_raised_at_once(java: Path) -> None:
     with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer") as raised:
         list(spark.map_tasks("local[2]", time.sleep, [hour, "a while", 0]))
     assert "On Spark's worker" in raised.value.__notes__[0]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_one_application_runs_all_tasks_of_a_process(java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + str(paths.ROOT / "tests" / "support"))
+    parents = [dict(spark.map_tasks("local[1]", _driver_of, [place, place])) for place in range(2)]
+    assert len({parent for found in parents for parent in found.values()}) == 1
+    # Not one that has ended, was given up, or was started in another environment.
+    psutil.Process(spark._idle.process.pid).kill()
+    spark._idle.process.join()
+    [(_, after_its_end)] = spark.map_tasks("local[1]", _driver_of, [0])
+    next(iter(spark.map_tasks("local[1]", _driver_of, [0, 1])))
+    [(_, after_giving_up)] = spark.map_tasks("local[1]", _driver_of, [0])
+    monkeypatch.setenv("WORKERS_INHERIT", "this")
+    [(_, inherited)] = spark.map_tasks("local[1]", os.getenv, ["WORKERS_INHERIT"])
+    assert inherited == "this"
+    assert len({parents[0][0], after_its_end, after_giving_up}) == 3
+
+
+def _driver_of(_: int) -> int:
+    """The process of the JVM whose worker this is."""
+    worker = psutil.Process()
+    return next(parent.pid for parent in worker.parents() if "java" in parent.name())
 
 
 def test_a_dead_worker_process_is_an_engine_error(java: Path) -> None:
