@@ -7,6 +7,7 @@ BOOTSTRAP_GROUPS="test ${CI:+benchmark}"
 unset STUDY_OUTPUTS STUDY_ARCHIVE STUDY_TERMINAL STUDY_CALLER
 if [ $# -eq 0 ]; then
     bash lib/checks.sh
-    set -- -n 2 --dist loadgroup
+    # Three keep two cores busy: a test waits a third of its time, for a kernel, a server or a browser.
+    set -- -n 3 --dist loadgroup
 fi
 exec "$STUDY_VENV/bin/python" -m pytest "$@"

@@ -150,7 +150,7 @@ def update(
     if failures:
         first_failure = next(iter(failures.values()))
         said.append(
-            f"Yahoo did not answer for {len(failures):,} symbols ({first_failure}); what was kept of them is used as it is"
+            f"Yahoo gave no rows of {len(failures):,} symbols ({first_failure}); what was kept of them is used as it is"
         )
     return said
 

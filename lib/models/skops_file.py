@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
 
 
 def to_bytes(content: object) -> bytes:
@@ -73,7 +74,8 @@ def load(path: Path, trusted: Sequence[str]) -> Any:
 
 def loads(content: bytes, trusted: Sequence[str]) -> Any:
     """As `load`, of a file that was read."""
-    found = skops.io.get_untrusted_types(data=content)
-    if strangers := sorted(set(found) - set(trusted)):
-        raise ValueError(f"holds {', '.join(strangers)}; allowed: {', '.join(trusted)}. Do not load it")
-    return skops.io.loads(content, trusted=list(trusted))
+    try:
+        return skops.io.loads(content, trusted=list(trusted))
+    except UntrustedTypesFoundException:
+        strangers = sorted(set(skops.io.get_untrusted_types(data=content)) - set(trusted))
+        raise ValueError(f"holds {', '.join(strangers)}; allowed: {', '.join(trusted)}. Do not load it") from None

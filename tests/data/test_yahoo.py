@@ -85,9 +85,7 @@ def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
     before = lines(tmp_path, "AAPL")
     market.failing = 100
     said, waits = update(tmp_path, market)
-    assert (
-        "did not answer for 2 symbols (ConnectionError: no network); what was kept of them is used as it is" in said[-1]
-    )
+    assert "gave no rows of 2 symbols (ConnectionError: no network); what was kept of them is used as it is" in said[-1]
     assert lines(tmp_path, "AAPL") == before
     assert len(waits) == 3 and waits[0] < waits[1] < waits[2]  # each wait is longer than the one before
 
@@ -117,7 +115,7 @@ def test_one_symbol_that_fails_costs_the_others_nothing(tmp_path):
     update(tmp_path, market, symbols)
     market.days, market.broken, market.asked = pd.bdate_range(START, periods=21), {"S3", "S4"}, []
     said, waits = update(tmp_path, market, symbols)
-    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "did not answer for 2 symbols" in said[1]
+    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "gave no rows of 2 symbols" in said[1]
     assert len(market.asked) == 20 + 3 * 2 and len(waits) == 3
     assert [len(lines(tmp_path, symbol)) for symbol in ("S2", "S3")] == [22, 21]
 
@@ -128,7 +126,7 @@ def test_without_any_answer_few_are_asked_and_all_are_said_to_have_failed(tmp_pa
     update(tmp_path, market, symbols)
     market.failing, market.asked = 1000, []
     said, _ = update(tmp_path, market, symbols)
-    assert "did not answer for 200 symbols" in said[-1] and len(market.asked) == 4 * 5
+    assert "gave no rows of 200 symbols" in said[-1] and len(market.asked) == 4 * 5
 
 
 def test_rows_are_days_of_the_exchange_with_a_price():
