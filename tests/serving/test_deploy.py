@@ -160,6 +160,14 @@ def test_files_name_what_exists():
         assert services[name]["read_only"] and services[name]["cap_drop"] == ["ALL"]
 
 
+def test_the_bare_machine_knows_the_steps_of_the_image():
+    script = (DEPLOY / "bare_machine.sh").read_text()
+    cases = script[script.index("case $step in") : script.index("is not known here")]
+    known = set(re.findall(r"\b[A-Z]{3,}\b", "\n".join(re.findall(r"^    (\S[^)]*)\)", cases, re.MULTILINE))))
+    assert set(re.findall(r"^([A-Z]+) ", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)) == known
+    subprocess.run(["bash", "-n", DEPLOY / "bare_machine.sh"], check=True)
+
+
 def test_serving_needs_nothing_that_the_image_leaves_out():
     dockerfile = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     [removed] = re.findall(r"pip uninstall --yes ([^&]+)&&", dockerfile)
