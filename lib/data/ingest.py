@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ from blake3 import blake3
 
 from lib import code, locations, paths
 from lib.compute.engine import Engine
-from lib.data import multi_symbol, parse, quarantine, single_symbol
+from lib.data import grown, multi_symbol, parse, quarantine, single_symbol
 from lib.data.archive import Archive, PriceFile
+from lib.data.grown import Earlier, Known
 from lib.data.members import LARGEST, Member, is_folder, open_members
 from lib.data.multi_symbol import StagedPart
 from lib.data.schema import HEADER
@@ -59,6 +59,8 @@ class IngestPart:
         Rows of symbols between those, from files that hold several.
     names : dict of str to str
         Security names of those symbols.
+    earlier : Earlier or None
+        What an earlier run has read of these files.
     """
 
     location: str
@@ -66,10 +68,12 @@ class IngestPart:
     files: Sequence[PriceFile]
     staged: StagedPart | None = None
     names: Mapping[str, str | None] = field(default_factory=dict)
+    earlier: Earlier | None = None
     _other: list[single_symbol.Content] = field(default_factory=list, init=False, repr=False)
     _joined: memoryview = field(default=memoryview(b""), init=False, repr=False)
     _ends: list[int] = field(default_factory=list, init=False, repr=False)
     _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
+    _known: list[Known | None] = field(default_factory=list, init=False, repr=False)
 
     def read(self) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
@@ -80,7 +84,8 @@ class IngestPart:
         as_kaggle = [file for file in self.files if file.plan is None and file.refused is None]
         sizes = (file.size for file in as_kaggle if file.size <= LARGEST)
         buffer = _buffer(sum(sizes) + 1 if folder else 1 << 20)
-        self._ends, self._sources, self._other = [], [], []
+        self._ends, self._sources, self._known, self._other = [], [], [], []
+        known = self.earlier.files if self.earlier else {}
         end = 0
         with open_members(location) as read:
             members = [Member(self.base + file.name, file.size, file.packed) for file in as_kaggle]
@@ -88,7 +93,7 @@ class IngestPart:
             for file, member in zip(as_kaggle, members, strict=True):
                 found = None
                 if isinstance(location, Path) and folder:
-                    found = _read_regular(self.location, member.name, file.size, buffer, end)
+                    found = _read_regular(self.location, member.name, file.size, buffer, end, known.get(file.symbol))
                 if found is None:
                     found, content = next(fetched).result() if isinstance(location, Url) else _read_any(read, member)
                     if quoted := single_symbol.quoted(file, content):
@@ -103,12 +108,13 @@ class IngestPart:
                 else:
                     end += found.length
                 self._ends.append(end)
+                self._known.append(found.known)
                 shown = printable(file.name)
                 self._sources.append(
                     parse.Source(shown, file.symbol, file.security_name, found.blake3, found.size, found.body)
                 )
         self._joined = memoryview(buffer)[:end]
-        lines = [f"{s.file}\t{s.symbol}\t{s.security_name}\t{s.blake3}\t{s.body.refused}\n" for s in self._sources]
+        lines = [grown.described(s.file, s.symbol, s.security_name, s.blake3, s.body.refused) for s in self._sources]
         others = [file for file in self.files if file.plan or file.refused]
         if isinstance(location, Url):
             reading = locations.ahead(functools.partial(single_symbol.read, location, self.base), others)
@@ -118,11 +124,11 @@ class IngestPart:
         lines += [found.described() for found in self._other]
         if self.staged:
             lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return grown.input_digest(lines)
 
     def tables(self, shared: Any = None) -> Mapping[str, pa.Table]:
         """Parse what was read."""
-        parts = [parse.parse(self._sources, self._joined, self._ends)] if self._sources else []
+        parts = [parse.parse(self._sources, self._joined, self._ends, self._known_rows())] if self._sources else []
         self._joined = memoryview(b"")
         parts += single_symbol.parse_contents(self._other)
         self._other = []
@@ -130,6 +136,15 @@ class IngestPart:
             parts.append(self.staged.parsed(self.names))
         parsed = parse.merged(parts)
         return {"quarantine": parsed.quarantine, "files": parsed.files, "prices": parsed.prices}
+
+    def _known_rows(self) -> list[tuple[int, pa.Table] | None]:
+        """Of each source the bytes of its rows that an earlier run read, and what they hold."""
+        table = self.earlier.table() if self.earlier and any(self._known) else None
+        if table is None:
+            return []
+        return [
+            (known.size - len(HEADER), table.slice(known.start, known.rows)) if known else None for known in self._known
+        ]
 
 
 def ingest(
@@ -152,7 +167,7 @@ def ingest(
     folders = {"quarantine": study.quarantine, "files": study.files, "prices": study.prices}
     digest = code.digest(__name__, {})
     try:
-        works, sizes = _works(archive, study, engine)
+        works, sizes = _works(archive, study, digest, engine)
         built = dataset.build("ingest", works, sizes, "B", folders, digest, engine)
     finally:
         _remove(study.staging)
@@ -170,7 +185,7 @@ def ingest(
     return Ingested(made["prices"], made["quarantine"], made["files"])
 
 
-def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[list[IngestPart], list[int]]:
+def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine) -> tuple[list[IngestPart], list[int]]:
     """One part's work each, and how many bytes it reads."""
     location = archive.location
     by_symbol = {file.symbol: file for file in archive.files}
@@ -184,13 +199,18 @@ def _works(archive: Archive, study: paths.StudyPaths, engine: Engine) -> tuple[l
             + "\nTake one of them out of "
             "the archive, or name the files to read with archive.only_files"
         )
+    regular = not isinstance(place := locations.place(str(location)), Url) and is_folder(place)
+    before = grown.earlier_parts(study, code) if regular else []  # as `_read_regular` reads
+    earlier = {symbol: part for part in before for symbol in part.files}
     works: list[IngestPart] = []
     sizes: list[int] = []
     for symbols in dataset.cut(sorted({*by_symbol, *staged})) or [[""]]:
         own = [by_symbol[symbol] for symbol in symbols if symbol in by_symbol]
         part = stage.part(symbols, first=not works) if stage else None
         names = {symbol: archive.names.get(symbol) or stage.names.get(symbol) for symbol in symbols} if stage else {}
-        works.append(IngestPart(str(location), archive.base, own, part if part and part.rows else None, names))
+        staged_part = part if part and part.rows else None
+        read = grown.of_symbols(earlier, (file.symbol for file in own))
+        works.append(IngestPart(str(location), archive.base, own, staged_part, names, read))
         sizes.append(sum(file.size for file in own) + (64 * part.rows if part else 0))
     return works, sizes
 
@@ -227,9 +247,12 @@ class _Found:
     blake3: str
     size: int
     length: int = 0
+    known: Known | None = None  # of its beginning
 
 
-def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: int) -> _Found | None:
+def _read_regular(
+    folder: str, name: str, size: int, buffer: bytearray, start: int, known: Known | None
+) -> _Found | None:
     """Read a file's rows straight into ``buffer`` at ``start``; None for a file that is not as Kaggle writes them.
 
     The header is read apart, so that the rows of one file stand right behind those of the file before.
@@ -246,7 +269,14 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
                 # One byte more than is expected would show a file that grew.
                 if os.preadv(descriptor, [header, view[start : end + 1]], 0) != size or header != HEADER:
                     return None
-                digest = blake3(header).update(view[start:end])
+                digest = blake3(header)
+                begun = start
+                if known and len(header) < known.size <= size:
+                    begun = start + known.size - len(header)
+                    digest.update(view[start:begun])
+                if known and digest.hexdigest() != known.blake3:
+                    known = None
+                digest.update(view[begun:end])
         finally:
             os.close(descriptor)
     except OSError:
@@ -259,7 +289,7 @@ def _read_regular(folder: str, name: str, size: int, buffer: bytearray, start: i
     for position in (start, (start + end) // 2, max(start, end - 4096)):
         if buffer.find(b'"', position, min(position + 4096, end)) >= 0:
             return None
-    return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length)
+    return _Found(parse.Body(b"", int(np.count_nonzero(newline))), digest.hexdigest(), size, length, known)
 
 
 def _read_any(read: Callable[[Member], bytes], member: Member) -> tuple[_Found, bytes]:

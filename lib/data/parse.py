@@ -183,7 +183,12 @@ def split_body(content: bytes) -> Body:
     )
 
 
-def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) -> Parsed:
+def parse(
+    sources: Sequence[Source],
+    joined: memoryview,
+    ends: Sequence[int],
+    known: Sequence[tuple[int, pa.Table] | None] = (),
+) -> Parsed:
     """Parse the rows of several files.
 
     Parameters
@@ -194,6 +199,8 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
         Their rows, as `split_body` cuts them, back to back.
     ends : sequence of int
         Where each file's rows end in ``joined``; a refused file has none.
+    known : sequence of (int, pyarrow.Table) or None, optional
+        Of each file how many bytes of its rows need not be parsed, and what they hold: good rows, of `ROW_SCHEMA`.
 
     Returns
     -------
@@ -210,8 +217,12 @@ def parse(sources: Sequence[Source], joined: memoryview, ends: Sequence[int]) ->
     """
     starts = [0, *ends[:-1]]
     per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
-    rows = _parse_files(joined, starts, ends, per_file)
-    table = pa.concat_tables(rows.tables) if rows.tables else _ROW_SCHEMA.empty_table()
+    rows = (
+        _parse_rest(joined, starts, ends, per_file, known)
+        if any(known)
+        else _parse_files(joined, starts, ends, per_file)
+    )
+    table = pa.concat_tables(rows.tables) if rows.tables else ROW_SCHEMA.empty_table()
     raw = _RawRows(joined, starts, ends, per_file)
     bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
     return account(sources, table, bad, raw)
@@ -310,7 +321,7 @@ def merged(parts: Sequence[Parsed]) -> Parsed:
 
 _FEW = 100  # bad rows of a block
 _FILES = dict(zip(schema.FILES.names, schema.FILES.types, strict=True))
-_ROW_SCHEMA = pa.schema([schema.PRICES.field(name).with_nullable(True) for name in COLUMNS])
+ROW_SCHEMA = pa.schema([schema.PRICES.field(name).with_nullable(True) for name in COLUMNS])
 _READ = pa.csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, block_size=1 << 22)
 _PARSE = pa.csv.ParseOptions(quote_char=False)
 # Volume is read as a float64 because pandas writes 123.0 wherever a file has one null row; empty fields become nulls.
@@ -352,6 +363,34 @@ def _parse_files(
     return rows
 
 
+def _parse_rest(
+    joined: memoryview,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    per_file: npt.NDArray[np.int64],
+    known: Sequence[tuple[int, pa.Table] | None],
+) -> _Rows:
+    """As `_parse_files`, but for the rows that are known."""
+    there = [each or (0, ROW_SCHEMA.empty_table()) for each in known]
+    rest = [joined[start + length : end] for start, end, (length, _) in zip(starts, ends, there, strict=True)]
+    rest_ends = np.cumsum([len(text) for text in rest]).tolist()
+    known_rows = np.array([table.num_rows for _, table in there], dtype=np.int64)
+    count = per_file - known_rows
+    parsed = _parse_files(memoryview(b"".join(rest)), [0, *rest_ends[:-1]], rest_ends, count)
+    bad = np.fromiter(parsed.bad, np.int64, len(parsed.bad))
+    file_of_bad = _file_of(count, bad)
+    good = (count - _count(file_of_bad, len(there))).tolist()
+    table = pa.concat_tables(parsed.tables) if parsed.tables else ROW_SCHEMA.empty_table()
+    following = (np.cumsum(good) - good).tolist()
+    rows = _Rows(count=int(per_file.sum()))
+    for (_, before), place, length in zip(there, following, good, strict=True):
+        rows.tables += [before, table.slice(place, length)]
+    # Among all rows, those that are known of a bad row's file and of the files before it come first.
+    numbers = bad + np.cumsum(known_rows)[file_of_bad]
+    rows.bad = dict(zip(numbers.tolist(), parsed.bad.values(), strict=True))
+    return rows
+
+
 def _parse_block(block: memoryview, count: int, rows: _Rows) -> None:
     """Parse ``count`` rows, by halves where the strict parse refuses."""
     if count == 0:
@@ -374,12 +413,12 @@ def _parse_block(block: memoryview, count: int, rows: _Rows) -> None:
         else:
             good.append(row)
         rows.count += 1
-    columns = [pa.array([row[i] for row in good], kind) for i, kind in enumerate(_ROW_SCHEMA.types)]
-    rows.tables.append(pa.table(columns, schema=_ROW_SCHEMA))
+    columns = [pa.array([row[i] for row in good], kind) for i, kind in enumerate(ROW_SCHEMA.types)]
+    rows.tables.append(pa.table(columns, schema=ROW_SCHEMA))
 
 
 def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
-    """Make a strictly parsed table one of `_ROW_SCHEMA`, without its bad rows, and give their places.
+    """Make a strictly parsed table one of `ROW_SCHEMA`, without its bad rows, and give their places.
 
     Bad is a row with a null, with a number that is not finite, or with a negative or fractional volume.
     """

@@ -442,13 +442,18 @@ def make_part(task: PartTask, common: _Common) -> PartResult:
     task : PartTask
         It may be run anywhere and any number of times: the bytes are the same.
     """
-    key = hashlib.sha256(f"{task.code}\n{task.work.read()}".encode()).hexdigest()
+    key = part_key(task.code, task.work.read())
     folders = {name: locations.place(folder) for name, folder in task.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
     made = {name: _write(folders[name], key, table) for name, table in task.work.tables(common.shared).items()}
     return PartResult(key, made)
+
+
+def part_key(code: str, input_digest: str) -> str:
+    """The key of a part that ``code`` makes of an input with this digest."""
+    return hashlib.sha256(f"{code}\n{input_digest}".encode()).hexdigest()
 
 
 def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
