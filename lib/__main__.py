@@ -232,6 +232,9 @@ def _look(options: argparse.Namespace) -> int:
                 section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
             ),
         )
+        if not found.readable:
+            print("\n".join(["error: " + found.lines[0], *found.lines[1:]]), file=sys.stderr)
+            return run.REFUSED
         print("\n".join(found.lines))
         if options.name:
             written = look.write_params(options.name, source, found)
@@ -269,14 +272,26 @@ def _lock(name: str) -> int:
 
 
 def _params_path(named: str, caller: Path) -> Path:
-    """The params file that a word of the command line means: a study's name, or a path."""
+    """The params file that a word of the command line means: a study's name, or a path.
+
+    Raises
+    ------
+    ParamsError
+        It is the path of something else, most likely of prices.
+    """
     if named.endswith((".yaml", ".yml")) or "/" in named:
         try:
             given = Path(named).expanduser()
             candidates = [caller / given, paths.ROOT / given]
-            return next((path for path in candidates if path.exists()), given)
+            found = next((path for path in candidates if path.exists()), given)
         except (OSError, RuntimeError) as error:  # a name too long, or a user without a home
             raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
+        if found.exists() and found.suffix not in (".yaml", ".yml"):
+            raise study_params.ParamsError(
+                f"{named}: a study is named by its params file, NAME.yaml. If these are prices, this looks at them and writes one: "
+                f"bash run_all.sh --look {shlex.quote(named)} --as NAME"
+            )
+        return found
     return paths.params_file(named)
 
 

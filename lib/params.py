@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lib import paths
 from lib.models.registry import ELSEWHERE, MODELS, settings_of
 from lib.stages import STAGES
+from lib.text import shortened
 
 
 class ParamsError(ValueError):
@@ -474,7 +475,7 @@ def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNo
 
 def _shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
+        return repr(shortened(node.value, 80))
     return "a list" if isinstance(node, yaml.SequenceNode) else "nested keys"
 
 

@@ -318,7 +318,7 @@ def _kept_note(stage: str, until: str, kept: Kept) -> str:
     asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
     if "forecasts" in STAGES[stage].makes:
         return f"Its models and its report are from {asked}; forecasts.csv, and what is served, are of newer ones."
-    return f"Made from {asked}; newer ones are beside it."
+    return f"Made from {asked}; newer days are not in it."
 
 
 def shown_notes(study: paths.StudyPaths) -> dict[str, str]:

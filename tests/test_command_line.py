@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib import __main__ as command_line
+from lib import paths
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,27 @@ def test_a_param_may_be_one_word_or_two():
     options = command_line._parsed(["run", "mine", "-p", "features.window=20", "-p", "archive.source", "a=b"])
     assert options.overrides == [["features.window", "20"], ["archive.source", "a=b"]]
     assert options.studies == ["mine"]
+
+
+def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys):
+    (tmp_path / "prices.csv").write_text("Date,Open\n" + "2020-01-02,1\n" * 10_000)
+    for given in (tmp_path / "prices.csv", tmp_path):
+        assert command_line.main(["run", str(given)]) == 2
+        said = capsys.readouterr().err
+        assert len(said) < 1000 and f"bash run_all.sh --look {given} --as NAME" in said
+    (tmp_path / "study.yaml").write_text("prices " * 10_000)
+    assert command_line.main(["run", str(tmp_path / "study.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert len(said) < 1000 and "where sections such as `features:` are expected" in said
+
+
+@pytest.mark.parametrize("content", [None, "", "Datum,Preis\n2020-01-02,1\n"])
+def test_a_look_at_what_cannot_be_read_is_refused_and_writes_nothing(tmp_path, capsys, monkeypatch, content):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    if content is not None:
+        (tmp_path / "archive").mkdir()
+        (tmp_path / "archive" / "prices.csv").write_text(content)
+    assert command_line.main(["run", "--look", str(tmp_path / "archive"), "--as", "own"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and "wrote" not in said.out
+    assert not (tmp_path / "params").exists()

@@ -43,6 +43,7 @@ FOLLOWED = [
     "README.md",
     "docs/own-data.md",
     "docs/every-day.md",
+    "docs/data-frames.md",
     "docs/new-feature.md",
     "docs/new-stage.md",
     "docs/new-model.md",

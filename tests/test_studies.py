@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
+import re
 
 import pandas as pd
 import pytest
+from tools import need
 
-from lib import studies
+from lib import paths, studies
 from lib.storage.dataset import DatasetError
 
 
@@ -34,6 +37,19 @@ def test_columns_symbols_and_days(whole):
     ibm = studies.features("sample", symbols=["IBM"], start="2012-05-01", end="2012-05-01")
     assert ibm["Date"].tolist() == [pd.Timestamp("2012-05-01")]
     assert (frame["Date"] >= "2012-05-01").all()
+
+
+@pytest.mark.parametrize("tool", ["polars", "duckdb"])
+def test_other_tools_read_it_as_the_page_says(whole, sample_study, tool, monkeypatch, capsys):
+    need(tool, importlib.util.find_spec(tool) is not None)
+    page = (paths.ROOT / "docs/data-frames.md").read_text(encoding="utf-8")
+    [code] = re.findall(rf"```python\n((?:(?!```).)*import {tool}\n.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(sample_study.folder.parents[1])
+    outputs = sample_study.folder.parent.name
+    exec(code.replace("outputs/", f"{outputs}/"), {})
+    said = capsys.readouterr().out
+    later = whole[whole["Date"] >= "2013-02-01"]
+    assert all(symbol in said for symbol in later["Symbol"].unique()) and "GOOG" in said
 
 
 def test_what_is_not_there_is_named(sample_study):

@@ -27,6 +27,7 @@ from lib.text import printable
 _SAMPLE = 300  # files whose rows are looked at
 _MOST = 1 << 18  # bytes of each
 _SHOWN = 5
+_FEWEST_ROWS = 31  # a whole window, and a day to forecast
 _KAGGLE = Plan(
     "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
@@ -59,10 +60,13 @@ class Look:
         What is said.
     params : dict of str to str
         Keys of the params file's section ``archive`` that the archive needs, as YAML has them, beside the source.
+    readable : bool
+        A run would get further than this.
     """
 
     lines: list[str]
     params: dict[str, str]
+    readable: bool = True
 
 
 def look(location: Place, options: Options | None = None) -> Look:
@@ -81,11 +85,12 @@ def look(location: Place, options: Options | None = None) -> Look:
         try:
             found = archive.list_archive(location, options=options)
         except ArchiveError as error:
-            return Look([str(error)], _needed(str(error)))
+            needed = _needed(str(error))
+            return Look([str(error)], needed, readable=bool(needed))
         lines = _describe(found)
         lines += _rows_of_sample(found, params)
         lines += _not_read(found)
-        return Look(lines, params)
+        return Look(lines, params, readable=any(not file.refused for file in _found(found)))
 
 
 def _needed(message: str) -> dict[str, str]:
@@ -195,6 +200,11 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
             f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(sorted(symbols)[:_SHOWN])}{', ...' * (len(symbols) > _SHOWN)})"
         )
         lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
+        longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
+        if whole and longest < _FEWEST_ROWS:
+            lines.append(
+                f"too short: no symbol has more than {longest} rows, and features.window is 30 days: take prices of a longer time, a year or more"
+            )
         lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
         lines.append("first rows as they would be kept:")
         lines += [f"  {line}" for line in table.slice(0, _SHOWN).to_pandas().to_string(index=False).splitlines()]
@@ -247,7 +257,7 @@ def _not_read(listed: archive.Archive) -> list[str]:
     lines = []
     refused = [file for file in listed.files if file.refused]
     if refused:
-        lines.append(f"cannot be read: {len(refused):,} price files")
+        lines.append(f"cannot be read: {len(refused):,} price file{'s' * (len(refused) != 1)}")
         lines += _some((printable(file.name), file.refused or "") for file in refused)
     if listed.ignored:
         lines.append(f"not read: {len(listed.ignored):,} other files")

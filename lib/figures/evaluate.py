@@ -26,6 +26,7 @@ from lib.figures.style import (
     new_figure,
     nothing,
     short_labels,
+    slant_long_labels,
 )
 from lib.text import as_text, percent
 
@@ -120,6 +121,7 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
     first, *others = short_labels([table["high"].iloc[0], *table["low"].iloc[1:]])
     names = [f"under\n{first}", *others]
     lower.set_xticks(places, names if len(table) > 1 else ["all"])
+    slant_long_labels(lower)
     lower.set_xlabel(f"{quantity}: where each tenth begins")
     largest = table.loc[table["error_share"].idxmax()]
     better = int((table["relative_mae"] < 1).sum())
@@ -158,6 +160,7 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
     axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
     axes.set_xticks(places, short_labels(tenths[VOLUME_AVERAGE.name].tolist()))
+    slant_long_labels(axes)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
     axes.set_ylim(min(low, level - 0.1) - 0.02, max(high, level + 0.1) + 0.06)

@@ -163,6 +163,13 @@ def nothing(title: str, message: str) -> Figure:
     return described(figure, f"{title}: {message}")
 
 
+def slant_long_labels(axes: Axes) -> None:
+    """Slant the labels of the lower axis where they would touch each other: ten of more than four letters."""
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    if len(labels) > 7 and max(len(line) for label in labels for line in label.split("\n")) > 4:
+        axes.tick_params(axis="x", labelrotation=40)
+
+
 def short_labels(values: Sequence[float]) -> list[str]:
     """Numbers for the ticks of an axis, with as few digits as tell neighbours apart.
 

@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
+from urllib.parse import quote
 
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
 from lib.serving import access, example
+from lib.serving.symbol_forecasts import ForecastsError, load
 from lib.study import served
 
 START_SECONDS = 60  # a process that does not answer by then has failed
@@ -105,6 +107,7 @@ def main(options: argparse.Namespace) -> int:
             f"ready: study {name}\n"
             f"  dashboard  {dashboard_url}/\n"
             f"  reports    {dashboard_url}/reports/\n"
+            f"{_forecast_line(name, api_url)}"
             f"  predict    {api_url}/predict?{_example(name)}\n"
             f"  API pages  {api_url}/docs\n"
             "Ctrl-C stops both.",
@@ -120,6 +123,14 @@ def main(options: argparse.Namespace) -> int:
     finally:
         _end(list(processes.values()))
         serving.close()
+
+
+def _forecast_line(study: str, api_url: str) -> str:
+    """Where one symbol's forecasts are; nothing for a study without any."""
+    with contextlib.suppress(ForecastsError):
+        if table := load(paths.StudyPaths(study).forecasts_csv):
+            return f"  forecast   {api_url}/forecast?symbol={quote(next(iter(table.symbols)))}\n"
+    return ""
 
 
 def _example(study: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
-from lib import paths, stage_records
+from lib import files, paths, stage_records
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, past_warning, when
 from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
@@ -72,6 +72,16 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
             yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
         if warning := past_warning(one):
             yield f"  {printable(warning)}"
+    yield from (f"How good that is: {verdict}" for verdict in _verdicts(study, wanted))
+
+
+def _verdicts(study: paths.StudyPaths, wanted: Sequence[int]) -> list[str]:
+    """What 05_forecast found of each horizon's errors; nothing where it has not been judged."""
+    try:
+        measured = files.read_json(study.forecast_metrics)["horizons"]
+        return [str(measured[str(horizon)]["verdict"]) for horizon in wanted]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:
@@ -82,7 +92,9 @@ def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> Symbol
         return table.symbols[alike[0]]
     nearest = alike or forecast_table.nearest(given, sorted(table.symbols))
     hint = ", ".join(map(printable, nearest))
+    known = ", ".join(map(printable, sorted(table.symbols)[:5])) + ", ..." * (len(table.symbols) > 5)
     raise ForecastsError(
         f"{printable(given)}: study {study.name} has no forecast of this symbol"
-        + (f"; the nearest are {hint}" if hint else f", but of {len(table.symbols):,} others")
+        + (f"; the nearest are {hint}" if hint else f"; it has {len(table.symbols):,}: {known}")
+        + ". Another study: --study NAME"
     )

@@ -44,9 +44,17 @@ def test_what_would_be_set_aside_and_what_is_not_read_is_said_with_reasons(tmp_p
         in found.lines
     )
     assert lines_that_begin(found, "not read: 2 other files") and lines_that_begin(
-        found, "cannot be read: 1 price files"
+        found, "cannot be read: 1 price file"
     )
     assert lines_that_begin(found, "  fundamentals.csv: no columns of dates and prices")
+
+
+def test_prices_too_short_for_a_study_are_said_to_be(tmp_path):
+    files = WRITERS["yahoo"](truth()).contents
+    short = {name: b"\n".join(content.split(b"\n")[:18]) + b"\n" for name, content in files.items()}
+    found = look.look(write(short, tmp_path / "short"))
+    assert "no symbol has more than 17 rows" in lines_that_begin(found, "too short: ")[0]
+    assert not lines_that_begin(look.look(write(files, tmp_path / "whole")), "too short: ")
 
 
 def test_a_sample_is_said_to_be_one(tmp_path, monkeypatch):

@@ -372,7 +372,7 @@ def test_pages_say_what_is_out_of_date(study):
 
 
 def test_pages_say_what_days_a_kept_result_is_from(study):
-    told = "Made from days to 2013-02-28, as run.retrain: weekly asks; newer ones are beside it."
+    told = "Made from days to 2013-02-28, as run.retrain: weekly asks; newer days are not in it."
     page = report.index_html("sample", RECORD | {"kept": {"04_evaluate": told}}, METRICS)
     body = page[page.index("<main") :]
     assert f'<p class="kept" role="note">04_evaluate: {told}</p>' in body

@@ -12,9 +12,10 @@ import sys
 import httpx
 import psutil
 import pytest
-from serving_study import free_port, make_study, wait_for
+from serving_study import free_port, make_study, wait_for, write_three_forecasts
 
 from lib import paths
+from lib.serving import launch
 from lib.study.served import is_served
 
 
@@ -57,6 +58,14 @@ def served(outputs, ports):
 
 def gone(processes):
     return all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in processes)
+
+
+def test_the_address_of_a_forecast_is_printed_where_there_is_one(outputs):
+    study = paths.StudyPaths("mine")
+    study.folder.mkdir(parents=True)
+    assert launch._forecast_line("mine", "http://127.0.0.1:8000") == ""
+    write_three_forecasts(study.forecasts_csv)
+    assert launch._forecast_line("mine", "http://127.0.0.1:8000").endswith(":8000/forecast?symbol=AAPL\n")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

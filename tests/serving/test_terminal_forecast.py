@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 from serving_study import write_three_forecasts
@@ -51,6 +52,14 @@ def test_the_sentence_is_the_dashboard_s(study, capsys):
     assert len(said.splitlines()) == 2
 
 
+def test_how_good_the_forecasts_were_is_said(study, capsys):
+    horizons = {str(horizon): {"verdict": f"Verdict of {horizon}."} for horizon in (1, 5, 21)}
+    study.forecast_metrics.write_text(json.dumps({"horizons": horizons}))
+    assert typed(capsys, "AAPL", "TRUE", "--horizon", "5")[1].endswith("\nHow good that is: Verdict of 5.\n")
+    said = typed(capsys, "AAPL")[1].splitlines()
+    assert said[-3:] == [f"How good that is: Verdict of {horizon}." for horizon in (1, 5, 21)]
+
+
 def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
     assert "earlier than others of this study" in typed(capsys, "ZED")[1]
     assert "earlier than others" not in typed(capsys, "AAPL")[1]
@@ -66,7 +75,10 @@ def test_forecasts_that_are_out_of_date_are_said_so(study, capsys):
     ("words", "reason"),
     [
         (["AAPL", "APPL"], "APPL: study mine has no forecast of this symbol; the nearest are AAPL"),
-        (["QQQQQQ"], "QQQQQQ: study mine has no forecast of this symbol, but of 3 others"),
+        (
+            ["QQQQQQ"],
+            "QQQQQQ: study mine has no forecast of this symbol; it has 3: AAPL, TRUE, ZED. Another study: --study NAME",
+        ),
         (["a\x1b[31m"], "a\\x1b[31m: study mine has no forecast"),
         (["AAPL", "--horizon", "7"], "--horizon is 7; study mine has forecasts for 1, 5, 21"),
     ],
