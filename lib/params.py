@@ -136,7 +136,7 @@ class Train(Section):
 
     model: Literal[tuple(MODELS)] = Field(  # type: ignore[valid-type]
         "ratio_by_quantile",
-        description="`ratio_by_quantile`: the best multiple of the average in each tenth of the rows; `forest`: a random forest.",
+        description="A name in `lib.models.registry`: `ratio_by_quantile` is the best multiple of the average in each tenth of the rows, `forest` a random forest.",
     )
     settings: dict[str, Any] = Field(
         {}, description="What the model's own parameters are, by name, where they are not their defaults: see below."

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import uuid
 
+import hypothesis
 import object_storage
 import pytest
 from filelock import FileLock
 from raw_archives import write_archive
 
 from lib import locations, paths
+
+# A busy machine takes its time.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -149,7 +149,37 @@ class Reader:
             )
             if done.returncode == 0:
                 return
-        raise AssertionError(f"{done.stderr}\n{text}")
+        self.insert(text, done.stderr)
+
+    def insert(self, text: str, refusal: str) -> None:
+        """Add a patch's lines as a reader does by hand: behind those before them, whatever others have added there since."""
+        names = re.findall(r"^\+\+\+ b/(.+)$", text, re.MULTILINE)
+        for name, hunks in zip(names, re.split(r"^--- a/.*\n\+\+\+ .*\n", text, flags=re.MULTILINE)[1:], strict=True):
+            path = self.clone / name
+            for hunk in re.split(r"^@@ .*\n", hunks, flags=re.MULTILINE)[1:]:
+                lines = hunk.splitlines(keepends=True)
+                first = next(number for number, line in enumerate(lines) if line.startswith("+"))
+                added = "".join(line[1:] for line in lines if line.startswith("+"))
+                before = "".join(line[1:] or "\n" for line in lines[:first])
+                content = path.read_text(encoding="utf-8")
+                only_adds = not any(line.startswith("-") for line in lines)
+                assert only_adds and content.count(before) == 1, f"{refusal}\n{text}"
+                if added not in content:
+                    path.write_text(content.replace(before, before + added), encoding="utf-8")
+
+
+def test_a_patch_is_applied_beside_what_others_have_added(tmp_path):
+    (tmp_path / "list.py").write_text("A = [\n    1,\n    2,\n]\n\n\nB = 3\n")
+    patch = "--- a/list.py\n+++ b/list.py\n@@ -1,4 +1,5 @@\n A = [\n     1,\n     2,\n+    9,\n ]\n"
+    reader = Reader(tmp_path)
+    reader.patch(patch)
+    once = (tmp_path / "list.py").read_text()
+    assert once == "A = [\n    1,\n    2,\n    9,\n]\n\n\nB = 3\n"
+    (tmp_path / "list.py").write_text(once.replace("    9,\n", "    7,\n"))
+    reader.patch(patch)
+    assert (tmp_path / "list.py").read_text() == once.replace("    9,\n", "    9,\n    7,\n")
+    with pytest.raises(AssertionError, match="patch"):
+        reader.patch(patch.replace("     1,", "     5,"))
 
 
 def notebook(text: str) -> nbformat.NotebookNode:

@@ -83,7 +83,7 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
             # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
             security_name = printable(" ".join((column["Security Name"][start].as_py() or "").split()))
             names.append((symbol[start], security_name))
-            days.append((date[recent], *(value[recent] for value in values)))
+            days.append(tuple(value[recent].copy() for value in (date, *values)))  # a view would keep the whole part
     counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
     columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
     content = {

@@ -1,4 +1,4 @@
-"""The figures of 05_forecast, in the house style of `lib.plots`."""
+"""The figures of 05_forecast, in the house style of `lib.figures.style`."""
 
 from __future__ import annotations
 
