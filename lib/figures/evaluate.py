@@ -118,9 +118,9 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
     lower.set_ylabel("share of error")
     lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     engineering = EngFormatter(places=0, sep="")
-    first, *others = short_labels([table["high"].iloc[0], *table["low"].iloc[1:]])
-    names = [f"under\n{first}", *others]
-    lower.set_xticks(places, names if len(table) > 1 else ["all"])
+    # The first tenth ends where the second begins: as two neighbours they would never be told apart.
+    begins = short_labels(table["low"].iloc[1:].tolist())
+    lower.set_xticks(places, [f"under\n{begins[0]}", *begins] if begins else ["all"])
     slant_long_labels(lower)
     lower.set_xlabel(f"{quantity}: where each tenth begins")
     largest = table.loc[table["error_share"].idxmax()]

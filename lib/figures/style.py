@@ -164,9 +164,9 @@ def nothing(title: str, message: str) -> Figure:
 
 
 def slant_long_labels(axes: Axes) -> None:
-    """Slant the labels of the lower axis where they would touch each other: ten of more than four letters."""
+    """Slant the labels of the lower axis where they would touch each other: many, of more than four letters in the last line."""
     labels = [label.get_text() for label in axes.get_xticklabels()]
-    if len(labels) > 7 and max(len(line) for label in labels for line in label.split("\n")) > 4:
+    if len(labels) > 7 and max(len(label.rpartition("\n")[2]) for label in labels) > 4:
         axes.tick_params(axis="x", labelrotation=40)
 
 

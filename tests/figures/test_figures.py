@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib.features import counts
-from lib.figures import features, ingest, style, tables
+from lib.figures import evaluate, features, ingest, style, tables
 
 
 def accounts(symbols: int) -> pd.DataFrame:
@@ -206,3 +206,22 @@ def test_table_index_becomes_row_headings():
     table = tables.table_html(pd.DataFrame({"mae": [1.0]}, index=["model"]), "t", index=True)
     assert '<th scope="row">model</th>' in table
     assert "<thead><tr><td></td>" in table
+
+
+def test_tenths_are_labelled_with_no_more_digits_than_tell_them_apart():
+    edges = [1e6, 6.55e6, 13.7e6, 19.14e6, 25.3e6, 30.3e6, 36e6, 44e6, 59e6, 80e6, 200e6]
+    columns = {
+        "low": edges[:-1],
+        "high": edges[1:],
+        "relative_mae": 0.9,
+        "scaled_relative_mae": 0.95,
+        "error_share": 0.1,
+    }
+    lower = evaluate.errors_by_tenth(pd.DataFrame(columns), "moving average (shares a day)").axes[1]
+    labels = [label.get_text() for label in lower.get_xticklabels()]
+    assert {label.get_rotation() for label in lower.get_xticklabels()} == {0.0}
+    assert labels == ["under\n7M", "7M", "14M", "19M", "25M", "30M", "36M", "44M", "59M", "80M"]
+    # Where only long ones do, they are slanted.
+    columns |= {"low": [100 + edge / 1e9 for edge in edges[:-1]]}
+    lower = evaluate.errors_by_tenth(pd.DataFrame(columns), "price (dollars)").axes[1]
+    assert {label.get_rotation() for label in lower.get_xticklabels()} == {40.0}
