@@ -7,7 +7,7 @@ repeated or out of order. What comes of it is, to the byte, what comes of parsin
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -114,14 +114,8 @@ def of_symbols(earlier: Mapping[str, Earlier], symbols: Iterable[str]) -> Earlie
     earlier : dict of str to Earlier
         By symbol.
     """
-    held: dict[str, dict[str, Known]] = defaultdict(dict)
-    parts: dict[str, StoredPart] = {}
-    for symbol in symbols:
-        if symbol in earlier:
-            part = earlier[symbol].prices
-            parts[part.path] = part
-            held[part.path][symbol] = earlier[symbol].files[symbol]
-    if not held:
+    there = {symbol: earlier[symbol] for symbol in symbols if symbol in earlier}
+    if not there:
         return None
-    most = max(held, key=lambda path: len(held[path]))
-    return Earlier(parts[most], held[most])
+    [(most, _)] = Counter(part.prices for part in there.values()).most_common(1)
+    return Earlier(most, {symbol: part.files[symbol] for symbol, part in there.items() if part.prices == most})

@@ -22,12 +22,12 @@ from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
 from lib.data.text_files import Body
 from lib.locations import Place
+from lib.params import Params
 from lib.text import printable
 
 _SAMPLE = 300  # files whose rows are looked at
 _MOST = 1 << 18  # bytes of each
 _SHOWN = 5
-_FEWEST_ROWS = 31  # a whole window, and a day to forecast
 _KAGGLE = Plan(
     "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
@@ -201,9 +201,10 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
         )
         lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
         longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
-        if whole and longest < _FEWEST_ROWS:
+        window = Params().features.window
+        if whole and longest <= window:
             lines.append(
-                f"too short: no symbol has more than {longest} rows, and features.window is 30 days: take prices of a longer time, a year or more"
+                f"too short: no symbol has more than {longest} rows, and features.window is {window} days: take prices of a longer time, a year or more"
             )
         lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
         lines.append("first rows as they would be kept:")

@@ -45,9 +45,9 @@ def symbols_by_year(files: pd.DataFrame) -> Figure:
 
     figure, axes = new_figure(title, "year", "symbols")
     below = np.zeros(len(years), dtype=int)
+    edges = np.append(years, years[-1] + 1) - 0.5
     for kind, count, color in zip(kinds, counts, (BLUE, YELLOW), strict=False):
         # One shape, however many years there are: a mistaken date may make thousands of them.
-        edges = np.append(years, years[-1] + 1) - 0.5
         axes.stairs(below + count, edges, baseline=below, fill=True, color=color, label=names[kind])
         below = below + count
     axes.set_xlim(years[0] - 0.5, years[-1] + 0.5)

@@ -110,8 +110,11 @@ def test_only_what_is_new_is_parsed(tmp_path, parsed):
     assert parsed() == len(row) * len(SYMBOLS)
     assert made(folder, "study") == grown and parsed() == 0
     # A file whose beginning has changed is parsed whole, its neighbours are not.
-    (folder / "stocks/S03.csv").write_text(texts["S03"].replace("\n", "\n2000-01-01,1,2,1,2,2,3\n", 1))
-    assert made(folder, "study") == made(folder, "anew")
+    other = texts["S03"].replace("\n", "\n2000-01-01,1,2,1,2,2,3\n", 1)
+    (folder / "stocks/S03.csv").write_text(other)
+    changed = made(folder, "study")
+    assert parsed() == len(other) - len(f"{HEADER}\n")
+    assert changed == made(folder, "anew")
 
 
 def test_a_damaged_part_or_other_code_gives_nothing(tmp_path, parsed, monkeypatch):

@@ -471,7 +471,7 @@ ROWS = st.tuples(DATE_TEXTS, *[NUMBER_TEXTS] * 6).map(",".join) | st.text(st.cha
 
 
 @given(st.lists(ROWS, min_size=1, max_size=8), st.sampled_from([0, 4096]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_rows_are_read_as_an_independent_reading_reads_them(rows, row_by_row):
     content = "".join(f"{line}\n" for line in [HEADER, *rows]).encode()
     with pytest.MonkeyPatch.context() as patch:
@@ -480,7 +480,7 @@ def test_any_rows_are_read_as_an_independent_reading_reads_them(rows, row_by_row
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_read_as_an_independent_reading_reads_them(content, with_header):
     content = f"{HEADER}\n".encode() + content if with_header else content
     assert_same_as_reading(parse_alone(content), content)

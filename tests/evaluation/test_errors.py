@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
@@ -39,7 +39,6 @@ def test_metrics_of_constant_or_no_trade_have_no_share() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 5000)), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_no_other_multiple_is_better_than_the_best(pairs: list[tuple[int, int]]) -> None:
     average, volume = np.array(pairs, dtype=float).T
     for objective, power in (("absolute", 1), ("squared", 2)):

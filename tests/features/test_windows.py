@@ -59,7 +59,7 @@ def cases(draw, largest_volume=None):
 
 
 @given(cases())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_features_are_those_of_pandas(case):
     table, window, min_periods = case
     found = windows.rolling_features(table, window, min_periods)
@@ -69,7 +69,7 @@ def test_features_are_those_of_pandas(case):
 
 
 @given(cases(largest_volume=2**63 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_average_of_huge_volumes_is_exact_but_for_rounding(case):
     table, window, _ = case
     symbols, volumes = table["Symbol"].to_pylist(), table["Volume"].to_pylist()

@@ -504,7 +504,6 @@ def test_keeps_its_schema(study, mode):
 
         @settings(
             max_examples=80 if operation.path == "/predict" else 15,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         )

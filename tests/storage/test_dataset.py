@@ -86,7 +86,7 @@ def listing():
 
 
 @given(st.sets(st.text(string.ascii_uppercase, min_size=1, max_size=4), max_size=300), st.integers(1, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_parts_hold_every_symbol_in_order_and_none_is_too_large(symbols, most):
     parts = cut(sorted(symbols), most)
     assert [symbol for part in parts for symbol in part] == sorted(symbols)
@@ -98,7 +98,7 @@ def test_parts_hold_every_symbol_in_order_and_none_is_too_large(symbols, most):
     st.integers(1, 20),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_new_symbol_that_is_no_boundary_changes_one_part(symbols, most, chance):
     new = chance.choice(sorted(symbols))
     before = {tuple(part) for part in cut(sorted(symbols - {new}), most)}

@@ -68,7 +68,7 @@ def pairs(draw):
     return found, [written(table, row_group_size=group, **draw(options())) for table in found]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pair=pairs())
 def test_the_file_holds_both_tables(pair):
     (first, second), files = pair
@@ -85,7 +85,7 @@ def test_the_file_holds_both_tables(pair):
         assert part.to_pydict() == {name: expected[name][start : start + part.num_rows] for name in names}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(first=tables(9, "a"), second=tables(9, "b"), group=st.sampled_from([1, 4, 100]), options=options())
 def test_the_bytes_are_those_that_pyarrow_writes_of_the_joined_table(first, second, group, options):
     # But for what is left out, and for Arrow's own schema in the footer.
@@ -117,7 +117,7 @@ def test_other_readers_see_both(tmp_path):
     assert [value for (value,) in late] == expected["average"][-100:]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(table=tables(5, "a"), options=options())
 def test_a_footer_put_together_again_is_what_it_was(table, options):
     content = written(table, row_group_size=1, **options)
