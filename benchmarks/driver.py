@@ -26,7 +26,6 @@ from lib.data.sources import open_archive
 from lib.evaluation import evaluate, plan, sample, walk_forward
 from lib.evaluation.rows import split_at
 from lib.features.build import build_features
-from lib.features.summary import summarise
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
 
@@ -72,10 +71,6 @@ def costs(parts: int, engine: Engine, work: Path) -> dict[str, Cost]:
         task()
         found[stage] = Cost(_cpu() - before, psutil.Process().memory_info().rss)
 
-    def features() -> None:
-        build_features(study, engine=engine)
-        summarise(study, 30, engine)
-
     def train_and_evaluate() -> None:
         made = dataset.open_dataset(study.features)
         drawn = sample.draw_rows(made, (0,), engine)[0]
@@ -85,7 +80,7 @@ def costs(parts: int, engine: Engine, work: Path) -> dict[str, Cost]:
         evaluate.evaluate(made, model, evaluate.Settings(0, first, seeds=1, forest_trees=2), engine)
 
     measured("01", lambda: ingest(open_archive(str(work / "archive"), study), study, engine=engine))
-    measured("02", features)
+    measured("02", lambda: build_features(study, engine=engine))
     measured("03, 04", train_and_evaluate)
     measured("05", lambda: walk_forward.make_forecasts(study, plan.Settings(training_rows=20_000), engine=engine))
     return found

@@ -26,4 +26,4 @@ if __name__ == "__main__":
     else:
         from lib.features import build
 
-        build.build_features(study, engine=engine)
+        build.build_features(study, engine=engine, summarised=False)  # the work that the others do

@@ -1,4 +1,4 @@
-"""The dataset of prices to the dataset of features, part by part."""
+"""The dataset of prices to the dataset of features, part by part, and what reports and forecasts need of them in the same pass."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from lib import code, paths
 from lib.compute.engine import Engine
-from lib.features import windows
+from lib.features import summary, windows
 from lib.storage import dataset
 from lib.storage.dataset import Dataset, StoredPart
 
@@ -21,28 +23,40 @@ class FeaturesPart:
     ----------
     part : StoredPart
         Of prices.
-    min_periods : int or None
-        See `lib.features.windows.rolling_features`.
+    min_periods : int
+        Rows that a window must hold to give a value.
+    summarised : bool
+        Whether `lib.features.summary.summarise` is made of it, too.
     """
 
     part: StoredPart
     window: int
-    min_periods: int | None
+    min_periods: int
+    summarised: bool
 
     def read(self) -> str:
         """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
         return self.part.sha256
 
-    def tables(self, shared: Any = None) -> Mapping[str, dataset.Beside]:
-        """Read the columns that the features are made of; all of them are copied as they are."""
+    def tables(self, shared: Any = None) -> Mapping[str, pa.Table | dataset.Beside]:
+        """Compute the features; the columns of prices are copied as they are."""
         content = self.part.content()
-        table = dataset.decode(content, windows.COLUMNS, dictionaries=("Symbol",))
+        columns = None if self.summarised else windows.COLUMNS
+        table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
         made = windows.rolling_features(table, self.window, self.min_periods)
-        return {"features": dataset.Beside(content, made)}
+        features = {"features": dataset.Beside(content, made)}
+        if not self.summarised:
+            return features
+        whole = pa.table([*table.columns, *made.columns], schema=pa.schema([*table.schema, *made.schema]))
+        return {**features, **summary.summarise(whole, self.min_periods)}
 
 
 def build_features(
-    study: paths.StudyPaths, window: int = 30, min_periods: int | None = None, engine: Engine | None = None
+    study: paths.StudyPaths,
+    window: int = 30,
+    min_periods: int | None = None,
+    engine: Engine | None = None,
+    summarised: bool = True,
 ) -> Dataset:
     """Make the dataset of features from that of prices.
 
@@ -50,6 +64,8 @@ def build_features(
     ----------
     window, min_periods : int
         See `lib.features.windows.rolling_features`.
+    summarised : bool
+        Whether to make the datasets of `lib.features.summary` in the same pass; later stages need them.
 
     Raises
     ------
@@ -57,10 +73,11 @@ def build_features(
         No prices, or prices that have changed since they were written.
     """
     source = dataset.open_dataset(study.prices)
-    folders = {"features": study.features}
-    works = [FeaturesPart(part, window, min_periods) for part in source.stored]
-    parameters = {"window": window, "min_periods": window if min_periods is None else min_periods}
-    digest = code.digest(__name__, parameters)
+    names = ["features", *(summary.DATASETS if summarised else ())]
+    folders = {name: getattr(study, name) for name in names}
+    needed = window if min_periods is None else min_periods
+    works = [FeaturesPart(part, window, needed, summarised) for part in source.stored]
+    digest = code.digest(__name__, {"window": window, "min_periods": needed})
     sizes = [part.rows for part in source.parts]
     built = dataset.build("features", works, sizes, "rows", folders, digest, engine or Engine())
     return dataset.commit(built, folders)["features"]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lib import code, paths
-from lib.compute.engine import Engine
+from lib import paths
 from lib.features import definitions
 from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES, count_feature_pairs, count_ratios
 from lib.features.definitions import INPUTS
 from lib.features.windows import positions, symbol_starts
 from lib.storage import dataset
-from lib.storage.dataset import Dataset, StoredPart
+from lib.storage.dataset import Dataset
 
+DATASETS = ("recent", "feature_counts", "date_counts")  # `lib.paths.StudyPaths` says where they are
 RECENT_ROWS = definitions.LONGEST + 1  # of each symbol: a forecast from them is that from all of its rows
 COUNTS = pa.schema(
     [
@@ -43,7 +41,7 @@ _BINS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summarise` found.
+    """What is kept of a study's features.
 
     Parameters
     ----------
@@ -64,55 +62,49 @@ class Summary:
     null_where_expected: bool
 
 
-@dataclass
-class SummaryPart:
-    """One part of features, read back.
+def summarise(table: pa.Table, needed: int) -> dict[str, pa.Table]:
+    """The last rows of each symbol of a part, and its rows counted.
 
     Parameters
     ----------
-    part : StoredPart
-        Of features.
+    table : pyarrow.Table
+        Of features: `lib.features.windows.SCHEMA`, symbols whole; Symbol and Security Name may be dictionary-encoded.
     needed : int
         Rows that a window must hold to give a value.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table
+        By `DATASETS`.
     """
+    starts = symbol_starts(table["Symbol"])
+    lengths = np.diff(np.append(starts, table.num_rows))
+    position = positions(starts, table.num_rows)
+    recent = np.flatnonzero(position >= np.repeat(lengths, lengths) - RECENT_ROWS)
+    return {
+        "recent": table.take(pa.array(recent)),
+        "feature_counts": _counted(table, position, needed),
+        "date_counts": _dates(table, position),
+    }
 
-    part: StoredPart
-    needed: int
 
-    def read(self) -> str:
-        """The digest that the manifest of features gives the part; `tables` checks it against the bytes."""
-        return self.part.sha256
-
-    def tables(self, shared: Any = None) -> Mapping[str, pa.Table]:
-        """The last rows of the part's symbols, and its rows counted."""
-        table = self.part.table(dictionaries=("Symbol", "Security Name"))
-        starts = symbol_starts(table["Symbol"])
-        lengths = np.diff(np.append(starts, table.num_rows))
-        position = positions(starts, table.num_rows)
-        recent = np.flatnonzero(position >= np.repeat(lengths, lengths) - RECENT_ROWS)
-        return {
-            "recent": table.take(pa.array(recent)),
-            "feature_counts": self._counted(table, position),
-            "date_counts": _dates(table, position),
-        }
-
-    def _counted(self, table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
-        volume, average, median = (table[name].to_numpy() for name in ("Volume", *INPUTS))
-        null = [table[name].is_null().to_numpy() for name in INPUTS]
-        expected = position < self.needed - 1
-        found = {
-            "ratio": count_ratios(volume, average),
-            "pair": count_feature_pairs(average, median).ravel(),
-            "both features": np.array([np.count_nonzero(~null[0] & ~null[1])]),
-            "null out of place": np.array([sum(np.count_nonzero(column != expected) for column in null)]),
-        }
-        bins = {name: np.flatnonzero(rows) for name, rows in found.items()}
-        columns = [
-            np.repeat(list(bins), [len(of_name) for of_name in bins.values()]),
-            np.concatenate(list(bins.values())).astype(np.int32),
-            np.concatenate([found[name][of_name] for name, of_name in bins.items()]).astype(np.int64),
-        ]
-        return pa.table([pa.array(column) for column in columns], schema=COUNTS)
+def _counted(table: pa.Table, position: npt.NDArray[np.int64], needed: int) -> pa.Table:
+    volume, average, median = (table[name].to_numpy() for name in ("Volume", *INPUTS))
+    null = [table[name].is_null().to_numpy() for name in INPUTS]
+    expected = position < needed - 1
+    found = {
+        "ratio": count_ratios(volume, average),
+        "pair": count_feature_pairs(average, median).ravel(),
+        "both features": np.array([np.count_nonzero(~null[0] & ~null[1])]),
+        "null out of place": np.array([sum(np.count_nonzero(column != expected) for column in null)]),
+    }
+    bins = {name: np.flatnonzero(rows) for name, rows in found.items()}
+    columns = [
+        np.repeat(list(bins), [len(of_name) for of_name in bins.values()]),
+        np.concatenate(list(bins.values())).astype(np.int32),
+        np.concatenate([found[name][of_name] for name, of_name in bins.items()]).astype(np.int64),
+    ]
+    return pa.table([pa.array(column) for column in columns], schema=COUNTS)
 
 
 def _dates(table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
@@ -146,34 +138,22 @@ def date_counts(counts: Dataset) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     return dates, evenings
 
 
-def summarise(study: paths.StudyPaths, needed: int, engine: Engine | None = None) -> Summary:
-    """Read a study's features back, and make the datasets ``recent``, ``feature_counts`` and ``date_counts`` of them.
-
-    Parameters
-    ----------
-    needed : int
-        Rows that a window must hold to give a value.
+def read_summary(study: paths.StudyPaths) -> Summary:
+    """What `lib.features.build.build_features` kept of a study's features.
 
     Raises
     ------
     lib.storage.dataset.DatasetError
-        No features, or features that have changed since they were written.
+        There are no features, or what was kept has changed since it was written.
     """
-    source = dataset.open_dataset(study.features)
-    works = [SummaryPart(part, needed) for part in source.stored]
-    folders = {"recent": study.recent, "feature_counts": study.feature_counts, "date_counts": study.date_counts}
-    sizes = [part.rows for part in source.parts]
-    digest = code.digest(__name__, {"needed": needed})
-    built = dataset.build("summary", works, sizes, "rows", folders, digest, engine or Engine())
-    made = dataset.commit(built, folders)
-    table = made["feature_counts"].read()
+    table = dataset.open_dataset(study.feature_counts).read()
     names, bins, counts = (table[name].to_numpy() for name in COUNTS.names)
     counted = {}
     for name, shape in _BINS.items():
         counted[name] = np.zeros(shape, dtype=np.int64)
         np.add.at(counted[name].ravel(), bins[names == name], counts[names == name])
     return Summary(
-        made["recent"],
+        dataset.open_dataset(study.recent),
         counted["ratio"],
         counted["pair"],
         int(counted["both features"][0]),

@@ -28,7 +28,7 @@ from lib.evaluation import evaluate, fits, plan, verdict, walk_forward
 from lib.evaluation.rows import chronological_split
 from lib.evaluation.sample import draw_rows
 from lib.evaluation.scores import headline_metrics
-from lib.features import build, summary
+from lib.features import build
 from lib.locations import place
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
@@ -94,7 +94,6 @@ def compute(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
     ingested(raw, name, engine)
     study = paths.StudyPaths(name)
     build.build_features(study, engine=engine)
-    summary.summarise(study, 30, engine)
     return digests(study)
 
 
@@ -290,7 +289,6 @@ def forecast(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
     study = paths.StudyPaths(name)
     ingest.ingest(raw, study, engine=engine)
     build.build_features(study, engine=engine)
-    summary.summarise(study, 30, engine)
     settings = plan.Settings((1, 5), training_rows=1000, refits=1)
     walk_forward.make_forecasts(study, settings, "from_data", engine)
     made = ("prices", "quarantine", "files", "features", "walk_forward", "forecasts", "forecast_sums")

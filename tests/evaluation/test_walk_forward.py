@@ -21,7 +21,7 @@ from lib.evaluation.plan import Settings, refit_dates
 from lib.evaluation.walk_forward import Forecasts, make_forecasts
 from lib.features.build import build_features
 from lib.features.sessions import calendar_for
-from lib.features.summary import RECENT_ROWS, summarise
+from lib.features.summary import RECENT_ROWS
 from lib.models import forecaster
 from lib.serving.endpoint.answers import read_rows
 from lib.serving.endpoint.openapi import OF_ROWS
@@ -58,7 +58,6 @@ def make_study(
     study = paths.StudyPaths("made")
     ingest(open_archive(str(write_archive(folder / f"{name}-archive", files)), study), study, engine=Engine(workers=1))
     build_features(study, engine=Engine(workers=1))
-    summarise(study, 30, Engine(workers=1))
     return study
 
 

@@ -61,7 +61,7 @@ def run(place, workers=1, window=30):
     """Ingest and features; the digest of each dataset."""
     engine = Engine(workers=workers)
     ingest.ingest(archive.list_archive(place), STUDY, 0.5, engine)
-    build_features(STUDY, window, engine=engine)
+    build_features(STUDY, window, engine=engine, summarised=False)
     return digests()
 
 
@@ -305,7 +305,7 @@ def test_every_reader_sees_the_dataset_and_no_leftovers(outputs, make_archive, m
     expected = open_dataset(STUDY.features).read()
     # A run that was killed before it committed: finished parts, and half a temporary file.
     monkeypatch.setattr(dataset, "commit", lambda results, folders: {"features": None})
-    build_features(STUDY, 7, engine=Engine(workers=1))
+    build_features(STUDY, 7, engine=Engine(workers=1), summarised=False)
     state = paths.dataset_state(STUDY.features)
     assert len(list(state.glob("finished-*"))) >= 4
     (state / "_finished-x.tmp").write_bytes(b"PAR1 half")

@@ -252,7 +252,7 @@ def on(outputs, monkeypatch, url=None):
 def run(location, workers=1):
     engine = Engine(workers=workers)
     ingest(archive.list_archive(location), STUDY, 0.5, engine)
-    build_features(STUDY, engine=engine)
+    build_features(STUDY, engine=engine, summarised=False)
 
 
 def of_disk(folder):
@@ -481,7 +481,7 @@ def test_runs_with_two_workers_killed_at_any_time(bucket, over, tmp_path):
 def begun(location):
     """A run of features up to its commit."""
     source = open_dataset(STUDY.prices)
-    works = [FeaturesPart(part, 30, None) for part in source.stored]
+    works = [FeaturesPart(part, 30, 30, False) for part in source.stored]
     folders = {"features": STUDY.features}
     return dataset.build("", works, [1] * len(works), "", folders, location, Engine(workers=1)), folders
 

@@ -62,7 +62,7 @@ def run(place: Path, workers: int) -> None:
     dataset.cut = partial(cut, most=2)
     engine = Engine(workers=workers)
     ingest.ingest(archive.list_archive(place), STUDY, 0.5, engine)
-    build_features(STUDY, engine=engine)
+    build_features(STUDY, engine=engine, summarised=False)
 
 
 cut = dataset.cut

@@ -35,9 +35,9 @@ CELLS = {
     ],
     "02_features": [
         "from lib.features.build import build_features\nfrom lib.paths import StudyPaths",
-        "from lib.features.recent_days import COLUMNS, write_recent_days\nfrom lib.features.summary import summarise",
+        "from lib.features.recent_days import COLUMNS, write_recent_days\nfrom lib.features.summary import read_summary",
         "build_features(StudyPaths(study), window, min_periods)",
-        "recent = summarise(StudyPaths(study), min_periods or window).recent",
+        "recent = read_summary(StudyPaths(study)).recent",
         "write_recent_days(recent.tables(COLUMNS), StudyPaths(study).symbols, window, min_periods)",
     ],
     "03_train": [
