@@ -279,20 +279,20 @@ def _params_path(named: str, caller: Path) -> Path:
     ParamsError
         It is the path of something else, most likely of prices.
     """
-    if named.endswith((".yaml", ".yml")) or "/" in named:
-        try:
-            given = Path(named).expanduser()
-            candidates = [caller / given, paths.ROOT / given]
-            found = next((path for path in candidates if path.exists()), given)
-        except (OSError, RuntimeError) as error:  # a name too long, or a user without a home
-            raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
-        if found.exists() and found.suffix not in (".yaml", ".yml"):
-            raise study_params.ParamsError(
-                f"{named}: a study is named by its params file, NAME.yaml. If these are prices, this looks at them and writes one: "
-                f"bash run_all.sh --look {shlex.quote(named)} --as NAME"
-            )
-        return found
-    return paths.params_file(named)
+    try:
+        given = Path(named).expanduser()
+        found = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), None)
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
+        raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
+    is_path = named.endswith((".yaml", ".yml")) or "/" in named
+    if not is_path and paths.params_file(named).exists():
+        return paths.params_file(named)
+    if found and found.suffix not in (".yaml", ".yml"):
+        raise study_params.ParamsError(
+            f"{named}: a study is named by its params file, NAME.yaml. If these are prices, this looks at them and writes one: "
+            f"bash run_all.sh --look {shlex.quote(named)} --as NAME"
+        )
+    return found or given if is_path else paths.params_file(named)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -34,12 +34,19 @@ def test_a_param_may_be_one_word_or_two():
     assert options.studies == ["mine"]
 
 
-def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys):
+def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys, monkeypatch):
     (tmp_path / "prices.csv").write_text("Date,Open\n" + "2020-01-02,1\n" * 10_000)
     for given in (tmp_path / "prices.csv", tmp_path):
         assert command_line.main(["run", str(given)]) == 2
         said = capsys.readouterr().err
         assert len(said) < 1000 and f"bash run_all.sh --look {given} --as NAME" in said
+    monkeypatch.setenv("STUDY_CALLER", str(tmp_path))
+    assert command_line.main(["run", "prices.csv"]) == 2
+    assert "bash run_all.sh --look prices.csv --as NAME" in capsys.readouterr().err
+    (tmp_path / "sample").mkdir()
+    assert command_line._params_path("sample", tmp_path) == paths.params_file("sample"), (
+        "a study is meant, not this folder"
+    )
     (tmp_path / "study.yaml").write_text("prices " * 10_000)
     assert command_line.main(["run", str(tmp_path / "study.yaml")]) == 2
     said = capsys.readouterr().err

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tools import lacking
 
 from lib import files, paths
 from lib.stages import STAGES
+from lib.study import run as study_run
 
 SHARES = 4  # the random moments are shared among as many tests, for two workers of the suite to run
 GOES_ON = "to go on, once it is fixed: bash run_all.sh {params} -p compute.workers 1"
@@ -108,6 +110,27 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, f
     write_notebooks(place.notebooks)
     assert_mended(place, reference)
     assert "failed" not in (study / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_refused_archive_ends_with_the_code_of_what_only_the_user_can_mend(tmp_path):
+    place = Place(tmp_path).make()
+    for path in (tmp_path / "archive").rglob("stocks/*.csv"):
+        path.write_text(path.read_text(encoding="utf-8").replace(".", ","), encoding="utf-8")
+    ended, told = Run(place).end()
+    assert ended == 2
+    assert re.search(r"^error: 01_ingest failed: [\d,]+ of [\d,]+ raw rows would be quarantined", told, re.MULTILINE), (
+        told
+    )
+    assert "cell" not in told and "QuarantineError" not in told
+    record = json.loads((place.outputs / "short" / "run.json").read_text(encoding="utf-8"))
+    assert record["failure"].startswith("01_ingest failed: ")
+
+
+def test_the_errors_that_users_mend_are_those_of_lib():
+    found = {
+        name for path in paths.LIB.rglob("*.py") for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert set(study_run._OF_USERS) <= found
 
 
 def moments(share, of, seed):

@@ -16,6 +16,8 @@ from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
 
 pytestmark = pytest.mark.xdist_group("odd archive")  # one study for all
+# What is odd is in the files: models are fitted as seldom as may be.
+FEW_FITS = "evaluate:\n  seeds: 1\n  forest_trees: 4\nforecast:\n  refits: 1\n"
 ROW = ",1,2,0.5,1.5,1.5,100"
 ODD = {
     "stocks/EMPTY.csv": "",
@@ -51,7 +53,7 @@ def study(tmp_path_factory):
     # A folder may be called as a source of archives is.
     place = write_archive(base / "data" / "kaggle", ODD, metadata_csv(names))
     (place / "stocks" / "README.txt").write_text("not prices")
-    (base / "odd.yaml").write_text(f"archive:\n  source: {place}\ningest:\n  max_quarantined_share: 0.5\n")
+    (base / "odd.yaml").write_text(f"archive:\n  source: {place}\ningest:\n  max_quarantined_share: 0.5\n{FEW_FITS}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_OUTPUTS", str(base / "outputs"))
         command = [sys.executable, "-m", "lib", "run", str(base / "odd.yaml")]

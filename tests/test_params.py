@@ -90,7 +90,17 @@ BAD = {
     "a word": ("features\n", "found 'features', where sections such as `features:`"),
     "a list for a section": ("[features]: 20\n", "found a list as a key, where sections such as `features:`"),
     "a mapping for a key": ("features:\n  {window: 1}: 20\n", "found nested keys as a key, where keys of features"),
-    "tab": ("features:\n\twindow: 20\n", "not YAML"),
+    "tab": ("features:\n\twindow: 20\n", "mine.yaml, line 2, column 1: not YAML: a tab"),
+    "colon in a value": ("archive:\n  source: a: b\n", "line 2, column 12: not YAML: a colon where a value stands"),
+    "open bracket": (
+        "forecast:\n  horizons: [1, 5\n",
+        "line 3, column 1: not YAML: a bracket or a brace is not closed",
+    ),
+    "open quotation mark": ("archive:\n  source: 'a\n", "line 3, column 1: not YAML: a quotation mark is not closed"),
+    "indented otherwise": (
+        "archive:\n  source: a\n layout: b\n",
+        "line 3, column 2: not YAML: a line is indented unlike those above it",
+    ),
     "two documents": ("---\ntrain: {}\n---\ntrain: {}\n", "not YAML"),
     "NUL": ("\x00", "not YAML"),
 }

@@ -322,7 +322,7 @@ def _find_header(
     if best is None:
         raise NotPrices(f"no columns of dates and prices: it begins {shortened(lines[0].strip(), 80)!r}")
     _, number, delimiter, names = named or best
-    if levels := _levels(lines, number, delimiter):
+    if levels := _levels(lines, number, delimiter, options):
         return levels
     header = tuple(name.strip(" \t\ufeff") for name in names)
     if _is_row(header):
@@ -357,7 +357,7 @@ def _is_row(header: Sequence[str]) -> bool:
 
 
 def _levels(
-    lines: Sequence[str], number: int, delimiter: str
+    lines: Sequence[str], number: int, delimiter: str, options: Options
 ) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading] | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
     names = split_line(lines[number], delimiter)
@@ -376,6 +376,7 @@ def _levels(
             third = split_line(lines[end], delimiter)
             if third[0].strip().lower() in ("date", "datetime") and not any(name.strip() for name in third[1:]):
                 end += 1
+        chosen = {ours: theirs for ours, theirs in options.columns if ours != "Date"}  # the dates stand first
         by_ticker: dict[str, dict[str, int]] = {}
         for index in range(1, len(names)):
             by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
@@ -383,7 +384,7 @@ def _levels(
         adjusted = ""
         for ticker, own in by_ticker.items():
             try:
-                reading = layouts.recognise(["Date", *own])
+                reading = layouts.recognise(["Date", *own], chosen=chosen)
             except LayoutError as error:
                 raise Refused(f"wrong header: {ticker}: {error}") from None
             adjusted = "" if "Adj Close" in reading.columns else "for splits and dividends (auto_adjust)"

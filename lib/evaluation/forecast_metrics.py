@@ -71,7 +71,10 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
     """
     what = "the next day" if horizon == 1 else f"the next {horizon} days"
     if not len(table):
-        return f"For {what}, there is no row to judge the forecast by."
+        return (
+            f"For {what}, no row could be held out to judge the forecast by: neither it nor its range has been tested. "
+            "Prices of a longer time would do."
+        )
     lines = table.set_index("predictor")
     simple = lines.drop(index=[LINEAR, MODEL])
     best = str(simple["mae"].idxmin())

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from lib.features import definitions
 from lib.features.sessions import Calendar, weekday
@@ -62,11 +61,11 @@ class _Windows:
             self._heads[length] = np.flatnonzero(self.position < length)
         return self._heads[length]
 
-    def lag(self, values: NDArray[Any], rows: int) -> Floats:
-        """The value so many rows before; NaN where there is none."""
+    def lag(self, values: NDArray[Any], rows: int, missing: float = np.nan) -> Floats:
+        """The value so many rows before; ``missing`` where there is none."""
         lagged = np.empty(self.rows)
         lagged[rows:] = values[: max(0, self.rows - rows)]
-        lagged[self.head(rows)] = np.nan
+        lagged[self.head(rows)] = missing
         return lagged
 
     def sums(self, values: Integers, window: int) -> Integers:
@@ -152,18 +151,28 @@ def _volumes(
 def _decays(logs: Integers, windows: _Windows) -> dict[int, Floats]:
     """Exponential means by the newest row's weight in percent, each over `DECAY_ROWS`."""
     made = {}
-    ends = np.append(windows.starts[1:], windows.rows)
     for percent, rows in DECAY_ROWS.items():
-        weight = percent / 100
-        sums = np.empty(windows.rows)
-        for start, end in zip(windows.starts, ends, strict=True):
-            sums[start:end] = lfilter([weight], [1.0, weight - 1], logs[start:end])
-        before = windows.lag(sums, rows)
-        before[np.isnan(before)] = 0
+        keep = 1 - percent / 100
         counted = np.minimum(windows.position + 1, rows)
-        mean = (sums - (1 - weight) ** rows * before) / (1 - (1 - weight) ** counted)
-        made[percent] = np.rint(mean)  # whole steps: what older rows leave in the last bits of the sums is rounded away
+        mean = _decayed_sums(logs, windows, keep, rows) * (1 - keep) / (1 - keep**counted)
+        made[percent] = np.rint(
+            mean
+        )  # whole steps: what the order of additions leaves in the last bits is rounded away
     return made
+
+
+def _decayed_sums(logs: Integers, windows: _Windows, keep: float, rows: int) -> Floats:
+    """Sum of the last ``rows`` values, each weighted by ``keep`` to the power of its age, by doubling."""
+    sums, width = np.zeros(windows.rows), 0
+    power, size = logs.astype(np.float64), 1  # the sum of the last `size` values
+    while rows > width:
+        if (rows - width) & size:
+            sums += keep**width * windows.lag(power, width, 0.0)
+            width += size
+        if rows > width:
+            power += keep**size * windows.lag(power, size, 0.0)
+            size *= 2
+    return sums
 
 
 def _same_weekday(

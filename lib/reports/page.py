@@ -24,6 +24,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from lib import files, paths, stages
+from lib.evaluation.judged_forecasts import verdicts
 from lib.figures.tables import table_html
 from lib.reports import marks
 from lib.stage_records import note as told_out_of_date
@@ -251,7 +252,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         verdict=verdict + stop,
         reasons=reasons,
         metrics_out_of_date=stages.maker("metrics") in stale,
-        forecasts=[] if failure else _forecast_verdicts(study_paths),
+        forecasts=[] if failure else verdicts(study_paths),
         forecasts_out_of_date=stages.maker("forecast_metrics") in stale,
         headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale, kept)],
         predictors=_predictors(metrics),
@@ -320,15 +321,6 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         body=Markup(body),
         foot="Made from the last line of each study's history.jsonl, or from the line that was asked for.",
     )
-
-
-def _forecast_verdicts(study: paths.StudyPaths) -> list[str]:
-    """What the forecasts are worth, a sentence or two a horizon; none where none were judged."""
-    try:
-        horizons = _mapping(files.read_json(study.forecast_metrics).get("horizons"))
-    except (OSError, ValueError, AttributeError):
-        return []
-    return [str(_mapping(measured).get("verdict") or "") for measured in horizons.values()]
 
 
 def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
-from lib import files, paths, stage_records
+from lib import paths, stage_records
+from lib.evaluation.judged_forecasts import verdicts
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, past_warning, when
 from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
@@ -72,16 +73,7 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
             yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
         if warning := past_warning(one):
             yield f"  {printable(warning)}"
-    yield from (f"How good that is: {verdict}" for verdict in _verdicts(study, wanted))
-
-
-def _verdicts(study: paths.StudyPaths, wanted: Sequence[int]) -> list[str]:
-    """What 05_forecast found of each horizon's errors; nothing where it has not been judged."""
-    try:
-        measured = files.read_json(study.forecast_metrics)["horizons"]
-        return [str(measured[str(horizon)]["verdict"]) for horizon in wanted]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    yield from (f"How good that is: {verdict}" for verdict in verdicts(study, wanted))
 
 
 def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:

@@ -92,7 +92,7 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     [{'what': 'features.window', 'a': '20', 'b': '30', 'same': 'no'}]
     """
     sections = {
-        "Metrics": [_metrics(run.get("metrics", {})) for run in runs],
+        "Metrics": [_metrics(run.get("metrics", {})) | _forecasts(run.get("forecasts", {})) for run in runs],
         "Params": [_named_values(run.get("params", {})) for run in runs],
         "Rows": [dict(run.get("rows", {})) for run in runs],
         "Seconds": [
@@ -187,6 +187,16 @@ def _metrics(headline: Mapping[str, Any]) -> dict[str, Any]:
     if len(found) == len(named) and headline["mae_moving_average"]:
         found["model's error / plain average's"] = headline["mae"] / headline["mae_moving_average"]
     return found
+
+
+def _forecasts(judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The forecasts' errors as a share of the 30-day average's, by horizon; none of a run that judged none."""
+    named = {horizon: "the next day" if horizon == "1" else f"the next {horizon} days" for horizon in judged}
+    return {
+        f"forecast's error / 30-day average's, {named[horizon]}": measured["relative_mae"]
+        for horizon, measured in judged.items()
+        if "relative_mae" in measured
+    }
 
 
 def _made_by(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from lib import files, paths, stage_records
 from lib.compute.processes import EngineError, available_cores
 from lib.data import archive
+from lib.evaluation.judged_forecasts import judged_forecasts
 from lib.params import Params
 from lib.stages import STAGES, maker
 from lib.study import cache
@@ -71,7 +72,7 @@ def run_record(
         "archive": {
             "source": params.archive.source,
             "digest": counted["digest"],
-            "files": len(raw.files),
+            "files": len(raw.files) + len(raw.tables),
             "metadata_symbols": raw.metadata_symbols,
             "symbols_without_metadata": len(raw.symbols_without_metadata),
             "metadata_without_file": len(raw.metadata_without_file),
@@ -79,6 +80,10 @@ def run_record(
         },
         "rows": counted["rows"],
         "metrics": {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics},
+        "forecasts": {
+            str(horizon): {key: measured[key] for key in ("mae", "relative_mae", "coverage") if key in measured}
+            for horizon, measured in judged_forecasts(study).items()
+        },
         "stages": stages,
         "artifacts": artifacts,
     }
@@ -125,6 +130,7 @@ def history_line(record: dict[str, Any]) -> dict[str, Any]:
         "archive",
         "rows",
         "metrics",
+        "forecasts",
         "stages",
         "out_of_date",
         "kept",

@@ -40,6 +40,15 @@ FAILED = 1  # a stage failed, or the disk did
 REFUSED = 2  # params, the archive or the command are wrong, or outputs cannot be written
 LOCKED = 3  # another run holds the study
 
+# Errors of `lib` that say what is wrong and what to do, and what they end a run with: nobody need know in which cell they were raised.
+_OF_USERS = {
+    "QuarantineError": REFUSED,
+    "ArchiveError": REFUSED,
+    "LayoutError": REFUSED,
+    "LocationError": FAILED,
+    "DatasetError": FAILED,
+    "EngineError": FAILED,
+}
 LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine with more"
 
 
@@ -477,6 +486,7 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
             kernel_name="python3",
             cwd=paths.ROOT,
             progress_bar=False,
+            request_save_on_cell_execute=False,  # at its end, and after a failure, is enough: it is written twice a cell otherwise
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
@@ -486,10 +496,11 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
         )
         _keep(running, target)
     except PapermillExecutionError as error:
-        why = f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        code = _OF_USERS.get(error.ename, FAILED)
+        why = error.evalue if error.ename in _OF_USERS else f"cell {error.exec_count}: {error.ename}: {error.evalue}"
         if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
             why += f"\n  {_held(peak)}: {LESS_MEMORY}"
-        raise _failure(stage, study, why, options) from None
+        raise _failure(stage, study, why, options, code) from None
     except CellTimeoutError:
         limit = params.run.stage_timeout
         why = f"a cell took longer than run.stage_timeout, {limit} s; allow more with -p run.stage_timeout"
@@ -519,14 +530,14 @@ def _held(peak: _Peak) -> str:
     return f"the kernel and its workers held {peak.bytes / 2**20:,.0f} MiB at most"
 
 
-def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options) -> StudyError:
+def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options, code: int = FAILED) -> StudyError:
     kept = [name for name in STAGES if list(STAGES).index(name) < list(STAGES).index(stage)]
     return StudyError(
         f"{stage} failed: {what}\n"
         f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
         f"  to go on, once it is fixed: {options.command}",
-        FAILED,
+        code,
     )
 
 

@@ -11,6 +11,7 @@ from lib.compute.engine import Engine
 from lib.data import sources
 from lib.data.ingest import ingest
 from lib.data.layouts import LAYOUTS, LayoutError, normalised, recognise
+from lib.data.quarantine import QuarantineError
 from lib.data.rows import CODES
 from lib.data.schema import COLUMNS
 from lib.paths import StudyPaths
@@ -55,6 +56,19 @@ def test_an_entry_is_recognised_by_its_own_header(layout):
 def test_a_header_that_fits_two_layouts_read_differently_names_both():
     with pytest.raises(LayoutError, match="'price' and 'last' could both be Close; choose one"):
         recognise(["date", "open", "high", "low", "price", "last", "volume"])
+
+
+def test_a_column_of_a_header_of_two_levels_is_named_by_the_params_file(outputs, tmp_path):
+    rows = "".join(f"2021-01-{day:02},11,12,10,10.5,1000\n" for day in range(4, 9))
+    text = f"Price,Close,High,Low,Opne,Volume\nTicker,OWN,OWN,OWN,OWN,OWN\nDate,,,,,\n{rows}"
+    with pytest.raises(QuarantineError, match=r"no column is known to be Open; found: .* archive.columns"):
+        made_of({"prices.csv": text.encode()}, tmp_path / "archive")
+    _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns={"Open": "Opne"})
+    assert made.prices.read().select(["Symbol", "Open", "High"]).to_pylist()[0] == {
+        "Symbol": "OWN",
+        "Open": 10.5,
+        "High": 12,
+    }
 
 
 def test_a_column_without_a_known_name_is_named_by_the_params_file():
@@ -119,8 +133,6 @@ def test_rows_set_aside_have_the_text_of_their_own_archive(outputs, tmp_path):
 
 
 def test_two_files_with_a_date_of_one_symbol_stop_the_run(outputs, tmp_path):
-    from lib.data.quarantine import QuarantineError
-
     text = "date,symbol,open,close,low,high,volume\n2021-01-04,A,10,10,9,11,5\n"
     files = {"prices.csv": text.encode(), "adjusted.csv": text.encode()}
     with pytest.raises(
@@ -143,8 +155,6 @@ def test_two_files_with_a_date_of_one_symbol_stop_the_run(outputs, tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(text, reason, outputs, tmp_path):
-    from lib.data.quarantine import QuarantineError
-
     files = {"A.csv": text.encode(), "B.csv": (HEADER + OPEN.format("2021-01-04")).encode()}
     try:
         _, made = made_of(files, tmp_path / "archive")

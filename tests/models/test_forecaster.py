@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.linear_model import LinearRegression
 
 from lib import paths
 from lib.features import definitions
 from lib.features.sessions import calendar_for
-from lib.models import examples, forecaster
+from lib.models import examples, forecaster, skops_file
 from lib.models.boosting import Boosting
 from lib.models.forecaster import Forecaster, Nothing, Served, calibrated
 from lib.models.linear import Linear, gram_matrix, linear_inputs
@@ -51,7 +51,7 @@ def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=paths.ROOT,
-            env={"OMP_NUM_THREADS": threads, "PATH": "/usr/bin", "PYTHONPATH": str(paths.ROOT)},
+            env={**os.environ, "OMP_NUM_THREADS": threads, "PATH": "/usr/bin", "PYTHONPATH": str(paths.ROOT)},
             capture_output=True,
             text=True,
             check=True,
@@ -144,6 +144,6 @@ def test_the_file_gives_back_the_forecasters_and_may_hold_no_other_type(tmp_path
     before = path.read_bytes()
     forecaster.write_served(path, again)
     assert path.read_bytes() == before
-    skops.io.dump({"forecasters": [], "calendar": subprocess.Popen}, path)
+    skops_file.skops.io.dump({"forecasters": [], "calendar": subprocess.Popen}, path)
     with pytest.raises(ValueError, match=r"holds .*Popen.*Do not load it"):
         forecaster.read_served(path)

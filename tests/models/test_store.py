@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from hypothesis import given
 from hypothesis import strategies as st
 from model_rows import estimators, study_rows
@@ -78,8 +77,11 @@ def test_a_file_with_other_types_is_refused(tmp_path: Path) -> None:
         pass
 
     Stranger.__module__, Stranger.__qualname__ = "elsewhere", "Stranger"
-    skops.io.dump(Stranger().fit([[1.0]], [1.0]), tmp_path / "model.skops")
+    skops_file.skops.io.dump(Stranger().fit([[1.0]], [1.0]), tmp_path / "model.skops")
     with pytest.raises(ValueError, match=r"model\.skops: holds elsewhere\.Stranger; allowed"):
+        store.read_estimator(tmp_path / "model.skops")
+    skops_file.skops.io.dump(LinearRegression().fit([[1.0]], [1.0]), tmp_path / "model.skops")
+    with pytest.raises(ValueError, match=r"holds sklearn\.linear_model\._base\.LinearRegression; allowed: lib\."):
         store.read_estimator(tmp_path / "model.skops")
 
 

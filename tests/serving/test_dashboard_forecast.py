@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_the_tab_follows_the_symbol(session):
         assert "<svg" not in part.value and "data-forecast" not in part.value
     page.picker.field.value = "S07"
     assert "no recent days" in page.chart.value and "data-forecast" in page.next_session.value
+
+
+def test_it_says_how_good_the_forecasts_are(session):
+    assert "<p>They have not been judged.</p>" in tab.ForecastTab(session, {}).judged.value
+    told = {str(horizon): {"verdict": f"Verdict of <{horizon}>."} for horizon in (1, 5, 21)}
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    session.paths.report("05_forecast").parent.mkdir(parents=True, exist_ok=True)
+    session.paths.report("05_forecast").touch()
+    said = tab.ForecastTab(session, {}).judged.value
+    assert [f"<li>Verdict of &lt;{horizon}&gt;.</li>" in said for horizon in (1, 5, 21)] == [True] * 3
+    assert 'href="reports/reports/05_forecast.html"' in said
 
 
 def test_forecasts_of_other_days_are_not_drawn_on_these(session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import pyarrow.parquet as pq
@@ -26,6 +27,10 @@ def test_two_runs_of_one_study(sample_study, capsys, monkeypatch, tmp_path):
     assert params.loc["features.window"].tolist() == ["30", "20", "no"]
     ratio = tables["Metrics"].set_index("what").loc["model's error / plain average's", "sample@1"]
     assert ratio == first["metrics"]["mae"] / first["metrics"]["mae_moving_average"]
+    measured = json.loads(sample_study.forecast_metrics.read_text())["horizons"]
+    errors = tables["Metrics"].set_index("what")["sample@1"]
+    assert errors["forecast's error / 30-day average's, the next day"] == measured["1"]["relative_mae"]
+    assert errors["forecast's error / 30-day average's, the next 21 days"] == measured["21"]["relative_mae"]
     assert params.loc["train.seed", "same"] == "yes"
     artifacts = tables["Artifacts"].set_index("what")
     assert set(artifacts["same"]) == {"yes"}

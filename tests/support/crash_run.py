@@ -161,5 +161,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         run(Path(sys.argv[1]), int(sys.argv[2]))
     else:
+        import read_code  # noqa: F401
+
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line))), flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lib.evaluation.judged_forecasts import verdicts
 from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
@@ -86,7 +87,7 @@ class ForecastTab:
         names = {symbol: one.security_name for symbol, one in table.symbols.items()}
         self.picker = SymbolPicker(names, "forecast", self._picked)
         self.next_session, self.chart_heading, self.chart = map(html, ("next-session", "heading", "chart"))
-        self.later = html("later")
+        self.later, self.judged = html("later"), html("judged")
         self.horizon = widgets.Dropdown(
             description="For", options=[(_horizon_text(horizon), horizon) for horizon in table.horizons]
         )
@@ -108,6 +109,7 @@ class ForecastTab:
             group("card card-symbol", [group("pick", [self.picker.field, self.picker.message]), self.next_session]),
             group("card card-days", [self.chart_heading, self.chart]),
             group("card card-later", [heading("The sessions after"), self.later]),
+            group("card card-judged", [self.judged]),
             group(
                 "card card-changes",
                 [
@@ -120,7 +122,11 @@ class ForecastTab:
         ]
 
     def _note(self) -> None:
-        self.stale.value = notice(self._session.stale.get(maker("forecasts_csv"), ""))
+        stage = maker("forecasts_csv")
+        self.stale.value = notice(self._session.stale.get(stage, ""))
+        report = self._session.paths.report(stage)
+        address = f"reports/reports/{report.name}" if report.exists() else ""
+        self.judged.value = judged(verdicts(self._session.paths, self._table.horizons), address)
 
     def _refresh(self) -> None:
         """Take the forecasts that a run has written since; a file that cannot be read leaves those that are shown."""
@@ -230,6 +236,18 @@ def next_session(one: SymbolForecast, each: HorizonForecast) -> str:
         f'<p class="sentence"><b>{when(each)}:</b> {expectation(one, each)}</p>'
         f"{pictures.interval_bar(each.forecast, (each.low, each.high), one.vol_moving_avg)}"
     )
+
+
+def judged(verdicts: Sequence[str], report: str) -> str:
+    """How good the forecasts have been: each horizon's verdict, and where the rest of it is told."""
+    sentences = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
+    link = (
+        f'<p><a href="{report}" target="_blank" rel="noopener">By year, size, weekday and kind of day</a></p>'
+        if report
+        else ""
+    )
+    found = f"<ul>{sentences}</ul>{link}" if sentences else "<p>They have not been judged.</p>"
+    return f"<h2>How good these forecasts are</h2>{found}"
 
 
 def warning(one: SymbolForecast, recent: RecentDays | None) -> str:
