@@ -198,7 +198,17 @@ class Run:
 
     def __init__(self, place: Place, *arguments: str, memory: int = 0, told: Path | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["lib.study.run", "lib.reports.page", "papermill", "short_study", "read_code"])
+        context.set_forkserver_preload(
+            [
+                "lib.study.run",
+                "lib.reports.page",
+                "lib.evaluation.latest",
+                "exchange_calendars",
+                "papermill",
+                "short_study",
+                "read_code",
+            ]
+        )
         self._told = told or place.base / "told.txt"
         command = ["run", str(place.params), "-p", "compute.workers", "1", *arguments]
         self.process: Any = context.Process(
