@@ -109,7 +109,6 @@ class ForecastTab:
             group("card card-symbol", [group("pick", [self.picker.field, self.picker.message]), self.next_session]),
             group("card card-days", [self.chart_heading, self.chart]),
             group("card card-later", [heading("The sessions after"), self.later]),
-            group("card card-judged", [self.judged]),
             group(
                 "card card-changes",
                 [
@@ -119,6 +118,7 @@ class ForecastTab:
                 ],
             ),
             group("card card-position", [self.position_heading, *position]),
+            group("card card-judged", [self.judged]),
         ]
 
     def _note(self) -> None:
