@@ -12,6 +12,7 @@ comment before a code block says what it is, where it is no command to run:
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -152,20 +153,32 @@ class Reader:
         self.insert(text, done.stderr)
 
     def insert(self, text: str, refusal: str) -> None:
-        """Add a patch's lines as a reader does by hand: behind those before them, whatever others have added there since."""
+        """Add a patch's lines as a reader does by hand: beside the lines that they stand beside, whatever others have added there since."""
         names = re.findall(r"^\+\+\+ b/(.+)$", text, re.MULTILINE)
         for name, hunks in zip(names, re.split(r"^--- a/.*\n\+\+\+ .*\n", text, flags=re.MULTILINE)[1:], strict=True):
             path = self.clone / name
             for hunk in re.split(r"^@@ .*\n", hunks, flags=re.MULTILINE)[1:]:
-                lines = hunk.splitlines(keepends=True)
-                first = next(number for number, line in enumerate(lines) if line.startswith("+"))
-                added = "".join(line[1:] for line in lines if line.startswith("+"))
-                before = "".join(line[1:] or "\n" for line in lines[:first])
-                content = path.read_text(encoding="utf-8")
-                only_adds = not any(line.startswith("-") for line in lines)
-                assert only_adds and content.count(before) == 1, f"{refusal}\n{text}"
-                if added not in content:
-                    path.write_text(content.replace(before, before + added), encoding="utf-8")
+                lines = [line if line.strip() else " \n" for line in hunk.splitlines(keepends=True)]
+                assert not any(line.startswith("-") for line in lines), f"{refusal}\n{text}"
+                runs = [
+                    "".join(line[1:] for line in run) for _, run in itertools.groupby(lines, key=lambda line: line[0])
+                ]
+                first = lines[0].startswith("+")
+                for number in range(0 if first else 1, len(runs), 2):
+                    before, added, after = (
+                        runs[number - 1] if number else "",
+                        runs[number],
+                        "".join(runs[number + 1 : number + 2]),
+                    )
+                    content = path.read_text(encoding="utf-8")
+                    if added in content:
+                        continue
+                    if before.strip() and content.count(before) == 1:
+                        content = content.replace(before, before + added)
+                    else:
+                        assert after.strip() and content.count(after) == 1, f"{refusal}\n{text}"
+                        content = content.replace(after, added + after)
+                    path.write_text(content, encoding="utf-8")
 
 
 def test_a_patch_is_applied_beside_what_others_have_added(tmp_path):
@@ -179,7 +192,28 @@ def test_a_patch_is_applied_beside_what_others_have_added(tmp_path):
     reader.patch(patch)
     assert (tmp_path / "list.py").read_text() == once.replace("    9,\n", "    9,\n    7,\n")
     with pytest.raises(AssertionError, match="patch"):
-        reader.patch(patch.replace("     1,", "     5,"))
+        reader.patch(patch.replace("     1,", "     5,").replace(" ]\n", " }\n").replace("9", "8"))
+
+
+def test_a_patch_of_several_additions_puts_each_at_its_place(tmp_path):
+    (tmp_path / "made.py").write_text(
+        "A = {\n    1: one,\n    8: other,\n}\n\n\ndef other():\n    pass\n\n\ndef one():\n    pass\n"
+    )
+    patch = (
+        "--- a/made.py\n+++ b/made.py\n@@ -1,7 +1,12 @@\n A = {\n     1: one,\n+    9: mine,\n }\n \n \n"
+        "+def mine():\n+    pass\n+\n+\n def one():\n     pass\n"
+    )
+    Reader(tmp_path).patch(patch)
+    made = (tmp_path / "made.py").read_text()
+    assert made == (
+        "A = {\n    1: one,\n    9: mine,\n    8: other,\n}\n\n\ndef mine():\n    pass\n\n\n"
+        "def other():\n    pass\n\n\ndef one():\n    pass\n"
+    )
+    blank = (
+        "--- a/made.py\n+++ b/made.py\n@@ -9,2 +9,6 @@\n \n \n+def last():\n+    pass\n+\n+\n def one():\n     pass\n"
+    )
+    Reader(tmp_path).patch(blank.replace("-9,2", "-90,2"))
+    assert "def last():\n    pass\n\n\ndef one():" in (tmp_path / "made.py").read_text()
 
 
 def notebook(text: str) -> nbformat.NotebookNode:
