@@ -293,7 +293,7 @@ def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
     # Spark computes little itself: a JVM that compiles quickly takes 0.6 of the CPU time of one that compiles well.
     os.environ["SPARK_LAUNCHER_OPTS"] = _QUICK_START
     log_settings = f"-Dlog4j2.configurationFile={(folder / _LOG_SETTINGS).as_uri()}"
-    os.environ["SPARK_SUBMIT_OPTS"] = f"{os.environ.get('SPARK_SUBMIT_OPTS', '')} {_QUICK_START} {log_settings}"
+    os.environ["SPARK_SUBMIT_OPTS"] = f"{_driver_options(os.environ.get('SPARK_SUBMIT_OPTS', ''))} {log_settings}"
     if re.match(r"local\b|spark://(127\.|localhost:|\[::1\])", master):
         settings |= {
             "spark.driver.host": "127.0.0.1",
@@ -325,6 +325,15 @@ def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
     finally:
         gateway.proc.stdin.close()
         gateway.proc.wait()
+
+
+def _driver_options(given: str) -> str:
+    """The options of the driver's JVM: those that the user has given, and ours.
+
+    It hands results on and keeps none, so its heap need not grow, as G1, where there is memory, lets it.
+    """
+    collector = "" if re.search(r"-XX:\+Use\w+GC\b", given) else "-XX:+UseSerialGC"  # a JVM takes one
+    return " ".join(filter(None, (given, _QUICK_START, collector)))
 
 
 def _send_results(session: SparkContext, wanted: Wanted, connection: Connection) -> Wanted | None:
