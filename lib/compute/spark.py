@@ -328,12 +328,13 @@ def _session(master: str, java: str, folder: Path) -> Iterator[SparkContext]:
 
 
 def _driver_options(given: str) -> str:
-    """The options of the driver's JVM: those that the user has given, and ours.
+    """The options of the driver's JVM: ours, and behind them those that the user has given, which count more.
 
-    It hands results on and keeps none, so its heap need not grow, as G1, where there is memory, lets it.
+    It hands results on and keeps none. So its heap starts small, where Java would take a 64th of the machine's memory, and is collected by the
+    one that lets it grow only for what is kept.
     """
     collector = "" if re.search(r"-XX:\+Use\w+GC\b", given) else "-XX:+UseSerialGC"  # a JVM takes one
-    return " ".join(filter(None, (given, _QUICK_START, collector)))
+    return " ".join(filter(None, (_QUICK_START, collector, "-Xms64m", given)))
 
 
 def _send_results(session: SparkContext, wanted: Wanted, connection: Connection) -> Wanted | None:

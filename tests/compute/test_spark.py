@@ -284,9 +284,11 @@ def test_same_bytes_from_a_cluster_that_loses_a_worker(
     assert found == without_features(expected)
 
 
-def test_the_driver_s_collector_is_the_user_s_where_one_is_given() -> None:
-    assert spark._driver_options("").split() == [spark._QUICK_START, "-XX:+UseSerialGC"]
-    assert spark._driver_options("-Da=b -XX:+UseG1GC").split() == ["-Da=b", "-XX:+UseG1GC", spark._QUICK_START]
+def test_the_driver_s_options_give_way_to_the_user_s() -> None:
+    assert "-XX:+UseSerialGC" in spark._driver_options("").split()
+    options = spark._driver_options("-Xms1g -XX:+UseG1GC").split()
+    assert "-XX:+UseSerialGC" not in options, "a JVM refuses two collectors"
+    assert options[-2:] == ["-Xms1g", "-XX:+UseG1GC"], "of two sizes, a JVM takes the last"
 
 
 def forecast(raw: archive.Archive, name: str, engine: Engine) -> dict[str, str]:
