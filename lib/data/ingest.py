@@ -75,7 +75,7 @@ class IngestPart:
     _sources: list[parse.Source] = field(default_factory=list, init=False, repr=False)
     _known: list[Known | None] = field(default_factory=list, init=False, repr=False)
 
-    def read(self) -> str:
+    def read(self, shared: Any = None) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
         location = locations.place(self.location)
         folder = is_folder(location)

@@ -52,34 +52,32 @@ class JudgedPart:
         Of features.
     last : datetime.date or None
         The last date of its rows, where it has any.
-    origin : str
-        See `lib.evaluation.fits.Models`.
     """
 
     part: StoredPart
     last: datetime.date | None
-    plan: Plan
-    origin: str
 
-    def read(self) -> str:
+    def read(self, shared: tuple[Plan, Models]) -> str:
         """A digest of the part, of what the models come from, and of the calendar as far as the rows go: a newer day elsewhere changes none of them."""
-        return digest(self.part.sha256, self.origin, *self.plan.calendar.until(self.last))
+        plan, models = shared
+        return digest(self.part.sha256, models.origin, *plan.calendar.until(self.last))
 
-    def tables(self, models: Models) -> Mapping[str, pa.Table]:
+    def tables(self, shared: tuple[Plan, Models]) -> Mapping[str, pa.Table]:
         """Forecast and judge, some symbols at a time."""
+        plan, models = shared
         forecasts, total = [WALK_FORWARD_SCHEMA.empty_table()], sums.Total()
-        for chunk in chunks(self.part, self.plan.start - 10):
-            made = chunk.evenings(self.plan.calendar)
+        for chunk in chunks(self.part, plan.start - 10):
+            made = chunk.evenings(plan.calendar)
             position = made.position + chunk.skipped
-            session = self.plan.calendar.sessions[made.session]
+            session = plan.calendar.sessions[made.session]
             judged = np.flatnonzero(
-                (position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1) & (session >= self.plan.start)
+                (position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1) & (session >= plan.start)
             )
-            for place, horizon in enumerate(self.plan.settings.horizons):
+            for place, horizon in enumerate(plan.settings.horizons):
                 rows = judged
                 if place:
                     rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
-                walked, summed = _judge(chunk, made, session, rows, self.plan, models, place)
+                walked, summed = _judge(chunk, made, session, rows, plan, models, place)
                 total.add(summed)
                 if not place:
                     forecasts.append(walked)

@@ -112,7 +112,7 @@ class LatestPart:
     last: int
     origin: str
 
-    def read(self) -> str:
+    def read(self, shared: object = None) -> str:
         """A digest of the part, and of what the forecasts depend on beside it."""
         first = int(self.calendar.sessions[0])
         return f"{self.part.sha256} {self.origin} {self.calendar.name} {first} {self.last}"

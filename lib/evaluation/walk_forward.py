@@ -82,11 +82,11 @@ def make_forecasts(
     folders = {name: getattr(study, name) for name in ("walk_forward", "forecast_sums")}
     digest = code.digest(__name__, vars(settings))
     works = [
-        JudgedPart(part, dates[1] if dates else None, plan, models.origin)
+        JudgedPart(part, dates[1] if dates else None)
         for part, dates in zip(source.stored, source.extremes("Date"), strict=True)
     ]
     sizes = [part.rows for part in source.parts]
-    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, models)
+    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, (plan, models))
     made = dataset.commit(built, folders)
     added = sums.added(made["forecast_sums"].tables())
     information = {

@@ -34,7 +34,7 @@ class FeaturesPart:
     min_periods: int
     summarised: bool
 
-    def read(self) -> str:
+    def read(self, shared: Any = None) -> str:
         """The digest that the manifest of prices gives the part; `tables` checks it against the bytes."""
         return self.part.sha256
 

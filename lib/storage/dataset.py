@@ -62,8 +62,8 @@ class Beside:
 class Work(Protocol):
     """What makes one part: an object that can be pickled, sent to a worker, and run there, more than once if need be."""
 
-    def read(self) -> str:
-        """Read the part's input, and return a digest of it."""
+    def read(self, shared: Any) -> str:
+        """Read the part's input, and return a digest of it; what all parts share is no part of it, but may decide it."""
 
     def tables(self, shared: Any) -> Mapping[str, pa.Table | Beside]:
         """Compute the part's table for each folder of the dataset, with what all parts share; called after `read`."""
@@ -442,7 +442,7 @@ def make_part(task: PartTask, common: _Common) -> PartResult:
     task : PartTask
         It may be run anywhere and any number of times: the bytes are the same.
     """
-    key = part_key(task.code, task.work.read())
+    key = part_key(task.code, task.work.read(common.shared))
     folders = {name: locations.place(folder) for name, folder in task.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):

@@ -46,7 +46,7 @@ class HeldPart(ingest.IngestPart):
 
     marks: str = ""
 
-    def read(self) -> str:
+    def read(self, shared: object = None) -> str:
         (Path(self.marks) / f"{self.files[0].symbol}.{os.getpid()}").touch()
         while not (Path(self.marks) / "go").exists():
             time.sleep(0.02)
