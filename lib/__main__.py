@@ -203,7 +203,13 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 def _copy_name(name: str) -> str:
     """The name that ``--as`` gives a study's outputs, which no params file may have."""
     path = paths.params_file(name)
-    if path.exists():
+    try:
+        taken = path.exists()
+    except (OSError, ValueError) as error:  # too long, or a NUL
+        raise study_params.ParamsError(f"--as {name}: no name of a study ({error})") from None
+    if "/" in name:
+        raise study_params.ParamsError(f"--as {name}: a name, and no path; the results go to outputs/NAME")
+    if taken:
         raise study_params.ParamsError(f"--as {name}: {path} is a study of its own; choose another name")
     return study_params.study_name(path)
 
@@ -282,10 +288,11 @@ def _params_path(named: str, caller: Path) -> Path:
     try:
         given = Path(named).expanduser()
         found = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), None)
+        is_study = paths.params_file(named).exists()
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
         raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
     is_path = named.endswith((".yaml", ".yml")) or "/" in named
-    if not is_path and paths.params_file(named).exists():
+    if not is_path and is_study:
         return paths.params_file(named)
     if found and found.suffix not in (".yaml", ".yml"):
         raise study_params.ParamsError(

@@ -318,7 +318,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             raise ParamsError(f"-p {key!r} {value!r}: only printable characters are allowed")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML 6 lets through what `chr` says of an escape
         raise ParamsError(f"{path}{_yaml_fault(error)}") from None
     except RecursionError:
         raise ParamsError(f"{path}: nested too deeply; write sections, and keys in them: nothing deeper") from None
@@ -464,22 +464,20 @@ def _field(section: str, key: str, place: str) -> Any:
     return fields[key]
 
 
-def _yaml_fault(error: yaml.YAMLError) -> str:
-    """Where a text is not YAML, and what is wrong with it, without the parser's own words for its state."""
+def _yaml_fault(error: Exception) -> str:
+    """Where a text is not YAML, and what may be wrong with it, without the parser's own words for its state."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return f": not YAML: {' '.join(str(error).split())}"
-    line, column = error.problem_mark.line + 1, error.problem_mark.column + 1
-    known = {
-        "cannot start any token": "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes",
-        "mapping values are not allowed here": "a colon where a value stands; put the value in quotes",
-        "end of stream": "a quotation mark is not closed",
-        "stream end": "a bracket or a brace is not closed",
-        "expected <block end>": "a line is indented unlike those above it",
-        "expected ',' or": "a bracket or a brace is not closed, or a comma is missing",
-    }
     problem = error.problem or ""
-    told = next((text for words, text in known.items() if words in problem), problem)
-    return f", line {line}, column {column}: not YAML: {told}"
+    unclosed = "end of stream" in problem or "<stream end>" in problem
+    mark = (error.context_mark if unclosed else None) or error.problem_mark
+    if unclosed:
+        told = "what is opened here, a quotation mark, a bracket or a brace, is not closed"
+    elif "cannot start any token" in problem:
+        told = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
+    else:
+        told = "this does not fit what stands before it; look at the indentation, the colons, the quotation marks and the brackets here and above"
+    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}"
 
 
 def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:

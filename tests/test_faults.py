@@ -97,7 +97,9 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, f
     assert place.left_behind() == []
     study = place.outputs / "short"
     executed = (study / "notebooks" / "02_features.ipynb").read_text(encoding="utf-8")
-    nbformat.validate(nbformat.reads(executed, as_version=4))
+    notebook = nbformat.reads(executed, as_version=4)
+    nbformat.validate(notebook)
+    assert any(cell.source == code for cell in notebook.cells), "the notebook that the user is sent to is of this run"
     if fault == "exception":
         assert "ZeroDivisionError" in executed
         assert str(paths.ROOT) not in executed

@@ -91,15 +91,19 @@ BAD = {
     "a list for a section": ("[features]: 20\n", "found a list as a key, where sections such as `features:`"),
     "a mapping for a key": ("features:\n  {window: 1}: 20\n", "found nested keys as a key, where keys of features"),
     "tab": ("features:\n\twindow: 20\n", "mine.yaml, line 2, column 1: not YAML: a tab"),
-    "colon in a value": ("archive:\n  source: a: b\n", "line 2, column 12: not YAML: a colon where a value stands"),
+    "colon in a value": (
+        "archive:\n  source: a: b\n",
+        "line 2, column 12: not YAML: this does not fit what stands before it",
+    ),
+    "an escape beyond Unicode": ('archive:\n  source: "\\U99999999"\n', "mine.yaml: not YAML: "),
     "open bracket": (
         "forecast:\n  horizons: [1, 5\n",
-        "line 3, column 1: not YAML: a bracket or a brace is not closed",
+        "line 2, column 13: not YAML: what is opened here",
     ),
-    "open quotation mark": ("archive:\n  source: 'a\n", "line 3, column 1: not YAML: a quotation mark is not closed"),
+    "open quotation mark": ("archive:\n  source: 'a\n", "line 2, column 11: not YAML: what is opened here"),
     "indented otherwise": (
         "archive:\n  source: a\n layout: b\n",
-        "line 3, column 2: not YAML: a line is indented unlike those above it",
+        "line 3, column 2: not YAML: this does not fit what stands before it; look at the indentation",
     ),
     "two documents": ("---\ntrain: {}\n---\ntrain: {}\n", "not YAML"),
     "NUL": ("\x00", "not YAML"),

@@ -475,8 +475,8 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
     for ours, theirs in chosen.items():
         if ours not in READ:
             raise LayoutError(f"archive.columns: {ours!r} is not one of {', '.join(READ)}")
-        if theirs.isdigit() and theirs not in header:
-            if not 1 <= int(theirs) <= len(header):
+        if theirs.isdecimal() and theirs not in header:
+            if len(theirs) > 9 or not 1 <= int(theirs) <= len(header):
                 raise LayoutError(f"archive.columns: {ours} is column {theirs}; the file has {len(header)}")
             columns[ours] = int(theirs) - 1
             continue

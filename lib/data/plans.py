@@ -9,7 +9,7 @@ import codecs
 import csv
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import dates_and_numbers, layouts
@@ -376,7 +376,9 @@ def _levels(
             third = split_line(lines[end], delimiter)
             if third[0].strip().lower() in ("date", "datetime") and not any(name.strip() for name in third[1:]):
                 end += 1
-        chosen = {ours: theirs for ours, theirs in options.columns if ours != "Date"}  # the dates stand first
+        chosen = _chosen_of_levels(
+            options, {names[0].strip(), tickers[0].strip(), lines[end - 1].split(delimiter)[0].strip()}
+        )
         by_ticker: dict[str, dict[str, int]] = {}
         for index in range(1, len(names)):
             by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
@@ -395,6 +397,20 @@ def _levels(
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, tuple(columns), Reading(titles, {"Date": 0, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _chosen_of_levels(options: Options, dates: Collection[str]) -> dict[str, str]:
+    """The columns that ``archive.columns`` names under each ticker; the dates, by one of the names given, stand first."""
+    chosen = dict(options.columns)
+    if (date := chosen.pop("Date", "1")) not in {"1", "Date", *dates}:
+        raise Refused(
+            f"wrong header: archive.columns: Date is {date!r}; under a header of two levels the dates are the first column"
+        )
+    if numbers := [theirs for theirs in chosen.values() if theirs.isdecimal()]:
+        raise Refused(
+            f"wrong header: archive.columns: {numbers[0]}: a header of two levels has its columns named, not numbered"
+        )
+    return chosen
 
 
 def _is_value(text: str) -> bool:

@@ -5,10 +5,12 @@ The standard library alone: the dashboard's kernels, which must stay small, impo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import files, paths
+from lib.text import printable
 
 
 def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
@@ -17,13 +19,23 @@ def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
     Returns
     -------
     dict of int to dict
-        See `lib.evaluation.forecast_metrics.by_horizon`; empty where no forecasts were made, or the file cannot be read.
+        ``verdict``, and of ``mae``, ``relative_mae`` and ``coverage`` those that are there, as `lib.evaluation.forecast_metrics.by_horizon` has
+        them; empty where no forecasts were made, or the file cannot be read.
     """
     try:
         horizons = files.read_json(study.forecast_metrics)["horizons"]
-        return {int(horizon): dict(measured) for horizon, measured in horizons.items()}
+        return {int(horizon): _measured(found) for horizon, found in horizons.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {name: found.get(name) for name in ("mae", "relative_mae", "coverage")}
+    measured = {
+        name: value for name, value in numbers.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
+    verdict = found.get("verdict")
+    return {"verdict": printable(verdict), **measured} if isinstance(verdict, str) else measured
 
 
 def verdicts(study: paths.StudyPaths, horizons: Sequence[int] | None = None) -> list[str]:
@@ -36,4 +48,4 @@ def verdicts(study: paths.StudyPaths, horizons: Sequence[int] | None = None) -> 
     """
     found = judged_forecasts(study)
     wanted = found if horizons is None else horizons
-    return [str(found[horizon]["verdict"]) for horizon in wanted if found.get(horizon, {}).get("verdict")]
+    return [found[horizon]["verdict"] for horizon in wanted if found.get(horizon, {}).get("verdict")]

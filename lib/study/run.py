@@ -486,7 +486,6 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
             kernel_name="python3",
             cwd=paths.ROOT,
             progress_bar=False,
-            request_save_on_cell_execute=False,  # at its end, and after a failure, is enough: it is written twice a cell otherwise
             log_output=False,
             execution_timeout=params.run.stage_timeout,
             start_timeout=120,
@@ -497,7 +496,11 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
         _keep(running, target)
     except PapermillExecutionError as error:
         code = _OF_USERS.get(error.ename, FAILED)
-        why = error.evalue if error.ename in _OF_USERS else f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        why = (
+            error.evalue
+            if error.ename in _OF_USERS and error.evalue.strip()
+            else f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        )
         if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
             why += f"\n  {_held(peak)}: {LESS_MEMORY}"
         raise _failure(stage, study, why, options, code) from None

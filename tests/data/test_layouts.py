@@ -63,7 +63,14 @@ def test_a_column_of_a_header_of_two_levels_is_named_by_the_params_file(outputs,
     text = f"Price,Close,High,Low,Opne,Volume\nTicker,OWN,OWN,OWN,OWN,OWN\nDate,,,,,\n{rows}"
     with pytest.raises(QuarantineError, match=r"no column is known to be Open; found: .* archive.columns"):
         made_of({"prices.csv": text.encode()}, tmp_path / "archive")
-    _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns={"Open": "Opne"})
+    for columns, told in (
+        ({"Open": "4"}, "its columns named, not numbered"),
+        ({"Open": "Opne", "Date": "Nonsense"}, "the dates are the first column"),
+        ({"Open": "²"}, "there is none of that name"),
+    ):
+        with pytest.raises(QuarantineError, match=told):
+            made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns=columns)
+    _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns={"Open": "Opne", "Date": "Date"})
     assert made.prices.read().select(["Symbol", "Open", "High"]).to_pylist()[0] == {
         "Symbol": "OWN",
         "Open": 10.5,

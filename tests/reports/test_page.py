@@ -211,7 +211,7 @@ class OnePart:
 
     table: pa.Table
 
-    def read(self) -> str:
+    def read(self, shared: object = None) -> str:
         return "input"
 
     def tables(self, shared: object = None) -> dict[str, pa.Table]:

@@ -126,6 +126,12 @@ def test_it_says_how_good_the_forecasts_are(session):
     said = tab.ForecastTab(session, {}).judged.value
     assert [f"<li>Verdict of &lt;{horizon}&gt;.</li>" in said for horizon in (1, 5, 21)] == [True] * 3
     assert 'href="reports/reports/05_forecast.html"' in said
+    told = {"1": {"verdict": ["a"]}, "5": {"verdict": "\ud800\x1b[31m"}, "21": 3}
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    assert "They have not been judged" in tab.ForecastTab(session, {}).judged.value
+    told.pop("21")
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    tab.ForecastTab(session, {}).judged.value.encode()
 
 
 def test_forecasts_of_other_days_are_not_drawn_on_these(session):

@@ -139,6 +139,7 @@ class ForecastTab:
             self._table = load(self._session.paths.forecasts_csv) or self._table
         except ForecastsError as error:
             log.error("%s", error)
+        self._note()  # of the horizons that there are now
 
     @guarded
     def _picked(self, symbol: str | None) -> None:
