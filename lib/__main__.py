@@ -285,14 +285,14 @@ def _params_path(named: str, caller: Path) -> Path:
     ParamsError
         It is the path of something else, most likely of prices.
     """
+    is_path = named.endswith((".yaml", ".yml")) or "/" in named
     try:
         given = Path(named).expanduser()
         found = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), None)
-        is_study = paths.params_file(named).exists()
+        is_study = not is_path and paths.params_file(named).exists()
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
         raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
-    is_path = named.endswith((".yaml", ".yml")) or "/" in named
-    if not is_path and is_study:
+    if is_study:
         return paths.params_file(named)
     if found and found.suffix not in (".yaml", ".yml"):
         raise study_params.ParamsError(

@@ -50,6 +50,9 @@ def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys, monk
     for words in (["a" * 252], ["sample", "--as", "a" * 252], ["sample", "--as", "x/sample"]):
         assert command_line.main(["run", *words]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+    longest = tmp_path / f"{'a' * 250}.yaml"
+    longest.touch()
+    assert command_line._params_path(str(longest), tmp_path) == longest
     (tmp_path / "study.yaml").write_text("prices " * 10_000)
     assert command_line.main(["run", str(tmp_path / "study.yaml")]) == 2
     said = capsys.readouterr().err

@@ -9,15 +9,13 @@ import sys
 
 import nbformat
 import pytest
-from raw_archives import HEADER, metadata_csv, price_csv, price_rows
+from raw_archives import FEW_FITS, HEADER, metadata_csv, price_csv, price_rows
 
 from lib import paths
 from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
 
 pytestmark = pytest.mark.xdist_group("odd archive")  # one study for all
-# What is odd is in the files: models are fitted as seldom as may be.
-FEW_FITS = "evaluate:\n  seeds: 1\n  forest_trees: 4\nforecast:\n  refits: 1\n"
 ROW = ",1,2,0.5,1.5,1.5,100"
 ODD = {
     "stocks/EMPTY.csv": "",

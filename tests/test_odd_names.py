@@ -12,6 +12,7 @@ import unicodedata
 import pyarrow.parquet as pq
 import pytest
 from odd_names import ODD, odd_names, write
+from raw_archives import FEW_FITS
 
 from lib import paths
 from lib.features.recent_days import Symbols
@@ -23,8 +24,6 @@ from lib.text import printable
 
 pytestmark = pytest.mark.xdist_group("odd names")  # one study for all
 COUNT = 400
-# What is odd is in the names: models are fitted as seldom as may be.
-FEW_FITS = "evaluate:\n  seeds: 1\n  forest_trees: 4\nforecast:\n  refits: 1\n"
 # What no text that is shown may hold: characters that control a terminal or the direction of text, and half a character.
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

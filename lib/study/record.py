@@ -81,7 +81,7 @@ def run_record(
         "rows": counted["rows"],
         "metrics": {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics},
         "forecasts": {
-            str(horizon): {key: measured[key] for key in ("mae", "relative_mae", "coverage") if key in measured}
+            str(horizon): {key: value for key, value in measured.items() if key != "verdict"}
             for horizon, measured in judged_forecasts(study).items()
         },
         "stages": stages,

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
+# Params of a study in which only the files are odd: models are fitted as seldom as may be.
+FEW_FITS = "evaluate:\n  seeds: 1\n  forest_trees: 4\nforecast:\n  refits: 1\n"
 
 
 def price_rows(symbol: str, rows: int) -> list[str]:
