@@ -334,7 +334,7 @@ def test_metrics_that_were_edited_are_not_believed(place, reference):
 
 
 def test_a_killed_run_leaves_what_is_out_of_date_marked(place, reference):
-    write_notebooks(place.notebooks, {"02_features": "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"})
+    write_notebooks(place.notebooks, {"02_features": "import psutil; psutil.Process().parents()[1].kill()"})
     ended, _ = Run(place, "-p", "features.window", "20").end()
     assert ended == -signal.SIGKILL
     assert place.left_behind() == []

@@ -34,7 +34,7 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _SHOWN = 20  # files that a message names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PriceFile:
     """One raw price file.
 

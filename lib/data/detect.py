@@ -62,7 +62,7 @@ _GENERAL = re.compile(  # what a file is called that names no symbol
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file of prices.
 

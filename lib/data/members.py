@@ -35,7 +35,7 @@ class ArchiveError(ValueError):
     """An archive that is not there, cannot be read, or is not in Kaggle's layout."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ZipMember:
     """Where a member of a zip is, as the zip's directory says: a worker that has this need not read the directory.
 
@@ -54,7 +54,7 @@ class ZipMember:
     flags: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file that can be read.
 
@@ -73,7 +73,7 @@ class Member:
     packed: ZipMember | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NotRead:
     """A file that is not read.
 
@@ -183,12 +183,13 @@ def _list_folder(location: Path, follow_links: bool) -> tuple[list[Member], list
             if (found.st_dev, found.st_ino) in visited:
                 continue
             visited.add((found.st_dev, found.st_ino))
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             raise ArchiveError(
                 f"{printable(path.rstrip('/'))}: the folder cannot be read ({error.strerror}); may you read it?"
             ) from None
-        for entry in entries:
+        while entries:
+            entry = entries.pop()  # it keeps what is asked of the file, ten times its name
             name = folder + entry.name
             link = entry.is_symlink()
             if link and not follow_links and not _within(root, os.path.realpath(entry.path)):

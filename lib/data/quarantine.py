@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -39,23 +40,26 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
     str or None
         Sentences with the files, a reason and a raw line; None where nothing stands in the way.
     """
-    files = accounts.to_pylist()
-    contradicting = [file for file in files if file["contradiction"] is not None]
-    if contradicting:
-        return _columns_exchanged(contradicting)
-    unreadable = [file for file in files if (file["refused"] or "").startswith(UNREADABLE)]
+    contradicting = accounts.filter(pc.is_valid(accounts["contradiction"]))
+    if len(contradicting):
+        return _columns_exchanged(contradicting.to_pylist())
+    unreadable = accounts.filter(pc.starts_with(accounts["refused"], UNREADABLE))
     # Of a file that cannot be read nobody knows how many rows it has. One or a few are set aside; most are a broken disk or download.
-    if 2 * len(unreadable) > len(files):
+    if 2 * len(unreadable) > len(accounts):
         return (
-            f"{len(unreadable):,} of {len(files):,} price files cannot be read:\n"
-            + _listed(f"{shortened(file['file'], 80)}: {file['refused']}" for file in unreadable)
+            f"{len(unreadable):,} of {len(accounts):,} price files cannot be read:\n"
+            + _listed(f"{shortened(file['file'], 80)}: {file['refused']}" for file in unreadable.to_pylist())
             + "\nCopy or download the archive again, or make the files readable"
         )
-    read, kept = sum(file["rows_read"] for file in files), sum(file["rows_kept"] for file in files)
-    bad = sum(_bad_rows(file) for file in files)
+    rows, kept_rows, quarantined_rows, repeated = (
+        accounts[name].to_numpy() for name in ("rows_read", "rows_kept", "rows_quarantined", "rows_repeated")
+    )
+    read, kept = int(rows.sum()), int(kept_rows.sum())
+    bad = int((quarantined_rows - np.where(repeated <= SUPERSEDED * rows, repeated, 0)).sum())
     share = bad / read if read else 0.0
     if share <= most and kept:
         return None
+    files = accounts.to_pylist()
     reasons = Counter[str]()
     for part in quarantined:
         with_line = part.filter(pc.is_valid(part["line"])) if read else part
@@ -88,25 +92,23 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
     )
 
 
+# What `remarks` needs of `lib.data.schema.FILES`.
+REMARKED = ("file", "rows_read", "rows_kept", "rows_quarantined", "commonest_reason", "example", "cut_volume")
+
+
 def remarks(accounts: pa.Table) -> list[str]:
     """What a user should know of an archive that was read: the files of which no row was kept, and those that seem cut off."""
-    files = accounts.to_pylist()
-    lost = [_why(file) for file in files if not file["rows_kept"]]
-    cut = [shortened(file["file"], 80) for file in files if file["cut_volume"]]
+    lost = [_why(file) for file in accounts.filter(pc.equal(accounts["rows_kept"], 0)).to_pylist()]
+    cut = [shortened(name, 80) for name in accounts.filter(pc.greater(accounts["cut_volume"], 0))["file"].to_pylist()]
     said = []
     if lost:
-        said.append(f"{len(lost):,} of {len(files):,} price files were set aside whole:\n{_listed(lost)}")
+        said.append(f"{len(lost):,} of {len(accounts):,} price files were set aside whole:\n{_listed(lost)}")
     if cut:
         said.append(
-            f"{len(cut):,} of {len(files):,} price files end without a newline, in a volume far below those before: they seem cut "
+            f"{len(cut):,} of {len(accounts):,} price files end without a newline, in a volume far below those before: they seem cut "
             f"off, and that last row is kept as it is:\n{_listed(cut)}"
         )
     return said
-
-
-def _bad_rows(file: dict[str, Any]) -> int:
-    repeated = int(file["rows_repeated"])
-    return int(file["rows_quarantined"]) - (repeated if repeated <= SUPERSEDED * file["rows_read"] else 0)
 
 
 def _columns_exchanged(files: list[dict[str, Any]]) -> str:

@@ -163,6 +163,7 @@ def forecast_again(study: paths.StudyPaths) -> Dataset:
 
 def write_csv(path: Path, made: Dataset) -> None:
     """Write the dataset of forecasts as the file for people and for the server."""
-    buffer = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(made.read(), buffer, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    files.write_atomically(path, buffer.getvalue().to_pybytes())
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    with files.replacing(path) as temporary, pyarrow.csv.CSVWriter(temporary, SCHEMA, write_options=options) as writer:
+        for table in made.tables():
+            writer.write(table)

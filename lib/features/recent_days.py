@@ -66,7 +66,8 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
         Symbols written: those whose latest row has both features.
     """
     names: list[tuple[str, str]] = []
-    days: list[tuple[np.ndarray, ...]] = []
+    counts = [np.empty(0, dtype="int64")]
+    columns = [[np.empty(0, dtype)] for dtype in ("datetime64[D]", "int64", "float64", "float64")]
     for table in tables:
         if not table.num_rows:
             continue
@@ -74,25 +75,26 @@ def write_recent_days(tables: Iterable, path: Path, window: int, min_periods: in
         symbol = column["Symbol"].to_numpy()
         ends = np.append(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1, len(symbol))
         starts = np.append(0, ends[:-1])
-        date = column["Date"].to_numpy().astype("datetime64[D]")
-        values = [column[name].to_numpy() for name in COLUMNS[3:]]
-        for start, end in zip(starts, ends, strict=True):
-            if np.isnan(values[1][end - 1]) or np.isnan(values[2][end - 1]):
-                continue
-            recent = slice(max(start, end - DAYS), end)
-            # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
-            security_name = printable(" ".join((column["Security Name"][start].as_py() or "").split()))
-            names.append((symbol[start], security_name))
-            days.append(tuple(value[recent].copy() for value in (date, *values)))  # a view would keep the whole part
-    counts = np.array([len(dates) for dates, *_ in days], dtype="int64")
-    columns = [np.concatenate(column) for column in zip(*days, strict=True)] if days else [np.empty(0)] * 4
+        complete = ~np.any([np.isnan(column[name].to_numpy()[ends - 1]) for name in INPUTS], axis=0)
+        starts, ends = starts[complete], ends[complete]
+        # On one line, whatever the metadata has: tabs and newlines separate the names in the file.
+        called = [
+            printable(" ".join((name or "").split())) for name in column["Security Name"].take(starts).to_pylist()
+        ]
+        names += zip(symbol[starts].tolist(), called, strict=True)
+        days = np.minimum(ends - starts, DAYS)
+        counts.append(days)
+        rows = np.repeat(ends - np.cumsum(days), days) + np.arange(days.sum())
+        for found, name in zip(columns, COLUMNS[2:], strict=True):
+            found.append(column[name].to_numpy()[rows].astype(found[0].dtype))
+    date, volume, *inputs = map(np.concatenate, columns)
     content = {
         "symbols": arrays.text_to_array("\n".join("\t".join(pair) for pair in names)),
-        "end": np.cumsum(counts),
+        "end": np.cumsum(np.concatenate(counts)),
         "window": np.array([window, window if min_periods is None else min_periods], dtype="int64"),
-        "date": columns[0].astype("datetime64[D]").astype("int64"),  # days since 1970
-        "volume": columns[1].astype("int64"),
-        **{name: column.astype("float64") for name, column in zip(INPUTS, columns[2:], strict=True)},
+        "date": date.astype("int64"),  # days since 1970
+        "volume": volume,
+        **dict(zip(INPUTS, inputs, strict=True)),
     }
     write_atomically(path, arrays.to_bytes(content))
     return len(names)

@@ -9,10 +9,7 @@ import json
 import os
 import re
 import shlex
-import shutil
-import stat
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +28,7 @@ from lib.params import Params, stage_parameters
 from lib.reports.marks import mark
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import archive_changes, cache, notebook, retrain, served
+from lib.study import archive_changes, cache, kernels, notebook, retrain, served
 from lib.study.record import history_line, read_metrics, run_record
 from lib.text import flattened
 
@@ -164,7 +161,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _disk_errors_reported(study, options), _locked(study, options.wait, console), _kernel_environment():
+    with _disk_errors_reported(study, options), _locked(study, options.wait, console), kernels.environment():
         files.remove_unfinished(study.folder)
         try:
             params = _locate_archive(params, study, caller)
@@ -269,7 +266,7 @@ def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
     from lib.data import quarantine
     from lib.storage import dataset
 
-    for remark in quarantine.remarks(dataset.open_dataset(study.files).read()):
+    for remark in quarantine.remarks(dataset.open_dataset(study.files).read(quarantine.REMARKED)):
         console.print(remark, markup=False)
 
 
@@ -604,66 +601,6 @@ def _told(error: OSError) -> str:
     return f"{_relative(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
 
 
-_KERNEL_CONFIG = """\
-# A kernel's own log means nothing to a reader: the exception says what fails.
-import ctypes, logging, signal, sys
-get_config().IPKernelApp.log_level = 50
-# Nor that of its sockets, which complain when a run that failed closes them in the middle of an answer.
-logging.getLogger("tornado").setLevel(50)
-# When a run is killed outright, Linux ends its kernels at once; elsewhere they notice within a second.
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-"""
-
-
-_PRIVATE = "study-"  # how the name of a run's folder of sockets begins
-_PROFILE = "profile_default/ipython_kernel_config.py"
-
-
-def _remove_private_folders() -> None:
-    """Remove the folders of sockets of this user's runs that were killed: nobody holds their locks."""
-    for folder in paths.sockets().glob(f"{_PRIVATE}*"):
-        with contextlib.suppress(OSError, Timeout):
-            status = folder.lstat()
-            # Others may put anything into a shared folder, such as a link to this user's files. The profile is written under the
-            # lock: where either is missing, a run is starting, or it is no run's folder.
-            own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-            if own and all((folder / name).is_file() for name in (_PROFILE, ".lock")):
-                with FileLock(folder / ".lock").acquire(timeout=0):
-                    shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Settings that the kernels inherit: what they write must not depend on whose machine it is, nor they on its files."""
-    before = dict(os.environ)
-    _remove_private_folders()
-    folder = tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=paths.sockets())
-    with folder as private, FileLock(Path(private, ".lock")):
-        files.write_atomically(Path(private, _PROFILE), _KERNEL_CONFIG)
-        os.environ.update(
-            # This environment's kernel, and not one that the user has installed under the same name.
-            JUPYTER_PREFER_ENV_PATH="1",
-            JUPYTER_RUNTIME_DIR=private,
-            IPYTHONDIR=private,
-            # Matplotlib's font list is made once, by lib/bootstrap.sh.
-            MPLCONFIGDIR=str(paths.MATPLOTLIB),
-            PYDEVD_DISABLE_FILE_VALIDATION="1",
-            PYTHONHASHSEED="0",
-            LC_ALL="C.UTF-8",
-            TZ="UTC",
-        )
-        # A kernel's own progress bars go to the user's terminal, if there is one.
-        if sys.stderr.isatty():
-            with contextlib.suppress(OSError):  # a terminal of another mount namespace has no name here
-                os.environ["STUDY_TERMINAL"] = os.ttyname(sys.stderr.fileno())
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-
 def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None) -> Params:
     """Keep the archive's absolute path out of the notebooks: they get its name, and the environment the place."""
     os.environ.pop("STUDY_ARCHIVE", None)
@@ -793,13 +730,16 @@ def _peak_memory() -> Iterator[_Peak]:
 
 
 def _own_children(others: set[psutil.Process]) -> list[psutil.Process]:
-    """The kernels and their workers: all that descends from this process but for ``others`` and what descends from them."""
-    found, foreign = [], {other.pid for other in others}
+    """The kernels and their workers: all that descends from this process but for ``others`` and what descends from them.
+
+    The kernels' fork server stays: it is the next kernel's too.
+    """
+    found, foreign = [], {other.pid for other in others} - {kernels.FORK_SERVER.pid}
     for child in psutil.Process().children(recursive=True):  # a parent before its children
         with contextlib.suppress(psutil.Error):
             if child.pid in foreign or child.ppid() in foreign:
                 foreign.add(child.pid)
-            else:
+            elif child.pid != kernels.FORK_SERVER.pid:
                 found.append(child)
     return found
 

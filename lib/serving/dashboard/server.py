@@ -41,6 +41,7 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.voila_identity_provider import VoilaLoginHandler
 
 from lib import paths
+from lib.compute.forked_kernels import ForkServer, started_by
 from lib.serving import access, server_process
 from lib.serving.access import Access, network_of
 from lib.serving.dashboard import forkserver
@@ -400,7 +401,6 @@ class DashboardServer(Voila):
     def start(self) -> None:
         """Serve until stopped. As Voilà's own, with the gate and the limits."""
         self.connection_dir = tempfile.mkdtemp(prefix="dashboard_", dir=self.connection_dir_root)
-        forkserver.use_forked_kernels(self.connection_dir)
         settings = self.init_settings()
         self.identity_provider.access = self.access
         settings["jinja2_env"].loader.searchpath.insert(0, str(TEMPLATE))  # our sign-in page, on Jupyter's
@@ -412,7 +412,8 @@ class DashboardServer(Voila):
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
         server_process.return_memory()
-        self.listen()
+        with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):
+            self.listen()
 
 
 def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
