@@ -466,6 +466,8 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
     """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
     with notebook.without_grammars():
         import papermill
+
+        from lib.study import papermill_engine
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -480,6 +482,7 @@ def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, o
             # Papermill 2.7 fills in {} of paths: https://papermill.readthedocs.io/en/latest/usage-parameterize.html
             *(str(path).replace("{", "{{").replace("}", "}}") for path in (paths.stage_notebook(stage), running)),
             parameters=stage_parameters(params, stage, study.name),
+            engine_name=papermill_engine.NAME,
             kernel_name="python3",
             cwd=paths.ROOT,
             progress_bar=False,

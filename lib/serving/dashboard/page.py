@@ -6,6 +6,7 @@ quickly and stay small, as every visitor has a process of their own: NumPy and i
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from lib.serving.dashboard.batch import BatchTab
@@ -14,6 +15,8 @@ from lib.serving.dashboard.model import ModelTab
 from lib.serving.dashboard.predict import PredictTab
 from lib.serving.dashboard.reports import ReportsTab
 from lib.serving.dashboard.session import Session
+
+_PANELS = Path(__file__).parent / "templates/static/panels.css"
 
 
 class Dashboard:
@@ -40,3 +43,10 @@ class Dashboard:
         self.batch = BatchTab(session)
         self.reports = ReportsTab(session)
         self.model = ModelTab(session)
+
+    @staticmethod
+    def style() -> str:
+        """The look of the panels as an element, for pages that do not link to it: JupyterLab's and plain Voilà's."""
+        rules = _PANELS.read_text(encoding="utf-8").replace(":root", "&")
+        # Nested, so that it reaches no other output of JupyterLab's.
+        return f"<style>.jp-OutputArea-output:has(.card) {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1120px; {rules} }}</style>"
