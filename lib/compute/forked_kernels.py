@@ -154,7 +154,7 @@ class ForkServer:
                 assert process.stdin is not None
                 process.stdin.close()
                 try:
-                    process.wait(5)
+                    process.wait(2)  # it may be in the middle of an import
                 except subprocess.TimeoutExpired:
                     process.kill()
             self._process = None
