@@ -242,6 +242,13 @@ def _become_kernel(request: dict[str, Any], fork_server: int, options: Sequence[
     kernelapp.launch_new_instance([*request["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}", *options])
 
 
+def _reap(*_: object) -> None:
+    # Not left to the system, which would forget how long they have computed.
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def serve(
     modules: Sequence[str] = (),
     later: Sequence[str] = (),
@@ -264,7 +271,7 @@ def serve(
     # Freed here and not in each fork: a collector that walks the shared objects would copy them all.
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps ended kernels
+    signal.signal(signal.SIGCHLD, _reap)
     fork_server = os.getpid()
     for line in sys.stdin.buffer:
         request = json.loads(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -98,6 +99,18 @@ def test_a_signal_reaches_a_kernel_and_its_workers(server):
     client.stop_channels()
     manager.shutdown_kernel(now=True)
     assert ended(worker)
+
+
+def test_what_kernels_have_computed_counts_as_the_caller_s():
+    """What a benchmark, or the shell's `time`, says of a run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with started_by(ForkServer(*SERVER)):
+        manager, client = start_new_kernel()
+        spent = float(asked(client, "import time\nwhile time.process_time() < 4: pass\nprint(time.process_time())"))
+        manager.shutdown_kernel(now=True)
+        client.stop_channels()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime > 0.9 * spent > 3
 
 
 def test_a_process_that_has_ended_is_sent_nothing():
