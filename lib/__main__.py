@@ -39,7 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # it is ignored in the background
         signal.signal(signal.SIGINT, _interrupted)
     if options.command == "run":
-        return _look(options) if options.look else _run(options, words[1:])
+        try:
+            return _look(options) if options.look else _run(options, words[1:])
+        except KeyboardInterrupt:
+            told = "interrupted; finished stages and parts are kept: the same command goes on from there"
+            print("interrupted" if options.look else told, file=sys.stderr)
+            return 130
     if options.command == "compare":
         return _compare(options.runs)
     if options.command == "lock":
@@ -194,9 +199,6 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     except run.StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
-    except KeyboardInterrupt:
-        print("interrupted; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
-        return 130
     return 0
 
 

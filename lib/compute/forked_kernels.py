@@ -4,8 +4,8 @@ A kernel spends a second or two on importing the same modules as every other ker
 kernel is a fork of it: its own process and its own state, but no imports and no second copy of their memory. `ForkProvisioner` is Jupyter's way to say how a
 kernel process is made.
 
-The fork server reads one JSON line a kernel on its standard input and answers with one line, the process id. It ends when its standard input does, and its
-kernels end with it, whatever they are doing.
+The fork server's standard input is a socket: it reads one JSON line a kernel and answers with one line, the process id. It ends when the other end is
+closed, and its kernels end with it, whatever they are doing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,7 @@ class ForkServer:
     def __init__(self, *command: str) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._line = socket.socket()
         self._turn = threading.Lock()
 
     @property
@@ -129,20 +131,20 @@ class ForkServer:
         request = {"arguments": command[command.index("ipykernel_launcher") + 1 :], "cwd": cwd, "env": env}
         with self._turn:
             if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(
-                    [sys.executable, *self._command],
-                    cwd=paths.ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C is for those who asked for the kernels
-                )
-            assert self._process.stdin is not None and self._process.stdout is not None
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+                self._line, others_end = socket.socketpair()
+                with others_end:
+                    self._process = subprocess.Popen(
+                        [sys.executable, *self._command],
+                        cwd=paths.ROOT,
+                        stdin=others_end,
+                        start_new_session=True,  # Ctrl-C is for those who asked for the kernels
+                    )
+            answer = b""
+            with contextlib.suppress(OSError), self._line.makefile("rb") as answers:
+                self._line.sendall(json.dumps(request).encode() + b"\n")
+                answer = answers.readline()
         if not answer:
-            raise RuntimeError("the kernels' fork server ended; the next kernel starts another")
+            raise RuntimeError("the process that starts kernels ended; what it said is above. Try again")
         if int(answer) < 0:
             raise RuntimeError("no room for another kernel: memory, or the number of processes, is at its limit")
         return int(answer)
@@ -150,14 +152,10 @@ class ForkServer:
     def stop(self) -> None:
         """End it and its kernels."""
         if self._process is not None:
-            with self._process as process:
-                assert process.stdin is not None
-                process.stdin.close()
-                try:
-                    process.wait(2)  # it may be in the middle of an import
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            self._process.kill()
+            self._process.wait()
             self._process = None
+            self._line.close()
 
 
 class ForkProvisioner(LocalProvisioner):
@@ -226,16 +224,15 @@ def end_with(fork_server: int) -> None:
 def _become_kernel(request: dict[str, Any], fork_server: int, options: Sequence[str]) -> None:
     """Run a kernel in this process, a fresh fork, and never return."""
     end_with(fork_server)
-    null = os.open(os.devnull, os.O_RDWR)
-    # The pipes of the fork server must not live on in its kernels: their end is what ends the fork server.
-    os.dup2(null, 0)
-    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.path[0] = ""
+    # As ipykernel_launcher does; ipykernel puts the working folder behind the standard library.
+    del sys.path[0]
+    sys.argv = ["ipykernel_launcher.py", *request["arguments"]]
     from ipykernel import kernelapp
 
     # A kernel ends when its parent does, and its parent is the fork server.
@@ -255,7 +252,7 @@ def serve(
     options: Sequence[str] = (),
     in_kernel: Callable[[], None] = lambda: None,
 ) -> None:
-    """Be the fork server until standard input ends.
+    """Be the fork server until standard input ends. A module that cannot be imported is for the kernel that needs it to report.
 
     Parameters
     ----------
@@ -267,22 +264,31 @@ def serve(
         What a fork does before it becomes a kernel.
     """
     for module in (*OF_KERNELS, *modules):
-        importlib.import_module(module)
+        _import(module)
     # Freed here and not in each fork: a collector that walks the shared objects would copy them all.
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
     fork_server = os.getpid()
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        try:
-            pid = os.fork()
-        except OSError:  # no memory, or no more processes: this kernel must wait, the others stay
-            pid = -1
-        if pid == 0:
-            in_kernel()
-            _become_kernel(request, fork_server, options)
-            os._exit(0)
-        print(pid, flush=True)
-        for module in later:
-            importlib.import_module(module)
+    with open(0, "rb", closefd=False) as requests:
+        for line in requests:
+            request = json.loads(line)
+            try:
+                pid = os.fork()
+            except OSError:  # no memory, or no more processes: this kernel must wait, the others stay
+                pid = -1
+            if pid == 0:
+                in_kernel()
+                _become_kernel(request, fork_server, options)
+                os._exit(0)
+            try:
+                os.write(0, b"%d\n" % pid)
+            except OSError:  # nobody waits for it any more
+                return
+            for module in later:
+                _import(module)
+
+
+def _import(module: str) -> None:
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)

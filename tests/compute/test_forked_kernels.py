@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,8 +89,47 @@ def test_the_server_is_started_again_should_it_have_died(server):
 
 
 def test_a_server_that_cannot_start_is_said():
-    with started_by(ForkServer("-c", "raise SystemExit(1)")), pytest.raises(RuntimeError, match="fork server ended"):
+    with started_by(ForkServer("-c", "raise SystemExit(1)")), pytest.raises(RuntimeError, match="starts kernels ended"):
         KernelManager().start_kernel()
+
+
+def test_a_module_that_cannot_be_imported_is_no_kernel_s_end():
+    with started_by(ForkServer("-c", "from lib.compute.forked_kernels import serve; serve(['none1'], ['none2'])")):
+        for _ in range(2):
+            manager, client = start_new_kernel()
+            assert asked(client, "print(6 * 7)") == "42\n"
+            manager.shutdown_kernel(now=True)
+            client.stop_channels()
+
+
+def test_a_server_that_hangs_is_stopped_at_once():
+    server = ForkServer("-c", "import time; time.sleep(1000)")
+    waiting = threading.Thread(target=pytest.raises, args=(RuntimeError, server.fork, ["ipykernel_launcher"], "/", {}))
+    waiting.start()
+    while server.pid is None:
+        time.sleep(0.01)
+    pid = server.pid
+    server.stop()
+    waiting.join(30)
+    assert not waiting.is_alive() and ended(pid)
+
+
+def test_a_kernel_is_as_a_new_interpreter_would_be(server, capfd):
+    """Its arguments, where it looks for modules, and where its processes print."""
+    told, printed = [], []
+    code = "import os, sys, json; os.write(1, b'to the terminal'); print(json.dumps([sys.argv[0].split('/')[-1], sys.path]))"
+    for usual in (False, True):
+        factory = KernelProvisionerFactory.instance()
+        chosen = factory.default_provisioner_name
+        factory.default_provisioner_name = "local-provisioner" if usual else chosen
+        manager, client = start_new_kernel()
+        factory.default_provisioner_name = chosen
+        told.append(json.loads(asked(client, code).removeprefix("to the terminal")))
+        manager.shutdown_kernel(now=True)
+        client.stop_channels()
+        printed.append("to the terminal" in capfd.readouterr().out)
+    assert told[0] == told[1]
+    assert printed[0] == printed[1]
 
 
 def test_a_signal_reaches_a_kernel_and_its_workers(server):

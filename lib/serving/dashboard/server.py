@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -412,8 +413,11 @@ class DashboardServer(Voila):
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
         server_process.return_memory()
-        with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):
-            self.listen()
+        try:
+            with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):
+                self.listen()
+        finally:
+            shutil.rmtree(self.connection_dir, ignore_errors=True)
 
 
 def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
