@@ -136,7 +136,7 @@ class ForkServer:
                     self._process = subprocess.Popen(
                         [sys.executable, *self._command],
                         cwd=paths.ROOT,
-                        stdin=others_end,
+                        stdin=others_end.fileno(),
                         start_new_session=True,  # Ctrl-C is for those who asked for the kernels
                     )
             answer = b""
