@@ -98,7 +98,7 @@ class ForkServer:
     def __init__(self, *command: str) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._line = socket.socket()
+        self._line: socket.socket | None = None
         self._turn = threading.Lock()
 
     @property
@@ -139,6 +139,7 @@ class ForkServer:
                         stdin=others_end.fileno(),
                         start_new_session=True,  # Ctrl-C is for those who asked for the kernels
                     )
+            assert self._line is not None
             answer = b""
             with contextlib.suppress(OSError), self._line.makefile("rb") as answers:
                 self._line.sendall(json.dumps(request).encode() + b"\n")
@@ -155,6 +156,7 @@ class ForkServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._line is not None:
             self._line.close()
 
 
