@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -12,15 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
-from tools import lacking
+from tools import CLEAN, lacking
 
 from lib import paths
 from lib.storage.dataset import open_dataset
 from lib.study import cache
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
-# What a shell of the user's has: nothing of this project.
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("STUDY_", "PYTHONPATH"))}
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -13,16 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from serving_study import free_port
-from tools import need
+from tools import CLEAN, chromium
 
 from lib import paths
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 OPEN = 120_000  # milliseconds that a page may take on a machine with other work
-# What a shell of the user's has: nothing of this project.
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("STUDY_", "PYTHONPATH"))}
 # What the menu's Run All Cells does, once the kernel is there; whether all went well.
 RUN_ALL = """async () => {
     const panel = window.jupyterapp.shell.currentWidget
@@ -34,11 +30,8 @@ pytestmark = pytest.mark.xdist_group("jupyter in a browser")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    need("chromium", CHROMIUM)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @contextlib.contextmanager

@@ -92,4 +92,3 @@ if __name__ == "__main__":
     # What ipykernel sets in a kernel that is about to import matplotlib; here it is imported already.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     serve(_SHARED, _LATER)
-    os._exit(0)  # nothing is left to do: to take the packages' modules down one by one would take a second

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import os
 import re
-import shutil
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
@@ -16,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from tools import chromium
 
 from lib import paths
 from lib.compute.engine import Engine
@@ -380,32 +379,10 @@ def test_pages_say_what_days_a_kept_result_is_from(study):
     assert "ut of date" not in body
 
 
-def browser_program() -> str:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        message = "no Chromium found: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
-
-
 @pytest.fixture(scope="module")
 def browser():
-    program = browser_program()
-    from playwright.sync_api import sync_playwright
-
-    options = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--no-first-run",
-    ]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=options)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,9 +22,9 @@ import psutil
 import pytest
 import websockets
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from serving_study import features, free_port, make_study, running, wait_for, write_grid
-from tools import need
+from tools import chromium
 
 from lib import stage_records
 from lib.features import recent_days
@@ -36,14 +35,6 @@ from lib.stages import STAGES
 
 pytestmark = pytest.mark.xdist_group("dashboard")  # one server and one browser for all
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
 OPEN = 90_000  # milliseconds that a page may take on a machine with other work
 expect.set_options(timeout=OPEN)
 VOLUME, PRICE = "Volume moving average, shares a day", "Median adjusted close, dollars"
@@ -51,11 +42,8 @@ VOLUME, PRICE = "Volume moving average, shares a day", "Median adjusted close, d
 
 @pytest.fixture(scope="module")
 def browser():
-    need("chromium", CHROMIUM)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

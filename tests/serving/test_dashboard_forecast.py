@@ -10,15 +10,14 @@ import datetime
 import io
 import json
 import os
-import shutil
 from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from serving_study import free_port, make_study, running, write_forecasts
-from tools import need
+from tools import chromium
 
 from lib.features.recent_days import Symbols
 from lib.serving.dashboard import forecast as tab
@@ -28,8 +27,6 @@ from lib.serving.symbol_forecasts import HorizonForecast, SymbolForecast, load
 
 pytestmark = pytest.mark.xdist_group("dashboard")
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 OPEN = 90_000  # milliseconds that a page may take on a machine with other work
 NAMES = {"AAPL": "Apple Inc.", "TRUE": "TrueCar, Inc.", "ZED": None}  # as `make_study` has them
 MORE = {f"S{number:02}": f"=Company {number}" for number in range(40)}  # symbols without recent days
@@ -202,12 +199,10 @@ def test_a_damaged_file_is_said_so(session):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    need("chromium", CHROMIUM)
     folder = tmp_path_factory.mktemp("forecasts")
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, chromium() as browser:
         patch.setenv("STUDY_OUTPUTS", str(folder / "outputs"))
         page_forecasts = forecast(make_study(folder / "outputs"))
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         with (
             running("lib.serving.endpoint.app", port=free_port(), log=folder / "api.log") as api,
             running("lib.serving.dashboard.server", port=free_port(), log=folder / "log") as url,
@@ -221,7 +216,6 @@ def page(tmp_path_factory):
             page.wait_for_selector(".next-session .number", timeout=OPEN)
             yield page
             context.close()
-        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import httpx
 import psutil
 import pytest
 import yaml
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from serving_study import free_port, make_study, running, wait_for
-from test_dashboard import CHROMIUM, OPEN, OPTIONS, VOLUME
-from tools import need
+from test_dashboard import OPEN, VOLUME
+from tools import chromium, need
 
 from lib import paths
 from lib.models.predictor import Predictor
@@ -106,10 +106,8 @@ def test_reports_are_on_the_same_origin(site):
 
 def test_visitors_stay_with_their_dashboard(site):
     """Several visitors, each with a page, an edit and a websocket, from one address; both dashboards get some."""
-    need("chromium", CHROMIUM)
     predictor = Predictor.load(site.study.grid)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium() as browser:
         for number in range(4):
             page = browser.new_context().new_page()
             page.goto(site.url, timeout=OPEN)
@@ -120,7 +118,6 @@ def test_visitors_stay_with_their_dashboard(site):
             expect(page.locator("[data-prediction]")).to_have_attribute("data-prediction", str(prediction))
             assert page.locator("#ended").is_hidden()
         assert sum(visitors(url) for url in site.servers["lib.serving.dashboard.server"]) == 4
-        browser.close()
     wait_for(lambda: sum(visitors(url) for url in site.servers["lib.serving.dashboard.server"]) == 0)
 
 

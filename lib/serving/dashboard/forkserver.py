@@ -1,6 +1,6 @@
 """The process whose forks are the dashboard's kernels: what they share, and what each may take.
 
-It ends with the server, whose pipe it reads. Then it also sweeps the folder of the kernels' connection files, which a killed server cannot.
+It ends with the server. Then it also sweeps the folder of the kernels' connection files, which a killed server cannot.
 """
 
 from __future__ import annotations
