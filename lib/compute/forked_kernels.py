@@ -106,6 +106,28 @@ class ForkServer:
         """Its process id; None before the first kernel."""
         return self._process.pid if self._process else None
 
+    def start(self, *arguments: str) -> None:
+        """Let it begin with its imports, if it has not; otherwise the first `fork` does, and waits for them.
+
+        Parameters
+        ----------
+        *arguments : str
+            What follows the command.
+        """
+        with self._turn:
+            self._start(*arguments)
+
+    def _start(self, *arguments: str) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._line, others_end = socket.socketpair()
+            with others_end:
+                self._process = subprocess.Popen(
+                    [sys.executable, *self._command, *arguments],
+                    cwd=paths.ROOT,
+                    stdin=others_end.fileno(),
+                    start_new_session=True,  # Ctrl-C is for those who asked for the kernels
+                )
+
     def fork(self, command: list[str], cwd: str, env: dict[str, str]) -> int:
         """Make a kernel process; waits for it.
 
@@ -130,15 +152,7 @@ class ForkServer:
         """
         request = {"arguments": command[command.index("ipykernel_launcher") + 1 :], "cwd": cwd, "env": env}
         with self._turn:
-            if self._process is None or self._process.poll() is not None:
-                self._line, others_end = socket.socketpair()
-                with others_end:
-                    self._process = subprocess.Popen(
-                        [sys.executable, *self._command],
-                        cwd=paths.ROOT,
-                        stdin=others_end.fileno(),
-                        start_new_session=True,  # Ctrl-C is for those who asked for the kernels
-                    )
+            self._start()
             assert self._line is not None
             answer = b""
             with contextlib.suppress(OSError), self._line.makefile("rb") as answers:

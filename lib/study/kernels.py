@@ -14,10 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lib import files, paths
-from lib.compute.forked_kernels import ForkServer, serve, started_by
+from lib.compute.forked_kernels import SUPPORTED, ForkServer, serve, started_by
 
 FORK_SERVER = ForkServer("-m", "lib.study.kernels")
-# What all stages import of other projects, and what those from training on do: 01 need not wait for it.
+# What all stages import of other projects, and what those that train do: 01 need not wait for it.
 _SHARED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
@@ -26,7 +26,7 @@ _SHARED = (
     "pyarrow.dataset",
     "pyarrow.parquet",
 )
-_LATER = ("sklearn.ensemble",)
+_TRAINING = ("sklearn.ensemble",)
 _KERNEL_CONFIG = """\
 # A kernel's own log means nothing to a reader: the exception says what fails.
 import ctypes, logging, signal, sys
@@ -88,7 +88,13 @@ def environment() -> Iterator[None]:
             os.environ.update(before)
 
 
+def prepare(training: bool) -> None:
+    """Let the kernels' imports begin: those of training too, or not where a day's run will most likely train nothing."""
+    if SUPPORTED:
+        FORK_SERVER.start(*(_TRAINING if training else ()))
+
+
 if __name__ == "__main__":
     # What ipykernel sets in a kernel that is about to import matplotlib; here it is imported already.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    serve(_SHARED, _LATER)
+    serve(_SHARED, sys.argv[1:])

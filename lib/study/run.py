@@ -381,6 +381,8 @@ def _run_stage(
             console.print(f"{title} {stage}: {told}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
+    trained = all(study.stage_record(name).exists() for name, row in STAGES.items() if row.retrained)
+    kernels.prepare(training=every == "always" or not trained)
     # From here until the new record is written the stage counts as not run, whatever happens.
     record_path.unlink(missing_ok=True)
     _mark_out_of_date(study, options)
