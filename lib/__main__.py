@@ -22,6 +22,7 @@ from lib import params as study_params
 from lib import paths
 from lib.locations import LocationError, place
 from lib.serving import launch, terminal_forecast
+from lib.text import printable
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
@@ -239,14 +240,27 @@ def _look(options: argparse.Namespace) -> int:
             sources.reading_options(
                 section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
             ),
+            section.follow_links,
+            section.only_files,
         )
-        if not found.readable:
-            print("\n".join(["error: " + found.lines[0], *found.lines[1:]]), file=sys.stderr)
+        if not found.readable and not (found.undecided and options.name):
+            cause = [] if len(found.lines) == 1 else [f"{printable(source)}: no file of prices here can be read"]
+            print(
+                "\n".join(["error: " + "".join(cause or found.lines), *(found.lines if cause else [])]), file=sys.stderr
+            )
             return run.REFUSED
         print("\n".join(found.lines))
         if options.name:
-            written = look.write_params(options.name, source, found)
-            print(f"wrote {written}; run it: bash run_all.sh {options.name}")
+            written = look.write_params(
+                options.name, source, found, section.model_dump(exclude_defaults=True, exclude={"source"})
+            )
+            command = f"bash run_all.sh {options.name}"
+            if found.undecided:
+                print(f"wrote {written}; choose archive.{found.undecided} in it, and then run it: {command}")
+            elif found.refused:
+                print(f"wrote {written}; as it is, a run would stop for what is said above. Then: {command}")
+            else:
+                print(f"wrote {written}; run it: {command}")
     except (study_params.ParamsError, ArchiveError, LocationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return run.REFUSED

@@ -379,6 +379,10 @@ def _set_overrides(
             values.setdefault(section, {}).setdefault("settings", {})[name.removeprefix("settings.")] = text
         elif key == "train.settings":
             raise ParamsError(f"{place}: name the setting: -p train.settings.NAME VALUE")
+        elif key.startswith("archive.columns."):
+            columns = _choice(dict[str, str], values.setdefault(section, {}).get("columns", {}))
+            values[section]["columns"] = {**columns, name.removeprefix("columns."): text}
+            key = "archive.columns"
         else:
             _field(section, name, place)
             values.setdefault(section, {})[name] = text
@@ -409,7 +413,10 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
     >>> list(grid([("features.window", "10,20"), ("train.seed", "1")]))
     [('-window-10', [('features.window', '10'), ('train.seed', '1')]), ('-window-20', [('features.window', '20'), ('train.seed', '1')])]
     """
-    choices = [[text] if key in _WITH_COMMAS else text.split(",") for key, text in overrides]
+    choices = [
+        [text] if key in _WITH_COMMAS or key.startswith("archive.columns.") else text.split(",")
+        for key, text in overrides
+    ]
     for values in itertools.product(*choices):
         chosen = [(key, value.strip()) for (key, _), value in zip(overrides, values, strict=True)]
         several = [pair for pair, options in zip(chosen, choices, strict=True) if len(options) > 1]
@@ -449,17 +456,17 @@ def _all_keys() -> list[str]:
     return [f"{section}.{key}" for section in Params.model_fields for key in _section_class(section).model_fields]
 
 
-def _nearest(found: str, known: Iterable[str]) -> str:
+def _nearest(found: str, known: Iterable[str], prefix: str = "") -> str:
     known = list(known)
     close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    return f"; did you mean '{prefix}{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
 
 def _field(section: str, key: str, place: str) -> Any:
     fields = _section_class(section).model_fields
     if key not in fields:
         elsewhere = [full for full in _all_keys() if full.endswith(f".{key}")]
-        hint = f"; it belongs to {elsewhere[0]!r}" if elsewhere else _nearest(key, fields)
+        hint = f"; it belongs to {elsewhere[0]!r}" if elsewhere else _nearest(key, fields, f"{section}.")
         raise ParamsError(f"{place}: unknown key '{section}.{key}'{hint}")
     return fields[key]
 

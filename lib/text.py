@@ -192,6 +192,21 @@ def printable(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """A message with its control and format characters as escapes; newlines and backslashes stay as they are.
+
+    Examples
+    --------
+    >>> visible("found: Da\\x1b[31mte\\nnext line")
+    'found: Da\\\\x1b[31mte\\nnext line'
+    """
+    return text if text.isprintable() else "\n".join(map(_visible_line, text.split("\n")))
+
+
+def _visible_line(line: str) -> str:
+    return "".join(character if character.isprintable() else _escaped(character) for character in line)
+
+
 def shortened(value: str, longest: int) -> str:
     """A text's beginning, with its length where that is not all of it.
 

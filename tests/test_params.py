@@ -51,7 +51,10 @@ def test_null_is_a_value_where_it_is_allowed(load, null):
 
 
 BAD = {
-    "misspelt key": ("features:\n  windw: 20\n", "line 2: unknown key 'features.windw'; did you mean 'window'?"),
+    "misspelt key": (
+        "features:\n  windw: 20\n",
+        "line 2: unknown key 'features.windw'; did you mean 'features.window'?",
+    ),
     "misspelt section": ("featurs:\n  window: 20\n", "line 1: unknown section 'featurs'; did you mean 'features'?"),
     "unknown section": ("zzz:\n  a: 1\n", "line 1: unknown section 'zzz'; known: archive, compute, ingest, features"),
     "key of another section": (
@@ -173,7 +176,7 @@ def test_an_override_wins_over_the_file(load):
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("features.windw", "20", "-p features.windw: unknown key 'features.windw'; did you mean 'window'?"),
+        ("features.windw", "20", "-p features.windw: unknown key 'features.windw'; did you mean 'features.window'?"),
         ("window", "20", "-p window: keys are written section.key; did you mean 'features.window'?"),
         ("features", "20", "-p features: keys are written section.key"),
         ("features.window.x", "20", "-p features.window.x: unknown key"),
@@ -233,3 +236,13 @@ def test_a_switch_is_true_or_false(load, text, value):
     assert load(f"archive:\n  follow_links: {text}\n").archive.follow_links is value
     with pytest.raises(ParamsError, match=r"archive\.follow_links is 'yes'; allowed: true or false"):
         load("archive:\n  follow_links: yes\n")
+
+
+def test_one_column_is_named_on_the_command_line(load):
+    assert load("", ("archive.columns.Close", "settle, last")).archive.columns == {"Close": "settle, last"}
+    both = load("archive:\n  columns: {Close: last, Date: day}\n", ("archive.columns.Close", "settle"))
+    assert both.archive.columns == {"Close": "settle", "Date": "day"}
+    text = load("", ("archive.columns", "{Close: last}"), ("archive.columns.Volume", "6"))
+    assert text.archive.columns == {"Close": "last", "Volume": "6"}
+    [(ending, chosen)] = params.grid([("archive.columns.Close", "settle, last")])
+    assert ending == "" and chosen == [("archive.columns.Close", "settle, last")]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -155,6 +156,8 @@ def list_archive(
     not_read += found.not_read
     if not found.found:
         raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
+    if options and (wrong := _wrong_choice(found.found)):
+        raise ArchiveError(wrong)
     names, listed = _read_metadata(location, metadata)
     names, listed = {**found.names, **names}, [*listed, *found.listed]
     base = _base(file.member.name for file in found.found)
@@ -189,6 +192,15 @@ def list_archive(
         names=names,
         notes=tuple(detect.notes(found.found)),
     )
+
+
+def _wrong_choice(found: Sequence[Found]) -> str:
+    """Why no file can be read as the params file has it, if that is why; else empty."""
+    reasons = [(file.refused or "").partition("wrong header: ")[2] for file in found]
+    if not all(re.search(r"archive\.(columns: [^{]|layout is )", reason) for reason in reasons):
+        return ""
+    rest = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
+    return f"{printable(found[0].member.name)}{rest}: {reasons[0]}"
 
 
 def _read_metadata(location: Place, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:

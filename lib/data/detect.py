@@ -22,7 +22,7 @@ import pyarrow as pa
 from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
-from lib.data.members import LARGEST, ArchiveError, Member, NotRead
+from lib.data.members import LARGEST, SAVE_AS_CSV, WORKBOOKS, ArchiveError, Member, NotRead
 from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
 from lib.locations import Place, Url
@@ -199,6 +199,8 @@ def _no_candidate(name: str, pattern: str) -> str:
         return "hidden, or one of macOS's own"
     plain = name[: -len(os.path.splitext(name)[1])] if unpack.packing(name) else name
     ending = os.path.splitext(plain)[1].lower()
+    if ending in WORKBOOKS:
+        return f"a workbook of a spreadsheet program: {SAVE_AS_CSV}"
     if ending not in ENDINGS:
         return f"not one of {', '.join(ENDINGS)}, packed or not"
     if pattern and not fnmatch.fnmatchcase(name, pattern):
@@ -420,8 +422,9 @@ def _settle_dates(
         assert plan is not None
         example = samples[files[0].member.name].fields[0][plan.reading.columns["Date"]]
         if not evidence:
+            where = printable(files[0].member.name) if len(files) == 1 else f"any of {len(files):,} files"
             raise ArchiveError(
-                f"dates such as {example!r} can be read day first or month first, and no date of {len(files):,} files says which; "
+                f"dates such as {example!r} can be read day first or month first, and no date in {where} says which; "
                 "say it in the params file: archive.dates: day_first, or archive.dates: month_first"
             )
         raise ArchiveError(

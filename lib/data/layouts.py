@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lib.text import printable, visible
+
 PRICES = ("Open", "High", "Low", "Close")
 REQUIRED = ("Date", *PRICES, "Volume")
 READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Series", "Period")
@@ -71,6 +73,9 @@ _IGNORED_AGAINST = ("Security Name", "Series", "Period")
 
 class LayoutError(ValueError):
     """A header that no layout fits, or more than one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))  # it quotes what files hold
 
 
 @dataclass(frozen=True)
@@ -473,8 +478,6 @@ def _own(entry: Layout, names: Sequence[str]) -> dict[str, int]:
 def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
     columns = {}
     for ours, theirs in chosen.items():
-        if ours not in READ:
-            raise LayoutError(f"archive.columns: {ours!r} is not one of {', '.join(READ)}")
         if theirs.isdecimal() and theirs not in header:
             if len(theirs) > 9 or not 1 <= int(theirs) <= len(header):
                 raise LayoutError(f"archive.columns: {ours} is column {theirs}; the file has {len(header)}")
@@ -484,7 +487,9 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
         found = found or [index for index, name in enumerate(names) if name == normalised(theirs)]
         if len(found) != 1:
             problem = "there are several of that name" if found else "there is none of that name"
-            raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}; found: {_shown(header)}")
+            close = [] if found else difflib.get_close_matches(theirs, header, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}{hint}; found: {_shown(header)}")
         columns[ours] = found[0]
     return columns
 
@@ -514,14 +519,27 @@ def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, in
 
 def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
     missing = [name for name in REQUIRED if name not in columns]
-    if missing:
+    if missing and (closes := _side_by_side(header)):
         raise LayoutError(
-            f"no column is known to be {' or '.join(missing)}; found: {_shown(header)}. Name it in the params file: "
-            f"archive.columns: {{{missing[0]}: COLUMN}}"
+            f"several symbols side by side, such as {closes[0]} and {closes[1]}; make one row a day and symbol of them, with the columns "
+            "Date, Symbol, Open, High, Low, Close and Volume"
+        )
+    if missing:
+        named = ", ".join(f"{name}: COLUMN" for name in missing)
+        raise LayoutError(
+            f"no column is known to be {' or '.join(missing)}; found: {_shown(header)}. Say which is what: archive.columns: {{{named}}} in the params "
+            f"file, or -p archive.columns '{{{named}}}'"
         )
     return columns
 
 
+def _side_by_side(header: Sequence[str]) -> list[str]:
+    """The columns of closing prices, where each of several symbols has its own: ``ABC_Close``, ``XYZ_Close``."""
+    parts = {name: {normalised(part) for part in re.split(r"[^A-Za-z0-9]+", name)} for name in header}
+    opens, closes = ([name for name, own in parts.items() if which in own] for which in ("open", "close"))
+    return closes if len(opens) == len(closes) > 1 else []
+
+
 def _shown(header: Sequence[str]) -> str:
-    text = ", ".join(name.strip() or "(no name)" for name in header)
+    text = ", ".join(printable(name.strip()) or "(no name)" for name in header)
     return text if len(text) <= 200 else f"{text[:200]}..."

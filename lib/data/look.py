@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from lib import files, locations, paths
 from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
@@ -50,6 +52,12 @@ _PLACES = {
 }
 
 
+CHOICES = {
+    "dates": ("day_first", "month_first", "dates such as 01/02/2021 can be read in two ways"),
+    "decimal": ("point", "comma", "numbers such as 1,234 can be read in two ways"),
+}
+
+
 @dataclass
 class Look:
     """What a look at an archive found.
@@ -62,20 +70,30 @@ class Look:
         Keys of the params file's section ``archive`` that the archive needs, as YAML has them, beside the source.
     readable : bool
         A run would get further than this.
+    undecided : str
+        The key that the user has to choose the value of, as both of `CHOICES` are possible; empty where nothing is open.
+    refused : bool
+        A run would stop, since too many rows would be set aside.
     """
 
     lines: list[str]
     params: dict[str, str]
     readable: bool = True
+    undecided: str = ""
+    refused: bool = False
 
 
-def look(location: Place, options: Options | None = None) -> Look:
+def look(
+    location: Place, options: Options | None = None, follow_links: bool = False, only_files: str | None = None
+) -> Look:
     """Look at an archive.
 
     Parameters
     ----------
     location : pathlib.Path or Url
         A folder, ``.zip``, ``.tar`` or price file.
+    options, follow_links, only_files
+        See `lib.data.sources.open_archive`.
     """
     options = options or Options()
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,19 +101,21 @@ def look(location: Place, options: Options | None = None) -> Look:
             location = sources.unpack_tar(location, Path(scratch))
         params: dict[str, str] = {}
         try:
-            found = archive.list_archive(location, options=options)
+            found = archive.list_archive(location, follow_links, options, only_files or "")
         except ArchiveError as error:
-            needed = _needed(str(error))
-            return Look([str(error)], needed, readable=bool(needed))
+            return Look([str(error)], {}, readable=False, undecided=_undecided([str(error)]))
         lines = _describe(found)
-        lines += _rows_of_sample(found, params)
-        lines += _not_read(found)
-        return Look(lines, params, readable=any(not file.refused for file in _found(found)))
+        rows, refused = _rows_of_sample(found, params)
+        lines += rows + _not_read(found)
+        if any(not file.refused for file in _found(found)):
+            return Look(lines, params, refused=refused)
+        return Look(lines, {}, readable=False, undecided=_undecided(file.refused or "" for file in _found(found)))
 
 
-def _needed(message: str) -> dict[str, str]:
-    """The keys whose values a refusal asks for, with a value to change."""
-    return {key: value for key, value in re.findall(r"archive\.(dates|decimal): (\w+)", message)[:1]}
+def _undecided(refusals: Iterable[str]) -> str:
+    """The key whose value refusals ask for."""
+    found = (re.search(r"archive\.(dates|decimal): ", refusal) for refusal in refusals)
+    return next((one[1] for one in found if one), "")
 
 
 def _found(listed: archive.Archive) -> list[Found]:
@@ -149,8 +169,8 @@ def _describe(listed: archive.Archive) -> list[str]:
     return lines
 
 
-def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str]:
-    """Read a sample of the rows as a run would: of some files, the beginning of each."""
+def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[list[str], bool]:
+    """Read a sample of the rows as a run would: of some files, the beginning of each. And whether a run would refuse them."""
     found = [file for file in _found(listed) if not file.refused]
     step = max(1, len(found) // _SAMPLE)
     sample = found[::step][:_SAMPLE]
@@ -204,7 +224,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
         window = Params().features.window
         if whole and longest <= window:
             lines.append(
-                f"too short: no symbol has more than {longest} rows, and features.window is {window} days: take prices of a longer time, a year or more"
+                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: take prices of a longer time, a year or more"
             )
         lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
         lines.append("first rows as they would be kept:")
@@ -224,7 +244,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> list[str
     )
     if share > 0.01:
         lines.append(f"that is {share:.1%}: a run stops above 1 % unless ingest.max_quarantined_share allows more")
-    return [line for line in lines if line]
+    return [line for line in lines if line], share > 0.01
 
 
 def _read(location: Place, file: Found) -> tuple[Rows, int]:
@@ -278,7 +298,7 @@ def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
     return [*shown[:10], *([f"  and {len(shown) - 10:,} other reasons"] if len(shown) > 10 else [])]
 
 
-def write_params(name: str, given: str, found: Look) -> Path:
+def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
     """Write the params file of a study of the archive.
 
     Parameters
@@ -287,6 +307,8 @@ def write_params(name: str, given: str, found: Look) -> Path:
         The study's.
     given : str
         The archive's path, as ``archive.source`` will name it.
+    chosen : dict of str to object
+        Keys of the section ``archive`` that the look was told, by their values.
 
     Raises
     ------
@@ -306,12 +328,21 @@ def write_params(name: str, given: str, found: Look) -> Path:
         "archive:",
         f"  source: {quoted}",
     ]
-    comments = {
-        "volume": "volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead",
-        "dates": "dates such as 01/02/2021 can be read in two ways: check this, day_first or month_first",
-        "decimal": "numbers such as 1,234 can be read in two ways: check this, comma or point",
-    }
-    for key, value in found.params.items():
-        lines += [f"  # {comments[key]}", f"  {key}: {value}"]
+    lines += [
+        f"  {line}"
+        for line in yaml.safe_dump(dict(chosen), default_flow_style=None, width=1000, allow_unicode=True).splitlines()
+        if chosen
+    ]
+    if "volume" in found.params and "volume" not in chosen:
+        lines += [
+            "  # volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead",
+            f"  volume: {found.params['volume']}",
+        ]
+    if found.undecided:
+        first, second, why = CHOICES[found.undecided]
+        lines += [
+            f"  # {why}: take the # away from one of these lines",
+            *(f"  # {found.undecided}: {value}" for value in (first, second)),
+        ]
     files.write_atomically(path, "\n".join(lines) + "\n")
     return path

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lib import locations
 from lib.locations import Opened, Place, Url
-from lib.text import printable
+from lib.text import printable, visible
 
 LARGEST = 1 << 28  # bytes of one file: a daily price file of a century has 3 MB
 LARGEST_RATIO = 200  # unpacked to packed, of members over a megabyte: prices reach 20
@@ -31,8 +31,15 @@ _DECOMPRESSORS: dict[int, Callable[[], object]] = {
 }
 
 
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+SAVE_AS_CSV = "save it as CSV, and name that"
+
+
 class ArchiveError(ValueError):
     """An archive that is not there, cannot be read, or is not in Kaggle's layout."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))  # it quotes what files hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,8 @@ def list_members(location: Place, follow_links: bool = False) -> tuple[list[Memb
         return _list_folder(location, follow_links)
     if not location.exists():
         raise ArchiveError(
-            f"{printable(str(location))}: no such folder or .zip; archive.source is sample, kaggle, or the path of one"
+            f"{printable(str(location))}: no such folder or file; archive.source is sample, kaggle, yahoo, or the path of a folder, a .zip, a .tar or a "
+            "price file"
         )
     return _list_zip(location), []
 
@@ -269,6 +277,8 @@ def _no_zip(location: Place, error: Exception) -> str:
             start = file.read(8, 0)
     except OSError as reason:
         return f"cannot be read ({reason.strerror or reason}); may you read it?"
+    if location.name.lower().endswith(WORKBOOKS):
+        return f"a workbook of a spreadsheet program: {SAVE_AS_CSV}"
     if start.startswith(b"PK") or location.name.lower().endswith(".zip"):
         return f"not a readable .zip ({error}); download it again, or name a folder"
     unpack = "unpack it, and name the folder as archive.source"
@@ -276,10 +286,10 @@ def _no_zip(location: Place, error: Exception) -> str:
     for magic, name in packed.items():
         if start.startswith(magic):
             return f"neither a folder nor a .zip, but packed with {name}: {unpack}"
-    kind = "a Parquet file" if start.startswith(b"PAR1") else "a single file"
+    kind = "a Parquet file" if start.startswith(b"PAR1") else "another file"
     return (
-        f"neither a folder nor a .zip, but {kind}; an archive has one CSV file a symbol, such as stocks/AAPL.csv: put them "
-        "into a folder stocks, and name the folder that holds it as archive.source"
+        f"neither a folder nor a .zip, but {kind}. A single file of prices is called .csv, .txt, .tsv or .parquet, packed or not: rename it if it "
+        "is one"
     )
 
 

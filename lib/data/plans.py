@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from lib.data import dates_and_numbers, layouts
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
-from lib.text import shortened
+from lib.text import shortened, visible
 
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
@@ -29,6 +29,9 @@ _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
 class Refused(ValueError):
     """A file that cannot be read, or that is not one of daily prices; the text says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))  # it quotes what files hold
 
 
 class NotPrices(Refused):
@@ -222,12 +225,14 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     """
     options = options or Options()
     encoding = encoding_of(head, whole)
-    text = to_utf8(head, encoding).decode("utf-8", "replace")
+    content = to_utf8(head, encoding)
+    text = content.decode("utf-8", "replace")
     lines = text.split("\n", 2000)[:2000]
     if not whole and len(lines) > 1:
         lines.pop()
     if not text.strip():
         raise Refused("empty file")
+    _refuse_binary(content)
     start, delimiter, header, tickers, reading = _find_header(lines, options)
     skip = start
     ends = to_utf8(tail, encoding.replace("utf-16", "utf-16-le") if encoding == "utf-16" else encoding)
@@ -272,6 +277,18 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         texts=not all(_all_plain(fields, columns[name], mark) for name in numeric),
     )
     return with_dates(plan, fields)
+
+
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\x1a"))
+
+
+def _refuse_binary(content: bytes) -> None:
+    """Refuse what is no text, whatever its name says."""
+    if content.startswith(b"PK\x03\x04"):
+        raise NotPrices("not text, but an Excel workbook or a zip: save it as CSV, or unpack it")
+    controls = len(content) - len(content.translate(None, _CONTROLS))
+    if controls > len(content) / 50:
+        raise NotPrices(f"not text: {controls:,} of its first {len(content):,} bytes are control characters")
 
 
 def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.data.schema import COLUMNS
-from lib.text import shortened
+from lib.text import shortened, visible
 
 UNREADABLE = "unreadable file"  # how the reason begins
 SUPERSEDED = 0.05  # of a file's rows may have a date that comes again further down, and count as good
@@ -20,6 +20,9 @@ _WORST, _SHOWN = 10, 20
 
 class QuarantineError(RuntimeError):
     """More rows were quarantined than ``ingest.max_quarantined_share`` allows, or prices contradict each other."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))  # it quotes what files hold
 
 
 def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:

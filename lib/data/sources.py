@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import lzma
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from lib import files, locations, paths
 from lib.data.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
+from lib.data.layouts import READ
 from lib.data.members import LARGEST_RATIO, ArchiveError
 from lib.data.plans import Options
 from lib.locations import Place, Url
@@ -40,7 +42,17 @@ def reading_options(
         ``whole`` or ``rounded``.
     volume_unit : float
         The volume that counts as 1.
+
+    Raises
+    ------
+    ArchiveError
+        A column is chosen for a name that no price file needs.
     """
+    for name in columns or {}:
+        if name not in READ:
+            close = difflib.get_close_matches(name.capitalize(), READ, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(READ)}"
+            raise ArchiveError(f"archive.columns: {name!r} is none of the names that are read; {hint}")
     return Options(
         layout or "", tuple(sorted((columns or {}).items())), dates, decimal, volume == "rounded", float(volume_unit)
     )

@@ -59,7 +59,9 @@ def test_the_pipeline_says_where_a_bare_name_is(make_archive, monkeypatch):
 
 
 def test_no_archive_folder(tmp_path):
-    with pytest.raises(ArchiveError, match=r"nowhere: no such folder or .zip; archive.source is sample, kaggle, or"):
+    with pytest.raises(
+        ArchiveError, match=r"nowhere: no such folder or file; archive.source is sample, kaggle, yahoo, or"
+    ):
         sources.open_archive(str(tmp_path / "nowhere"), STUDY)
 
 
@@ -289,8 +291,8 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
             b"Date,Open",
             "no price files found; .*a.csv: no columns of dates and prices: it begins 'Date,Open'",
         ),
-        ("a.xlsx", b"PK" + bytes(99), "not a readable .zip .*; download it again"),
-        ("a", b"", "neither a folder nor a .zip, but a single file"),
+        ("a.xlsx", b"PK" + bytes(99), "a.xlsx: a workbook of a spreadsheet program: save it as CSV"),
+        ("a", b"", "neither a folder nor a .zip, but another file. A single file of prices is called .csv"),
     ],
 )
 def test_a_file_that_is_no_zip(tmp_path, name, content, said):

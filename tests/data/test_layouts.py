@@ -8,7 +8,7 @@ import pytest
 from layout_files import WRITERS, truth
 
 from lib.compute.engine import Engine
-from lib.data import sources
+from lib.data import look, plans, sources
 from lib.data.ingest import ingest
 from lib.data.layouts import LAYOUTS, LayoutError, normalised, recognise
 from lib.data.quarantine import QuarantineError
@@ -68,7 +68,7 @@ def test_a_column_of_a_header_of_two_levels_is_named_by_the_params_file(outputs,
         ({"Open": "Opne", "Date": "Nonsense"}, "the dates are the first column"),
         ({"Open": "²"}, "there is none of that name"),
     ):
-        with pytest.raises(QuarantineError, match=told):
+        with pytest.raises(sources.ArchiveError, match=rf"prices.csv: .*archive.columns: .*{told}"):
             made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns=columns)
     _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns={"Open": "Opne", "Date": "Date"})
     assert made.prices.read().select(["Symbol", "Open", "High"]).to_pylist()[0] == {
@@ -85,8 +85,56 @@ def test_a_column_without_a_known_name_is_named_by_the_params_file():
     ):
         recognise(header)
     assert recognise(header, chosen={"Close": "settle", "Volume": "6"}).columns["Volume"] == 5
-    with pytest.raises(LayoutError, match="Close is 'setle', and there is none of that name"):
+    with pytest.raises(LayoutError, match="Close is 'setle', and there is none of that name; did you mean 'settle'"):
         recognise(header, chosen={"Close": "setle", "Volume": "lots"})
+
+
+def test_all_columns_without_a_known_name_are_asked_for_at_once():
+    with pytest.raises(LayoutError, match=r"-p archive.columns '{Date: COLUMN, Close: COLUMN, Volume: COLUMN}'"):
+        recognise(["session", "open", "high", "low", "settle", "contracts_traded"])
+
+
+def test_symbols_side_by_side_are_said_to_be():
+    names = [f"{symbol}_{name}" for symbol in ("ABC", "XYZ") for name in ("Open", "High", "Low", "Close", "Volume")]
+    with pytest.raises(LayoutError, match="several symbols side by side, such as ABC_Close and XYZ_Close"):
+        recognise(["Date", *names])
+    with pytest.raises(LayoutError, match="no column is known to be Close"):
+        recognise(["Date", "Open", "High", "Low", "Close bid", "Close ask", "Volume"])
+
+
+def test_a_wrong_choice_of_columns_is_refused_before_anything_is_read(outputs, tmp_path):
+    files = {name: (HEADER + OPEN.format("2021-01-04")).encode() for name in ("A.csv", "B.csv")}
+    with pytest.raises(
+        sources.ArchiveError, match=r"A.csv \(and 1 more\): archive.columns: Close is 'Clsoe'.*'Close'\?"
+    ):
+        made_of(files, tmp_path / "archive", columns={"Close": "Clsoe"})
+    with pytest.raises(sources.ArchiveError, match="'close' is none of the names that are read; did you mean 'Close'"):
+        sources.reading_options(columns={"close": "settle"})
+    with pytest.raises(sources.ArchiveError, match="'vwap' is none of the names that are read; allowed: Date, Open"):
+        sources.reading_options(columns={"vwap": "settle"})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (bytes(range(256)) * 20, "not text: .* control characters"),
+        (b"PK\x03\x04" + bytes(range(256)) * 20, "an Excel workbook or a zip: save it as CSV"),
+    ],
+)
+def test_what_is_no_text_is_said_to_be_none(content, told):
+    with pytest.raises(plans.NotPrices, match=told):
+        plans.plan_file(content)
+
+
+def test_no_message_has_control_characters_of_a_file_in_it(tmp_path):
+    header = "Da\x1b[31mte,Open,High,Low,Close,Vol\x1b]0;x\x07ume"
+    for name, text in (
+        ("A.csv", f"{header}\n" + "1,2,3,4,5,6\n" * 99),
+        ("B.csv", f"{header}\n" + "2021-01-04,1\n" * 99),
+    ):
+        (tmp_path / name).write_text(text)
+        said = "\n".join(look.look(tmp_path / name).lines)
+        assert "\\x1b[31m" in said and said.replace("\n", "").isprintable()
 
 
 def test_an_unknown_layout_names_the_nearest():

@@ -7,7 +7,7 @@ from layout_files import WRITERS, truth
 
 from lib import __main__ as command_line
 from lib import params, paths
-from lib.data import look
+from lib.data import look, sources
 
 
 def write(files, folder):
@@ -78,8 +78,65 @@ def test_the_params_file_it_writes_is_read_as_it_is(name, tmp_path, monkeypatch,
     assert "is there already" in capsys.readouterr().err
 
 
-def test_a_refusal_is_what_a_look_says_with_the_key_to_set(tmp_path):
-    text = b"Date,Open,High,Low,Close,Volume\n01/02/2021,1,1,1,1,5\n"
-    found = look.look(write({"A.csv": text}, tmp_path / "archive"))
-    assert "can be read day first or month first" in found.lines[0]
-    assert found.params == {"dates": "day_first"}
+@pytest.mark.parametrize(
+    ("row", "key", "values"),
+    [
+        ("01/02/2021,1,1,1,1,5", "dates", ("day_first", "month_first")),
+        ('2021-02-01,"1,234","1,234","1,234","1,234",5', "decimal", ("comma", "point")),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_left_for_the_user_to_choose(row, key, values, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    text = f"Date,Open,High,Low,Close,Volume\n{row}\n".encode()
+    place = write({"A.csv": text}, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(place)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
+    assert f"choose archive.{key} in it, and then run it" in capsys.readouterr().out
+    written = tmp_path / "params" / "mine.yaml"
+    assert getattr(params.load(written).archive, key) is None  # nothing is guessed
+    for value in values:
+        chosen = written.read_text().replace(f"  # {key}: {value}", f"  {key}: {value}")
+        written.with_name("chosen.yaml").write_text(chosen)
+        section = params.load(written.with_name("chosen.yaml")).archive
+        assert getattr(section, key) == value
+        options = sources.reading_options(section.layout, section.columns, section.dates, section.decimal)
+        assert look.look(place, options).readable
+
+
+def test_a_look_that_finds_no_file_it_can_read_begins_with_the_fault(tmp_path, capsys):
+    place = write({"A.csv": b""}, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(place)]) == 2
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first == f"error: {place}: no file of prices here can be read"
+    assert any("A.csv: empty file" in line for line in rest)
+
+
+def test_a_params_file_whose_run_would_stop_is_not_said_to_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    files = dict(WRITERS["yahoo"](truth()).contents)
+    files["stocks/AAPL.csv"] += b"2021-03-01,1,2,x,1,1,5\n" * 10
+    place = write(files, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
+    told = capsys.readouterr().out
+    assert "a run stops above 1 %" in told and "as it is, a run would stop" in told and "run it: " not in told
+
+
+def test_what_a_look_is_told_stands_in_the_params_file_it_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    header = "session,open,high,low,settle: last,1\n"
+    rows = "".join(f"01/{day:02}/2021,10,11,9,10,1000.5\n" for day in range(1, 9))
+    place = write({"in/A.csv": (header + rows).encode(), "out/A.csv": b"Date,Close\n"}, tmp_path / "archive")
+    told = {"columns.Date": "session", "columns.Close": "settle: last", "columns.Volume": "6", "dates": "month_first"}
+    told |= {"only_files": "in/*", "volume": "rounded"}
+    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
+    assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
+    assert "8 kept" in capsys.readouterr().out
+    section = params.load(tmp_path / "params" / "mine.yaml").archive
+    assert section.columns == {"Date": "session", "Close": "settle: last", "Volume": "6"}
+    assert (section.dates, section.only_files, section.volume) == ("month_first", "in/*", "rounded")
+    again = look.look(place, sources.reading_options("", section.columns, section.dates), only_files=section.only_files)
+    assert again.readable
