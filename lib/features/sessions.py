@@ -17,6 +17,7 @@ from lib.features import definitions
 
 FROM_DATA = "from_data"
 MARGIN = 150  # calendar days of sessions beyond the archive's first and last date
+NEEDED = 130  # of them: a forecast is of 63 sessions at most, and looks at the whole of their last month
 MOST_STRANGERS = (
     0.05  # share of an archive's dates that may be no session before the calendar counts as another market's
 )
@@ -110,13 +111,15 @@ def calendar_for(name: str, dates: Days) -> Calendar:
 
 
 def continued(calendar: Calendar, first: int, last: int) -> Calendar:
-    """The same market's calendar around other dates than those that it was made for.
+    """The same market's calendar around other dates than those that it was made for; itself, where it reaches as far as they need.
 
     Parameters
     ----------
     first, last : int
         Days since 1970-01-01.
     """
+    if calendar.sessions[0] <= first - NEEDED and calendar.sessions[-1] >= last + NEEDED:
+        return calendar
     if calendar.name == FROM_DATA:
         return _weekly(np.bincount(weekday(calendar.sessions), minlength=7) > 0, first, last)
     return _calendar(calendar.name, *_exchange_sessions(calendar.name, first - MARGIN, last + MARGIN))

@@ -96,3 +96,19 @@ def test_a_calendar_goes_on_as_it_would_have_been_made_of_newer_dates(name: str)
     assert made.name == newer.name == name
     for one, other in zip(list(vars(made).values())[1:], list(vars(newer).values())[1:], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["XNYS", FROM_DATA])
+@pytest.mark.parametrize("missing", range(1, 10))
+def test_a_calendar_that_reaches_far_enough_is_kept_and_says_the_same_of_all_that_a_forecast_looks_at(
+    name: str, missing: int
+) -> None:
+    everyday = calendar_for("XNYS", days("2018-01-02", "2019-12-31"))
+    dates = everyday.sessions[(everyday.sessions >= days("2018-01-02")) & (everyday.sessions <= days("2019-12-31"))]
+    before, newer = calendar_for(name, dates[:-missing]), calendar_for(name, dates)
+    assert continued(before, int(dates[0]), int(dates[-1])) is before
+    looked_at = before.sessions <= before.sessions[before.next_session(dates[-1:])[0] + 63 - 1]
+    for attribute in ("sessions", "known"):
+        one, other = getattr(before, attribute)[looked_at], getattr(newer, attribute)[: looked_at.sum()]
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(before.next_session(dates), newer.next_session(dates))
