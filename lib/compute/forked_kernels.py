@@ -93,10 +93,16 @@ class ForkServer:
     ----------
     *command : str
         What follows ``python``; it calls `serve`.
+
+    Attributes
+    ----------
+    later : tuple of str
+        Modules for it to import once the next kernel has started: those of the kernels after that.
     """
 
     def __init__(self, *command: str) -> None:
         self._command = command
+        self.later: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._turn = threading.Lock()
@@ -106,23 +112,17 @@ class ForkServer:
         """Its process id; None before the first kernel."""
         return self._process.pid if self._process else None
 
-    def start(self, *arguments: str) -> None:
-        """Let it begin with its imports, if it has not; otherwise the first `fork` does, and waits for them.
-
-        Parameters
-        ----------
-        *arguments : str
-            What follows the command.
-        """
+    def start(self) -> None:
+        """Let it begin with its imports, if it has not; otherwise the first `fork` does, and waits for them."""
         with self._turn:
-            self._start(*arguments)
+            self._start()
 
-    def _start(self, *arguments: str) -> None:
+    def _start(self) -> None:
         if self._process is None or self._process.poll() is not None:
             self._line, others_end = socket.socketpair()
             with others_end:
                 self._process = subprocess.Popen(
-                    [sys.executable, *self._command, *arguments],
+                    [sys.executable, *self._command],
                     cwd=paths.ROOT,
                     stdin=others_end.fileno(),
                     start_new_session=True,  # Ctrl-C is for those who asked for the kernels
@@ -150,7 +150,8 @@ class ForkServer:
         RuntimeError
             There is no memory or no process for another one.
         """
-        request = {"arguments": command[command.index("ipykernel_launcher") + 1 :], "cwd": cwd, "env": env}
+        arguments = command[command.index("ipykernel_launcher") + 1 :]
+        request = {"arguments": arguments, "cwd": cwd, "env": env, "later": self.later}
         with self._turn:
             self._start()
             assert self._line is not None
@@ -264,7 +265,6 @@ def _reap(*_: object) -> None:
 
 def serve(
     modules: Sequence[str] = (),
-    later: Sequence[str] = (),
     options: Sequence[str] = (),
     in_kernel: Callable[[], None] = lambda: None,
 ) -> None:
@@ -272,8 +272,8 @@ def serve(
 
     Parameters
     ----------
-    modules, later : sequence of str
-        What to import before the first kernel, and as soon as it has started.
+    modules : sequence of str
+        What to import before the first kernel.
     options : sequence of str
         Of every kernel, beside those of its command.
     in_kernel : callable, optional
@@ -301,7 +301,7 @@ def serve(
                 os.write(0, b"%d\n" % pid)
             except OSError:  # nobody waits for it any more
                 return
-            for module in later:
+            for module in request["later"]:
                 _import(module)
 
 

@@ -17,7 +17,7 @@ from lib import files, paths
 from lib.compute.forked_kernels import SUPPORTED, ForkServer, serve, started_by
 
 FORK_SERVER = ForkServer("-m", "lib.study.kernels")
-# What all stages import of other projects, and what those that train do: 01 need not wait for it.
+# What all stages import of other projects, and what those that train do.
 _SHARED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
@@ -89,12 +89,13 @@ def environment() -> Iterator[None]:
 
 
 def prepare(training: bool) -> None:
-    """Let the kernels' imports begin: those of training too, or not where a day's run will most likely train nothing."""
+    """Let the imports of the next kernel begin, and once it has started, if ``training``, those of the kernels that train."""
+    FORK_SERVER.later = _TRAINING if training else ()
     if SUPPORTED:
-        FORK_SERVER.start(*(_TRAINING if training else ()))
+        FORK_SERVER.start()
 
 
 if __name__ == "__main__":
     # What ipykernel sets in a kernel that is about to import matplotlib; here it is imported already.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    serve(_SHARED, sys.argv[1:])
+    serve(_SHARED)

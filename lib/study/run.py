@@ -381,8 +381,7 @@ def _run_stage(
             console.print(f"{title} {stage}: {told}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
-    trained = all(study.stage_record(name).exists() for name, row in STAGES.items() if row.retrained)
-    kernels.prepare(training=every == "always" or not trained)
+    kernels.prepare(_training_follows(stage, every, study, options))
     # From here until the new record is written the stage counts as not run, whatever happens.
     record_path.unlink(missing_ok=True)
     _mark_out_of_date(study, options)
@@ -401,6 +400,12 @@ def _run_stage(
     stage_records.write_record(record_path, record)
     console.print(f"{title} {stage:<12} {seconds:6.1f} s  peak {peak.bytes / 2**20:,.0f} MiB")
     return StageRun(stage, "run", seconds, peak.bytes, reasons, record.key)
+
+
+def _training_follows(stage: str, every: str, study: paths.StudyPaths, options: Options) -> bool:
+    """Whether stages that train most likely run next: not yet after the first stage, of which many a run ends with an error."""
+    trained = all(study.stage_record(name).exists() for name, row in STAGES.items() if row.retrained)
+    return bool(stages_before(stage)) and not options.only and (every == "always" or not trained)
 
 
 def _kept(

@@ -23,7 +23,7 @@ from lib.compute.forked_kernels import ForkedProcess, ForkServer, started_by
 
 pytestmark = pytest.mark.skipif(not forked_kernels.SUPPORTED, reason="kernels are forked on Linux alone")
 
-SERVER = ("-c", "from lib.compute import forked_kernels; forked_kernels.serve(['fractions'], ['statistics'])")
+SERVER = ("-c", "from lib.compute import forked_kernels; forked_kernels.serve(['fractions'])")
 
 
 @pytest.fixture
@@ -60,12 +60,22 @@ def test_a_kernel_is_a_fork_with_its_own_folder_and_environment(server, tmp_path
 
 def test_the_second_kernel_finds_what_is_imported_later_and_nothing_of_the_first(server):
     told = []
+    server.later = ("wave",)
     for _ in range(2):
         manager, client = start_new_kernel()
-        told.append(asked(client, "import sys; print('statistics' in sys.modules, 'left' in globals()); left = 1"))
+        told.append(asked(client, "import sys; print('wave' in sys.modules, 'left' in globals()); left = 1"))
         manager.shutdown_kernel(now=True)
         client.stop_channels()
-    assert told[1] == "True False\n"
+    assert told == ["False False\n", "True False\n"]
+
+
+def test_a_fork_server_that_was_started_early_is_the_one_that_forks(server):
+    server.start()
+    early = server.pid
+    manager, client = start_new_kernel()
+    assert int(asked(client, "import os; print(os.getppid())")) == early == server.pid
+    manager.shutdown_kernel(now=True)
+    client.stop_channels()
 
 
 def test_kernels_end_with_their_server(server):
@@ -94,7 +104,8 @@ def test_a_server_that_cannot_start_is_said():
 
 
 def test_a_module_that_cannot_be_imported_is_no_kernel_s_end():
-    with started_by(ForkServer("-c", "from lib.compute.forked_kernels import serve; serve(['none1'], ['none2'])")):
+    with started_by(server := ForkServer("-c", "from lib.compute.forked_kernels import serve; serve(['none1'])")):
+        server.later = ("none2",)
         for _ in range(2):
             manager, client = start_new_kernel()
             assert asked(client, "print(6 * 7)") == "42\n"
