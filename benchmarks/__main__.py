@@ -38,7 +38,6 @@ RESULTS = paths.ROOT / "benchmarks" / "RESULTS.md"
 README = paths.ROOT / "README.md"
 BEGIN, END = "<!-- results: made by python -m benchmarks -->\n", "<!-- end of results -->"
 USUAL_MOST = Fraction(1, 10)  # of the archive: all of it would take the usual solution too long
-TRAINING_ROWS = 22_000_000  # four fifths of the archive's
 
 Found = Mapping[str, Any]  # what a part kept
 
@@ -90,11 +89,6 @@ PARTS = {
             *("growth", "--to", "{to}", "--sizes"),
             *(str(Fraction(size) * fraction) for size in growth.SIZES),
         ],
-    ),
-    "training": Part(
-        "Training",
-        "Features to a model, beside the reference forest.",
-        lambda fraction: ["training", "--rows", str(int(TRAINING_ROWS * fraction)), "--to", "{to}"],
     ),
     "prediction": Part(
         "One prediction",

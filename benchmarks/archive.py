@@ -33,7 +33,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lib.storage import progress
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -209,7 +210,7 @@ def metadata(listed: list[Security]) -> bytes:
     return sink.getvalue().encode()
 
 
-def write(to: Path, fraction: Fraction, workers: int = 0, quiet: bool = False) -> None:
+def write(to: Path, fraction: Fraction, workers: int = 0) -> None:
     """Write an archive.
 
     Parameters
@@ -220,8 +221,6 @@ def write(to: Path, fraction: Fraction, workers: int = 0, quiet: bool = False) -
         Its size; 1 is Kaggle's.
     workers : int
         Processes; 0 is one a core.
-    quiet : bool
-        No progress bar.
 
     Raises
     ------
@@ -233,19 +232,10 @@ def write(to: Path, fraction: Fraction, workers: int = 0, quiet: bool = False) -
     listed = securities(fraction)
     with _sink(to) as put, ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:
         put(METADATA, metadata(listed))
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            disable=quiet,
-        )
-        with bar:
-            for security, data in bar.track(
-                zip(listed, pool.map(content, listed, chunksize=8), strict=True), total=len(listed), description="files"
-            ):
+        with progress.bar("files", len(listed), "files") as advance:
+            for security, data in zip(listed, pool.map(content, listed, chunksize=8), strict=True):
                 put(security.file_name, data)
+                advance(1)
 
 
 @contextmanager
@@ -370,28 +360,23 @@ def _security_name(patterns: tuple[str, ...], number: int) -> str:
     return pattern.format("".join(syllables).capitalize())
 
 
-_CALENDAR: dict[str, npt.NDArray[np.datetime64]] = {}
-
-
+@cache
 def _holidays() -> npt.NDArray[np.datetime64]:
     """The weekdays without trading: simple rules, not the exchange's history. 2017-05-29 is one."""
-    if "holidays" not in _CALENDAR:
-        days = []
-        for year in range(1962, 2021):
-            days += [np.datetime64(f"{year}-{day}") for day in ("01-01", "07-04", "12-25")]
-            # February's third Monday, May's last, September's first, November's fourth Thursday.
-            for month, nth, weekday in (("02", 2, "Mon"), ("06", -1, "Mon"), ("09", 0, "Mon"), ("11", 3, "Thu")):
-                days.append(np.busday_offset(f"{year}-{month}", nth, roll="forward", weekmask=weekday))
-        found = np.array(days, dtype="datetime64[D]")
-        _CALENDAR["holidays"] = np.sort(found[np.is_busday(found)])
-    return _CALENDAR["holidays"]
+    days = []
+    for year in range(1962, 2021):
+        days += [np.datetime64(f"{year}-{day}") for day in ("01-01", "07-04", "12-25")]
+        # February's third Monday, May's last, September's first, November's fourth Thursday.
+        for month, nth, weekday in (("02", 2, "Mon"), ("06", -1, "Mon"), ("09", 0, "Mon"), ("11", 3, "Thu")):
+            days.append(np.busday_offset(f"{year}-{month}", nth, roll="forward", weekmask=weekday))
+    found = np.array(days, dtype="datetime64[D]")
+    return np.sort(found[np.is_busday(found)])
 
 
+@cache
 def _trading_days() -> npt.NDArray[np.datetime64]:
-    if "days" not in _CALENDAR:
-        days = np.arange(FIRST_DATE, LAST_DATE + 1)
-        _CALENDAR["days"] = days[np.is_busday(days, holidays=_holidays())]
-    return _CALENDAR["days"]
+    days = np.arange(FIRST_DATE, LAST_DATE + 1)
+    return days[np.is_busday(days, holidays=_holidays())]
 
 
 def _dates(security: Security) -> npt.NDArray[np.datetime64]:
@@ -515,9 +500,8 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, required=True, help="a new folder, or a .zip")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core (default: 0)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args()
-    write(arguments.to, arguments.fraction, arguments.workers, arguments.quiet)
+    write(arguments.to, arguments.fraction, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.harness import machine, print_table
-from benchmarks.serving import Visitor, free_port, kernels
+from benchmarks.serving import Visitor, free_port, kernels, message
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY
 from lib.files import write_atomically
@@ -118,19 +118,6 @@ class Line:
         with contextlib.suppress(ConnectionError):
             while await self.reader.read(2**20):
                 pass
-
-
-def message(kind: str, content: dict[str, Any], channel: str = "shell") -> dict[str, Any]:
-    """A kernel message of the older format, with an id of its own."""
-    header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": "", "session": "", "version": "5.3"}
-    return {
-        "header": header,
-        "parent_header": {},
-        "metadata": {"version": "1.0.0"},
-        "content": content,
-        "channel": channel,
-        "buffers": [],
-    }
 
 
 def binary(whole: dict[str, Any], buffers: Sequence[bytes]) -> bytes:

@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     for size in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.work) as name:
             folder, work = Path(name, "archive"), Path(name, "work")
-            archive.write(folder, Fraction(size), quiet=not console.is_terminal)
+            archive.write(folder, Fraction(size))
             work.mkdir()
             usages = study.first_run(folder, ROOT, work, console, options.spark_master)
             measured.append((size, read_through(folder), usages))

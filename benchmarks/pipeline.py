@@ -295,7 +295,7 @@ def main() -> int:
         folder = arguments.archive
         if folder is None:
             folder = work / "archive"
-            archive.write(folder, arguments.fraction, quiet=not console.is_terminal)
+            archive.write(folder, arguments.fraction)
         extent, results = run(folder, arguments.only, arguments.rounds, console, work)
     title = f"{extent.files:,} files, {extent.rows:,} rows, {extent.bytes / 1e9:.2f} GB of CSV; {about['cores']} cores"
     lines = table(results)

@@ -77,6 +77,19 @@ def server(module: str, *arguments: str, core: int | None = None) -> Iterator[tu
             process.wait(30)
 
 
+def message(kind: str, content: dict[str, Any], channel: str = "shell", session: str = "") -> dict[str, Any]:
+    """A kernel message of the older format, with an id of its own."""
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": "", "session": session, "version": "5.3"}
+    return {
+        "header": header,
+        "parent_header": {},
+        "metadata": {"version": "1.0.0"},
+        "content": content,
+        "channel": channel,
+        "buffers": [],
+    }
+
+
 def wrk(url: str, seconds: int) -> dict[str, float]:
     """Load ``url`` through `CONNECTIONS` connections: requests a second, p50 and p99 in milliseconds, errors."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url]
@@ -166,16 +179,7 @@ class Visitor:
         await self._line.close()
 
     async def _send(self, kind: str, content: dict[str, Any]) -> None:
-        header = {
-            "msg_id": uuid.uuid4().hex,
-            "msg_type": kind,
-            "username": "",
-            "session": self._session,
-            "version": "5.3",
-        }
-        metadata = {"version": "1.0.0"}
-        message = {"header": header, "parent_header": {}, "metadata": metadata, "content": content, "channel": "shell"}
-        await self._line.send(json.dumps({**message, "buffers": []}))
+        await self._line.send(json.dumps(message(kind, content, session=self._session)))
 
     async def _receive(self, wanted: Any) -> dict[str, Any]:
         async with asyncio.timeout(120):

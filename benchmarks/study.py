@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     usages: dict[str, dict[str, Usage]] = {}
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name) / "archive"
-        archive.write(folder, options.fraction, quiet=not console.is_terminal)
+        archive.write(folder, options.fraction)
         extent = read_through(folder)
         for title, repository in places.items():
             console.print(title)

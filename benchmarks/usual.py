@@ -78,7 +78,7 @@ def usages_of(found: Mapping[str, Any]) -> dict[str, dict[str, Usage]]:
 def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
     """Run both on a synthetic archive of that size; what JSON keeps of it."""
     folder = work / "archive"
-    archive.write(folder, fraction, quiet=not console.is_terminal)
+    archive.write(folder, fraction)
     extent = read_through(folder)
     usages: dict[str, dict[str, Usage]] = {"usual": {}}
     (work / "study").mkdir()

@@ -32,7 +32,7 @@ SMALL = Fraction(1, 250)
 @pytest.fixture(scope="module")
 def small_archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive") / "small"
-    archive.write(folder, SMALL, workers=1, quiet=True)
+    archive.write(folder, SMALL, workers=1)
     return folder
 
 
@@ -125,7 +125,7 @@ def test_metadata_name_all_but_a_few_symbols():
 
 
 def test_a_zip_holds_the_same_files(small_archive, tmp_path):
-    archive.write(tmp_path / "small.zip", SMALL, workers=1, quiet=True)
+    archive.write(tmp_path / "small.zip", SMALL, workers=1)
     with zipfile.ZipFile(tmp_path / "small.zip") as packed:
         inside = {name: packed.read(name) for name in packed.namelist()}
     outside = {
@@ -139,7 +139,7 @@ def test_a_zip_holds_the_same_files(small_archive, tmp_path):
 def test_an_archive_is_not_written_over(tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="exists already; remove it"):
-        archive.write(tmp_path / "there", SMALL, quiet=True)
+        archive.write(tmp_path / "there", SMALL)
 
 
 # The accounting

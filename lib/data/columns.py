@@ -196,7 +196,7 @@ def rows_of_table(
             bad |= symbols.is_null().to_numpy(zero_copy_only=False)
             places = np.flatnonzero(bad)
     if "Security Name" in table.schema.names:
-        columns["Security Name"] = _whole(table["Security Name"].unify_dictionaries())
+        columns["Security Name"] = _whole(table["Security Name"])
     reasons, repaired = _reasons(places, plan, ends, counts, raw, symbols, no_adjusted)
     made = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
@@ -220,12 +220,7 @@ def rows_of_table(
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.unify_dictionaries()
-    combined = column.combine_chunks()
-    if isinstance(combined, pa.ChunkedArray):
-        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
-    return combined
+    return (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
 
 
 def _adjusted(

@@ -229,7 +229,7 @@ def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
     pyarrow.Array of float64
         Each the nearest to its text, as `parse_number` reads it; null where that reads nothing.
     """
-    texts = _combined(column)
+    texts = column.combine_chunks()
     others = set(bytes(texts.buffers()[2] or b"").translate(None, b"0123456789.+-"))
     with contextlib.suppress(pa.ArrowInvalid):  # two points in one number, say
         if not others and mark == "point":
@@ -276,15 +276,8 @@ def _float(number: Decimal | None) -> float | None:
 
 def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
     if isinstance(column, pa.ChunkedArray):
-        column = _combined(column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column)
+        column = (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-
-
-def _combined(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    if isinstance(combined, pa.ChunkedArray):  # Arrow before 24: none or one chunk
-        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
-    return combined
 
 
 def decimal_mark(samples: Sequence[str]) -> DecimalMark | None:

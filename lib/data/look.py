@@ -177,7 +177,6 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[li
     tables: list[pa.Table] = []
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    texts: Counter[str] = Counter()
     read = rounded = bytes_read = 0
     for file in sample:
         try:
@@ -199,7 +198,6 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[li
                 examples[code(reason)] = (
                     f"{printable(file.member.name)}, line {int(rows.lines[0][row]):,}: {reason}; {text[:120]!r}"
                 )
-                texts.update(mark for mark in _CURRENCIES if mark in text)
         table = rows.table
         if "Symbol" not in table.schema.names:
             table = table.append_column("Symbol", pa.array([file.symbol] * table.num_rows, pa.string()))

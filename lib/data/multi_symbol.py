@@ -430,7 +430,7 @@ def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
     numbers = np.repeat(np.array([piece.number for piece in pieces], dtype=np.int32), rows.counts)[mask]
     lines = np.concatenate(rows.lines)[mask] if rows.lines else np.zeros(0, dtype=np.int64)
     if "Symbol" in rows.table.schema.names:
-        symbols = _one(rows.table["Symbol"])
+        symbols = rows.table["Symbol"].unify_dictionaries().combine_chunks()
     else:
         known = [piece.symbol for piece in pieces]
         codes = np.repeat(np.arange(len(pieces), dtype=np.int32), rows.counts)[mask]
@@ -461,13 +461,6 @@ def _note_names(table: pa.Table, names: dict[str, str]) -> None:
     for pair in pairs.group_by(["symbol", "name"]).aggregate([]).to_pylist():
         if pair["name"]:
             names.setdefault(pair["symbol"], pair["name"])
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.unify_dictionaries().combine_chunks()
-    if isinstance(combined, pa.ChunkedArray):
-        return combined.chunk(0) if combined.num_chunks else pa.array([], pa.string()).dictionary_encode()
-    return combined
 
 
 def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:

@@ -112,11 +112,6 @@ class Plan:
     def __hash__(self) -> int:
         return hash((self.encoding, self.delimiter, self.skip, self.header, self.order, self.texts))
 
-    @staticmethod
-    def nothing() -> Plan:
-        """A plan for no files."""
-        return Plan("utf-8", ",", 1, VALUES, Reading((), dict(zip(VALUES, range(len(VALUES)), strict=True))))
-
     @property
     def parquet(self) -> bool:
         """Whether the file is Parquet, whose rows have no lines."""

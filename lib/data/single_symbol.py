@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from lib.data import parse, plans, quarantine, text_files, unpack
 from lib.data.archive import PriceFile
-from lib.data.columns import Rows
+from lib.data.columns import Rows, no_rows
 from lib.data.members import Member
 from lib.data.plans import Plan
 from lib.locations import Place
@@ -96,7 +96,7 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
         batches[-1].append(content)
     if refused:
         sources = [_refused(content) for content in refused]
-        nothing = text_files.read_rows([], Plan.nothing())
+        nothing = no_rows(0)
         made.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
     for plan, batches in groups.items():
         for batch in batches:

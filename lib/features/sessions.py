@@ -72,13 +72,6 @@ class Calendar:
         return self.name, self.sessions[:end], self.known[:end]
 
 
-def known_names() -> list[str]:
-    """The names that ``forecast.calendar`` may have."""
-    import exchange_calendars
-
-    return [FROM_DATA, *exchange_calendars.get_calendar_names()]
-
-
 def calendar_for(name: str, dates: Days) -> Calendar:
     """The calendar of an archive.
 
@@ -173,7 +166,9 @@ def _exchange_sessions(name: str, first: int, last: int) -> tuple[Days, NDArray[
         # The class itself, to ask how far back and ahead its holidays are recorded: exchange_calendars 4.13 has no public way.
         factory = global_calendar_dispatcher._calendar_factories[exchange_calendars.resolve_alias(name)]
     except (KeyError, exchange_calendars.errors.InvalidCalendarName):
-        raise ValueError(f"forecast.calendar is {name!r}; allowed: {', '.join(known_names())}") from None
+        raise ValueError(
+            f"forecast.calendar is {name!r}; allowed: {', '.join([FROM_DATA, *exchange_calendars.get_calendar_names()])}"
+        ) from None
     wanted = [pd.Timestamp(int(np.clip(day, *_PANDAS)), unit="D") for day in (first, last)]
     start = max(wanted[0], factory.bound_min() or wanted[0])
     end = min(wanted[1], factory.bound_max() or wanted[1])

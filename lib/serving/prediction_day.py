@@ -22,7 +22,7 @@ def predicted_day(horizon: int) -> str:
     """
     if horizon == 0:
         return "the day the average ends on"
-    return f"the {_ordinal(horizon)}trading day after the average ends"
+    return "the trading day after the average ends"
 
 
 def predicted_day_of(symbol: str, last_day: datetime.date, horizon: int) -> str:
@@ -35,13 +35,5 @@ def predicted_day_of(symbol: str, last_day: datetime.date, horizon: int) -> str:
     >>> predicted_day_of("AAPL", datetime.date(2013, 3, 1), 1)
     'the trading day after Friday 1 March 2013, the latest day of AAPL'
     """
-    start = f"the {_ordinal(horizon)}trading day after " if horizon else ""
+    start = "the trading day after " if horizon else ""
     return f"{start}{day(last_day)}, the latest day of {symbol}"
-
-
-def _ordinal(number: int) -> str:
-    """The number as an ordinal and a space; nothing for the first."""
-    if number == 1:
-        return ""
-    teens = number % 100 in (11, 12, 13)
-    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')} "

@@ -136,23 +136,6 @@ class PartFile:
 
 
 @dataclass(frozen=True)
-class PartTask:
-    """A part to make, as a worker gets it.
-
-    Parameters
-    ----------
-    folders : dict of str to str
-        Where the part's file of each name goes.
-    code : str
-        Digest of the code and the parameters that make the part.
-    """
-
-    work: Work
-    folders: Mapping[str, str]
-    code: str
-
-
-@dataclass(frozen=True)
 class PartResult:
     """A finished part.
 
@@ -381,8 +364,22 @@ class Built:
 
 @dataclass(frozen=True)
 class _Common:
-    """What every task of a `build` needs: the parts that are there, by folder and key, and what the works share."""
+    """What every task of a `build` needs.
 
+    Parameters
+    ----------
+    code : str
+        Digest of the code and the parameters that make the parts.
+    folders : dict of str to str
+        Where the parts' files of each name go.
+    known : dict of str to dict
+        The parts that are there, by folder and key.
+    shared : object
+        What the works share.
+    """
+
+    code: str
+    folders: Mapping[str, str]
     known: Mapping[str, Mapping[str, PartFile]]
     shared: Any
 
@@ -425,29 +422,23 @@ def build(
     known = {name: {p.key: p for p in [*_finished(f), *_committed(f)]} for name, f in folders.items()}
     places = {name: str(folder) for name, folder in folders.items()}
     largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
-    tasks = [PartTask(works[place], places, code) for place in largest_first]
+    tasks = [works[place] for place in largest_first]
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(make_part, tasks, _Common(known, shared)):
+        for turn, result in engine.map(make_part, tasks, _Common(code, places, known, shared)):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
     return Built([results[place] for place in range(len(works))], versions)
 
 
-def make_part(task: PartTask, common: _Common) -> PartResult:
-    """Make one part, or find that it is there.
-
-    Parameters
-    ----------
-    task : PartTask
-        It may be run anywhere and any number of times: the bytes are the same.
-    """
-    key = part_key(task.code, task.work.read(common.shared))
-    folders = {name: locations.place(folder) for name, folder in task.folders.items()}
+def make_part(work: Work, common: _Common) -> PartResult:
+    """Make one part, or find that it is there; anywhere and any number of times: the bytes are the same."""
+    key = part_key(common.code, work.read(common.shared))
+    folders = {name: locations.place(folder) for name, folder in common.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
-    made = {name: _write(folders[name], key, table) for name, table in task.work.tables(common.shared).items()}
+    made = {name: _write(folders[name], key, table) for name, table in work.tables(common.shared).items()}
     return PartResult(key, made)
 
 

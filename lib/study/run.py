@@ -386,7 +386,9 @@ def _run_stage(
     record_path.unlink(missing_ok=True)
     _mark_out_of_date(study, options)
     begin = time.monotonic()
-    with _peak_memory() as peak, _status(console, f"{title} {stage} running"):
+    if console.is_terminal:  # a kernel's bar needs the line: say what is running, then leave the terminal to it
+        console.print(f"{title} {stage} running", end="\r")
+    with _peak_memory() as peak:
         try:
             with _meanwhile(finished, study, _FORECASTING if finished and every != "always" else ()):
                 _execute(stage, params, study, peak, options)
@@ -703,14 +705,6 @@ def _holder(path: Path) -> str:
     except (OSError, UnicodeDecodeError):
         told = ""
     return told if re.fullmatch(r"process \d+, since \S+,", told, re.ASCII) else "another process"
-
-
-@contextlib.contextmanager
-def _status(console: Console, text: str) -> Iterator[None]:
-    # A kernel's bar needs the line: say what is running, then leave the terminal to it.
-    if console.is_terminal:
-        console.print(text, end="\r")
-    yield
 
 
 @dataclass

@@ -18,8 +18,8 @@ import pytest
 from serving_study import free_port, make_study, running, wait_for
 
 from benchmarks import attacks
-from benchmarks.attacks import BINARY, Line, Target, message
-from benchmarks.serving import Visitor, kernels
+from benchmarks.attacks import BINARY, Line, Target
+from benchmarks.serving import Visitor, kernels, message
 from lib.serving.access import FREE_GUESSES
 from lib.serving.dashboard.kernel_messages import V1
 from lib.serving.dashboard.voila_patches import MAX_LINES

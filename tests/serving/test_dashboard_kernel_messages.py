@@ -15,7 +15,7 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 
-from benchmarks.attacks import message
+from benchmarks.serving import message
 from lib.serving.dashboard.kernel_messages import MAX_BUFFERS, MAX_JSON, MAX_MESSAGE, V1, MessageError, read
 
 UPDATE = message(

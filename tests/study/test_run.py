@@ -132,7 +132,9 @@ def test_wrong_params_stop_before_anything_starts(tmp_path):
     file.write_text("features:\n  windw: 20\n")
     done = run(tmp_path / "outputs", str(file))
     assert done.returncode == 2
-    assert done.stderr.strip() == f"error: {file}, line 2: unknown key 'features.windw'; did you mean 'features.window'?"
+    assert (
+        done.stderr.strip() == f"error: {file}, line 2: unknown key 'features.windw'; did you mean 'features.window'?"
+    )
     assert not (tmp_path / "outputs").exists()
 
 
