@@ -53,9 +53,31 @@ def test_other_tools_read_it_as_the_page_says(whole, sample_study, tool, monkeyp
 
 
 def test_what_is_not_there_is_named(sample_study):
-    with pytest.raises(KeyError, match="no symbol 'IBMM'"):
+    with pytest.raises(KeyError, match=r"no symbol 'IBMM' in .*; did you mean 'IBM'\?"):
         studies.features("sample", symbols=["IBM", "IBMM"])
-    with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, "):
+    with pytest.raises(KeyError, match=r"no symbol 'aapl' in .*; did you mean 'AAPL'\?"):
+        studies.prices("sample", symbols=["aapl"])
+    with pytest.raises(KeyError, match=r"no symbol 'QQQQQQ' in [^;]*$"):
+        studies.prices("sample", symbols=["QQQQQQ"])
+    with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, .*; did you mean 'Close'"):
         studies.prices("sample", ["Close "])
     with pytest.raises(DatasetError, match=r"there is no study 'sampel' in .*; make it with: bash run_all.sh sampel"):
         studies.features("sampel")
+
+
+@pytest.mark.parametrize("read", [studies.features, studies.prices])
+def test_an_unknown_column_is_told_with_all_that_there_are(sample_study, read):
+    all_columns = ", ".join(read("sample", symbols=["IBM"]).columns)
+    with pytest.raises(KeyError) as error:
+        read("sample", ["Dat"])
+    assert error.value.args == (f"no column 'Dat'; there are {all_columns}; did you mean 'Date'?",)
+    with pytest.raises(KeyError) as error:
+        read("sample", ["weekday_zzz"])
+    assert error.value.args == (f"no column 'weekday_zzz'; there are {all_columns}",)
+
+
+@pytest.mark.parametrize("argument", ["start", "end"])
+@pytest.mark.parametrize("day", ["01.02.2013", "2013-02-30", ""])
+def test_what_is_no_day_is_told_with_its_argument(sample_study, argument, day):
+    with pytest.raises(ValueError, match=rf"^{argument} is '{day}'; allowed: a day of the calendar as YYYY-MM-DD$"):
+        studies.prices("sample", symbols=["IBM"], **{argument: day})
