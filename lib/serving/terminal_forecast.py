@@ -10,6 +10,7 @@ from lib import paths, stage_records
 from lib.evaluation.judged_forecasts import verdicts
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, past_warning, when
+from lib.serving.letter_case import LetterCases
 from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
 from lib.stages import maker
 from lib.text import day, printable
@@ -77,12 +78,10 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
 
 
 def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:
-    if given in table.symbols:
-        return table.symbols[given]
-    alike = [symbol for symbol in table.symbols if symbol.upper() == given.upper()]
-    if len(alike) == 1:
-        return table.symbols[alike[0]]
-    nearest = alike or forecast_table.nearest(given, sorted(table.symbols))
+    meant = LetterCases(table.symbols).meant(given)
+    if len(meant) == 1:
+        return table.symbols[meant[0]]
+    nearest = meant or forecast_table.nearest(given, sorted(table.symbols))
     hint = ", ".join(map(printable, nearest))
     known = ", ".join(map(printable, sorted(table.symbols)[:5])) + ", ..." * (len(table.symbols) > 5)
     raise ForecastsError(

@@ -43,6 +43,12 @@ def test_every_horizon_of_every_symbol_with_its_exact_number(study, capsys):
     ]
 
 
+def test_symbols_that_differ_in_letter_case_alone_are_told_apart(study, capsys):
+    study.forecasts_csv.write_text(study.forecasts_csv.read_text().replace("TRUE,", "aapl,"))
+    assert [typed(capsys, given)[1].partition(",")[0] for given in ("AAPL", "aapl")] == ["AAPL", "aapl"]
+    assert "the nearest are AAPL, aapl" in typed(capsys, "Aapl")[2]
+
+
 def test_the_sentence_is_the_dashboard_s(study, capsys):
     one = load(study.forecasts_csv).symbols["AAPL"]
     _, said, _ = typed(capsys, "AAPL", "--horizon", "1")
