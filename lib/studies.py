@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.locations import Place
-from lib.paths import StudyPaths
+from lib.paths import StudyPaths, no_study
 from lib.storage.dataset import Dataset, DatasetError, open_dataset
 from lib.text import did_you_mean, near
 
@@ -62,7 +62,7 @@ def features(
     ValueError
         ``start`` or ``end`` is no day.
     lib.storage.dataset.DatasetError
-        The study has not been run, or its files were changed since.
+        There is no such study, it has not been run, or its files were changed since.
     """
     return _read(study, StudyPaths(study).features, columns, symbols, start, end)
 
@@ -80,9 +80,8 @@ def _read(
     except DatasetError as error:
         if StudyPaths(study).folder.exists():
             raise
-        raise DatasetError(
-            f"there is no study {study!r} in {StudyPaths(study).folder.parent}; make it with: bash run_all.sh {study}"
-        ) from error
+        made = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
+        raise DatasetError(no_study(study) or made) from error
     table = _selected(dataset, columns, symbols, start, end)
     frame: pd.DataFrame = table.to_pandas(date_as_object=False)
     return frame

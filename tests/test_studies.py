@@ -61,8 +61,12 @@ def test_what_is_not_there_is_named(sample_study):
         studies.prices("sample", symbols=["QQQQQQ"])
     with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, .*; did you mean 'Close'"):
         studies.prices("sample", ["Close "])
-    with pytest.raises(DatasetError, match=r"there is no study 'sampel' in .*; make it with: bash run_all.sh sampel"):
+    with pytest.raises(DatasetError, match=r"^there is no study 'sampel'; did you mean 'sample'\?$"):
         studies.features("sampel")
+    with pytest.raises(
+        DatasetError, match=r"study 'kaggle' has no results in .*; make them with: bash run_all.sh kaggle"
+    ):
+        studies.features("kaggle")
 
 
 @pytest.mark.parametrize("read", [studies.features, studies.prices])

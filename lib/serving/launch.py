@@ -62,6 +62,9 @@ def main(options: argparse.Namespace) -> int:
     name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
         if not options.run:
+            if unknown := paths.no_study(options.study):
+                _say(unknown)
+                return 1
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
             _say(f"or do both at once: bash serve.sh {options.study} --run")
             return 1

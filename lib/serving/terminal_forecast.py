@@ -29,9 +29,12 @@ def main(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0, or 2 where the study has no forecasts, or none of one of the symbols; nothing is printed then but why.
+        0, or 2 where there is no such study, or it has no forecasts, or none of one of the symbols; nothing is printed then but why.
     """
     study = paths.StudyPaths(paths.named_study(options.study))
+    if not study.folder.exists() and (unknown := paths.no_study(options.study)):
+        print(f"error: {unknown}", file=sys.stderr)
+        return 2
     try:
         lines = list(told(study, options.symbols, options.horizon))
     except ForecastsError as error:
