@@ -52,6 +52,15 @@ def test_other_tools_read_it_as_the_page_says(whole, sample_study, tool, monkeyp
     assert all(symbol in said for symbol in later["Symbol"].unique()) and "GOOG" in said
 
 
+def test_the_page_says_which_tools_are_not_in_the_environment():
+    page = (paths.ROOT / "docs/data-frames.md").read_text(encoding="utf-8")
+    assert "`pip install polars duckdb`" in page
+    [run] = re.findall(
+        r"^# group: run$(.*?)^# group: ", paths.LOCK.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert "\npandas==" in run and not re.search(r"^(polars|duckdb)==", run, re.MULTILINE)
+
+
 def test_what_is_not_there_is_named(sample_study):
     with pytest.raises(KeyError, match=r"no symbol 'IBMM' in .*; did you mean 'IBM'\?"):
         studies.features("sample", symbols=["IBM", "IBMM"])
