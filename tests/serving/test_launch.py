@@ -140,10 +140,11 @@ def test_a_params_file_names_its_study(outputs, tmp_path, ports):
 def test_a_taken_port_is_said_so(outputs, ports, which):
     make_study(outputs)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        option = ports[which].partition("=")[0]
-        process = serve("sample", ports[1 - which], f"{option}={listener.getsockname()[1]}")
+        option, number = ports[which].partition("=")[0], listener.getsockname()[1]
+        process = serve("sample", ports[1 - which], f"{option}={number}")
         assert process.wait(60) == 1
-    assert f"{option} chooses another" in process.stdout.read()
+    told = f"serve: cannot listen on port {number} of 127.0.0.1: Address already in use; {option} chooses another\n"
+    assert process.stdout.read() == told
 
 
 def test_serve_sh_is_the_same_command(outputs):
