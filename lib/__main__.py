@@ -299,7 +299,7 @@ def _params_path(named: str, caller: Path) -> Path:
     Raises
     ------
     ParamsError
-        It is the path of something else, most likely of prices.
+        It is the path of something else, most likely of prices; or there is no such study.
     """
     is_path = named.endswith((".yaml", ".yml")) or "/" in named
     try:
@@ -315,7 +315,9 @@ def _params_path(named: str, caller: Path) -> Path:
             f"{named}: a study is named by its params file, NAME.yaml. If these are prices, this looks at them and writes one: "
             f"bash run_all.sh --look {shlex.quote(named)} --as NAME"
         )
-    return found or given if is_path else paths.params_file(named)
+    if not is_path:
+        raise study_params.ParamsError(paths.no_study(named, to_run=True))
+    return found or given
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

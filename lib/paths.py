@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from lib.locations import Place, place
+from lib.text import did_you_mean, near
 
 SomePlace = TypeVar("SomePlace", bound=Place)
 
@@ -299,6 +300,34 @@ def named_study(text: str) -> str:
     ('sample', 'mine')
     """
     return Path(text).stem if text.endswith((".yaml", ".yml")) else text
+
+
+def no_study(text: str, to_run: bool = False) -> str:
+    """Why ``text`` names no study, with the nearest names that there are; empty where it names one.
+
+    A study has a params file, or results in `outputs`.
+
+    Parameters
+    ----------
+    text : str
+        As for `named_study`.
+    to_run : bool
+        Only a study with a params file is one: what has results alone, as ``--as`` makes them, cannot be run by its name.
+
+    Examples
+    --------
+    >>> no_study("sampel"), no_study("sample")
+    ("there is no study 'sampel'; did you mean 'sample'?", '')
+    """
+    name = named_study(text)
+    known = {file.stem for file in PARAMS.glob("*.yaml")}
+    if not to_run:
+        known |= {folder.name for folder in outputs().glob("[!.]*") if folder.is_dir()}
+    elsewhere = name != text and any(os.path.isfile(base / text) for base in (Path.cwd(), ROOT))
+    if name in known or elsewhere:
+        return ""
+    absent = f"there is no study {name!r}" + (f" to run: params/{name}.yaml does not exist" if to_run else "")
+    return absent + (did_you_mean(near(name, sorted(known))) or f"; the studies are {', '.join(sorted(known))}")
 
 
 def params_file(study: str) -> Path:

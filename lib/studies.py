@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.locations import Place
-from lib.paths import StudyPaths
+from lib.paths import StudyPaths, no_study
 from lib.storage.dataset import Dataset, DatasetError, open_dataset
+from lib.text import did_you_mean, near
 
 Day = str | datetime.date
 
@@ -57,9 +58,11 @@ def features(
     Raises
     ------
     KeyError
-        There is no such column or symbol.
+        There is no such column or symbol; the message names the nearest ones.
+    ValueError
+        ``start`` or ``end`` is no day.
     lib.storage.dataset.DatasetError
-        The study has not been run, or its files were changed since.
+        There is no such study, it has not been run, or its files were changed since.
     """
     return _read(study, StudyPaths(study).features, columns, symbols, start, end)
 
@@ -77,9 +80,8 @@ def _read(
     except DatasetError as error:
         if StudyPaths(study).folder.exists():
             raise
-        raise DatasetError(
-            f"there is no study {study!r} in {StudyPaths(study).folder.parent}; make it with: bash run_all.sh {study}"
-        ) from error
+        made = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
+        raise DatasetError(no_study(study) or made) from error
     table = _selected(dataset, columns, symbols, start, end)
     frame: pd.DataFrame = table.to_pandas(date_as_object=False)
     return frame
@@ -90,24 +92,33 @@ def _selected(
 ) -> pa.Table:
     wanted = None if columns is None else list(columns)
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
+    first, last = _day("start", start), _day("end", end)
     missing = set(symbols or ())
     found = []
     for table in dataset.tables(needed, symbols or None):
         unknown = set(wanted or ()) - set(table.column_names)
         if unknown:
-            raise KeyError(f"no column {min(unknown)!r}; there are {', '.join(table.column_names)}")
+            known = next(dataset.schemas()).names  # the table has only those that were asked for
+            hint = did_you_mean(near(min(unknown), known))
+            raise KeyError(f"no column {min(unknown)!r}; there are {', '.join(known)}{hint}")
         if symbols is not None:
             table = table.filter(pc.is_in(table["Symbol"], pa.array(symbols, pa.string())))
             missing -= set(pc.unique(table["Symbol"]).to_pylist())
-        if start is not None:
-            table = table.filter(pc.greater_equal(table["Date"], _day(start)))
-        if end is not None:
-            table = table.filter(pc.less_equal(table["Date"], _day(end)))
+        if first is not None:
+            table = table.filter(pc.greater_equal(table["Date"], first))
+        if last is not None:
+            table = table.filter(pc.less_equal(table["Date"], last))
         found.append(table if wanted is None else table.select(wanted))
     if missing:
-        raise KeyError(f"no symbol {min(missing)!r} in {dataset.folder}")
+        known = [symbol for table in dataset.tables(["Symbol"]) for symbol in pc.unique(table["Symbol"]).to_pylist()]
+        raise KeyError(f"no symbol {min(missing)!r} in {dataset.folder}{did_you_mean(near(min(missing), known))}")
     return pa.concat_tables(found)
 
 
-def _day(day: Day) -> pa.Scalar:
-    return pa.scalar(datetime.date.fromisoformat(day) if isinstance(day, str) else day, pa.date32())
+def _day(argument: str, day: Day | None) -> pa.Scalar | None:
+    if day is None:
+        return None
+    try:
+        return pa.scalar(datetime.date.fromisoformat(day) if isinstance(day, str) else day, pa.date32())
+    except ValueError:
+        raise ValueError(f"{argument} is {day!r}; allowed: a day of the calendar as YYYY-MM-DD") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # ASCII decimals, as JSON and CSV write them: float() would also take "1_000", "infinity" and other scripts' digits.
@@ -216,6 +217,33 @@ def shortened(value: str, longest: int) -> str:
     'abc... (6 characters)'
     """
     return value if len(value) <= longest else f"{value[:longest]}... ({len(value)} characters)"
+
+
+def near(given: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names that ``given`` may stand for, with a typing error or in another letter case; the nearest first.
+
+    Examples
+    --------
+    >>> near("Dat", ["Symbol", "Date"]), near("ibm", ["AAPL", "IBM"]), near("qqq", ["Symbol", "Date"])
+    (['Date'], ['IBM'], [])
+    """
+    names: dict[str, list[str]] = {}
+    for name in known:
+        names.setdefault(name.casefold(), []).append(name)
+    close = difflib.get_close_matches(given.casefold(), names, n=most)
+    return [name for each in close for name in names[each]][:most]
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """The end of a message about an unknown name, which asks for the ones that are `near`; empty without any.
+
+    Examples
+    --------
+    >>> did_you_mean(["Date"]), did_you_mean(["mine", "mind", "line"]), did_you_mean([])
+    ("; did you mean 'Date'?", "; did you mean 'mine', 'mind' or 'line'?", '')
+    """
+    *others, last = [repr(name) for name in names] or [""]
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if names else ""
 
 
 def csv_cell(value: Any) -> Any:

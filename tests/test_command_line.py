@@ -59,6 +59,18 @@ def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys, monk
     assert len(said) < 1000 and "where sections such as `features:` are expected" in said
 
 
+def test_a_study_that_is_none_names_the_nearest_that_can_be_run(outputs, capsys):
+    (outputs / "yff-copy").mkdir(parents=True)  # made by --as: it has no params file
+    for given, told in [
+        ("sampel", "did you mean 'sample'?"),
+        ("yff-copi", "the studies are kaggle, sample"),
+        ("yff-copy", "the studies are kaggle, sample"),
+    ]:
+        assert command_line.main(["run", given]) == 2
+        said = capsys.readouterr().err
+        assert said == f"error: there is no study {given!r} to run: params/{given}.yaml does not exist; {told}\n"
+
+
 @pytest.mark.parametrize("content", [None, "", "Datum,Preis\n2020-01-02,1\n"])
 def test_a_look_at_what_cannot_be_read_is_refused_and_writes_nothing(tmp_path, capsys, monkeypatch, content):
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")

@@ -126,6 +126,19 @@ def test_a_refused_archive_ends_with_the_code_of_what_only_the_user_can_mend(tmp
     assert record["failure"].startswith("01_ingest failed: ")
 
 
+def test_prices_that_are_too_short_are_told_without_a_cell(tmp_path):
+    place = Place(tmp_path).make()
+    drawing = "from lib.evaluation.sample import draw_rows\nfrom lib.paths import StudyPaths\nfrom lib.storage.dataset import open_dataset\n"
+    write_notebooks(place.notebooks, {"03_train": f"{drawing}draw_rows(open_dataset(StudyPaths(study).features), [0])"})
+    ended, told = Run(place, "-p", "features.window", "1000").end()
+    assert ended == 2
+    assert re.search(r"\nerror: 03_train failed: the prices are too short: no symbol has more than \d+ rows, ", told), (
+        told
+    )
+    assert "take prices of a longer time, a year or more, or lower features.window\n" in told
+    assert not re.search(r"\bcell\b", told) and "ShortPricesError" not in told
+
+
 def test_the_errors_that_users_mend_are_those_of_lib():
     found = {
         name for path in paths.LIB.rglob("*.py") for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE)

@@ -52,10 +52,45 @@ def test_other_tools_read_it_as_the_page_says(whole, sample_study, tool, monkeyp
     assert all(symbol in said for symbol in later["Symbol"].unique()) and "GOOG" in said
 
 
+def test_the_page_says_which_tools_are_not_in_the_environment():
+    page = (paths.ROOT / "docs/data-frames.md").read_text(encoding="utf-8")
+    assert "`pip install polars duckdb`" in page
+    [run] = re.findall(
+        r"^# group: run$(.*?)^# group: ", paths.LOCK.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert "\npandas==" in run and not re.search(r"^(polars|duckdb)==", run, re.MULTILINE)
+
+
 def test_what_is_not_there_is_named(sample_study):
-    with pytest.raises(KeyError, match="no symbol 'IBMM'"):
+    with pytest.raises(KeyError, match=r"no symbol 'IBMM' in .*; did you mean 'IBM'\?"):
         studies.features("sample", symbols=["IBM", "IBMM"])
-    with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, "):
+    with pytest.raises(KeyError, match=r"no symbol 'aapl' in .*; did you mean 'AAPL'\?"):
+        studies.prices("sample", symbols=["aapl"])
+    with pytest.raises(KeyError, match=r"no symbol 'QQQQQQ' in [^;]*$"):
+        studies.prices("sample", symbols=["QQQQQQ"])
+    with pytest.raises(KeyError, match=r"no column .Close .; there are Symbol, .*; did you mean 'Close'"):
         studies.prices("sample", ["Close "])
-    with pytest.raises(DatasetError, match=r"there is no study 'sampel' in .*; make it with: bash run_all.sh sampel"):
+    with pytest.raises(DatasetError, match=r"^there is no study 'sampel'; did you mean 'sample'\?$"):
         studies.features("sampel")
+    with pytest.raises(
+        DatasetError, match=r"study 'kaggle' has no results in .*; make them with: bash run_all.sh kaggle"
+    ):
+        studies.features("kaggle")
+
+
+@pytest.mark.parametrize("read", [studies.features, studies.prices])
+def test_an_unknown_column_is_told_with_all_that_there_are(sample_study, read):
+    all_columns = ", ".join(read("sample", symbols=["IBM"]).columns)
+    with pytest.raises(KeyError) as error:
+        read("sample", ["Dat"])
+    assert error.value.args == (f"no column 'Dat'; there are {all_columns}; did you mean 'Date'?",)
+    with pytest.raises(KeyError) as error:
+        read("sample", ["weekday_zzz"])
+    assert error.value.args == (f"no column 'weekday_zzz'; there are {all_columns}",)
+
+
+@pytest.mark.parametrize("argument", ["start", "end"])
+@pytest.mark.parametrize("day", ["01.02.2013", "2013-02-30", ""])
+def test_what_is_no_day_is_told_with_its_argument(sample_study, argument, day):
+    with pytest.raises(ValueError, match=rf"^{argument} is '{day}'; allowed: a day of the calendar as YYYY-MM-DD$"):
+        studies.prices("sample", symbols=["IBM"], **{argument: day})

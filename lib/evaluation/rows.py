@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lib.evaluation import hashing
@@ -16,6 +17,10 @@ from lib.models.table import Floats
 
 Mask = NDArray[np.bool_]
 COLUMNS = ["Symbol", "Date", "Volume", *INPUTS]
+
+
+class ShortPricesError(ValueError):
+    """Prices of too few days: there is nothing to learn from, or nothing to judge it on."""
 
 
 class Features(Protocol):
@@ -202,17 +207,23 @@ def load_rows(features: Features, horizon: int) -> Rows:
 
     Raises
     ------
-    ValueError
+    ShortPricesError
         No row has features.
     """
-    return needed(joined([part_rows(table, horizon) for table in features.tables(COLUMNS)]))
+    return needed(joined([part_rows(table, horizon) for table in features.tables(COLUMNS)]), features)
 
 
-def needed(rows: Rows) -> Rows:
-    """``rows``; raises ValueError where there are none."""
+def needed(rows: Rows, features: Features) -> Rows:
+    """``rows``; raises `ShortPricesError` where ``features`` gave none."""
     if not len(rows):
-        raise ValueError(
-            "the features hold no row with both features: every symbol is shorter than features.window; lower it"
+        counts = (
+            pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py() for table in features.tables(["Symbol"])
+        )
+        longest = max((count for count in counts if count), default=0)
+        lower = ", or lower features.window" if longest > 2 else ""  # two rows are a day and the evening before
+        raise ShortPricesError(
+            f"the prices are too short: no symbol has more than {longest:,} row{'' if longest == 1 else 's'}, too few for "
+            f"features.window; take prices of a longer time, a year or more{lower}"
         )
     return rows
 
@@ -237,11 +248,14 @@ def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDa
 
     Raises
     ------
-    ValueError
+    ShortPricesError
         There are not two days.
     """
     if len(days) < 2:
-        raise ValueError(f"the rows have {len(days)} date; a chronological split needs 2 at least")
+        raise ShortPricesError(
+            f"the prices are too short: both features exist for {len(days)} day{'' if len(days) == 1 else 's'}, and at least 2 are "
+            "needed, one to learn from and one to judge on; take prices of a longer time, a year or more"
+        )
     return ByDate(days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
 
 

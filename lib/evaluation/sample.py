@@ -72,7 +72,7 @@ def draw_rows(
 
     Raises
     ------
-    ValueError
+    lib.evaluation.rows.ShortPricesError
         No row has features.
     """
     share = power_of_two(most, features.rows)
@@ -83,7 +83,7 @@ def draw_rows(
     parts = [[_from_bytes(content) for content in contents] for contents in found]
     made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
     for sample in made.values():
-        needed(sample.rows)
+        needed(sample.rows, features)
     return made
 
 

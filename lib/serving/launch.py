@@ -62,6 +62,9 @@ def main(options: argparse.Namespace) -> int:
     name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
         if not options.run:
+            if unknown := paths.no_study(options.study):
+                _say(unknown)
+                return 1
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
             _say(f"or do both at once: bash serve.sh {options.study} --run")
             return 1
@@ -80,7 +83,7 @@ def main(options: argparse.Namespace) -> int:
     }
     for server, port in (api, dashboard):
         if reason := _taken(options.host, port):
-            _say(f"port {port} of {options.host} cannot be had ({reason}); --{server}-port chooses another")
+            _say(f"cannot listen on port {port} of {options.host}: {reason}; --{server}-port chooses another")
             return 1
     # Each in a session of its own: Ctrl-C reaches this process alone, which ends them in order.
     processes: dict[str, subprocess.Popen] = {}
@@ -167,7 +170,8 @@ def _taken(host: str, port: int) -> str:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return ""
     except (OSError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
+        # Python adds "(while attempting to bind on address ...)", which the message says already.
+        return (getattr(error, "strerror", None) or str(error)).partition(" (while ")[0]
 
 
 def _ended(processes: dict[str, subprocess.Popen]) -> str | None:

@@ -10,6 +10,7 @@ from lib import paths, stage_records
 from lib.evaluation.judged_forecasts import verdicts
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, past_warning, when
+from lib.serving.letter_case import LetterCases
 from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
 from lib.stages import maker
 from lib.text import day, printable
@@ -28,9 +29,12 @@ def main(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0, or 2 where the study has no forecasts, or none of one of the symbols; nothing is printed then but why.
+        0, or 2 where there is no such study, or it has no forecasts, or none of one of the symbols; nothing is printed then but why.
     """
     study = paths.StudyPaths(paths.named_study(options.study))
+    if not study.folder.exists() and (unknown := paths.no_study(options.study)):
+        print(f"error: {unknown}", file=sys.stderr)
+        return 2
     try:
         lines = list(told(study, options.symbols, options.horizon))
     except ForecastsError as error:
@@ -77,12 +81,10 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
 
 
 def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:
-    if given in table.symbols:
-        return table.symbols[given]
-    alike = [symbol for symbol in table.symbols if symbol.upper() == given.upper()]
-    if len(alike) == 1:
-        return table.symbols[alike[0]]
-    nearest = alike or forecast_table.nearest(given, sorted(table.symbols))
+    meant = LetterCases(table.symbols).meant(given)
+    if len(meant) == 1:
+        return table.symbols[meant[0]]
+    nearest = meant or forecast_table.nearest(given, sorted(table.symbols))
     hint = ", ".join(map(printable, nearest))
     known = ", ".join(map(printable, sorted(table.symbols)[:5])) + ", ..." * (len(table.symbols) > 5)
     raise ForecastsError(

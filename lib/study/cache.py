@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lib.stage_records import Record, artifact_files, digests
 from lib.stages import STAGES
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
+INPUT = "input "  # before what a stage reads of those before it, in the ingredients' names
 ARCHIVE = "raw archive"
 ARCHIVE_CHANGED = f"{ARCHIVE} changed"
 _NO_INGREDIENT = {"study", *COMPUTE}
@@ -51,7 +52,7 @@ def ingredients(stage: str, params: Params, study: paths.StudyPaths, archive_dig
         found[ARCHIVE] = archive_digest
     for name in STAGES[stage].reads:
         for path, digest in digests([study.artifact(name)], study).items():
-            found[f"input {path}"] = digest
+            found[f"{INPUT}{path}"] = digest
     return found
 
 
@@ -127,7 +128,9 @@ def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now:
     """
     if before is None:
         return ["it has not run yet"]
-    reasons = [_change(name, before.ingredients, now) for name in changed(now, before)]
+    other = changed(now, before)
+    reasons = _new_inputs([name for name in other if name.startswith(INPUT)], before.ingredients, now)
+    reasons += [_change(name, before.ingredients, now) for name in other if not name.startswith(INPUT)]
     for path, digest in before.artifacts.items():
         if path not in artifacts_now:
             reasons.append(f"output {_shown(path)} is missing")
@@ -143,15 +146,22 @@ def changed(now: Mapping[str, str], before: Record) -> list[str]:
     return [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
 
 
+def _new_inputs(names: Sequence[str], then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What stages before have made anew of what a stage reads; of each artifact the whole, as a part's name says nothing."""
+    makers = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}
+    made: dict[str, list[str]] = {}
+    for artifact in dict.fromkeys(name.removeprefix(INPUT).removeprefix(".").partition("/")[0] for name in names):
+        parts = [each for each in now if each.startswith(f"{INPUT}{artifact}/") and each.endswith(".parquet")]
+        other = sum(now[each] != then.get(each) for each in parts)
+        told = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
+        made.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + told)
+    return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in made.items()]
+
+
 def _change(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What has happened to an ingredient; of what a stage reads, to the whole of it, as a part's name says nothing."""
+    """What has happened to an ingredient that no stage makes."""
     kind, _, rest = name.partition(" ")
     old, new = then.get(name), now.get(name)
-    if kind == "input":
-        whole = rest.removeprefix(".").partition("/")[0]
-        parts = [each for each in now if each.startswith(f"input {whole}/") and each.endswith(".parquet")]
-        other = sum(now[each] != then.get(each) for each in parts)
-        return f"{whole} changed" + (f", {other:,} of {len(parts):,} parts" if len(parts) > 1 and other else "")
     shown = rest if kind == "params" else name
     if old is None or new is None:
         return f"{shown} is {'new' if old is None else 'gone'}"

@@ -42,6 +42,7 @@ _OF_USERS = {
     "QuarantineError": REFUSED,
     "ArchiveError": REFUSED,
     "LayoutError": REFUSED,
+    "ShortPricesError": REFUSED,
     "LocationError": FAILED,
     "DatasetError": FAILED,
     "EngineError": FAILED,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.evaluation.rows import (
+    ShortPricesError,
     chronological_split,
     distinct_days,
     joined,
@@ -46,8 +47,13 @@ def test_without_a_row_before_the_last_value_is_the_average() -> None:
 
 
 def test_no_features_at_all_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"lower it"):
-        load_rows(Parts(frame("A", [1], [None])), 0)
+    one, three = frame("A", [1], [None]), frame("B", [1, 2, 3], [None, None, None])
+    with pytest.raises(
+        ShortPricesError, match=r"no symbol has more than 1 row, .*; take prices of a longer time, a year or more$"
+    ):
+        load_rows(Parts(one), 0)
+    with pytest.raises(ShortPricesError, match=r"more than 3 rows, .* a year or more, or lower features.window$"):
+        load_rows(Parts(one, three), 0)
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.99))
@@ -88,7 +94,7 @@ def test_rows_held_out_at_random_are_of_every_symbol_and_year() -> None:
 
 def test_what_cannot_be_split_is_said() -> None:
     days = distinct_days(study(10).date)
-    with pytest.raises(ValueError, match="1 date; a chronological split needs 2"):
+    with pytest.raises(ValueError, match="both features exist for 1 day, and at least 2 are needed"):
         chronological_split(days[:1], 0.2)
     with pytest.raises(ValueError, match="1 symbol; a split by symbol needs 2"):
         symbol_split(["A"], 0.2, 42)

@@ -11,6 +11,7 @@ from evaluation_rows import by_symbol, stored, study
 
 from lib.compute.engine import Engine
 from lib.evaluation import sample
+from lib.evaluation.rows import ShortPricesError
 from lib.evaluation.sample import draw_rows
 
 
@@ -50,7 +51,7 @@ def test_a_row_more_changes_only_whether_it_is_drawn_itself(tmp_path: Path) -> N
 
 def test_no_rows_with_features_are_an_error(tmp_path: Path) -> None:
     [*_, last] = by_symbol(study(90))
-    with pytest.raises(ValueError, match="lower it"):
+    with pytest.raises(ShortPricesError, match=rf"no symbol has more than {len(last)} rows"):
         draw_rows(stored(tmp_path, last.assign(vol_moving_avg=np.nan)), [0], Engine(workers=1))
 
 

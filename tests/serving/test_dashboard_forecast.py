@@ -96,7 +96,16 @@ def test_the_download_is_the_table_and_no_formula():
 
 def test_markup_in_names_stays_text():
     said = tab.changes([symbol()], 1, 2)
-    assert ">A&amp;B</button><span>&lt;x&gt;</span>" in said and "2 whose prices end earlier are left out" in said
+    assert (
+        ">A&amp;B</button><span>&lt;x&gt;</span>" in said
+        and " 2 symbols whose prices end earlier are left out." in said
+    )
+
+
+def test_what_is_left_out_of_the_changes_is_counted():
+    assert " 1 symbol whose prices end earlier is left out." in tab.changes([symbol()], 1, 1)
+    assert " 1,200 symbols whose prices end earlier are left out." in tab.changes([], 1, 1200)
+    assert "left out" not in tab.changes([symbol()], 1, 0)
 
 
 def test_the_tab_follows_the_symbol(session):

@@ -11,9 +11,13 @@ from contextvars import ContextVar
 
 import httpx
 import psutil
+import zmq
 from serving_study import free_port, make_study, running, wait_for
+from tornado.log import gen_log
+from zmq.eventloop.zmqstream import ZMQStream
 
 from benchmarks.serving import open_many
+from lib.serving.dashboard.server import is_news
 from lib.serving.dashboard.voila_patches import call_later
 
 
@@ -43,6 +47,25 @@ def test_sessions_leave_nothing_in_the_server(tmp_path, monkeypatch):
         assert found["HTTPServerRequest"] <= 1, found  # the signal may come while one is answered
         assert {found[name] for name in ("KernelManager", "ZMQStream", "Channel", "Connection")} == {0}, found
         assert len(server.children(recursive=True)) == 1
+
+
+def test_a_visitor_who_leaves_is_no_line_in_the_log(caplog):
+    async def leave():
+        with zmq.Context() as context:
+            stream = ZMQStream(context.socket(zmq.SUB))
+            stream.close()
+            stream._handle_events(None, zmq.POLLIN)  # as Tornado calls it for what was queued
+
+    asyncio.run(leave())
+    assert "Got events for closed stream" in caplog.text, "pyzmq says it no more: the filter can go"
+    caplog.clear()
+    gen_log.addFilter(is_news)
+    try:
+        asyncio.run(leave())
+        gen_log.warning("Something else of %s", "Tornado")
+    finally:
+        gen_log.removeFilter(is_news)
+    assert [record.getMessage() for record in caplog.records] == ["Something else of Tornado"]
 
 
 def test_a_timer_keeps_nothing_of_the_request_that_asked_for_it():

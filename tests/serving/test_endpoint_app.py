@@ -227,13 +227,15 @@ def test_forecasts_a_symbol(ask):
     found = ask("/forecast?symbol=AAPL").json()
     assert (found["symbol"], [one["horizon"] for one in found["forecasts"]]) == ("AAPL", [1, 5, 21])
     assert [one["forecast"] for one in ask("/forecast?symbol=AAPL&horizon=5").json()["forecasts"]] == [900_000]
+    assert ask("/forecast?symbol=aapl").json() == found
+    assert {one["symbol"] for one in ask("/forecasts?symbols=aapl,true").json()} == {"AAPL", "TRUE"}
 
 
 @pytest.mark.parametrize(
     ("query", "status", "name", "message"),
     [
         ("forecast", 422, "symbol", "symbol is missing"),
-        ("forecast?symbol=aapl", 404, "symbol", "there is no forecast of this symbol; the nearest are AAPL"),
+        ("forecast?symbol=appl", 404, "symbol", "there is no forecast of this symbol; the nearest are AAPL"),
         (
             "forecast?symbol=AAPL&horizon=2",
             404,

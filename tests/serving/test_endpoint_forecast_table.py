@@ -65,7 +65,7 @@ def test_takes_columns_by_name(path, table):
 
 @pytest.mark.parametrize(
     ("asked", "nearest"),
-    [("aapl", "AAPL"), ("APPL", "AAPL"), ("AAP", "AAPL"), ("AAPLE", "AAPL"), ("TR", "TRUE"), ("ZDE", "ZED")],
+    [("appl", "AAPL"), ("APPL", "AAPL"), ("AAP", "AAPL"), ("AAPLE", "AAPL"), ("TR", "TRUE"), ("ZDE", "ZED")],
 )
 def test_names_the_nearest_symbols(table, asked, nearest):
     with pytest.raises(UnknownSymbolError, match=f"the nearest are .*{nearest}"):
@@ -75,6 +75,18 @@ def test_names_the_nearest_symbols(table, asked, nearest):
 @pytest.mark.parametrize("asked", ["", "QQQQQQ", "A" * 100_000])
 def test_names_none_where_none_is_near(table, asked):
     assert nearest(asked, ["AAPL", "TRUE", "ZED"]) == []
+
+
+def test_a_symbol_may_be_in_another_letter_case_where_that_leaves_one(path, table):
+    assert json.loads(table.of("aapl"))["symbol"] == "AAPL"
+    assert table.of("Aapl", 5) == table.of("AAPL", 5)
+    assert table.select(["zed", "AaPl"]).tolist() == table.select(["ZED", "AAPL"]).tolist()
+    path.write_text(path.read_text().replace("TRUE,", "aapl,"))
+    table = ForecastTable.load(path)
+    assert [json.loads(table.of(symbol))["symbol"] for symbol in ("AAPL", "aapl")] == ["AAPL", "aapl"]
+    for ask in (table.of, lambda symbol: table.select([symbol])):
+        with pytest.raises(UnknownSymbolError, match=r"the nearest are AAPL, aapl$"):
+            ask("Aapl")
 
 
 def test_filters(table):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import psutil
@@ -100,6 +101,7 @@ def test_killed_it_takes_all_along(served):
 
 
 def test_without_a_model_says_which_command_makes_one(outputs, ports):
+    (outputs / "other").mkdir(parents=True)
     process = serve("other", *ports)
     assert process.wait(60) == 1
     said = process.stdout.read()
@@ -110,17 +112,26 @@ def test_without_a_model_says_which_command_makes_one(outputs, ports):
 def test_a_run_that_fails_is_not_served(outputs, ports):
     process = serve("no-such-study", "--run", *ports)
     assert process.wait(60) == 2
-    assert "no such params file" in process.stdout.read()
+    assert "there is no study 'no-such-study' to run: params/no-such-study.yaml does not exist" in process.stdout.read()
 
 
-def test_a_params_file_names_its_study(outputs, ports):
-    process = serve("/anywhere/other.yaml", *ports)
+def test_a_study_that_is_none_is_not_told_to_be_run(outputs, ports):
+    for given in ("sampel", "params/sampel.yaml"):
+        process = serve(given, *ports)
+        assert process.wait(60) == 1
+        assert process.stdout.read() == "serve: there is no study 'sampel'; did you mean 'sample'?\n"
+
+
+def test_a_params_file_names_its_study(outputs, tmp_path, ports):
+    given = str(tmp_path / "other.yaml")
+    Path(given).touch()
+    process = serve(given, *ports)
     assert process.wait(60) == 1
-    assert "bash run_all.sh /anywhere/other.yaml" in process.stdout.read()
+    assert f"bash run_all.sh {given}" in process.stdout.read()
     make_study(outputs, "other")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # It has a model now: what is wrong is the port.
-        process = serve("/anywhere/other.yaml", f"--api-port={listener.getsockname()[1]}", ports[1])
+        process = serve(given, f"--api-port={listener.getsockname()[1]}", ports[1])
         assert process.wait(60) == 1
     assert "--api-port chooses another" in process.stdout.read()
 
@@ -129,15 +140,16 @@ def test_a_params_file_names_its_study(outputs, ports):
 def test_a_taken_port_is_said_so(outputs, ports, which):
     make_study(outputs)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        option = ports[which].partition("=")[0]
-        process = serve("sample", ports[1 - which], f"{option}={listener.getsockname()[1]}")
+        option, number = ports[which].partition("=")[0], listener.getsockname()[1]
+        process = serve("sample", ports[1 - which], f"{option}={number}")
         assert process.wait(60) == 1
-    assert f"{option} chooses another" in process.stdout.read()
+    told = f"serve: cannot listen on port {number} of 127.0.0.1: Address already in use; {option} chooses another\n"
+    assert process.stdout.read() == told
 
 
 def test_serve_sh_is_the_same_command(outputs):
     done = subprocess.run(
-        ["bash", paths.ROOT / "serve.sh", "nothing"], env={**os.environ}, capture_output=True, text=True, timeout=300
+        ["bash", paths.ROOT / "serve.sh", "kaggle"], env={**os.environ}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
-    assert "bash run_all.sh nothing" in done.stderr
+    assert "bash run_all.sh kaggle" in done.stderr

@@ -43,6 +43,12 @@ def test_every_horizon_of_every_symbol_with_its_exact_number(study, capsys):
     ]
 
 
+def test_symbols_that_differ_in_letter_case_alone_are_told_apart(study, capsys):
+    study.forecasts_csv.write_text(study.forecasts_csv.read_text().replace("TRUE,", "aapl,"))
+    assert [typed(capsys, given)[1].partition(",")[0] for given in ("AAPL", "aapl")] == ["AAPL", "aapl"]
+    assert "the nearest are AAPL, aapl" in typed(capsys, "Aapl")[2]
+
+
 def test_the_sentence_is_the_dashboard_s(study, capsys):
     one = load(study.forecasts_csv).symbols["AAPL"]
     _, said, _ = typed(capsys, "AAPL", "--horizon", "1")
@@ -89,7 +95,14 @@ def test_what_is_not_there_is_named_and_nothing_else_printed(study, capsys, word
     assert errors.startswith(f"error: {reason}")
 
 
+def test_a_study_that_is_none_names_the_nearest(study, capsys):
+    for given, told in [("mien", "did you mean 'mine'?"), ("zzz", "the studies are kaggle, mine, sample")]:
+        code, said, errors = typed(capsys, "AAPL", "--study", given)
+        assert (code, said, errors) == (2, "", f"error: there is no study {given!r}; {told}\n")
+
+
 def test_a_study_without_forecasts_names_the_command(outputs, capsys):
+    (outputs / "mine").mkdir(parents=True)
     code, _, errors = typed(capsys, "AAPL")
     assert code == 2
     assert errors == "error: study mine has no forecasts yet; make them first: bash run_all.sh mine\n"

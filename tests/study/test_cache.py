@@ -66,7 +66,7 @@ def test_input_artifacts_count(outputs):
     before = stage_records.Record(cache.ingredients("02_features", Params(), study, ""), {})
     (study.prices / "part.parquet").write_bytes(b"2")
     now = cache.ingredients("02_features", Params(), study, "")
-    assert cache.reasons_to_run(now, before, {}) == ["prices changed"]
+    assert cache.reasons_to_run(now, before, {}) == ["new prices from 01_ingest"]
 
 
 def test_changes_are_told_in_words_and_never_by_a_part_s_name():
@@ -75,6 +75,8 @@ def test_changes_are_told_in_words_and_never_by_a_part_s_name():
         "input features/part-00000-aaaa.parquet": "1",
         "input features/part-00001-bbbb.parquet": "1",
         "input model/grid.safetensors": "1",
+        "input recent/part-00000-dddd.parquet": "1",
+        "input weekdays.csv": "1",
         "lib/figures/evaluate.py": "1",
         "lib/figures/axes.py": "1",
         "params train.model": '"forest"',
@@ -85,6 +87,8 @@ def test_changes_are_told_in_words_and_never_by_a_part_s_name():
         "input .features/manifest.json": "2",
         "input features/part-00001-cccc.parquet": "2",
         "input model/grid.safetensors": "2",
+        "input recent/part-00000-dddd.parquet": "2",
+        "input weekdays.csv": "2",
         "lib/figures/evaluate.py": "2",
         "params train.model": '"ratio_by_quantile"',
         "params features.min_periods": "5",
@@ -92,8 +96,9 @@ def test_changes_are_told_in_words_and_never_by_a_part_s_name():
     for gone in ("input features/part-00001-bbbb.parquet", "lib/figures/axes.py"):
         del now[gone]
     assert cache.reasons_to_run(now, stage_records.Record(before, {}), {}) == [
-        "features changed, 1 of 2 parts",
-        "model changed",
+        "new features (1 of 2 parts), recent from 02_features",
+        "new model from 03_train",
+        "new weekdays.csv from an earlier stage",
         "lib/figures/axes.py is gone",
         "lib/figures/evaluate.py changed",
         "features.min_periods null -> 5",
@@ -132,6 +137,6 @@ def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
     told = run_after_changing("lib/features/windows.py", "# A comment.\n")
     assert "01_ingest    unchanged" in told
     assert "02_features: lib/features/windows.py changed" in told
-    assert "03_train: features changed" in told
+    assert "03_train: new features from 02_features\n" in told
     told = run_after_changing("lib/data/parse.py", "# A comment.\n")
     assert "01_ingest: lib/data/parse.py changed" in told

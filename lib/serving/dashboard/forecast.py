@@ -285,7 +285,8 @@ def marker(each: HorizonForecast) -> pictures.Marker:
 
 def changes(rows: Sequence[SymbolForecast], horizon: int, stale: int) -> str:
     """The table of the largest expected changes, with its download; dashboard.js sorts it by the column that is pressed."""
-    left_out = f" {stale:,} whose prices end earlier are left out." if stale else ""
+    ending = "symbol whose prices end earlier is" if stale == 1 else "symbols whose prices end earlier are"
+    left_out = f" {stale:,} {ending} left out." if stale else ""
     if not rows:
         return f'<p class="none">No symbol trades that much on average.{left_out}</p>'
     columns = (("Symbol", ""), *((title, "numeric") for title in ("Change", "Forecast", "Average", "Range")))

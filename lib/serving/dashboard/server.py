@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import socket
@@ -29,6 +30,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
+from tornado.log import gen_log
 from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode
 from traitlets.config import Config
@@ -115,6 +117,20 @@ class Refused(tornado.web.RequestHandler):
         self.set_status(self.status)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(self.message)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of Tornado's log says anything: not so what pyzmq says of each visitor who leaves.
+
+    pyzmq 27.3.0 warns of events that are still queued for a stream when Jupyter closes it, and then drops them, as it should
+    (``ZMQStream._handle_events``). Test: ``test_a_visitor_who_leaves_is_no_line_in_the_log``.
+
+    Parameters
+    ----------
+    record : logging.LogRecord
+        Of the logger ``tornado.general``, which Tornado and pyzmq share.
+    """
+    return not str(record.msg).startswith("Got events for closed stream")
 
 
 class LimitedServer(HTTPServer):
@@ -412,6 +428,7 @@ class DashboardServer(Voila):
         self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
+        gen_log.addFilter(is_news)
         server_process.return_memory()
         try:
             with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):

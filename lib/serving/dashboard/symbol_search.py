@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lib.serving.letter_case import LetterCases
+
 SEPARATOR = " · "  # between a ticker and a security name, in lists
 
 
@@ -19,18 +21,21 @@ def label(symbol: str, name: str) -> str:
 
 
 def exact(names: Mapping[str, str], text: str) -> str | None:
-    """The symbol whose ticker, or entry of a list, ``text`` is; tickers in any case, and None without one.
+    """The symbol whose ticker, or entry of a list, ``text`` is; in any letter case where that leaves one, and None without one.
 
     Examples
     --------
-    >>> names = {"AAPL": "Apple Inc.", "aapl": "Another"}
-    >>> exact(names, "aapl"), exact(names, "Aapl"), exact(names, "AAPL · Apple Inc."), exact(names, "apple")
-    ('aapl', 'AAPL', 'AAPL', None)
+    >>> names = {"AAPL": "Apple Inc.", "aapl": "Another", "BRKb": "Berkshire"}
+    >>> exact(names, "aapl"), exact(names, "AAPL · Apple Inc."), exact(names, "BRKB"), exact(names, "Aapl"), exact(names, "apple")
+    ('aapl', 'AAPL', 'BRKb', None, None)
     """
     # A symbol may have spaces around it, or the separator in it.
     tickers = [text, text.rpartition(SEPARATOR)[0], text.partition(SEPARATOR)[0]]
-    candidates = [form for ticker in tickers for form in (ticker, ticker.strip(), ticker.strip().upper())]
-    return next((each for each in candidates if each in names), None)
+    candidates = [form for ticker in tickers for form in (ticker, ticker.strip())]
+    if found := next((each for each in candidates if each in names), None):
+        return found
+    symbols = LetterCases(names)
+    return next((meant[0] for each in candidates if len(meant := symbols.meant(each)) == 1), None)
 
 
 def matches(names: Mapping[str, str], text: str) -> list[str]:

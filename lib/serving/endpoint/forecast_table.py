@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.serving.forecast_file import COLUMNS, KEYS, read
+from lib.serving.letter_case import LetterCases
 from lib.text import csv_cell
 
 OF_SYMBOL = ("symbol", "security_name", "as_of", "stale", VOLUME_AVERAGE.name)  # equal for all horizons of a symbol
@@ -55,6 +56,8 @@ class ForecastTable:
     >>> table = ForecastTable([{**same, **week, "ratio": 0.95}])
     >>> json.loads(table.of("ONE"))["forecasts"][0]["forecast"]
     950
+    >>> table.of("one") == table.of("ONE")
+    True
     >>> table.of("OEN")
     Traceback (most recent call last):
     lib.serving.endpoint.forecast_table.UnknownSymbolError: there is no forecast of this symbol; the nearest are ONE
@@ -70,6 +73,7 @@ class ForecastTable:
         for index, row in enumerate(rows):
             self._rows.setdefault(row["symbol"], []).append(index)
         self._symbols = sorted(self._rows)
+        self._letter_cases = LetterCases(self._symbols)
         self._of = {symbol: _one_symbol([rows[index] for index in found]) for symbol, found in self._rows.items()}
 
     @classmethod
@@ -78,11 +82,21 @@ class ForecastTable:
         return cls(read(path))
 
     def of(self, symbol: str, horizon: int | None = None) -> bytes:
-        """JSON of one symbol's forecasts, or of the one for ``horizon``; raises `UnknownSymbolError`."""
-        found = self._of.get(symbol)
-        if found is None or (horizon is not None and horizon not in found):
+        """JSON of one symbol's forecasts, or of the one for ``horizon``; raises `UnknownSymbolError`.
+
+        The symbol may be in any letter case, where that leaves one.
+        """
+        found = self._of.get(symbol) or self._of[self._meant(symbol)]
+        if horizon is not None and horizon not in found:
             raise UnknownSymbolError(symbol, nearest(symbol, self._symbols))
         return found[horizon]
+
+    def _meant(self, symbol: str) -> str:
+        """The symbol that a name means which may be in another letter case."""
+        meant = self._letter_cases.meant(symbol)
+        if len(meant) != 1:
+            raise UnknownSymbolError(symbol, meant[:NEAREST] or nearest(symbol, self._symbols))
+        return meant[0]
 
     def select(
         self,
@@ -93,6 +107,8 @@ class ForecastTable:
     ) -> NDArray[np.intp]:
         """The positions of the rows that pass every filter given, in the table's order.
 
+        The symbols may be in any letter case, where that leaves one of each.
+
         Raises
         ------
         UnknownSymbolError
@@ -102,9 +118,7 @@ class ForecastTable:
         if symbols is not None:
             kept[:] = False
             for symbol in symbols:
-                if symbol not in self._rows:
-                    raise UnknownSymbolError(symbol, nearest(symbol, self._symbols))
-                kept[self._rows[symbol]] = True
+                kept[self._rows.get(symbol) or self._rows[self._meant(symbol)]] = True
         if horizon is not None:
             kept &= self._horizon == horizon
         if min_ratio is not None:

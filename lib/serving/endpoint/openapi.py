@@ -40,8 +40,13 @@ _INPUTS: dict[str, Schema] = {
     for name in INPUTS
 }
 _RATIO = {"type": "number"}
+_ANY_CASE = "in any letter case, where that leaves one symbol"
 _FILTERS: dict[str, Schema] = {
-    "symbols": {"description": "These symbols alone, separated by commas.", "schema": _TEXT, "example": "AAPL,MSFT"},
+    "symbols": {
+        "description": f"These symbols alone, separated by commas; {_ANY_CASE}.",
+        "schema": _TEXT,
+        "example": "AAPL,MSFT",
+    },
     "horizon": {
         "description": "Forecasts of this many sessions ahead alone.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999},
@@ -245,7 +250,9 @@ def _forecast(with_rows: bool) -> Schema:
             {**_content(_ref("SymbolForecasts")), "links": {"oneHorizon": _ONE_HORIZON}},
             "404 422 503",
             parameters=[
-                _parameter("symbol", {"schema": _TEXT, "example": "AAPL"}, True),
+                _parameter(
+                    "symbol", {"description": f"The symbol; {_ANY_CASE}.", "schema": _TEXT, "example": "AAPL"}, True
+                ),
                 _parameter(
                     "horizon", {**_FILTERS["horizon"], "description": "The forecast of this many sessions ahead alone."}
                 ),
