@@ -164,13 +164,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Keep the record of a finished stage.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``StudyPaths(study).stage_record(stage)``.
-    """
+    """Keep the record of a finished stage."""
     files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
 

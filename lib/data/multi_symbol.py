@@ -107,18 +107,7 @@ class Sorted:
     starts: npt.NDArray[np.int64]
 
     def range(self, first: str, last: str) -> tuple[int, int]:
-        """The rows of some symbols.
-
-        Parameters
-        ----------
-        first, last : str
-            Both included.
-
-        Returns
-        -------
-        (int, int)
-            Where they begin and end.
-        """
+        """The rows of the symbols from ``first`` to ``last``, both included: the first row, and the one after the last."""
         return int(self.starts[bisect_left(self.symbols, first)]), int(self.starts[bisect_right(self.symbols, last)])
 
 
@@ -222,15 +211,7 @@ class Stage:
 
 
 def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: Engine) -> Stage:
-    """Read the files that hold several symbols.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive.
-    folder : pathlib.Path or Url
-        Where the rows go.
-    """
+    """Read an archive's files that hold several symbols; their rows go to ``folder``."""
     if not isinstance(folder, Url):
         folder.mkdir(parents=True, exist_ok=True)
     pieces = tuple(_pieces(location, found, folder))

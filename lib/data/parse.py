@@ -141,11 +141,6 @@ def split_body(content: bytes) -> Body:
 
     A byte-order mark, Windows or old Mac line ends, blank lines and a missing last newline are all allowed.
 
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-
     Returns
     -------
     Body

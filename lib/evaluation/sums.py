@@ -254,8 +254,6 @@ def lead(
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    model, other : str
-        Predictors.
     measure : {"error", "squared"}
         Which sums.
 

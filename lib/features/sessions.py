@@ -60,13 +60,7 @@ class Calendar:
         return self.following[days - self.sessions[0]]
 
     def until(self, last: datetime.date | None) -> tuple[str, Days, NDArray[np.float32]]:
-        """The name, and what there is to know of the sessions up to a date, or of none: it stays as it is when newer days come.
-
-        Parameters
-        ----------
-        last : datetime.date or None
-            Of some rows, the last.
-        """
+        """The name, and what there is to know of the sessions up to a date, or of none: it stays as it is when newer days come."""
         sessions = self.sessions.astype("datetime64[D]")
         end = 0 if last is None else np.searchsorted(sessions, np.datetime64(last), side="right")
         return self.name, self.sessions[:end], self.known[:end]

@@ -173,13 +173,7 @@ class Served:
 
 
 def write_served(path: Path, served: Served) -> None:
-    """Save with skops, without pickle; the same forecasters give the same bytes.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A study's ``forecaster.skops``.
-    """
+    """Save with skops, without pickle; the same forecasters give the same bytes."""
     content = {
         "forecasters": [
             {"horizon": one.horizon} | _plain(one.model) | {"ranges": vars(one.ranges)} for one in served.forecasters

@@ -63,12 +63,7 @@ class Predictor:
 
     @classmethod
     def load(cls, path: Path) -> Predictor:
-        """Read the table that training wrote, and check all of it.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            A study's ``model/grid.safetensors``.
+        """Read the table that training wrote, a study's ``model/grid.safetensors``, and check all of it.
 
         Returns
         -------

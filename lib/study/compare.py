@@ -136,8 +136,6 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
     ----------
     tables : dict of str to pandas.DataFrame
         As `comparison` gives them.
-    console : rich.console.Console
-        Where to print.
     """
     for title, frame in tables.items():
         differing = frame[frame["same"] == "no"].drop(columns="same")
@@ -157,7 +155,7 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
 
 
 def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
-    """Write the tables as a page beside the studies.
+    """Write the tables as a page beside the studies, `lib.paths.comparison_page`, and return its path.
 
     Parameters
     ----------
@@ -165,11 +163,6 @@ def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
         As `comparison` gives them.
     names : list of str
         The runs that they compare: ``STUDY`` or ``STUDY@N``.
-
-    Returns
-    -------
-    pathlib.Path
-        The page, `lib.paths.comparison_page`.
     """
     page = paths.comparison_page(names)
     files.write_atomically(page, comparison_html(tables, names))

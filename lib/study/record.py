@@ -45,11 +45,6 @@ def run_record(
 ) -> dict[str, Any]:
     """The content of ``run.json``.
 
-    Parameters
-    ----------
-    stages : list of dict
-        What happened to each stage.
-
     Returns
     -------
     dict

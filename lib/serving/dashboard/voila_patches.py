@@ -72,12 +72,8 @@ def call_later(seconds: float, function: Callable[..., Any], *arguments: Any) ->
 
     Parameters
     ----------
-    seconds : float
-        From now.
     function : callable
         It may be asynchronous.
-    *arguments
-        Its arguments.
     """
     Context().run(IOLoop.current().call_later, seconds, function, *arguments)
 
@@ -171,15 +167,7 @@ class Page(TornadoVoilaHandler):
                     return
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what is wrong in a plain page, without a traceback.
-
-        Parameters
-        ----------
-        status_code : int
-            The HTTP status.
-        **kwargs
-            As Tornado passes them; the exception in them is not shown.
-        """
+        """Say what is wrong in a plain page, without a traceback."""
         texts = {
             404: "There is no such page.",
             429: "Too many sessions from your address. Try again in a minute.",
