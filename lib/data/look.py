@@ -33,13 +33,8 @@ _SHOWN = 5
 _KAGGLE = Plan(
     "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
-_IN_PARAMS = (
-    "layout: ",
-    "note: ",
-    "symbols: ",
-    "dates: ",
-    "currency: ",
-)  # how the lines begin that a params file repeats
+# How the lines begin that a params file repeats.
+_IN_PARAMS = ("layout: ", "note: ", "symbols: ", "dates: ", "currency: ")
 _CURRENCIES = {"$": "dollars ($)", "€": "euros", "£": "pounds", "¥": "yen or yuan", "₹": "rupees"}
 _PLACES = {
     ".L": "pounds or pence",

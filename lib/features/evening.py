@@ -155,9 +155,8 @@ def _decays(logs: Integers, windows: _Windows) -> dict[int, Floats]:
         keep = 1 - percent / 100
         counted = np.minimum(windows.position + 1, rows)
         mean = _decayed_sums(logs, windows, keep, rows) * (1 - keep) / (1 - keep**counted)
-        made[percent] = np.rint(
-            mean
-        )  # whole steps: what the order of additions leaves in the last bits is rounded away
+        # Whole steps: what the order of additions leaves in the last bits is rounded away.
+        made[percent] = np.rint(mean)
     return made
 
 

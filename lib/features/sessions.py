@@ -18,9 +18,8 @@ from lib.features import definitions
 FROM_DATA = "from_data"
 MARGIN = 150  # calendar days of sessions beyond the archive's first and last date
 NEEDED = 130  # of them: a forecast is of 63 sessions at most, and looks at the whole of their last month
-MOST_STRANGERS = (
-    0.05  # share of an archive's dates that may be no session before the calendar counts as another market's
-)
+# Where a larger share of an archive's dates are not sessions of a calendar, the calendar is another market's.
+MAX_NON_SESSION_SHARE = 0.05
 Days = NDArray[np.int32]  # days since 1970-01-01
 
 
@@ -79,8 +78,8 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     Parameters
     ----------
     name : str
-        `FROM_DATA`, or one of exchange_calendars' names. When more than `MOST_STRANGERS` of the dates are none of that calendar's
-        sessions, it is another market's, and the weekly pattern of the dates is taken instead.
+        `FROM_DATA`, or one of exchange_calendars' names. When more than `MAX_NON_SESSION_SHARE` of the dates are not sessions of
+        that calendar, it is another market's, and the weekly pattern of the dates is taken instead.
     dates : ndarray of int32
         The archive's distinct dates (days since 1970-01-01), ascending.
 
@@ -99,7 +98,7 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     first, last = int(dates[0]), int(dates[-1])
     if name != FROM_DATA:
         sessions, early = _exchange_sessions(name, first - MARGIN, last + MARGIN)
-        if np.isin(dates, sessions, invert=True).mean() <= MOST_STRANGERS:
+        if np.isin(dates, sessions, invert=True).mean() <= MAX_NON_SESSION_SHARE:
             return _calendar(name, sessions, early)
     return _weekly(trading_weekdays(dates), first, last)
 

@@ -149,10 +149,11 @@ class Forecaster:
         return point, low, high
 
 
+# All that a file of forecasters may hold, beside arrays, numbers and what a booster of scikit-learn has inside.
 TRUSTED_TYPES = [
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]  # all that a file of forecasters may hold, beside arrays, numbers and what a booster of scikit-learn has inside
+]
 
 
 @dataclass(frozen=True)

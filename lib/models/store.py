@@ -17,10 +17,8 @@ from lib.models.regressor import TableRegressor
 from lib.models.table import Floats
 from lib.paths import StudyPaths
 
-TRUSTED_TYPES = [
-    *MODELS.values(),
-    "lib.models.table.LookupTable",
-]  # all that a model file may hold, beside arrays and numbers
+# All that a model file may hold, beside arrays and numbers.
+TRUSTED_TYPES = [*MODELS.values(), "lib.models.table.LookupTable"]
 
 
 def write_estimator(path: Path, estimator: TableRegressor) -> None:

@@ -399,18 +399,9 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for key, value in _mapping(keys).items()
     ]
     shown_elsewhere = {
-        "study",
-        "failure",
-        "params",
-        "stages",
-        "artifacts",
-        "rows",
-        "metrics",
-        "out_of_date",
-        "kept",
-        "overrides",
+        *("study", "failure", "params", "stages", "artifacts", "rows", "metrics"),
+        *("out_of_date", "kept", "overrides", "bring_up_to_date"),
     }
-    shown_elsewhere.add("bring_up_to_date")
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):

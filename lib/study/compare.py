@@ -120,9 +120,8 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
             values = [column.get(key) for column in columns]
             if title == "Params":
                 values = ["null" if value is None else str(value) for value in values]
-            same = key != OUT_OF_DATE and all(
-                value == values[0] for value in values
-            )  # what is out of date is always shown
+            # What is out of date is always shown.
+            same = key != OUT_OF_DATE and all(value == values[0] for value in values)
             rows.append([key, *values, "yes" if same else "no"])
         if rows:
             tables[title] = pd.DataFrame(rows, columns=["what", *names, "same"])

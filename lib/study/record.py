@@ -21,15 +21,8 @@ from lib.study import cache
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
 PACKAGES = (
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "bottleneck",
-    "scikit-learn",
-    "papermill",
-    "nbconvert",
-    "matplotlib",
-    "pyspark",
+    *("numpy", "pandas", "pyarrow", "bottleneck", "scikit-learn"),
+    *("papermill", "nbconvert", "matplotlib", "pyspark"),
 )
 
 # What a run's record calls the rows that each column of the accounts counts.

@@ -26,9 +26,8 @@ LEAN = ("--HistoryManager.enabled=False", "--log-level=40")
 def _limit() -> None:
     """Bound what this kernel takes."""
     with open("/proc/self/statm", encoding="ascii") as file:
-        shared = (
-            int(file.read().split()[5]) * resource.getpagesize()
-        )  # private writable memory: what RLIMIT_DATA counts
+        # Private writable memory: what RLIMIT_DATA counts.
+        shared = int(file.read().split()[5]) * resource.getpagesize()
     most = shared + STACKS + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     os.nice(NICENESS)
