@@ -60,7 +60,7 @@ class Look:
     Parameters
     ----------
     lines : list of str
-        What is said.
+        The message, line by line.
     params : dict of str to str
         Keys of the params file's section ``archive`` that the archive needs, as YAML has them, beside the source.
     readable : bool
@@ -282,7 +282,7 @@ def _not_read(listed: archive.Archive) -> list[str]:
 
 
 def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """The entries by what is said of them, with the first of each."""
+    """The entries grouped by the message about them, with the first entry of each group."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, why in entries:
         groups[why].append(name)

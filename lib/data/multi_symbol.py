@@ -46,17 +46,17 @@ class Piece:
     Parameters
     ----------
     number : int
-        Among all pieces.
+        Index among all pieces.
     file : int
         Index of its file among those that are staged.
     symbol : str
-        Of all rows; empty where the rows say theirs.
+        The symbol of all rows; empty where each row names its own.
     start, stop : int
         Bytes of the file; 0 and 0 for all of it.
     groups : tuple of int
         Row groups of a Parquet file.
     first_row : int
-        Rows before those.
+        How many rows of the file come before those groups.
     spooled : str
         Where the file has been unpacked to, if so.
     """
@@ -604,7 +604,7 @@ class StagedPart:
         return np.concatenate(codes), pa.concat_tables(tables)
 
     def _refuse_two_files(self, codes: npt.NDArray[np.int64], table: pa.Table) -> None:
-        """Refuse a date that a symbol has in two files: which of them counts is not ours to guess."""
+        """Refuse a date that a symbol has in two files: there is no telling which of them is right."""
         files = np.array([entry.file for entry in self.pieces])[table["piece"].to_numpy()]
         if not len(files) or (files == files[0]).all():
             return

@@ -21,7 +21,7 @@ from lib.features.windows import moving_average, positions
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 STEP = 2.0**-20  # logarithms are whole multiples of it
-FLOOR = 0.02  # of its average: a volume below counts as so much, lest a day without trade be infinitely far away
+FLOOR = 0.02  # share of its average that a smaller volume counts as: so the log of a day without trade stays finite
 DECAY_ROWS = {60: 16, 30: 40, 10: 132}  # rows of an exponential mean: those before weigh less than 1e-6 together
 
 

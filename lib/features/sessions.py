@@ -29,7 +29,7 @@ _PANDAS = -98_615, 84_005
 
 @dataclass(frozen=True)
 class Calendar:
-    """The sessions around an archive's dates, and what each is known for the evening before.
+    """The sessions around an archive's dates, and what is known of each the evening before.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Calendar:
         return self.following[days - self.sessions[0]]
 
     def until(self, last: datetime.date | None) -> tuple[str, Days, NDArray[np.float32]]:
-        """The name, and what there is to know of the sessions up to a date, or of none: it stays as it is when newer days come."""
+        """The name, and what is known of the sessions up to ``last`` (None: of none); newer days do not change it."""
         sessions = self.sessions.astype("datetime64[D]")
         end = 0 if last is None else np.searchsorted(sessions, np.datetime64(last), side="right")
         return self.name, self.sessions[:end], self.known[:end]
@@ -104,7 +104,7 @@ def calendar_for(name: str, dates: Days) -> Calendar:
 
 
 def continued(calendar: Calendar, first: int, last: int) -> Calendar:
-    """The same market's calendar around other dates than those that it was made for; itself, where it reaches as far as they need.
+    """The same market's calendar around other dates; ``calendar`` itself where it reaches far enough for them.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class Predictor:
         return np.rint(self.table.predict(*_pair(vol_moving_avg, adj_close_rolling_med))).astype(np.int64)
 
     def predict_interval(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[Any, Any]:
-        """Predict the interval that holds Volume on four days of five.
+        """Predict the interval that holds Volume on four days out of five.
 
         Parameters
         ----------

@@ -96,7 +96,7 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
     study : str
         The study's name, for the title and the navigation.
     note : str
-        What is said at the page's head: why it is out of date.
+        The message at the page's head: why it is out of date.
     """
     document = nbformat.read(notebook, as_version=4)
     files.write_atomically(page, report_html(document, notebook.stem, study, note))

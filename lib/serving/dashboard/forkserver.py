@@ -24,7 +24,7 @@ LEAN = ("--HistoryManager.enabled=False", "--log-level=40")
 
 
 def _limit() -> None:
-    """Bound what this kernel takes."""
+    """Limit this kernel's memory and priority."""
     with open("/proc/self/statm", encoding="ascii") as file:
         # Private writable memory: what RLIMIT_DATA counts.
         shared = int(file.read().split()[5]) * resource.getpagesize()
@@ -34,7 +34,7 @@ def _limit() -> None:
 
 
 def _end_without_memory() -> None:
-    """End this kernel when something in it that logs its errors found no memory: it would go on, with whatever is half done."""
+    """End this kernel when code that only logs its errors runs out of memory: the kernel would go on with work half done."""
     make = logging.getLogRecordFactory()
 
     def check(*arguments: Any, **keywords: Any) -> logging.LogRecord:
