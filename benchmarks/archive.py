@@ -78,26 +78,8 @@ NORMAL_DEVIATION = 37_837  # standard deviation of the sum of four uniform 16-bi
 # share whose file is named otherwise, and a name that Windows reserves (its file is _PRN.csv).
 AWKWARD_STOCKS = ("A", "AGM$A", "NAN", "TRUE", "ON", "LGF.B", "PRN", "NA", "BRK$A")
 SYLLABLES = (
-    "al",
-    "bor",
-    "cen",
-    "dyn",
-    "en",
-    "fal",
-    "gra",
-    "hel",
-    "in",
-    "kor",
-    "lum",
-    "mer",
-    "nor",
-    "or",
-    "pra",
-    "quan",
-    "sol",
-    "tri",
-    "ver",
-    "wes",
+    *("al", "bor", "cen", "dyn", "en", "fal", "gra", "hel", "in", "kor"),
+    *("lum", "mer", "nor", "or", "pra", "quan", "sol", "tri", "ver", "wes"),
 )
 STOCK_NAMES = (
     "{} Corporation Common Stock",

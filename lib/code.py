@@ -18,21 +18,14 @@ _STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
 def imported_modules(code: str, lib: Path = paths.LIB) -> list[Path]:
-    """The modules of ``lib`` that some code imports, and those that they import, and so on.
+    """The modules of ``lib`` that some code imports, and those that they import, and so on, in order of their names.
 
     ``lib/compute`` is left out: who computes does not change what is computed, which tests hold.
 
     Parameters
     ----------
     code : str
-        Python.
-    lib : pathlib.Path
-        The folder of the package ``lib``.
-
-    Returns
-    -------
-    list of pathlib.Path
-        In order of their names.
+        Python source.
 
     Examples
     --------

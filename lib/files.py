@@ -26,11 +26,6 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
     folder : pathlib.Path, optional
         Where the temporary file is, on the same disk; by default beside ``path``.
 
-    Yields
-    ------
-    pathlib.Path
-        Where to write.
-
     Raises
     ------
     OSError

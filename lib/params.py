@@ -261,8 +261,6 @@ def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     ----------
     stage : str
         A key of `lib.stages.STAGES`.
-    study : str
-        The study's name, the first parameter of every notebook.
 
     Returns
     -------

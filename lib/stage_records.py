@@ -26,7 +26,7 @@ UNFINISHED = "its last run did not finish"
 
 @dataclass(frozen=True)
 class Kept:
-    """That a result stands beside newer inputs than it was made from, because ``run.retrain`` asks for no other yet.
+    """A result's newer inputs, from which it is not made again because ``run.retrain`` does not ask for it yet.
 
     Parameters
     ----------
@@ -164,13 +164,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Keep the record of a finished stage.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``StudyPaths(study).stage_record(stage)``.
-    """
+    """Keep the record of a finished stage."""
     files.write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
 
 
@@ -242,7 +236,7 @@ class _Digests:
 
 
 def _other_params(stage: str, records: Mapping[str, Record | None], last: Mapping[str, Any]) -> list[str]:
-    """Which params are others than those that the stages before, or the last run, had."""
+    """Which params differ from those that the stages before, or the last run, had."""
     record = records[stage]
     assert record is not None
     others = {name: _params(made.ingredients) for name in before(stage) if (made := records[name])}
@@ -270,7 +264,7 @@ def _params(ingredients: Mapping[str, str]) -> dict[str, str]:
 
 
 def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
-    """What is said beside a result that is out of date; empty when there are no reasons.
+    """The message beside a result that is out of date; empty when there are no reasons.
 
     Parameters
     ----------
@@ -295,7 +289,7 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
 
 
 def notes(study: paths.StudyPaths) -> dict[str, str]:
-    """The `note` of each stage that is out of date now, by its name, for who shows a study that a run has left."""
+    """The `note` of each stage that is out of date now, by its name, for display."""
     try:
         last = files.read_json(study.run_record)
     except (OSError, ValueError):
@@ -305,7 +299,7 @@ def notes(study: paths.StudyPaths) -> dict[str, str]:
 
 
 def kept_notes(study: paths.StudyPaths) -> dict[str, str]:
-    """What is said beside the result of each stage that stands beside newer prices, as ``run.retrain`` asks, by its name."""
+    """The message beside each result that is kept although prices are newer, as ``run.retrain`` asks; by the stage's name."""
     records = {stage: read_record(study.stage_record(stage)) for stage in STAGES}
     return {
         stage: _kept_note(stage, record.until, record.kept)
@@ -322,5 +316,5 @@ def _kept_note(stage: str, until: str, kept: Kept) -> str:
 
 
 def shown_notes(study: paths.StudyPaths) -> dict[str, str]:
-    """What is said beside each stage's result: that it is out of date, or `kept_notes`; by the stage's name."""
+    """The message beside each stage's result: that it is out of date, or `kept_notes`; by the stage's name."""
     return {**kept_notes(study), **notes(study)}

@@ -129,7 +129,7 @@ class ForkServer:
                 )
 
     def fork(self, command: list[str], cwd: str, env: dict[str, str]) -> int:
-        """Make a kernel process; waits for it.
+        """Make a kernel process, wait for it, and return its process id.
 
         Parameters
         ----------
@@ -139,11 +139,6 @@ class ForkServer:
             The kernel's working folder.
         env : dict
             The kernel's environment.
-
-        Returns
-        -------
-        int
-            The process id.
 
         Raises
         ------

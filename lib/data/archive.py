@@ -330,17 +330,12 @@ def _base(price_files: Iterable[str]) -> str:
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:
-    """The digest of an archive's content.
+    """The digest of an archive's content, as 64 hex digits.
 
     Parameters
     ----------
     entries : iterable of (str, str)
         Each price file's name and digest, in any order.
-
-    Returns
-    -------
-    str
-        64 hex digits.
 
     Examples
     --------

@@ -61,38 +61,17 @@ class Rows:
 
 
 class RowTexts(Protocol):
-    """The text of rows, by file and number within the file."""
+    """The text of rows, by the index of the file and the row's number within it."""
 
     def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long.
-
-        Parameters
-        ----------
-        file : int
-            Its index.
-        row : int
-            Its number within the file.
-        """
+        """The text of a row, shortened where it is very long."""
 
     def text(self, file: int, row: int) -> str:
-        """The text of a row.
-
-        Parameters
-        ----------
-        file : int
-            Its index.
-        row : int
-            Its number within the file.
-        """
+        """The text of a row."""
 
 
 def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, float, float, float, int, bool] | str:
     """Read one row, slowly and exactly: the definition of what a good row is.
-
-    Parameters
-    ----------
-    fields : sequence of str
-        Of the whole line.
 
     Returns
     -------

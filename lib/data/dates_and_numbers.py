@@ -155,11 +155,6 @@ def date_separator(text: str) -> str:
 def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
     """Read a number exactly: with thousands, a currency sign, or K, M, B, T behind it. None for what is no number.
 
-    Parameters
-    ----------
-    mark : str
-        The decimal mark.
-
     Examples
     --------
     >>> parse_number("$1,234.50"), parse_number("6.85M"), parse_number("1.234,5", "comma"), parse_number("1,23")
@@ -195,11 +190,6 @@ def is_null(text: str) -> bool:
 def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Read a column of dates: each distinct text once.
 
-    Parameters
-    ----------
-    order : str, optional
-        See `parse_date`.
-
     Returns
     -------
     days : pyarrow.Array of date32
@@ -218,11 +208,6 @@ def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, n
 
 def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
     """Read a column of numbers.
-
-    Parameters
-    ----------
-    mark : str
-        The decimal mark.
 
     Returns
     -------

@@ -468,11 +468,6 @@ def read_names(
 ) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
     """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
 
-    Parameters
-    ----------
-    head : bytes
-        Its beginning.
-
     Returns
     -------
     names : dict of str to str

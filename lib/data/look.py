@@ -33,13 +33,8 @@ _SHOWN = 5
 _KAGGLE = Plan(
     "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
-_IN_PARAMS = (
-    "layout: ",
-    "note: ",
-    "symbols: ",
-    "dates: ",
-    "currency: ",
-)  # how the lines begin that a params file repeats
+# How the lines begin that a params file repeats.
+_IN_PARAMS = ("layout: ", "note: ", "symbols: ", "dates: ", "currency: ")
 _CURRENCIES = {"$": "dollars ($)", "€": "euros", "£": "pounds", "¥": "yen or yuan", "₹": "rupees"}
 _PLACES = {
     ".L": "pounds or pence",
@@ -65,7 +60,7 @@ class Look:
     Parameters
     ----------
     lines : list of str
-        What is said.
+        The message, line by line.
     params : dict of str to str
         Keys of the params file's section ``archive`` that the archive needs, as YAML has them, beside the source.
     readable : bool
@@ -285,7 +280,7 @@ def _not_read(listed: archive.Archive) -> list[str]:
 
 
 def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """The entries by what is said of them, with the first of each."""
+    """The entries grouped by the message about them, with the first entry of each group."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, why in entries:
         groups[why].append(name)

@@ -169,7 +169,7 @@ def read_file(path: Place, listed: int | None = None) -> bytes:
 
 
 def too_large(size: int) -> str:
-    """What is said of a file with so many bytes."""
+    """The message about a file with so many bytes."""
     return (
         f"too large: {size:,} bytes, where {LARGEST:,} are allowed; a price file holds one symbol's daily prices, "
         "about a hundred bytes a day: cut it up, or take it out of the archive"

@@ -46,17 +46,17 @@ class Piece:
     Parameters
     ----------
     number : int
-        Among all pieces.
+        Index among all pieces.
     file : int
         Index of its file among those that are staged.
     symbol : str
-        Of all rows; empty where the rows say theirs.
+        The symbol of all rows; empty where each row names its own.
     start, stop : int
         Bytes of the file; 0 and 0 for all of it.
     groups : tuple of int
         Row groups of a Parquet file.
     first_row : int
-        Rows before those.
+        How many rows of the file come before those groups.
     spooled : str
         Where the file has been unpacked to, if so.
     """
@@ -107,18 +107,7 @@ class Sorted:
     starts: npt.NDArray[np.int64]
 
     def range(self, first: str, last: str) -> tuple[int, int]:
-        """The rows of some symbols.
-
-        Parameters
-        ----------
-        first, last : str
-            Both included.
-
-        Returns
-        -------
-        (int, int)
-            Where they begin and end.
-        """
+        """The rows of the symbols from ``first`` to ``last``, both included: the first row, and the one after the last."""
         return int(self.starts[bisect_left(self.symbols, first)]), int(self.starts[bisect_right(self.symbols, last)])
 
 
@@ -222,15 +211,7 @@ class Stage:
 
 
 def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: Engine) -> Stage:
-    """Read the files that hold several symbols.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive.
-    folder : pathlib.Path or Url
-        Where the rows go.
-    """
+    """Read an archive's files that hold several symbols; their rows go to ``folder``."""
     if not isinstance(folder, Url):
         folder.mkdir(parents=True, exist_ok=True)
     pieces = tuple(_pieces(location, found, folder))
@@ -616,7 +597,7 @@ class StagedPart:
         return np.concatenate(codes), pa.concat_tables(tables)
 
     def _refuse_two_files(self, codes: npt.NDArray[np.int64], table: pa.Table) -> None:
-        """Refuse a date that a symbol has in two files: which of them counts is not ours to guess."""
+        """Refuse a date that a symbol has in two files: there is no telling which of them is right."""
         files = np.array([entry.file for entry in self.pieces])[table["piece"].to_numpy()]
         if not len(files) or (files == files[0]).all():
             return

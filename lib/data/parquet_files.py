@@ -23,7 +23,7 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
     Parameters
     ----------
     source : str or pyarrow.BufferReader
-        The file, or its bytes.
+        The file's path, or its bytes.
     """
     try:
         file = pq.ParquetFile(source)
@@ -81,13 +81,7 @@ def read_row_groups(
 
 
 def dates(content: bytes, plan: Plan) -> Iterable[str]:
-    """The texts of a file's dates.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the whole file.
-    """
+    """The texts of a file's dates."""
     table = pq.read_table(pa.BufferReader(content), columns=[plan.header[plan.reading.columns["Date"]]])
     return (str(text) for text in pc.unique(table.column(0)).to_pylist())
 

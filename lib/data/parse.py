@@ -29,9 +29,9 @@ from lib.text import shortened
 KAGGLE = "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset"  # its title in `lib.data.layouts`
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
 _LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
-_LONGEST_EXAMPLE = 200  # of one that the accounts, and so messages, show
+_LONGEST_EXAMPLE = 200  # characters of a raw line that the accounts, and so messages, show
 _BLOCK_ROWS = 1 << 15  # whose odd values are looked for at once: their columns fit in a processor's cache
-_CUT = 5  # by so much is a last volume below its file's that seems to have lost digits
+_CUT = 5  # relative factor: a last volume further below the median of those before it seems to have lost digits
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,6 @@ def split_body(content: bytes) -> Body:
     """Cut a file's content into its rows.
 
     A byte-order mark, Windows or old Mac line ends, blank lines and a missing last newline are all allowed.
-
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
 
     Returns
     -------
@@ -259,7 +254,8 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     cut = _cut_volumes(sources, table["Volume"], good, per_file, bad_rows)
 
     def number(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Good rows' numbers among all rows: as many bad ones stand before one as have no more good rows before them."""
+        """The numbers of good rows among all rows: a row's position among the good ones, and how many bad ones stand before it."""
+        # A bad row stands before a good one if no more good rows come before it than before that one.
         return positions + np.searchsorted(bad_rows - np.arange(len(bad_rows)), positions, side="right")
 
     back = np.flatnonzero(dates[1:] <= dates[:-1])  # from the last row of a file to the first of the next, too
@@ -342,7 +338,7 @@ def _strict(block: memoryview | bytes) -> pa.Table | None:
 
 
 def _extreme(of: np.ufunc, column: pa.ChunkedArray) -> float:
-    """The largest or least of a column's numbers and zero. In a twentieth of the time that Arrow takes."""
+    """The largest or least of a column's numbers and zero, in a twentieth of the time that Arrow takes."""
     found = [of.reduce(chunk.to_numpy(zero_copy_only=False)) for chunk in column.chunks if len(chunk)]
     return float(of.reduce(found, initial=0))
 
@@ -385,7 +381,7 @@ def _parse_rest(
     rows = _Rows(count=int(per_file.sum()))
     for (_, before), place, length in zip(there, following, good, strict=True):
         rows.tables += [before, table.slice(place, length)]
-    # Among all rows, those that are known of a bad row's file and of the files before it come first.
+    # A bad row's number among all rows also counts the known rows of its file and of the files before.
     numbers = bad + np.cumsum(known_rows)[file_of_bad]
     rows.bad = dict(zip(numbers.tolist(), parsed.bad.values(), strict=True))
     return rows
@@ -437,7 +433,8 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
         doubts.append(pc.not_equal(pc.floor(volume), volume))
     places: list[int] = []
     if doubts:
-        # A doubt is null only where a null is doubted too. (`fill_null` imports pandas: a sixth of a second in each worker.)
+        # A comparison is null only where a value is, and there `is_null` is true: so no null is left.
+        # (`fill_null` imports pandas: a sixth of a second in each worker.)
         bad = functools.reduce(pc.or_kleene, doubts)
         places = np.flatnonzero(bad.to_numpy()).tolist()
         table = _without_rows(table, bad, places)

@@ -141,19 +141,12 @@ class Sample:
 
 
 def encoding_of(content: bytes, whole: bool = True) -> str:
-    """The encoding of a text file, or of its beginning.
+    """The encoding of a text file, or of its beginning, as Python names it.
 
     Parameters
     ----------
-    content : bytes
-        Of the file, or of its beginning.
     whole : bool
         Whether it is the whole file: else its last character may be cut.
-
-    Returns
-    -------
-    str
-        As Python names it.
 
     Examples
     --------

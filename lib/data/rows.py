@@ -108,7 +108,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
 # https://github.com/ranaroussi/yfinance/issues/2857 is counted) or half a cent. Half of the shares that traded before 1980 have
 # no Open at Yahoo, but a 0 (https://github.com/ranaroussi/yfinance/issues/1281): those contradict nothing.
 _RELATIVE, _ABSOLUTE = 0.001, 0.005
-_ORDER = 1e-6  # by so much of itself may High be below Low: float32 and what is computed with it
+_ORDER = 1e-6  # relative tolerance by which High may be below Low: float32 and what is computed with it
 _JUMP = 50
 _GAP = 31  # days. In 662 real files, 1.6 M rows, no day is more than that after the one before
 _FIRST_EXCHANGE = int(np.datetime64("1792-05-17").astype(np.int64))  # when New York's was founded
@@ -145,7 +145,7 @@ def odd_values(table: pa.Table, starts: npt.NDArray[np.int64]) -> tuple[dict[str
     positive = (np.minimum(lower, low) > 0) & (high > 0)
     outside = (np.maximum(opening, close) > high) | (lower < low)
     outside &= positive
-    if outside.any():  # few are, so only theirs is the arithmetic of how far
+    if outside.any():  # few are, so how far is computed for those alone
         outside[outside] = _far_outside(*(prices[outside] for prices in (opening, high, low, close)))
     gap = np.zeros(len(dates), dtype=bool)
     gap[1:] = np.diff(dates) > _GAP
@@ -184,7 +184,7 @@ def contradicts_itself(rows: int, high_below_low: int, contradicting: int) -> bo
 
 
 def _jumps(close: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> Mask:
-    """The days whose close is `_JUMP` times that of both neighbours, or a fiftieth; of a file's last day, of the one before."""
+    """The days whose close is over `_JUMP` times that of both neighbours, or less than a fiftieth; a file's last day has one neighbour."""
     before, after = close[:-1], close[1:]
     up, down = after > _JUMP * before, _JUMP * after < before
     if not up.any() and not down.any():
@@ -207,7 +207,7 @@ def _volume_as_price(
 ) -> Mask:
     """The rows whose Adj Close is far above any price, and another multiple of Close than the day before.
 
-    The first alone is what a share has after many reverse splits, but then the multiple stays.
+    After many reverse splits Adj Close is far above any price too, but then the multiple stays.
     """
     with np.errstate(over="ignore"):
         found = adjusted > _VOLUME_AS_PRICE * high

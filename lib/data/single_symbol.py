@@ -63,13 +63,7 @@ def read(location: Place, base: str, file: PriceFile) -> Content:
 
 
 def quoted(file: PriceFile, content: bytes) -> Content | None:
-    """A file with Kaggle's header some of whose rows have quotes, as "1,234" has; None for another.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the whole file.
-    """
+    """A file with Kaggle's header some of whose rows have quotes, as "1,234" has; None for another."""
     lines = content.count(b"\n")
     if lines < _FEW or 50 * content.count(b'"') < lines or plans.encoding_of(content) != "utf-8":
         return None

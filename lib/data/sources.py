@@ -114,7 +114,7 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def unpack_tar(location: Path, to: Path) -> Path:
-    """Unpack a ``.tar`` once: only regular files, none outside the folder.
+    """Unpack a ``.tar`` once, only regular files and none outside the folder; returns the folder with its files.
 
     Parameters
     ----------
@@ -122,11 +122,6 @@ def unpack_tar(location: Path, to: Path) -> Path:
         The ``.tar``, packed or not.
     to : pathlib.Path
         A folder of ours; what it held before is removed.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder with its files.
     """
     found = location.stat()
     folder = to / hashlib.sha256(f"{location.resolve()} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
@@ -157,20 +152,10 @@ def unpack_tar(location: Path, to: Path) -> Path:
 
 
 def write_sample(folder: Path) -> Path:
-    """Lay the sample out as an archive, unless it is there.
+    """Lay the sample out as an archive in ``folder``, unless it is there; returns ``folder``.
 
     The prices are real: those of AAPL, FB, GOOG, IBM and MSFT from 2000 to 2013 that the package bokeh-sampledata
     ships (from Quandl's WIKI prices, public domain). GOOG is Google before the split of 2014.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where to.
-
-    Returns
-    -------
-    pathlib.Path
-        The same folder.
     """
     from bokeh_sampledata import stocks
 

@@ -148,34 +148,18 @@ def _read_csv(
 
 
 class _RawText:
-    """The text of rows by file and number; newlines are looked for only in the files that are asked for."""
+    """The text of rows, by the index of the file and the row's number within it; newlines are looked for only in the files that are asked for."""
 
     def __init__(self, bodies: Sequence[Body], numbers: Sequence[npt.NDArray[np.int64] | None] = ()) -> None:
         self._bodies, self._numbers = bodies, numbers
         self._ends: dict[int, npt.NDArray[np.int64]] = {}
 
     def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long.
-
-        Parameters
-        ----------
-        file : int
-            Its index.
-        row : int
-            Its number within the file.
-        """
+        """The text of a row, shortened where it is very long."""
         return shortened(self.text(file, row), _LONGEST)
 
     def text(self, file: int, row: int) -> str:
-        """The text of a row.
-
-        Parameters
-        ----------
-        file : int
-            Its index.
-        row : int
-            Its number within the file.
-        """
+        """The text of a row."""
         if file not in self._ends:
             self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))
         numbers = self._numbers[file] if self._numbers else None

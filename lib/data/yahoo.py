@@ -25,7 +25,7 @@ _ROUNDS = 4  # how often a symbol is asked for before it counts as failed
 _PATIENCE = 5  # failures in a row after which a round ends: there is no network, or Yahoo refuses this address
 _BATCH = 50  # symbols between two pauses
 _PAUSE, _BACKOFF = 1.0, 5.0  # seconds: such a pause, and the wait before the second round
-_SAME = 1e-4  # by so much of itself an adjusted close may differ from the one that was kept: Yahoo rounds
+_SAME = 1e-4  # relative tolerance between an adjusted close and the one that was kept: Yahoo rounds
 Download = Callable[[str, str], pd.DataFrame]
 
 

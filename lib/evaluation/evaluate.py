@@ -191,13 +191,7 @@ def evaluate(
 
 
 def make_splits(sample: Sample, settings: Settings) -> list[Split]:
-    """The splits of the report: by date first, then at random, then by symbol where there are two symbols.
-
-    Parameters
-    ----------
-    sample : Sample
-        Of one horizon.
-    """
+    """The splits of the report: by date first, then at random, then by symbol where there are two symbols."""
     share, seed = settings.random_test_share, settings.seed
     made: list[Split] = [split_at(sample.days, settings.first_test_date), random_split(sample.rows, share, seed)]
     if len(sample.symbols) > 1:

@@ -34,8 +34,10 @@ class Fit:
 
     Parameters
     ----------
-    cut, share : float
-        The rows drawn before the cut.
+    cut : int
+        The model is fitted on examples whose horizon ended before this day, in days since 1970-01-01.
+    share : float
+        The share of these examples that is drawn, from 0 to 1.
     place : int
         The horizon's place among the horizons.
     """
@@ -183,7 +185,7 @@ def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, lis
 
 
 def importance(one: Forecaster, rows: Examples) -> dict[str, float]:
-    """By which share the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
+    """The share by which the error of the first horizon grows when one feature is shuffled among rows that the model had not seen.
 
     Returns
     -------

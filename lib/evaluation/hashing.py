@@ -19,9 +19,9 @@ def symbol_seeds(symbols: Sequence[str], purpose: str = "", seed: int = 0) -> Se
     Parameters
     ----------
     purpose : str
-        16 bytes at most: draws for different purposes have nothing to do with each other.
+        16 bytes at most: draws for different purposes are independent.
     seed : int
-        Another one, another draw.
+        Changes the draw.
     """
     settings: Any = {"person": purpose.encode(), "salt": seed.to_bytes(16, "little")}
     digests = (hashlib.blake2b(symbol.encode(), digest_size=8, **settings).digest() for symbol in symbols)
@@ -29,7 +29,7 @@ def symbol_seeds(symbols: Sequence[str], purpose: str = "", seed: int = 0) -> Se
 
 
 def power_of_two(most: int, rows: int) -> float:
-    """The share of rows to draw where no more than so many are wanted: a power of two, so that a few rows more do not change which are drawn.
+    """The share of ``rows`` to draw for about ``most`` or fewer: a power of two, so that a few rows more do not change which are drawn.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def draw_rows(
     most: int = DRAWN_ROWS,
     kept: Path | None = None,
 ) -> dict[int, Sample]:
-    """Draw rows from a study's features.
+    """Draw rows from a study's features, for each horizon.
 
     Parameters
     ----------
@@ -64,11 +64,6 @@ def draw_rows(
         All rows are drawn where there are no more; else a share of them, see `lib.evaluation.hashing.power_of_two`.
     kept : pathlib.Path, optional
         Where what was drawn is kept; see `lib.storage.kept.map_kept`.
-
-    Returns
-    -------
-    dict
-        By horizon.
 
     Raises
     ------

@@ -202,7 +202,7 @@ class Total:
 def folded(tables: Iterable[pa.Table]) -> pa.Table:
     """The sums of some tables as one table of `SCHEMA`."""
     values = [name for name in SCHEMA.names if name not in _KEYS]
-    # With several threads, the order of the sums is another one each time.
+    # With several threads, the order of the sums varies from run to run.
     grouped = pa.concat_tables(tables).group_by(_KEYS, use_threads=False).aggregate([(name, "sum") for name in values])
     return grouped.rename_columns([name.removesuffix("_sum") for name in grouped.column_names]).select(SCHEMA.names)
 
@@ -248,14 +248,12 @@ def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, averag
 def lead(
     sums: pd.DataFrame, horizon: int, model: str, other: str, grouping: str = "quarter", measure: str = "error"
 ) -> tuple[float, float]:
-    """By which share a model's error is below another's, and the standard error over quarters of a year, or other groups.
+    """The share by which a model's error is below another's, and its standard error over quarters of a year, or other groups.
 
     Parameters
     ----------
     sums : pandas.DataFrame
         As `added` makes it.
-    model, other : str
-        Predictors.
     measure : {"error", "squared"}
         Which sums.
 

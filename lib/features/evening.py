@@ -21,7 +21,7 @@ from lib.features.windows import moving_average, positions
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 STEP = 2.0**-20  # logarithms are whole multiples of it
-FLOOR = 0.02  # of its average: a volume below counts as so much, lest a day without trade be infinitely far away
+FLOOR = 0.02  # share of its average that a smaller volume counts as: so the log of a day without trade stays finite
 DECAY_ROWS = {60: 16, 30: 40, 10: 132}  # rows of an exponential mean: those before weigh less than 1e-6 together
 
 
@@ -155,9 +155,8 @@ def _decays(logs: Integers, windows: _Windows) -> dict[int, Floats]:
         keep = 1 - percent / 100
         counted = np.minimum(windows.position + 1, rows)
         mean = _decayed_sums(logs, windows, keep, rows) * (1 - keep) / (1 - keep**counted)
-        made[percent] = np.rint(
-            mean
-        )  # whole steps: what the order of additions leaves in the last bits is rounded away
+        # Whole steps: what the order of additions leaves in the last bits is rounded away.
+        made[percent] = np.rint(mean)
     return made
 
 

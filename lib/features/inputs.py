@@ -43,19 +43,7 @@ class InputError(ValueError):
 
 
 def number(name: str, text: str) -> float:
-    """The number that a program wrote: a decimal, nothing else.
-
-    Parameters
-    ----------
-    name : str
-        The input, for the error.
-    text : str
-        What was written.
-
-    Returns
-    -------
-    float
-        Finite.
+    """The finite number that a program wrote: a decimal, nothing else. Errors call it ``name``.
 
     Raises
     ------
@@ -77,21 +65,12 @@ def number(name: str, text: str) -> float:
 
 
 def written_number(name: str, text: str, decimal: str = ".") -> float:
-    """The number that a person wrote: grouped, abbreviated or with a currency sign, as this project's own pages print numbers.
+    """The finite number that a person wrote: grouped, abbreviated or with a currency sign, as this project's own pages print numbers.
 
     Parameters
     ----------
-    name : str
-        The input, for the error.
-    text : str
-        What was written.
     decimal : {".", ","}
         The decimal mark. The other one, spaces and apostrophes may stand between groups of three digits.
-
-    Returns
-    -------
-    float
-        Finite.
 
     Raises
     ------

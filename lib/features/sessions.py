@@ -18,9 +18,8 @@ from lib.features import definitions
 FROM_DATA = "from_data"
 MARGIN = 150  # calendar days of sessions beyond the archive's first and last date
 NEEDED = 130  # of them: a forecast is of 63 sessions at most, and looks at the whole of their last month
-MOST_STRANGERS = (
-    0.05  # share of an archive's dates that may be no session before the calendar counts as another market's
-)
+# Where a larger share of an archive's dates are not sessions of a calendar, the calendar is another market's.
+MAX_NON_SESSION_SHARE = 0.05
 Days = NDArray[np.int32]  # days since 1970-01-01
 
 
@@ -30,7 +29,7 @@ _PANDAS = -98_615, 84_005
 
 @dataclass(frozen=True)
 class Calendar:
-    """The sessions around an archive's dates, and what each is known for the evening before.
+    """The sessions around an archive's dates, and what is known of each the evening before.
 
     Parameters
     ----------
@@ -60,13 +59,7 @@ class Calendar:
         return self.following[days - self.sessions[0]]
 
     def until(self, last: datetime.date | None) -> tuple[str, Days, NDArray[np.float32]]:
-        """The name, and what there is to know of the sessions up to a date, or of none: it stays as it is when newer days come.
-
-        Parameters
-        ----------
-        last : datetime.date or None
-            Of some rows, the last.
-        """
+        """The name, and what is known of the sessions up to ``last`` (None: of none); newer days do not change it."""
         sessions = self.sessions.astype("datetime64[D]")
         end = 0 if last is None else np.searchsorted(sessions, np.datetime64(last), side="right")
         return self.name, self.sessions[:end], self.known[:end]
@@ -78,8 +71,8 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     Parameters
     ----------
     name : str
-        `FROM_DATA`, or one of exchange_calendars' names. When more than `MOST_STRANGERS` of the dates are none of that calendar's
-        sessions, it is another market's, and the weekly pattern of the dates is taken instead.
+        `FROM_DATA`, or one of exchange_calendars' names. When more than `MAX_NON_SESSION_SHARE` of the dates are not sessions of
+        that calendar, it is another market's, and the weekly pattern of the dates is taken instead.
     dates : ndarray of int32
         The archive's distinct dates (days since 1970-01-01), ascending.
 
@@ -98,13 +91,13 @@ def calendar_for(name: str, dates: Days) -> Calendar:
     first, last = int(dates[0]), int(dates[-1])
     if name != FROM_DATA:
         sessions, early = _exchange_sessions(name, first - MARGIN, last + MARGIN)
-        if np.isin(dates, sessions, invert=True).mean() <= MOST_STRANGERS:
+        if np.isin(dates, sessions, invert=True).mean() <= MAX_NON_SESSION_SHARE:
             return _calendar(name, sessions, early)
     return _weekly(trading_weekdays(dates), first, last)
 
 
 def continued(calendar: Calendar, first: int, last: int) -> Calendar:
-    """The same market's calendar around other dates than those that it was made for; itself, where it reaches as far as they need.
+    """The same market's calendar around other dates; ``calendar`` itself where it reaches far enough for them.
 
     Parameters
     ----------

@@ -98,9 +98,7 @@ def coverage_by_group(table: pd.DataFrame, level: float, quantity: str) -> Figur
     table : pandas.DataFrame
         From `lib.evaluation.sums.by_group`: key and coverage.
     level : float
-        What the range promises.
-    quantity : str
-        What the groups are.
+        The share of days that the range promises to hold.
 
     Examples
     --------

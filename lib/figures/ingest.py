@@ -117,7 +117,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
 
 @house_style
 def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
-    """Why rows were set aside.
+    """Why rows were set aside: bars, or a sentence if none were.
 
     Parameters
     ----------
@@ -125,11 +125,6 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
         Rows quarantined for each reason.
     rows_read : int
         All raw rows, for the shares.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Words where nothing was quarantined.
 
     Examples
     --------
@@ -156,7 +151,7 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
 
 @house_style
 def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
-    """Values that are odd but possible: kept, and counted here.
+    """Values that are odd but possible, kept and counted here: bars, or a sentence if there are none.
 
     Parameters
     ----------
@@ -164,11 +159,6 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
         Rows kept for each kind of oddity.
     rows_kept : int
         All rows kept, for the shares.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Words where there are none.
 
     Examples
     --------

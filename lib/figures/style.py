@@ -97,20 +97,7 @@ def new_figure(title: str, xlabel: str, ylabel: str, height: float = 3.7) -> tup
 
 
 def described(figure: Figure, alt: str) -> Figure:
-    """Give a figure its alt text.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        It is changed in place.
-    alt : str
-        What it shows, in words.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The same figure.
-    """
+    """Give a figure its alt text, in place; returns the same figure."""
     figure.set_label(alt)
     return figure
 

@@ -30,17 +30,12 @@ NUMBER = ' class="number"'
 
 
 def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
-    """The HTML of `show_table`.
+    """The HTML of `show_table`: a ``<table>``.
 
     Parameters
     ----------
     index : bool
         Show the index as row headings.
-
-    Returns
-    -------
-    str
-        A ``<table>``.
 
     Examples
     --------

@@ -149,10 +149,11 @@ class Forecaster:
         return point, low, high
 
 
+# All that a file of forecasters may hold, beside arrays, numbers and what a booster of scikit-learn has inside.
 TRUSTED_TYPES = [
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]  # all that a file of forecasters may hold, beside arrays, numbers and what a booster of scikit-learn has inside
+]
 
 
 @dataclass(frozen=True)
@@ -173,13 +174,7 @@ class Served:
 
 
 def write_served(path: Path, served: Served) -> None:
-    """Save with skops, without pickle; the same forecasters give the same bytes.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A study's ``forecaster.skops``.
-    """
+    """Save with skops, without pickle; the same forecasters give the same bytes."""
     content = {
         "forecasters": [
             {"horizon": one.horizon} | _plain(one.model) | {"ranges": vars(one.ranges)} for one in served.forecasters

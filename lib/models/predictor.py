@@ -63,12 +63,7 @@ class Predictor:
 
     @classmethod
     def load(cls, path: Path) -> Predictor:
-        """Read the table that training wrote, and check all of it.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            A study's ``model/grid.safetensors``.
+        """Read the table that training wrote, a study's ``model/grid.safetensors``, and check all of it.
 
         Returns
         -------
@@ -122,7 +117,7 @@ class Predictor:
         return np.rint(self.table.predict(*_pair(vol_moving_avg, adj_close_rolling_med))).astype(np.int64)
 
     def predict_interval(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[Any, Any]:
-        """Predict the interval that holds Volume on four days of five.
+        """Predict the interval that holds Volume on four days out of five.
 
         Parameters
         ----------

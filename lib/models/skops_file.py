@@ -79,9 +79,9 @@ def load(path: Path, trusted: Sequence[str]) -> Any:
 
 
 def loads(content: bytes, trusted: Sequence[str]) -> Any:
-    """As `load`, of a file that was read."""
+    """As `load`, from the bytes of a file."""
     try:
         return skops.io.loads(content, trusted=list(trusted))
     except UntrustedTypesFoundException:
-        strangers = sorted(set(skops.io.get_untrusted_types(data=content)) - set(trusted))
-        raise ValueError(f"holds {', '.join(strangers)}; allowed: {', '.join(trusted)}. Do not load it") from None
+        untrusted = sorted(set(skops.io.get_untrusted_types(data=content)) - set(trusted))
+        raise ValueError(f"holds {', '.join(untrusted)}; allowed: {', '.join(trusted)}. Do not load it") from None

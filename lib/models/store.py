@@ -17,32 +17,17 @@ from lib.models.regressor import TableRegressor
 from lib.models.table import Floats
 from lib.paths import StudyPaths
 
-TRUSTED_TYPES = [
-    *MODELS.values(),
-    "lib.models.table.LookupTable",
-]  # all that a model file may hold, beside arrays and numbers
+# All that a model file may hold, beside arrays and numbers.
+TRUSTED_TYPES = [*MODELS.values(), "lib.models.table.LookupTable"]
 
 
 def write_estimator(path: Path, estimator: TableRegressor) -> None:
-    """Save a fitted estimator with skops; the same estimator gives the same bytes, under every Python.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A study's ``model/model.skops``.
-    estimator : TableRegressor
-        Fitted.
-    """
+    """Save a fitted estimator with skops; the same estimator gives the same bytes, under every Python."""
     write_atomically(path, skops_file.to_bytes(estimator))
 
 
 def read_estimator(path: Path) -> TableRegressor:
     """Load an estimator that `write_estimator` saved; a file that holds any other type is refused.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A study's ``model/model.skops``.
 
     Raises
     ------
@@ -68,8 +53,6 @@ def describe(
 
     Parameters
     ----------
-    estimator : TableRegressor
-        Fitted.
     X : ndarray of float64, shape (n_samples, 2)
         The training rows.
     dates : ndarray of datetime64[D], shape (n_samples,)
@@ -158,8 +141,6 @@ def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, An
 
     Parameters
     ----------
-    estimator : TableRegressor
-        Fitted.
     information : dict
         As `describe` makes it.
     """

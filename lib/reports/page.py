@@ -54,8 +54,6 @@ class Heading:
         Plain, without markup.
     level : int
         From 1.
-    anchor : str
-        Where links lead to.
     """
 
     text: str
@@ -98,14 +96,14 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
     study : str
         The study's name, for the title and the navigation.
     note : str
-        What is said at the page's head: why it is out of date.
+        The message at the page's head: why it is out of date.
     """
     document = nbformat.read(notebook, as_version=4)
     files.write_atomically(page, report_html(document, notebook.stem, study, note))
 
 
 def report_html(notebook: nbformat.NotebookNode, stage: str, study: str, note: str = "") -> str:
-    """The page of `write_report` as text.
+    """The HTML of the page that `write_report` writes.
 
     Parameters
     ----------
@@ -113,15 +111,8 @@ def report_html(notebook: nbformat.NotebookNode, stage: str, study: str, note: s
         Executed.
     stage : str
         Which stage it is, such as ``01_ingest``.
-    study : str
-        The study's name.
     note : str
         See `write_report`.
-
-    Returns
-    -------
-    str
-        HTML.
 
     Examples
     --------
@@ -201,20 +192,7 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
 
 
 def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The page of `write_index` as text.
-
-    Parameters
-    ----------
-    study : str
-        The study's name.
-    record, metrics : mapping
-        As for `write_index`.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """The HTML of the page that `write_index` writes."""
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
     stale, kept = _mapping(record.get("out_of_date")), _mapping(record.get("kept"))
@@ -280,7 +258,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
 
 
 def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
-    """The page that shows runs side by side: of each table what differs, the rest folded.
+    """The HTML page that shows runs side by side: of each table what differs, the rest folded.
 
     Parameters
     ----------
@@ -288,11 +266,6 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         As `lib.study.compare.comparison` gives them.
     names : sequence of str
         The runs: ``STUDY`` or ``STUDY@N``.
-
-    Returns
-    -------
-    str
-        HTML.
     """
     headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
     body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
@@ -426,18 +399,9 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for key, value in _mapping(keys).items()
     ]
     shown_elsewhere = {
-        "study",
-        "failure",
-        "params",
-        "stages",
-        "artifacts",
-        "rows",
-        "metrics",
-        "out_of_date",
-        "kept",
-        "overrides",
+        *("study", "failure", "params", "stages", "artifacts", "rows", "metrics"),
+        *("out_of_date", "kept", "overrides", "bring_up_to_date"),
     }
-    shown_elsewhere.add("bring_up_to_date")
     made_by = []
     for name, value in record.items():
         if isinstance(value, Mapping):

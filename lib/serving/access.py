@@ -77,9 +77,8 @@ class Guesses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._wrong: OrderedDict[str, tuple[int, float]] = (
-            OrderedDict()
-        )  # address: wrong tokens, and the time of the last
+        # By address: how many wrong tokens, and the time of the last.
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wait(self, address: str) -> float:
         """Seconds left for ``address`` to wait; 0 when its next token is looked at."""

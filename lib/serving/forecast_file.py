@@ -16,18 +16,8 @@ from typing import Any
 from lib.features.definitions import VOLUME_AVERAGE
 
 COLUMNS = (
-    "Symbol",
-    "Security Name",
-    "as_of",
-    "for_from",
-    "for_to",
-    "horizon",
-    "forecast",
-    "low",
-    "high",
-    VOLUME_AVERAGE.name,
-    "ratio",
-    "stale",
+    *("Symbol", "Security Name", "as_of", "for_from", "for_to", "horizon"),
+    *("forecast", "low", "high", VOLUME_AVERAGE.name, "ratio", "stale"),
 )
 KEYS = tuple(column.lower().replace(" ", "_") for column in COLUMNS)  # the columns' names in JSON
 LEVEL = 0.8  # the share of days that the ranges are meant to hold

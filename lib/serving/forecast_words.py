@@ -40,12 +40,23 @@ def of_days(level: float) -> str:
     Examples
     --------
     >>> of_days(0.8), of_days(0.9), of_days(0.95)
-    ('on 4 days of 5', 'on 9 days of 10', 'on 19 days of 20')
+    ('on 4 days out of 5', 'on 9 days out of 10', 'on 19 days out of 20')
     """
     for total in (5, 10, 20, 100):
         if math.isclose(level * total, round(level * total), abs_tol=1e-9):
-            return f"on {round(level * total)} days of {total}"
+            return f"on {round(level * total)} days out of {total}"
     return f"on {level:.1%} of days"
+
+
+def of_times(level: float) -> str:
+    """As `of_days`, for a range that is not of single days.
+
+    Examples
+    --------
+    >>> of_times(0.8)
+    '4 times out of 5'
+    """
+    return of_days(level).removeprefix("on ").replace("days", "times")
 
 
 def unit(each: HorizonForecast) -> str:
@@ -62,11 +73,11 @@ def expectation(one: SymbolForecast, each: HorizonForecast) -> str:
     >>> day = datetime.date(2013, 3, 5)
     >>> each = HorizonForecast(1, day, day, 18_500_000, 12_700_000, 30_300_000)
     >>> expectation(SymbolForecast("A", "", day, 2.01e7, False, {1: each}), each)
-    'about 18.5 M shares, 8% below the 30-day average; on 4 days of 5 between 12.7 M and 30.3 M.'
+    'about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M.'
     """
     average = beside_average(one.change(each.horizon), f"the {WINDOW}-day average")
-    # A range holds its mean of several days as often as a day's: so many forecasts of as many.
-    held = of_days(LEVEL) if each.horizon == 1 else of_days(LEVEL).replace("days", "times")
+    # The range of a mean of several days holds for a share of the forecasts, not of the days.
+    held = of_days(LEVEL) if each.horizon == 1 else of_times(LEVEL)
     return f"about {short(each.forecast)} {unit(each)}, {average}; {held} between {short(each.low)} and {short(each.high)}."
 
 

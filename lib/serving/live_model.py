@@ -89,11 +89,6 @@ class Current(Generic[T]):
 class CurrentModel(Current[Predictor]):
     """The study's predictor.
 
-    Parameters
-    ----------
-    study : str
-        The study's name.
-
     Examples
     --------
     >>> CurrentModel("no-such-study").predictor

@@ -89,12 +89,7 @@ class ForecastTable:
 
 
 def load(path: Path) -> ForecastTable | None:
-    """Read a study's forecasts.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``StudyPaths(study).forecasts_csv``.
+    """Read a study's ``forecasts.csv``.
 
     Returns
     -------

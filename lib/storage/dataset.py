@@ -71,15 +71,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class StoredPart:
-    """Where one part is, and what its bytes are: all that a task, wherever it runs, needs to read it.
-
-    Parameters
-    ----------
-    path : str
-        Of its file or object.
-    sha256 : str
-        Of its bytes.
-    """
+    """Where one part is, and what its bytes are: all that a task, wherever it runs, needs to read it."""
 
     path: str
     sha256: str

@@ -36,11 +36,11 @@ def map_kept(
     Parameters
     ----------
     make : callable
-        From a task and the indices of the results wanted of it, as one tuple, and ``shared``, to these results; see `Engine.map`.
+        Called with the tuple of a task and the indices of the results wanted of it, and ``shared``; returns those results. See `Engine.map`.
     keys : sequence of sequence of str
         For each task the keys of its results.
     folder : pathlib.Path or None
-        Where results are kept. None but these stay there. Without it all are made.
+        Where results are kept; other files there are deleted. None: no cache, all results are made.
     """
     there = _intact(folder) if folder else {}
     wanted = [tuple(place for place, key in enumerate(each) if key not in there) for each in keys]

@@ -64,13 +64,6 @@ def params_of(of: Mapping[str, str]) -> dict[str, str]:
 def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str, str]:
     """Everything that decides a stage's HTML page: its executed notebook, its note, and what makes pages.
 
-    Parameters
-    ----------
-    stage : str
-        It has been run.
-    note : str
-        See `lib.stage_records.note`.
-
     Returns
     -------
     dict of str to str

@@ -120,9 +120,8 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
             values = [column.get(key) for column in columns]
             if title == "Params":
                 values = ["null" if value is None else str(value) for value in values]
-            same = key != OUT_OF_DATE and all(
-                value == values[0] for value in values
-            )  # what is out of date is always shown
+            # What is out of date is always shown.
+            same = key != OUT_OF_DATE and all(value == values[0] for value in values)
             rows.append([key, *values, "yes" if same else "no"])
         if rows:
             tables[title] = pd.DataFrame(rows, columns=["what", *names, "same"])
@@ -136,8 +135,6 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
     ----------
     tables : dict of str to pandas.DataFrame
         As `comparison` gives them.
-    console : rich.console.Console
-        Where to print.
     """
     for title, frame in tables.items():
         differing = frame[frame["same"] == "no"].drop(columns="same")
@@ -157,7 +154,7 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
 
 
 def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
-    """Write the tables as a page beside the studies.
+    """Write the tables as a page beside the studies, `lib.paths.comparison_page`, and return its path.
 
     Parameters
     ----------
@@ -165,11 +162,6 @@ def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
         As `comparison` gives them.
     names : list of str
         The runs that they compare: ``STUDY`` or ``STUDY@N``.
-
-    Returns
-    -------
-    pathlib.Path
-        The page, `lib.paths.comparison_page`.
     """
     page = paths.comparison_page(names)
     files.write_atomically(page, comparison_html(tables, names))

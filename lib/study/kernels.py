@@ -58,7 +58,7 @@ def _remove_private_folders() -> None:
 
 @contextlib.contextmanager
 def environment() -> Iterator[None]:
-    """Start this process's kernels with settings of their own: what they write must not depend on whose machine it is, nor they on its files."""
+    """Start this process's kernels with settings of their own, so that what they write does not depend on this machine or user."""
     before = dict(os.environ)
     _remove_private_folders()
     folder = tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=paths.sockets())

@@ -21,15 +21,8 @@ from lib.study import cache
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
 PACKAGES = (
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "bottleneck",
-    "scikit-learn",
-    "papermill",
-    "nbconvert",
-    "matplotlib",
-    "pyspark",
+    *("numpy", "pandas", "pyarrow", "bottleneck", "scikit-learn"),
+    *("papermill", "nbconvert", "matplotlib", "pyspark"),
 )
 
 # What a run's record calls the rows that each column of the accounts counts.
@@ -44,11 +37,6 @@ def run_record(
     started: datetime.datetime,
 ) -> dict[str, Any]:
     """The content of ``run.json``.
-
-    Parameters
-    ----------
-    stages : list of dict
-        What happened to each stage.
 
     Returns
     -------

@@ -102,12 +102,7 @@ def _same(first: Any, second: Any, tolerance: float) -> bool:
 
 
 def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comparison:
-    """Bring a study up to date, run it again from nothing elsewhere, and compare.
-
-    Returns
-    -------
-    Comparison
-        Of every artifact's digest.
+    """Bring a study up to date, run it again from nothing elsewhere, and compare every artifact's digest.
 
     Raises
     ------
@@ -151,13 +146,6 @@ def _digests(name: str) -> dict[str, str]:
 def compare_with_lock(name: str, params: Params) -> Comparison | None:
     """Compare a finished study with what is expected of it.
 
-    Parameters
-    ----------
-    name : str
-        The study's name.
-    params : Params
-        What it was run with.
-
     Returns
     -------
     Comparison or None
@@ -186,13 +174,6 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
 
 def write_lock(name: str, params: Params) -> Path:
     """Make the results of a finished study those that are expected of it.
-
-    Parameters
-    ----------
-    name : str
-        The study's name.
-    params : Params
-        What it was run with.
 
     Returns
     -------

@@ -37,7 +37,7 @@ FAILED = 1  # a stage failed, or the disk did
 REFUSED = 2  # params, the archive or the command are wrong, or outputs cannot be written
 LOCKED = 3  # another run holds the study
 
-# Errors of `lib` that say what is wrong and what to do, and what they end a run with: nobody need know in which cell they were raised.
+# Errors of `lib` that say what is wrong and what to do, and the exit code that they end a run with: the message names no cell.
 _OF_USERS = {
     "QuarantineError": REFUSED,
     "ArchiveError": REFUSED,
@@ -87,7 +87,7 @@ class Options:
     retrain : bool
         Train and evaluate anew where prices are newer, whatever ``run.retrain`` asks.
     scratch : bool
-        Its outputs will be gone: don't tell anybody to open them.
+        The outputs will be deleted: do not tell the user to open them.
     command : str
         What the user typed to start this run, and would type to go on.
     update : str
@@ -217,7 +217,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
 
 
 def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Options) -> None:
-    """Refuse to replace, unasked, what a server is serving by what ``-p`` makes of it."""
+    """Refuse ``-p`` on a served study unless ``--replace`` is given."""
     if options.replace or not options.overrides or not served.is_served(study):
         return
     try:
@@ -406,7 +406,7 @@ def _run_stage(
 
 
 def _training_follows(stage: str, every: str, study: paths.StudyPaths, options: Options) -> bool:
-    """Whether stages that train most likely run next: not yet after the first stage, of which many a run ends with an error."""
+    """Whether stages that train will probably run; False during the first stage, as many runs fail there."""
     trained = all(study.stage_record(name).exists() for name, row in STAGES.items() if row.retrained)
     return bool(stages_before(stage)) and not options.only and (every == "always" or not trained)
 
@@ -421,7 +421,7 @@ def _kept(
     options: Options,
     console: Console,
 ) -> StageRun:
-    """Leave a stage that ``run.retrain`` does not ask for yet, but for the forecasts, which its saved models make."""
+    """Skip a stage that ``run.retrain`` does not ask for yet; only the forecasts are made, by its saved models."""
     begin = time.monotonic()
     forecast = "forecasts" in STAGES[stage].makes and kept != last.kept
     if forecast:
@@ -735,7 +735,7 @@ def _peak_memory() -> Iterator[_Peak]:
 
 
 def _own_children(others: set[psutil.Process]) -> list[psutil.Process]:
-    """The kernels and their workers: all that descends from this process but for ``others`` and what descends from them.
+    """The kernels and their workers: all descendants of this process except ``others`` and their descendants.
 
     The kernels' fork server stays: it is the next kernel's too.
     """

@@ -1,4 +1,4 @@
-"""Whether a server serves a study: a lock that each holds while it does, and that ends with it, however it ends."""
+"""Whether a server serves a study: each server holds a lock, which is released however the server ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib import paths
 
 @contextlib.contextmanager
 def serving(study: paths.StudyPaths) -> Iterator[None]:
-    """Be a server of the study; where its folder cannot be written, nobody else learns of it."""
+    """Mark the study as served; does nothing where its folder is read-only."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             file = stack.enter_context(study.lock_of_servers.open("a"))

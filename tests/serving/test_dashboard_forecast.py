@@ -58,7 +58,7 @@ def session(outputs):
 def test_the_sentence_has_day_number_average_and_range():
     said = tab.next_session(symbol(), symbol().horizons[1])
     assert (
-        "<b>Tuesday 5 March 2013:</b> about 18.5 M shares, 8% below the 30-day average; on 4 days of 5 between 12.7 M and 30.3 M."
+        "<b>Tuesday 5 March 2013:</b> about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M."
         in said
     )
     assert 'data-forecast="18500000">18,500,000 <small>shares<' in said
@@ -82,7 +82,7 @@ def test_a_stale_symbol_and_forecasts_older_than_the_prices_are_said_so(session)
 def test_a_position_has_sessions_and_their_range():
     said = tab.position(symbol(), 5_000_000, 0.1)
     assert 'data-sessions="3">3 <small>sessions' in said
-    assert "for 5,000,000 shares at 10% of each session's volume; on 4 times of 5 between 2 and 4" in said
+    assert "for 5,000,000 shares at 10% of each session's volume; 4 times out of 5 between 2 and 4" in said
     assert "Beyond the next session, its volume is taken to go on." in said
     assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1)
     assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1)

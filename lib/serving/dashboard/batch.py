@@ -80,8 +80,6 @@ def results(batch: Batch, name: str, horizon: int) -> str:
 
     Parameters
     ----------
-    name : str
-        The file's.
     horizon : int
         The model's, trading days.
 

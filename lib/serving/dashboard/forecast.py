@@ -31,7 +31,7 @@ from lib.serving.dashboard.widgets import (
     text_field,
 )
 from lib.serving.forecast_file import COLUMNS, LEVEL
-from lib.serving.forecast_words import beside_average, expectation, of_days, past_warning, unit, when
+from lib.serving.forecast_words import beside_average, expectation, of_times, past_warning, unit, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,
     ForecastTable,
@@ -337,17 +337,13 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
     """How many sessions a position takes, in words."""
     expected, fewest, most = sessions_needed(one, shares, share)
     if math.isinf(expected):
-        return f'<p class="none">No volume of {escape(one.symbol)} is expected, so that it cannot be traded so.</p>'
+        return f'<p class="none">No volume of {escape(one.symbol)} is expected, so it cannot be traded.</p>'
     beyond = ""
     longest = max(one.horizons)
     if most > longest:
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
         beyond = f"<p class='hint'>Beyond {known} is taken to go on.</p>"
-    rounded = (
-        ""
-        if fewest == most
-        else f"; {of_days(LEVEL).replace('days', 'times')} between {_many(fewest)} and {_many(most)}"
-    )
+    rounded = "" if fewest == most else f"; {of_times(LEVEL)} between {_many(fewest)} and {_many(most)}"
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'
         f"<p>for {shares:,.0f} shares at {share * 100:g}% of each session's volume{rounded}.</p>{beyond}"

@@ -24,18 +24,17 @@ LEAN = ("--HistoryManager.enabled=False", "--log-level=40")
 
 
 def _limit() -> None:
-    """Bound what this kernel takes."""
+    """Limit this kernel's memory and priority."""
     with open("/proc/self/statm", encoding="ascii") as file:
-        shared = (
-            int(file.read().split()[5]) * resource.getpagesize()
-        )  # private writable memory: what RLIMIT_DATA counts
+        # Private writable memory: what RLIMIT_DATA counts.
+        shared = int(file.read().split()[5]) * resource.getpagesize()
     most = shared + STACKS + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     os.nice(NICENESS)
 
 
 def _end_without_memory() -> None:
-    """End this kernel when something in it that logs its errors found no memory: it would go on, with whatever is half done."""
+    """End this kernel when code that only logs its errors runs out of memory: the kernel would go on with work half done."""
     make = logging.getLogRecordFactory()
 
     def check(*arguments: Any, **keywords: Any) -> logging.LogRecord:

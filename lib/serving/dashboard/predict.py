@@ -190,11 +190,6 @@ class PredictTab:
 def read_inputs(predictor: Predictor, texts: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:
     """The numbers that the form's texts are, and what is wrong with the others.
 
-    Parameters
-    ----------
-    texts : mapping of str to str
-        By input.
-
     Returns
     -------
     values, problems : dict

@@ -156,17 +156,7 @@ class LimitedServer(HTTPServer):
 
 
 class GuardedApplication(tornado.web.Application):
-    """Tornado's application behind one gate, so that no handler, of Voilà's or ours, can be forgotten.
-
-    Parameters
-    ----------
-    access : Access
-        Whose requests are answered.
-    max_connections : int
-        Connections at once.
-    **settings
-        Of Tornado's application.
-    """
+    """Tornado's application behind one gate, so that no handler, of Voilà's or ours, can be forgotten."""
 
     def __init__(self, access: Access, max_connections: int, **settings: Any) -> None:
         super().__init__(**settings)
@@ -194,13 +184,6 @@ class GuardedApplication(tornado.web.Application):
         ----------
         request : tornado.httputil.HTTPServerRequest
             It learns the visitor's address, and whether the visitor speaks HTTPS, from a proxy that is believed.
-        **kwargs
-            As Tornado passes them; handed on.
-
-        Returns
-        -------
-        tornado.httputil.HTTPMessageDelegate
-            What takes the request.
         """
         peer, headers = str(request.remote_ip), request.headers
         request.remote_ip = self._access.address(peer, headers.get("X-Forwarded-For", ""))
@@ -270,17 +253,7 @@ class Kernels(AsyncMappingKernelManager):
         return DIED if kernel_id in self._died else ENDED
 
     async def start_kernel(self, **kwargs: Any) -> str:  # type: ignore[override]  # as the asynchronous class above it
-        """Start a visitor's kernel.
-
-        Parameters
-        ----------
-        **kwargs
-            As Jupyter passes them; handed on.
-
-        Returns
-        -------
-        str
-            Its id.
+        """Start a visitor's kernel; returns its id.
 
         Raises
         ------
@@ -305,13 +278,7 @@ class Kernels(AsyncMappingKernelManager):
         return kernel_id
 
     async def shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
-        """End a kernel.
-
-        Parameters
-        ----------
-        now, restart : bool
-            As Jupyter passes them; handed on.
-        """
+        """End a kernel."""
         self._ending.add(kernel_id)
         try:
             await super().shutdown_kernel(kernel_id, now=now, restart=restart)
@@ -331,33 +298,14 @@ class Kernels(AsyncMappingKernelManager):
         return super().remove_kernel(kernel_id)
 
     async def end_if_left(self, kernel_id: str) -> None:
-        """End a kernel to which no page is connected.
-
-        Parameters
-        ----------
-        kernel_id : str
-            It may have ended already.
-        """
+        """End a kernel to which no page is connected, unless it has ended already."""
         # Jupyter's own count is one too low after each line that was refused.
         connected = any(channel.kernel_id == kernel_id for channel in Channel.open_channels)
         if kernel_id in self and not connected:
             await self.shutdown_kernel(kernel_id, now=True)
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
-        """The working folder of every kernel.
-
-        Parameters
-        ----------
-        path : str
-            Of the notebook; it makes no difference.
-        **kwargs
-            As Jupyter passes them; not used.
-
-        Returns
-        -------
-        str
-            The repository's folder.
-        """
+        """The working folder of every kernel: the repository's folder, wherever the notebook is."""
         return str(paths.ROOT)
 
 

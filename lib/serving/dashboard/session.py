@@ -13,11 +13,6 @@ from lib.serving.live_model import CurrentModel
 class Session:
     """One visitor's view of a study.
 
-    Parameters
-    ----------
-    study : str
-        Its name.
-
     Attributes
     ----------
     model : CurrentModel

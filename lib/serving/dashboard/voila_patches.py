@@ -40,9 +40,8 @@ TEMPLATE = Path(__file__).with_name("templates")
 OPEN_SECONDS = 45  # a page that takes longer has failed, and a minute after a crowd has gone nothing is left of it
 LEFT_SECONDS = 3  # a session whose page is gone ends, unless the page comes back (a short loss of network)
 MAX_LINES = 4  # connections to one kernel: a page has one, a reload two for a moment
-MAX_UNREAD = (
-    8 * 2**20
-)  # bytes that wait behind the message that a visitor is reading, which may be a whole file's results
+# Bytes that wait behind the message that a visitor is reading, which may be a whole file's results.
+MAX_UNREAD = 8 * 2**20
 MAX_UNREAD_OF_ALL = 64 * 2**20  # bytes that wait for all visitors
 SMALL = 256 * 2**10  # bytes of a message that needs no turn of `Protocol`
 LARGE_AT_ONCE = 4  # larger messages that are received at the same time
@@ -72,12 +71,8 @@ def call_later(seconds: float, function: Callable[..., Any], *arguments: Any) ->
 
     Parameters
     ----------
-    seconds : float
-        From now.
     function : callable
         It may be asynchronous.
-    *arguments
-        Its arguments.
     """
     Context().run(IOLoop.current().call_later, seconds, function, *arguments)
 
@@ -171,15 +166,7 @@ class Page(TornadoVoilaHandler):
                     return
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what is wrong in a plain page, without a traceback.
-
-        Parameters
-        ----------
-        status_code : int
-            The HTTP status.
-        **kwargs
-            As Tornado passes them; the exception in them is not shown.
-        """
+        """Say what is wrong in a plain page, without a traceback."""
         texts = {
             404: "There is no such page.",
             429: "Too many sessions from your address. Try again in a minute.",

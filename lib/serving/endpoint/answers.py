@@ -23,10 +23,8 @@ MAX_SHOWN = 64  # characters of a wrong input that an answer repeats
 MAX_PAIRS = 10_000  # pairs in one POST
 MAX_BODY = 1_000_000  # bytes of one POST
 MIN_ROWS, MAX_ROWS = 30, 400  # of a symbol's own rows
-FIRST_DAY, LAST_DAY = (
-    date(1700, 1, 1),
-    date(2199, 12, 31),
-)  # of rows: pandas' timestamps, which calendars are made of, end soon after
+# Of rows: pandas' timestamps, which calendars are made of, end soon after.
+FIRST_DAY, LAST_DAY = date(1700, 1, 1), date(2199, 12, 31)
 PRICES = ("Open", "High", "Low", "Close", "Adj Close")
 ROW = ("Date", *PRICES, "Volume")
 NEEDED = tuple(name for name in ROW if name != "Adj Close")  # which no forecast is made of
@@ -216,9 +214,8 @@ def read_json(body: bytes | bytearray, most: int) -> Any:
         message = f"not UTF-8: byte {error.start}"
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg}, at character {error.pos}"
-    except (
-        ValueError
-    ):  # Python converts at most 4,300 digits (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits)
+    except ValueError:
+        # Python converts at most 4,300 digits (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
         message = "a number has too many digits"
     raise RequestError("json_invalid", ["body"], message)
 

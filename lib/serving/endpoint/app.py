@@ -309,10 +309,6 @@ class Service:
 
     Parameters
     ----------
-    study : str
-        The study that is served.
-    access : Access
-        Who may ask.
     forecast_rows : callable, optional
         As for `Handlers`.
     """

@@ -27,13 +27,7 @@ NEAREST = 5  # symbols that an error names
 
 
 class UnknownSymbolError(LookupError):
-    """A symbol without a forecast; ``str()`` names the nearest ones that have one.
-
-    Parameters
-    ----------
-    symbol : str
-        What was asked for.
-    """
+    """A symbol without a forecast; ``str()`` names the nearest ones that have one."""
 
     def __init__(self, symbol: str, nearest: list[str]) -> None:
         hint = f"; the nearest are {', '.join(nearest)}" if nearest else ""

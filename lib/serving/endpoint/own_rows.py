@@ -23,11 +23,6 @@ class OwnRows:
     """A study's forecasters, loaded when they are first asked and again when their file has changed.
 
     Not for several threads at once; `lib.serving.endpoint.app` answers one body at a time.
-
-    Parameters
-    ----------
-    study : str
-        The study's name.
     """
 
     def __init__(self, study: str) -> None:
