@@ -24,7 +24,7 @@ from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
 from lib.stages import STAGES
 from lib.study import reproduce
-from lib.study.run import StudyError
+from lib.study.errors import StudyError
 
 PAGE = Path(__file__).with_suffix(".md")
 ARCHITECTURE = PAGE.with_name("architecture.md")

@@ -154,7 +154,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from lib.study import run
+    from lib.study import errors, run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = [("-p", key, value) for key, value in options.overrides]
@@ -189,15 +189,15 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
                 if expected:
                     print(f"{name}: as expected by {paths.results_lock(name).name}: {expected}")
                 if not again.equal or (expected and not expected.equal):
-                    return run.FAILED
+                    return errors.FAILED
             else:
                 run.run_study(name, params, chosen, caller)
         if len(studies) > 1 and not options.reproduce:
             return _compare([name for name, *_ in studies])
     except study_params.ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
-        return run.REFUSED
-    except run.StudyError as error:
+        return errors.REFUSED
+    except errors.StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
     return 0
@@ -220,7 +220,7 @@ def _copy_name(name: str) -> str:
 def _look(options: argparse.Namespace) -> int:
     from lib.data import look, sources
     from lib.data.members import ArchiveError
-    from lib.study import run
+    from lib.study import errors
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     location = place(options.look)
@@ -248,7 +248,7 @@ def _look(options: argparse.Namespace) -> int:
             print(
                 "\n".join(["error: " + "".join(cause or found.lines), *(found.lines if cause else [])]), file=sys.stderr
             )
-            return run.REFUSED
+            return errors.REFUSED
         print("\n".join(found.lines))
         if options.name:
             written = look.write_params(
@@ -263,33 +263,33 @@ def _look(options: argparse.Namespace) -> int:
                 print(f"wrote {written}; run it: {command}")
     except (study_params.ParamsError, ArchiveError, LocationError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return run.REFUSED
+        return errors.REFUSED
     return 0
 
 
 def _compare(runs: list[str]) -> int:
     from rich.console import Console
 
-    from lib.study import compare, run
+    from lib.study import compare, errors
 
     try:
         tables = compare.comparison([compare.read_run(run) for run in runs])
     except compare.CompareError as error:
         print(f"error: {error}", file=sys.stderr)
-        return run.REFUSED
+        return errors.REFUSED
     compare.show(tables, Console(highlight=False, markup=False, emoji=False))
     print(f"Open {compare.write_page(tables, runs)}")
     return 0
 
 
 def _lock(name: str) -> int:
-    from lib.study import reproduce, run
+    from lib.study import errors, reproduce
 
     try:
         print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")
-    except (study_params.ParamsError, run.StudyError) as error:
+    except (study_params.ParamsError, errors.StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return run.REFUSED
+        return errors.REFUSED
     return 0
 
 

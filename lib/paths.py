@@ -351,3 +351,8 @@ def comparison_page(names: list[str]) -> Path:
     if len(joined) > 150:  # a file's name may have 255 bytes
         joined = f"{joined[:100]}-{hashlib.sha256(joined.encode()).hexdigest()[:12]}"
     return outputs() / f"compare-{joined}.html"
+
+
+def as_typed(path: Path) -> str:
+    """A path as a user in the repository would type it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

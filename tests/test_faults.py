@@ -20,7 +20,7 @@ from tools import lacking
 
 from lib import files, paths
 from lib.stages import STAGES
-from lib.study import run as study_run
+from lib.study import execution
 
 SHARES = 4  # the random moments are shared among as many tests, for two workers of the suite to run
 GOES_ON = "to go on, once it is fixed: bash run_all.sh {params} -p compute.workers 1"
@@ -143,7 +143,7 @@ def test_the_errors_that_users_mend_are_those_of_lib():
     found = {
         name for path in paths.LIB.rglob("*.py") for name in re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE)
     }
-    assert set(study_run._OF_USERS) <= found
+    assert set(execution._OF_USERS) <= found
 
 
 def moments(share, of, seed):

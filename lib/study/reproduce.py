@@ -30,7 +30,8 @@ from filelock import FileLock, Timeout
 from lib import files, paths, stage_records
 from lib.params import Params
 from lib.study import record
-from lib.study.run import REFUSED, Options, StudyError, run_study
+from lib.study.errors import REFUSED, StudyError
+from lib.study.run import Options, run_study
 from lib.text import flattened
 
 # Another processor may round the sums of a fit otherwise: a thousandth is less than any difference that a report tells.
@@ -106,7 +107,7 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
 
     Raises
     ------
-    lib.study.run.StudyError
+    lib.study.errors.StudyError
         Either run failed.
     """
     run_study(name, params, replace(options, retrain=True), caller)
@@ -153,7 +154,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
 
     Raises
     ------
-    lib.study.run.StudyError
+    lib.study.errors.StudyError
         The study is not finished.
     """
     lock = paths.results_lock(name)
@@ -182,7 +183,7 @@ def write_lock(name: str, params: Params) -> Path:
 
     Raises
     ------
-    lib.study.run.StudyError
+    lib.study.errors.StudyError
         The study is not finished.
     """
     content = {
@@ -212,7 +213,7 @@ def results(name: str, params: Params) -> dict[str, Any]:
 
     Raises
     ------
-    lib.study.run.StudyError
+    lib.study.errors.StudyError
         The study is not finished, or its last run had other params.
     """
     from lib.storage.dataset import DatasetError, open_dataset

@@ -6,8 +6,6 @@ import contextlib
 import datetime
 import importlib
 import json
-import os
-import re
 import shlex
 import sys
 import threading
@@ -16,54 +14,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lib import files, locations, paths, stage_records
-from lib.data import archive, sources
+from lib.data import archive
 from lib.data.members import ArchiveError
 from lib.locations import LocationError, Url, place
-from lib.params import Params, stage_parameters
+from lib.params import Params
 from lib.reports.marks import mark
 from lib.stages import STAGES
 from lib.stages import before as stages_before
-from lib.study import archive_changes, cache, kernels, notebook, retrain, served
+from lib.study import archive_changes, archive_source, cache, execution, kernels, notebook, retrain, served
+from lib.study.errors import FAILED, REFUSED, StudyError
+from lib.study.execution import ExecutionError
+from lib.study.lock import locked
 from lib.study.record import history_line, read_metrics, run_record
 from lib.text import flattened
-
-# Exit codes.
-FAILED = 1  # a stage failed, or the disk did
-REFUSED = 2  # params, the archive or the command are wrong, or outputs cannot be written
-LOCKED = 3  # another run holds the study
-
-# Errors of `lib` that say what is wrong and what to do, and the exit code that they end a run with: the message names no cell.
-_OF_USERS = {
-    "QuarantineError": REFUSED,
-    "ArchiveError": REFUSED,
-    "LayoutError": REFUSED,
-    "ShortPricesError": REFUSED,
-    "LocationError": FAILED,
-    "DatasetError": FAILED,
-    "EngineError": FAILED,
-}
-LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine with more"
-
-
-class StudyError(RuntimeError):
-    """A run that cannot start or go on.
-
-    Parameters
-    ----------
-    message : str
-        What the user reads: what is wrong, and what to do.
-    code : int
-        The command's exit code: `FAILED`, `REFUSED` or `LOCKED`.
-    """
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -162,13 +128,13 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         study.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{study.folder}: cannot be made ({error.strerror}); is outputs/ writable?", REFUSED) from None
-    with _disk_errors_reported(study, options), _locked(study, options.wait, console), kernels.environment():
+    with _disk_errors_reported(study, options), locked(study, options.wait, console), kernels.environment():
         files.remove_unfinished(study.folder)
         try:
-            params = _locate_archive(params, study, caller)
+            params = archive_source.locate(params, study, caller)
             _keep_what_is_served(params, study, options)
             _place_datasets(params, study)
-            raw = _open_archive(params, study, caller, console)
+            raw = archive_source.open_archive(params, study, caller, console)
         except (ArchiveError, LocationError) as error:
             raise StudyError(str(error), REFUSED) from None
         archive_digest = archive.fingerprint(raw)
@@ -209,7 +175,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         never = [stage for stage in STAGES if not study.stage_record(stage).exists()]
         rest = "kept or unchanged" if any(run.status == "kept" for run in runs) else "unchanged"
         done += f", the rest {rest}" if 0 < len(ran) < len(runs) and not stale and not never else ""
-        console.print(f"done: {done}" + ("" if options.scratch else f". Open {_relative(study.index)}"))
+        console.print(f"done: {done}" + ("" if options.scratch else f". Open {paths.as_typed(study.index)}"))
         if never := [stage for stage in never if stage not in stale]:
             console.print(f"not run yet: {', '.join(never)}; to run them: {options.update}")
         if stale:
@@ -246,21 +212,6 @@ def _place_datasets(params: Params, study: paths.StudyPaths) -> None:
     assert isinstance(prefix, Url), "the pattern of run.datasets"
     locations.check(prefix, writing=True)
     files.write_atomically(study.datasets_url, f"{prefix}\n")
-
-
-def _open_archive(params: Params, study: paths.StudyPaths, caller: Path | None, console: Console) -> archive.Archive:
-    """List the study's archive; Yahoo's is brought up to date first."""
-    section = params.archive
-    if section.source == "yahoo":
-        from lib.data import yahoo
-
-        symbols = yahoo.read_symbols(section.symbols, [caller or paths.ROOT, paths.ROOT])
-        for remark in yahoo.update(study.archive, symbols, section.start):
-            console.print(remark, markup=False)
-    options = sources.reading_options(
-        section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
-    )
-    return sources.open_archive(section.source, study, section.follow_links, options, section.only_files)
 
 
 def _say_what_was_read(study: paths.StudyPaths, console: Console) -> None:
@@ -389,12 +340,14 @@ def _run_stage(
     begin = time.monotonic()
     if console.is_terminal:  # a kernel's bar needs the line: say what is running, then leave the terminal to it
         console.print(f"{title} {stage} running", end="\r")
-    with _peak_memory() as peak:
+    with execution.peak_memory() as peak:
         try:
             with _meanwhile(finished, study, _FORECASTING if finished and every != "always" else ()):
-                _execute(stage, params, study, peak, options)
-        except BaseException:  # the page shows the traceback
-            _refresh_page(stage, study, executed=True)
+                execution.execute(stage, params, study, peak)
+        except BaseException as error:
+            _refresh_page(stage, study, executed=True)  # it shows the traceback
+            if isinstance(error, ExecutionError):
+                raise _failure(stage, study, str(error), options, error.code) from None
             raise
     seconds = round(time.monotonic() - begin, 2)
     record = stage_records.Record(wanted, stage_records.artifacts(stage, study), seconds, peak.bytes)
@@ -472,82 +425,11 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
             )
 
 
-def _execute(stage: str, params: Params, study: paths.StudyPaths, peak: _Peak, options: Options) -> None:
-    """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
-    with notebook.without_grammars():
-        import papermill
-
-        from lib.study import papermill_engine
-    from jupyter_client.kernelspec import NoSuchKernel
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-    from zmq import ZMQError
-
-    target = study.notebook(stage)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    running = target.with_name(f"_{target.name}")
-    try:
-        papermill.execute_notebook(
-            # Papermill 2.7 fills in {} of paths: https://papermill.readthedocs.io/en/latest/usage-parameterize.html
-            *(str(path).replace("{", "{{").replace("}", "}}") for path in (paths.stage_notebook(stage), running)),
-            parameters=stage_parameters(params, stage, study.name),
-            engine_name=papermill_engine.NAME,
-            kernel_name="python3",
-            cwd=paths.ROOT,
-            progress_bar=False,
-            log_output=False,
-            execution_timeout=params.run.stage_timeout,
-            start_timeout=120,
-            shutdown_kernel="immediate",  # its work is done: a large kernel takes more than a second to end by itself
-            # Sockets of the file system, in this run's own folder: nobody else, nor another run, can speak to the kernel.
-            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{os.environ['JUPYTER_RUNTIME_DIR']}/kernel"}}),
-        )
-        _keep(running, target)
-    except PapermillExecutionError as error:
-        code = _OF_USERS.get(error.ename, FAILED)
-        why = (
-            error.evalue
-            if error.ename in _OF_USERS and error.evalue.strip()
-            else f"cell {error.exec_count}: {error.ename}: {error.evalue}"
-        )
-        if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
-            why += f"\n  {_held(peak)}: {LESS_MEMORY}"
-        raise _failure(stage, study, why, options, code) from None
-    except CellTimeoutError:
-        limit = params.run.stage_timeout
-        why = f"a cell took longer than run.stage_timeout, {limit} s; allow more with -p run.stage_timeout"
-        raise _failure(stage, study, why, options) from None
-    except DeadKernelError:
-        why = f"its kernel died; {_held(peak)}. The likely cause is memory: {LESS_MEMORY}"
-        raise _failure(stage, study, why, options) from None
-    except (NoSuchKernel, RuntimeError, ZMQError) as error:
-        raise _failure(stage, study, f"its kernel did not start: {error}", options) from None
-    finally:
-        with contextlib.suppress(OSError, ValueError):  # there is none, or the disk is full and it is no whole JSON
-            _keep(running, target)
-
-
-def _keep(running: Path, target: Path) -> None:
-    """Make what papermill has written, all of it or up to a failure, the stage's executed notebook."""
-    import nbformat
-
-    try:
-        executed = nbformat.read(running, as_version=4)
-        files.write_atomically(target, nbformat.writes(notebook.normalised(executed)) + "\n")
-    finally:
-        running.unlink(missing_ok=True)
-
-
-def _held(peak: _Peak) -> str:
-    return f"the kernel and its workers held {peak.bytes / 2**20:,.0f} MiB at most"
-
-
 def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options, code: int = FAILED) -> StudyError:
     kept = [name for name in STAGES if list(STAGES).index(name) < list(STAGES).index(stage)]
     return StudyError(
         f"{stage} failed: {what}\n"
-        f"  notebook, with the traceback: {_relative(study.notebook(stage))}\n"
+        f"  notebook, with the traceback: {paths.as_typed(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
         f"  to go on, once it is fixed: {options.command}",
         code,
@@ -575,7 +457,7 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
         stage_records.write_record(record, stage_records.Record(wanted, stage_records.digests([page], study)))
 
 
-_FORECASTING = ("lib.evaluation.latest", "exchange_calendars")  # two seconds of imports
+_FORECASTING = ("lib.evaluation.latest",)  # more than a second of imports
 
 
 @contextlib.contextmanager
@@ -611,165 +493,7 @@ def _disk_errors_reported(study: paths.StudyPaths, options: Options) -> Iterator
 
 
 def _told(error: OSError) -> str:
-    return f"{_relative(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
-
-
-def _locate_archive(params: Params, study: paths.StudyPaths, caller: Path | None) -> Params:
-    """Keep the archive's absolute path out of the notebooks: they get its name, and the environment the place."""
-    os.environ.pop("STUDY_ARCHIVE", None)
-    source = params.archive.source
-    if source in ("sample", "kaggle", "yahoo"):
-        return params
-    url = place(source)
-    if isinstance(url, Url):
-        return _locate_objects(params, study, url)
-    try:
-        location = Path(source).expanduser()
-        candidates = (
-            [location] if location.is_absolute() else [(base or paths.ROOT) / location for base in (None, caller)]
-        )
-        found = next((candidate for candidate in candidates if candidate.exists()), candidates[0]).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
-        raise StudyError(f"archive.source: {source!r} is no path of a folder or .zip ({error})", REFUSED) from None
-    if written := _overlap(found, study):
-        raise StudyError(
-            f"archive.source: {_relative(found)} and {_relative(written)}, which a run of {study.name} writes and sweeps, are one "
-            "inside the other: raw files would be lost. Move the archive elsewhere, such as data/, and name that",
-            REFUSED,
-        )
-    if study.folder.resolve().is_relative_to(found):
-        raise StudyError(
-            f"archive.source: {_relative(found)} holds {_relative(study.folder)}, where a run of {study.name} puts its results: they would "
-            "be read as raw files. Name the folder that holds nothing but the archive",
-            REFUSED,
-        )
-    os.environ["STUDY_ARCHIVE"] = str(found)
-    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": found.name})})
-
-
-def _locate_objects(params: Params, study: paths.StudyPaths, url: Url) -> Params:
-    locations.check(url)
-    datasets = study.datasets
-    if isinstance(datasets, Url) and (url.is_relative_to(datasets) or datasets.is_relative_to(url)):
-        raise StudyError(
-            f"archive.source: {url} and {datasets}, where a run of {study.name} keeps its datasets, are one inside the other: parts would "
-            "be read as raw files. Name another prefix as one of archive.source and run.datasets",
-            REFUSED,
-        )
-    os.environ["STUDY_ARCHIVE"] = str(url)
-    name = url.name or url.root.partition("://")[2]
-    return params.model_copy(update={"archive": params.archive.model_copy(update={"source": name})})
-
-
-def _overlap(location: Path, study: paths.StudyPaths) -> Path | None:
-    """A folder that the study's run writes and that ``location`` lies in; or, for one that a link leads to, that lies in it."""
-    folder = study.folder.resolve()
-    if location.is_relative_to(folder):
-        return study.folder
-    for link in (path for path in (study.folder, *study.folder.iterdir()) if path.is_symlink()):
-        written = link.resolve()
-        if location.is_relative_to(written) or written.is_relative_to(location):
-            return link
-    return None
-
-
-@contextlib.contextmanager
-def _locked(study: paths.StudyPaths, wait: bool, console: Console) -> Iterator[None]:
-    lock = FileLock(study.lock)
-    holder = study.lock_holder
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = _holder(study.lock_holder)
-        if not wait:
-            raise StudyError(
-                f"{study.name}: {who} is running this study; wait for it to end, or start with --wait", LOCKED
-            ) from None
-        console.print(f"{study.name}: waiting for {who}")
-        lock.acquire()
-    except OSError as error:
-        raise StudyError(f"{study.folder}: cannot be written ({error.strerror}); is it read-only?", REFUSED) from None
-    try:
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        holder.write_text(f"process {os.getpid()}, since {now},\n", encoding="utf-8")
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink()
-        lock.release()
-
-
-def _holder(path: Path) -> str:
-    """Who holds the lock, from the file that says it; anything else than `_locked` writes there is not shown."""
-    try:
-        told = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        told = ""
-    return told if re.fullmatch(r"process \d+, since \S+,", told, re.ASCII) else "another process"
-
-
-@dataclass
-class _Peak:
-    """The most memory that this process's children have held together, in bytes."""
-
-    bytes: int = 0
-
-
-@contextlib.contextmanager
-def _peak_memory() -> Iterator[_Peak]:
-    peak, stop = _Peak(), threading.Event()
-    others = set(psutil.Process().children())
-
-    def watch() -> None:
-        while not stop.wait(0.2):  # a look takes milliseconds, more where many processes run
-            peak.bytes = max(peak.bytes, _memory(_own_children(others)))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        watcher.join()
-        _stop(_own_children(others))
-
-
-def _own_children(others: set[psutil.Process]) -> list[psutil.Process]:
-    """The kernels and their workers: all descendants of this process except ``others`` and their descendants.
-
-    The kernels' fork server stays: it is the next kernel's too.
-    """
-    found, foreign = [], {other.pid for other in others} - {kernels.FORK_SERVER.pid}
-    for child in psutil.Process().children(recursive=True):  # a parent before its children
-        with contextlib.suppress(psutil.Error):
-            if child.pid in foreign or child.ppid() in foreign:
-                foreign.add(child.pid)
-            elif child.pid != kernels.FORK_SERVER.pid:
-                found.append(child)
-    return found
-
-
-def _memory(processes: list[psutil.Process]) -> int:
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
-    return total
-
-
-def _stop(processes: list[psutil.Process]) -> None:
-    """Leave no kernel and no worker behind, however a stage ended."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    for process in psutil.wait_procs(processes, timeout=5)[1]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def _relative(path: Path) -> str:
-    """A path as a user in the repository would type it."""
-    return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
+    return f"{paths.as_typed(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
 
 
 def stage_name(text: str) -> str:

@@ -18,7 +18,7 @@ from lib import paths
 from lib.params import Params
 from lib.stages import STAGES
 from lib.study import record, reproduce
-from lib.study.run import StudyError
+from lib.study.errors import StudyError
 
 # Another user's settings, in another part of the world, on a machine of another size.
 ELSEWHERE = {
