@@ -218,7 +218,7 @@ class StudyPaths:
 
     @property
     def index(self) -> Path:
-        """The page that links the reports."""
+        """The study's own page: its latest forecasts, what they are worth, and links to the reports."""
         return self.folder / "index.html"
 
     @property

@@ -12,6 +12,8 @@ from typing import Any
 from lib import files, paths
 from lib.text import printable
 
+LEVEL = 0.8  # the share of days that the ranges are meant to hold
+
 
 def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
     """What was measured, by horizon.

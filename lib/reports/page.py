@@ -27,6 +27,7 @@ from lib import files, paths, stages
 from lib.evaluation.judged_forecasts import verdicts
 from lib.figures.tables import table_html
 from lib.reports import marks
+from lib.reports.latest_forecasts import latest_forecasts
 from lib.stage_records import note as told_out_of_date
 from lib.stages import STAGES
 from lib.storage import dataset
@@ -172,7 +173,7 @@ def boxed_tables(source: str) -> str:
 
 
 def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-    """Write a study's own page, ``outputs/STUDY/index.html``: headline numbers, reports, data, and what made them.
+    """Write a study's own page, ``outputs/STUDY/index.html``: forecasts, headline numbers, reports, data, and what made them.
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def write_index(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any
 
     Notes
     -----
-    Any key may be missing, and so may any report: what is not there is left out.
+    Any key may be missing, and so may any report and ``forecasts.csv``: what is not there is left out.
     """
     files.write_atomically(paths.StudyPaths(study).index, index_html(study, record, metrics))
 
@@ -222,6 +223,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         metrics = {}
     # The first sentence is the answer; the others explain it.
     verdict, stop, reasons = str(metrics.get("verdict") or "").partition(". ")
+    latest = {} if failure else latest_forecasts(study_paths)
     template = _environment().get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
@@ -230,7 +232,9 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         verdict=verdict + stop,
         reasons=reasons,
         metrics_out_of_date=stages.maker("metrics") in stale,
-        forecasts=[] if failure else verdicts(study_paths),
+        latest=latest,
+        latest_out_of_date=stages.maker("forecasts_csv") in stale,
+        forecasts=[] if failure else verdicts(study_paths, latest.get("horizons")),
         forecasts_out_of_date=stages.maker("forecast_metrics") in stale,
         headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale, kept)],
         predictors=_predictors(metrics),

@@ -20,7 +20,6 @@ COLUMNS = (
     *("forecast", "low", "high", VOLUME_AVERAGE.name, "ratio", "stale"),
 )
 KEYS = tuple(column.lower().replace(" ", "_") for column in COLUMNS)  # the columns' names in JSON
-LEVEL = 0.8  # the share of days that the ranges are meant to hold
 
 
 def read(path: Path) -> list[dict[str, Any]]:

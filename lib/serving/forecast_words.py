@@ -5,58 +5,14 @@ The standard library alone, as `lib.serving.symbol_forecasts`.
 
 from __future__ import annotations
 
-import math
-
-from lib.serving.forecast_file import LEVEL
+from lib.evaluation.judged_forecasts import LEVEL
 from lib.serving.symbol_forecasts import WINDOW, HorizonForecast, SymbolForecast
-from lib.text import day, days, short
-
-
-def beside_average(change: float | None, average: str) -> str:
-    """A forecast beside its moving average, in words.
-
-    Examples
-    --------
-    >>> [beside_average(change, "the average") for change in (-0.083, 0.25, 0.001, 14.2, None)]
-    ['8% below the average', '25% above the average', 'about the average', '15 times the average', 'the average is zero']
-    """
-    if change is None:
-        return f"{average} is zero"
-    if abs(change) < 0.005:
-        return f"about {average}"
-    if change >= 2:
-        return f"{1 + change:.0f} times {average}"
-    return f"{abs(change):.0%} {'above' if change > 0 else 'below'} {average}"
+from lib.text import beside_average, day, days, of_days, of_times, short
 
 
 def when(each: HorizonForecast) -> str:
     """The day or the days that a forecast is for."""
     return day(each.for_from) if each.for_from == each.for_to else days(each.for_from, each.for_to)
-
-
-def of_days(level: float) -> str:
-    """How often a range holds, in words.
-
-    Examples
-    --------
-    >>> of_days(0.8), of_days(0.9), of_days(0.95)
-    ('on 4 days out of 5', 'on 9 days out of 10', 'on 19 days out of 20')
-    """
-    for total in (5, 10, 20, 100):
-        if math.isclose(level * total, round(level * total), abs_tol=1e-9):
-            return f"on {round(level * total)} days out of {total}"
-    return f"on {level:.1%} of days"
-
-
-def of_times(level: float) -> str:
-    """As `of_days`, for a range that is not of single days.
-
-    Examples
-    --------
-    >>> of_times(0.8)
-    '4 times out of 5'
-    """
-    return of_days(level).removeprefix("on ").replace("days", "times")
 
 
 def unit(each: HorizonForecast) -> str:

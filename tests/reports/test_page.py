@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from serving_study import write_forecasts
 from tools import chromium
 
 from lib import paths
@@ -253,7 +254,7 @@ def test_index_has_the_headline_numbers(study):
     assert "It beats 0.9 of the average &amp; &lt;all&gt;. </p>\n<p>Why? Luck.</p>" in html
 
 
-def test_index_begins_with_what_the_forecasts_are_worth(study):
+def test_index_says_what_the_forecasts_are_worth_before_the_model(study):
     before = report.index_html("sample", RECORD, METRICS)
     assert "The model of two features" not in before
     measured = {"1": {"verdict": "It beats the average & more."}, "5": {"verdict": "It does not beat it."}}
@@ -397,7 +398,10 @@ def test_in_a_browser(browser, notebook, study, name, scheme, width):
         report.write_report(study.notebook("01_ingest"), target, "sample")
     else:
         target = study.index
+        names = {f"LONG{number}": "A name of some words that goes on and on" for number in range(12)}
+        write_forecasts(study.forecasts_csv, names, datetime.date(2013, 3, 1), stale=("LONG3",))
         report.write_index("sample", RECORD, METRICS)
+        assert 'class="forecasts"' in target.read_text(encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     requests, messages = [], []

@@ -23,7 +23,7 @@ import pytest
 import websockets
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from serving_study import features, free_port, make_study, running, wait_for, write_grid
+from serving_study import features, free_port, make_study, running, wait_for, write_grid, write_three_forecasts
 from tools import chromium
 
 from lib import stage_records
@@ -596,6 +596,10 @@ def test_reports_are_reached_and_nothing_starts_for_them(served):
     assert "connect-src 'self'" in answer.headers["content-security-policy"]
     notebook = httpx.get(f"{served.dashboard}/reports/notebooks/01_ingest.ipynb")
     assert notebook.headers["content-disposition"] == "attachment"
+    write_three_forecasts(served.study.forecasts_csv)
+    forecasts = httpx.get(f"{served.dashboard}/reports/forecasts.csv")  # the study's page links it
+    served.study.forecasts_csv.unlink()
+    assert forecasts.headers["content-disposition"] == "attachment" and forecasts.text.startswith("Symbol,")
     assert kernels(served.dashboard) <= before  # those of earlier tests may end meanwhile
 
 

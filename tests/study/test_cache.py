@@ -49,6 +49,14 @@ def test_prose_and_outputs_of_a_notebook_do_not_count(tmp_path):
     assert cache.notebook_code(notebook) != before
 
 
+def test_index_is_made_again_for_other_forecasts_and_not_for_other_times():
+    record = {"finished": "now", "stages": [], "artifacts": {"forecasts.csv": {"sha256": "ab"}}}
+    before = cache.index_ingredients(record)
+    assert cache.index_ingredients(record | {"finished": "later", "stages": [{"seconds": 1}]}) == before
+    assert cache.index_ingredients(record | {"artifacts": {"forecasts.csv": {"sha256": "cd"}}}) != before
+    assert "lib/reports/latest_forecasts.py" in before
+
+
 def test_params_that_say_who_computes_do_not_count(outputs):
     study = paths.StudyPaths("s")
     one = cache.ingredients("01_ingest", Params(), study, "d")

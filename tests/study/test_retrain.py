@@ -13,6 +13,7 @@ from short_study import Place, Run
 from lib import files, paths, stage_records
 from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
+from lib.text import day
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("retrain")]  # one study to copy for all
 TRAINED = ("03_train", "04_evaluate", "05_forecast")
@@ -97,7 +98,9 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
             r'<p class="kept" role="note">([^<]+)', study.paths.report(stage).read_text(encoding="utf-8")
         )
         assert shown == ([notes[stage]] if stage in TRAINED else [])
-    assert note in study.paths.index.read_text(encoding="utf-8")
+    index = study.paths.index.read_text(encoding="utf-8")
+    assert note in index
+    assert f"from prices to {day(study.last + datetime.timedelta(1))}" in index
     # Once more, with nothing new: nothing runs, and the same is said.
     assert set(study.run()[0].values()) == {"kept", "unchanged"}
     # The day taken out again: the model is of these prices, and nothing is said.

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from lib.evaluation.judged_forecasts import verdicts
+from lib.evaluation.judged_forecasts import LEVEL, verdicts
 from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
@@ -30,8 +30,8 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.serving.forecast_file import COLUMNS, LEVEL
-from lib.serving.forecast_words import beside_average, expectation, of_times, past_warning, unit, when
+from lib.serving.forecast_file import COLUMNS
+from lib.serving.forecast_words import expectation, past_warning, unit, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,
     ForecastTable,
@@ -42,7 +42,7 @@ from lib.serving.symbol_forecasts import (
     sessions_needed,
 )
 from lib.stages import maker
-from lib.text import csv_cell, day, short
+from lib.text import beside_average, csv_cell, day, of_times, short
 
 log = logging.getLogger("market-study")
 

@@ -76,7 +76,7 @@ BODY_SECONDS = 10
 UNREAD_SECONDS = 30  # a connection whose other end takes nothing for so long is closed
 MAX_HEADER, MAX_BODY = 16 * 2**10, 64 * 2**10  # bytes; the only body of size is the sign-in form's
 # Files of a study that visitors may read.
-REPORTS = [r"index\.html", r"reports/[\w-]+\.html", r"notebooks/[\w-]+\.ipynb"]
+REPORTS = [r"index\.html", r"forecasts\.csv", r"reports/[\w-]+\.html", r"notebooks/[\w-]+\.ipynb"]
 # What needs no token: the scripts and styles of public packages, and ours.
 PUBLIC = (
     tornado.web.RedirectHandler,

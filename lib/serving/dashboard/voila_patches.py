@@ -449,7 +449,7 @@ class Reports(JupyterHandler, AllowListFileHandler):
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
         self.set_header("Cache-Control", "no-cache")
-        if path.endswith(".ipynb"):
+        if path.endswith((".ipynb", ".csv")):
             self.set_header("Content-Disposition", "attachment")
 
 
