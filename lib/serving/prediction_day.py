@@ -13,12 +13,12 @@ def predicted_day(horizon: int) -> str:
     Parameters
     ----------
     horizon : int
-        Trading days from the day that the averages end on to the predicted one; 0 for that day itself.
+        0 for the day that the averages end on, 1 for the trading day after it.
 
     Examples
     --------
-    >>> [predicted_day(horizon) for horizon in (0, 1, 5)]
-    ['the day the average ends on', 'the trading day after the average ends', 'the 5th trading day after the average ends']
+    >>> predicted_day(0), predicted_day(1)
+    ('the day the average ends on', 'the trading day after the average ends')
     """
     if horizon == 0:
         return "the day the average ends on"
