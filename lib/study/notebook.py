@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import json
 import os
@@ -99,31 +100,45 @@ def without_paths(value: Any) -> Any:
 
 def _without_paths(text: str) -> str:
     text = _CELL.sub("cell", _ESCAPES.sub("", text))
-    for path, short in _shortened_paths():
+    named = {f"{paths.outputs()}/": "outputs/", f"{paths.ROOT}/": "", str(paths.ROOT): "."}
+    if archive := os.environ.get("STUDY_ARCHIVE"):
+        named[archive] = Path(archive).name
+    named[f"{tempfile.gettempdir()}/"] = "$TMPDIR/"
+    for whole, short in _path_patterns(tuple(named.items()), _home()):
+        text = short.join(whole.split(text))
+    return text
+
+
+@functools.lru_cache(maxsize=1)  # a notebook has hundreds of texts
+def _path_patterns(named: tuple[tuple[str, str], ...], home: str) -> list[tuple[re.Pattern[str], str]]:
+    """What finds the folders of this machine, however they are written, and what an artifact calls them."""
+    found = []
+    for path, short in _shortened_paths(dict(named), home):
         # A whole path: neither the end of a longer one, unless an option's letter stands before it, nor the beginning of another.
         behind = "" if path.endswith("/") else r"(?![\w-]|\.\w)"
         for written in dict.fromkeys((path, quote(path), html.escape(path), json.dumps(path)[1:-1])):
             whole = rf"(?:(?<![\w.~-])|(?<=[\s\"'(\[,]-\w)){re.escape(written)}{behind}"
-            text = short.join(re.split(whole, text))
-    return text
+            found.append((re.compile(whole), short))
+    return found
 
 
-def _shortened_paths() -> Iterator[tuple[str, str]]:
+def _shortened_paths(folders: dict[str, str], home: str) -> Iterator[tuple[str, str]]:
     """Folders of this machine, and what an artifact calls them; the longer before those that hold them."""
-    folders = {f"{paths.outputs()}/": "outputs/", f"{paths.ROOT}/": "", str(paths.ROOT): "."}
-    if archive_path := os.environ.get("STUDY_ARCHIVE"):
-        folders[archive_path] = Path(archive_path).name
     for short, names in {"python/": ("stdlib", "platstdlib"), "site-packages/": ("purelib", "platlib")}.items():
         folders |= {f"{sysconfig.get_path(name)}/": short for name in names}
     for executable in (sys.executable, os.path.realpath(sys.executable)):
         folders[executable] = "python"
-    folders[f"{tempfile.gettempdir()}/"] = "$TMPDIR/"
-    home = ""
-    with contextlib.suppress(RuntimeError):  # a user without a home
-        home = str(Path.home()) if len(Path.home().parts) > 1 else ""  # and not the root, as some containers have it
     if home:
         folders[home] = "~"
     for path in sorted(folders, key=len, reverse=True):
         yield path, folders[path]
         if home and path.startswith(f"{home}/"):  # as IPython writes it in a traceback
             yield f"~{path.removeprefix(home)}", folders[path]
+
+
+def _home() -> str:
+    """The user's folder; empty where there is none, or it is the root, as some containers have it."""
+    try:
+        return str(Path.home()) if len(Path.home().parts) > 1 else ""
+    except RuntimeError:
+        return ""
