@@ -507,11 +507,11 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
         return {_node_value(name, str, key, place): _node_value(value, str, key, place) for name, value in node.value}
     if not isinstance(node, yaml.ScalarNode):
         raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
-    texts = (
-        annotation is str
-        or str in get_args(annotation)
-        or get_origin(annotation) in (list, dict)
-        or (get_origin(annotation) is Literal and isinstance(get_args(annotation)[0], str))
+    texts = any(
+        kind is str
+        or get_origin(kind) in (list, dict)
+        or (get_origin(kind) is Literal and isinstance(get_args(kind)[0], str))
+        for kind in (annotation, *get_args(annotation))
     )
     if node.style in ("'", '"') and not texts:
         raise ParamsError(

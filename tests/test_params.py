@@ -246,3 +246,8 @@ def test_one_column_is_named_on_the_command_line(load):
     assert text.archive.columns == {"Close": "last", "Volume": "6"}
     [(ending, chosen)] = params.grid([("archive.columns.Close", "settle, last")])
     assert ending == "" and chosen == [("archive.columns.Close", "settle, last")]
+
+
+@pytest.mark.parametrize("text", ["day_first", "'day_first'", '"day_first"'])
+def test_a_word_may_stand_in_quotes_where_null_is_allowed_too(load, text):
+    assert load(f"archive:\n  dates: {text}\n").archive.dates == "day_first"

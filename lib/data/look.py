@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections import Counter, defaultdict
@@ -12,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from lib import files, locations, paths
 from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
@@ -291,6 +291,10 @@ def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
     return [*shown[:10], *([f"  and {len(shown) - 10:,} other reasons"] if len(shown) > 10 else [])]
 
 
+def _as_yaml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, on one line
+
+
 def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
     """Write the params file of a study of the archive.
 
@@ -311,7 +315,6 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     path = paths.params_file(name)
     if path.exists():
         raise ArchiveError(f"{path}: is there already; choose another name than {name}, or remove it")
-    quoted = '"' + given.replace("\\", "\\\\").replace('"', '\\"') + '"'
     lines = [
         f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
         "# params/sample.yaml lists every key.",
@@ -319,18 +322,13 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
         *(f"#   {line}" for line in found.lines if line.startswith(_IN_PARAMS)),
         "",
         "archive:",
-        f"  source: {quoted}",
+        f"  source: {_as_yaml(given)}",
     ]
-    lines += [
-        f"  {line}"
-        for line in yaml.safe_dump(dict(chosen), default_flow_style=None, width=1000, allow_unicode=True).splitlines()
-        if chosen
-    ]
-    if "volume" in found.params and "volume" not in chosen:
-        lines += [
-            "  # volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead",
-            f"  volume: {found.params['volume']}",
-        ]
+    if "volume" in found.params:
+        lines.append(
+            "  # volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead"
+        )
+    lines += [f"  {key}: {_as_yaml(value)}" for key, value in {**found.params, **chosen}.items()]
     if found.undecided:
         first, second, why = CHOICES[found.undecided]
         lines += [

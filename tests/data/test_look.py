@@ -140,3 +140,18 @@ def test_what_a_look_is_told_stands_in_the_params_file_it_writes(tmp_path, monke
     assert (section.dates, section.only_files, section.volume) == ("month_first", "in/*", "rounded")
     again = look.look(place, sources.reading_options("", section.columns, section.dates), only_files=section.only_files)
     assert again.readable
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("dates", "month_first"), ("volume", "rounded"), ("volume_unit", 0.5), ("follow_links", True)]
+)
+def test_one_key_that_a_look_is_told_can_be_read_again(key, value, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    text = b"Date,Open,High,Low,Close,Volume\n01/02/2021,1,1,1,1,5\n13/02/2021,1,1,1,1,5\n"
+    if key == "dates":
+        text = text.replace(b"13/02", b"03/02")
+    place = write({"A.csv": text}, tmp_path / "archive")
+    told = str(value).lower()
+    assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", told]) == 0
+    assert getattr(params.load(tmp_path / "params" / "mine.yaml").archive, key) == value
