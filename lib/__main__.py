@@ -229,7 +229,7 @@ def _look(options: argparse.Namespace) -> int:
         given = location.expanduser()
         location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
         whole = location.resolve()
-        source = str(whole.relative_to(paths.ROOT) if whole.is_relative_to(paths.ROOT) else whole)
+        source = paths.as_typed(whole)
     overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
     try:
         path = paths.params_file(options.name or "look")
@@ -244,10 +244,9 @@ def _look(options: argparse.Namespace) -> int:
             section.only_files,
         )
         if not found.readable and not (found.undecided and options.name):
-            cause = [] if len(found.lines) == 1 else [f"{printable(source)}: no file of prices here can be read"]
-            print(
-                "\n".join(["error: " + "".join(cause or found.lines), *(found.lines if cause else [])]), file=sys.stderr
-            )
+            several = len(found.lines) > 1  # a description of what is there, and not the one reason
+            cause = [f"{printable(source)}: no file of prices here can be read"] if several else []
+            print("error: " + "\n".join([*cause, *found.lines]), file=sys.stderr)
             return errors.REFUSED
         print("\n".join(found.lines))
         if options.name:

@@ -243,11 +243,9 @@ def visible(text: str) -> str:
     >>> visible("found: Da\\x1b[31mte\\nnext line")
     'found: Da\\\\x1b[31mte\\nnext line'
     """
-    return text if text.isprintable() else "\n".join(map(_visible_line, text.split("\n")))
-
-
-def _visible_line(line: str) -> str:
-    return "".join(character if character.isprintable() else _escaped(character) for character in line)
+    return "".join(
+        character if character == "\n" or character.isprintable() else _escaped(character) for character in text
+    )
 
 
 def shortened(value: str, longest: int) -> str:

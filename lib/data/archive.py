@@ -156,7 +156,7 @@ def list_archive(
     not_read += found.not_read
     if not found.found:
         raise ArchiveError(f"{shown}: {_nothing_found(members, not_read)}")
-    if options and (wrong := _wrong_choice(found.found)):
+    if wrong := _wrong_choice(found.found):
         raise ArchiveError(wrong)
     names, listed = _read_metadata(location, metadata)
     names, listed = {**found.names, **names}, [*listed, *found.listed]

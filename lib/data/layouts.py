@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lib.text import printable, visible
+from lib.text import did_you_mean, near, printable, visible
 
 PRICES = ("Open", "High", "Low", "Close")
 REQUIRED = ("Date", *PRICES, "Volume")
@@ -407,11 +406,8 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     names = [normalised(name) for name in header]
     known = {entry.name: entry for entry in LAYOUTS}
     if layout and layout not in known:
-        close = difflib.get_close_matches(layout, known, n=1)
-        raise LayoutError(
-            f"archive.layout is {layout!r}; "
-            + (f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(known)}")
-        )
+        hint = did_you_mean(near(layout, known, 1)) or f"; allowed: {', '.join(known)}"
+        raise LayoutError(f"archive.layout is {layout!r}{hint}")
     fixed = _chosen(header, names, chosen or {})
     if layout:
         missing = [name for name in known[layout].header.split() if name not in names]
@@ -487,8 +483,7 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
         found = found or [index for index, name in enumerate(names) if name == normalised(theirs)]
         if len(found) != 1:
             problem = "there are several of that name" if found else "there is none of that name"
-            close = [] if found else difflib.get_close_matches(theirs, header, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = "" if found else did_you_mean(near(theirs, header, 1))
             raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}{hint}; found: {_shown(header)}")
         columns[ours] = found[0]
     return columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import lzma
 import os
@@ -19,7 +18,7 @@ from lib.data.layouts import READ
 from lib.data.members import LARGEST_RATIO, ArchiveError
 from lib.data.plans import Options
 from lib.locations import Place, Url
-from lib.text import printable
+from lib.text import did_you_mean, near, printable
 
 
 def reading_options(
@@ -50,9 +49,8 @@ def reading_options(
     """
     for name in columns or {}:
         if name not in READ:
-            close = difflib.get_close_matches(name.capitalize(), READ, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(READ)}"
-            raise ArchiveError(f"archive.columns: {name!r} is none of the names that are read; {hint}")
+            hint = did_you_mean(near(name, READ, 1)) or f"; allowed: {', '.join(READ)}"
+            raise ArchiveError(f"archive.columns: {name!r} is none of the names that are read{hint}")
     return Options(
         layout or "", tuple(sorted((columns or {}).items())), dates, decimal, volume == "rounded", float(volume_unit)
     )

@@ -10,9 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import files, paths
-from lib.text import printable
+from lib.text import of_days, of_times, printable
 
 LEVEL = 0.8  # the share of days that the ranges are meant to hold
+
+
+def how_often(horizon: int) -> str:
+    """How often a range is meant to hold, in words: that of a mean of several days for a share of the forecasts, not of the days.
+
+    Examples
+    --------
+    >>> how_often(1), how_often(5)
+    ('on 4 days out of 5', '4 times out of 5')
+    """
+    return of_days(LEVEL) if horizon == 1 else of_times(LEVEL)
 
 
 def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:

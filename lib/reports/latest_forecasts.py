@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from lib import paths, stages
-from lib.evaluation.judged_forecasts import LEVEL, judged_forecasts
+from lib.evaluation.judged_forecasts import how_often, judged_forecasts
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.text import beside_average, day, days, of_days, of_times, percent, printable, short
+from lib.text import beside_average, day, days, percent, printable, short
 
 MOST = 10  # symbols; of more those with the largest forecasts
 _LONGEST_NAME = 60  # characters
@@ -59,7 +59,7 @@ def latest_forecasts(study: paths.StudyPaths) -> dict[str, Any]:
         "as_of": day(usual["as_of"]),
         "next": _heading(usual),
         "later": _heading(later[usual["Symbol"]]) if usual["Symbol"] in later else None,
-        "range": of_days(LEVEL) if horizons[0] == 1 else of_times(LEVEL),
+        "range": how_often(horizons[0]),
         "held": None if held is None else percent(held),
         "rows": [_row(row, later.get(row["Symbol"]), usual) for row in rows],
         "symbols": len(first),

@@ -5,9 +5,9 @@ The standard library alone, as `lib.serving.symbol_forecasts`.
 
 from __future__ import annotations
 
-from lib.evaluation.judged_forecasts import LEVEL
+from lib.evaluation.judged_forecasts import how_often
 from lib.serving.symbol_forecasts import WINDOW, HorizonForecast, SymbolForecast
-from lib.text import beside_average, day, days, of_days, of_times, short
+from lib.text import beside_average, day, days, short
 
 
 def when(each: HorizonForecast) -> str:
@@ -32,9 +32,8 @@ def expectation(one: SymbolForecast, each: HorizonForecast) -> str:
     'about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M.'
     """
     average = beside_average(one.change(each.horizon), f"the {WINDOW}-day average")
-    # The range of a mean of several days holds for a share of the forecasts, not of the days.
-    held = of_days(LEVEL) if each.horizon == 1 else of_times(LEVEL)
-    return f"about {short(each.forecast)} {unit(each)}, {average}; {held} between {short(each.low)} and {short(each.high)}."
+    between = f"{how_often(each.horizon)} between {short(each.low)} and {short(each.high)}"
+    return f"about {short(each.forecast)} {unit(each)}, {average}; {between}."
 
 
 def past_warning(one: SymbolForecast) -> str:

@@ -139,11 +139,22 @@ def changed(now: Mapping[str, str], before: Record) -> list[str]:
     return [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
 
 
+def artifact_of(ingredient: str) -> str:
+    """The file or folder of an earlier stage that an ingredient is, or is in: a dataset's manifest, too, is in the dataset.
+
+    Examples
+    --------
+    >>> artifact_of("input features/part-00000.parquet"), artifact_of("input .features/manifest.json")
+    ('features', 'features')
+    """
+    return ingredient.removeprefix(INPUT).removeprefix(".").partition("/")[0]
+
+
 def _new_inputs(names: Sequence[str], then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What stages before have made anew of what a stage reads; of each artifact the whole, as a part's name says nothing."""
     makers = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}
     made: dict[str, list[str]] = {}
-    for artifact in dict.fromkeys(name.removeprefix(INPUT).removeprefix(".").partition("/")[0] for name in names):
+    for artifact in dict.fromkeys(map(artifact_of, names)):
         parts = [each for each in now if each.startswith(f"{INPUT}{artifact}/") and each.endswith(".parquet")]
         other = sum(now[each] != then.get(each) for each in parts)
         told = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""

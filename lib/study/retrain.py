@@ -37,7 +37,7 @@ def basis(stage: str, study: paths.StudyPaths) -> str:
             found[earlier] = {
                 name: value
                 for name, value in record.ingredients.items()
-                if name != cache.ARCHIVE and not name.startswith("input ")
+                if name != cache.ARCHIVE and not name.startswith(cache.INPUT)
             }
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
@@ -101,12 +101,10 @@ def kept(
         return None
     if last.basis != basis(stage, study) or due(last.until, last_date(study), every):
         return None
-    return Kept(every, {name: value for name, value in now.items() if name.startswith("input ")})
+    return Kept(every, {name: value for name, value in now.items() if name.startswith(cache.INPUT)})
 
 
 def _prices_alone(ingredient: str, study: paths.StudyPaths) -> bool:
     """Whether an ingredient changes with the prices: an input, but not a model that was trained anew."""
-    path = ingredient.removeprefix("input ")
-    whole = path.removeprefix(".").partition("/")[0]
     trained = {study.artifact(name).name for row in STAGES.values() if row.retrained for name in row.makes}
-    return path != ingredient and whole not in trained
+    return ingredient.startswith(cache.INPUT) and cache.artifact_of(ingredient) not in trained
