@@ -346,8 +346,13 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def fingerprint(archive: Archive) -> str:
+def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str:
     """A digest of an archive's bytes, to tell whether anything in it has changed.
+
+    Parameters
+    ----------
+    known : dict of str to str, optional
+        The BLAKE3 of files of a folder, by their names within it, that need not be read again.
 
     Returns
     -------
@@ -365,7 +370,8 @@ def fingerprint(archive: Archive) -> str:
     elif archive.location.is_file():
         return _digest_or_error(archive.location, None)
     else:
-        digests = _digests([archive.location / name for name in names])
+        read = iter(_digests([archive.location / name for name in names if not known or name not in known]))
+        digests = [known[name] if known and name in known else next(read) for name in names]
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 
