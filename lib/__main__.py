@@ -285,7 +285,8 @@ def _lock(name: str) -> int:
     from lib.study import errors, reproduce
 
     try:
-        print(f"wrote {reproduce.write_lock(name, study_params.load(paths.params_file(name)))}")
+        params = study_params.load(_params_path(name, Path.cwd()))
+        print(f"wrote {reproduce.write_lock(name, params)}")
     except (study_params.ParamsError, errors.StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return errors.REFUSED

@@ -18,6 +18,7 @@ from lib.code import imported_modules
 from lib.params import Params, stage_parameters
 from lib.stage_records import Record, artifact_files, digests
 from lib.stages import STAGES
+from lib.study.errors import REFUSED, StudyError
 
 COMPUTE = frozenset(Params().compute.model_dump())  # who computes does not change what is computed
 INPUT = "input "  # before what a stage reads of those before it, in the ingredients' names
@@ -183,6 +184,18 @@ def _shown(path: str) -> str:
 
 
 def notebook_code(notebook: Path) -> str:
-    """The code cells of a notebook, one after the other: prose, outputs and metadata do not count."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    """The code cells of a notebook, one after the other: prose, outputs and metadata do not count.
+
+    Raises
+    ------
+    StudyError
+        The file is missing, or no notebook, as one with the marks of a merge's conflict is.
+    """
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise StudyError(
+            f"{paths.as_typed(notebook)} is not a notebook that can be read ({told}); restore it", REFUSED
+        ) from None

@@ -18,6 +18,7 @@ from lib.evaluation.judged_forecasts import judged_forecasts
 from lib.params import Params
 from lib.stages import STAGES, maker
 from lib.study import cache
+from lib.study.errors import StudyError
 
 # The packages whose versions a reader asks for first; the lock's digest stands for all.
 PACKAGES = (
@@ -133,7 +134,11 @@ def code_digest() -> str:
     for path in sorted(paths.LIB.rglob("*.py")):
         digest.update(f"{path.relative_to(paths.ROOT).as_posix()} {files.sha256(path)}\n".encode())
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
-        digest.update(f"{path.name}\n{cache.notebook_code(path)}\n".encode())
+        try:
+            code = cache.notebook_code(path)
+        except StudyError:  # the record of a run that failed for it says that something is there
+            code = files.sha256(path)
+        digest.update(f"{path.name}\n{code}\n".encode())
     return digest.hexdigest()
 
 

@@ -208,3 +208,14 @@ def test_p_replaces_what_is_served_only_when_asked(tmp_path, monkeypatch):
 def test_a_folder_of_this_machine_that_p_names_is_not_kept(tmp_path):
     options = Options(overrides=(("archive.source", f"{tmp_path}/prices"), ("train.seed", "7")))
     assert options.with_params == "with -p archive.source prices -p train.seed 7"
+
+
+def test_a_notebook_that_is_none_stops_the_run_at_its_stage_and_is_named(tmp_path):
+    place = Place(tmp_path).make()
+    broken = place.notebooks / "02_features.ipynb"
+    broken.write_text(f"<<<<<<< HEAD\n{broken.read_text()}")
+    code, told = Run(place).end()
+    assert code == 2 and "Traceback" not in told
+    assert "02_features.ipynb is not a notebook that can be read (JSONDecodeError: " in told
+    record = json.loads((place.outputs / "short" / "run.json").read_text())
+    assert [stage["status"] for stage in record["stages"]] == ["run"] and "02_features.ipynb" in record["failure"]
