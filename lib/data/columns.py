@@ -7,6 +7,7 @@ what is wrong with it.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,6 +22,8 @@ from lib.data import dates_and_numbers
 from lib.data.plans import VALUES, Plan, fields_of, is_header
 from lib.data.rows import BLANK, EXACT, FIRST_DATE
 from lib.text import shortened
+
+_SPREADSHEET_DAY = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
 
 
 @dataclass
@@ -91,6 +94,10 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     moment = dates_and_numbers.parse_date(found["Date"], plan.order)
     if moment is None or moment.day < FIRST_DATE:
         expected = "YYYY-MM-DD" if plan.plain_dates else "a date such as the others"
+        if _SPREADSHEET_DAY.fullmatch(found["Date"]):
+            expected = (
+                "a date; where a spreadsheet shows days as numbers, format the column as dates and save it as CSV again"
+            )
         return f"unparsable date: {shortened(found['Date'], 40)!r}, expected {expected}"
     numbers: dict[str, Decimal] = {}
     for name in VALUES[1:]:
@@ -264,14 +271,14 @@ def _symbols(table: pa.Table) -> pa.Array | None:
 
 
 def symbol_text(text: str) -> str:
-    """The symbol that a column's text stands for: Stooq writes AAPL.US.
+    """The symbol that a column's text stands for: Stooq writes AAPL.US, and an apostrophe keeps a spreadsheet from reading a number.
 
     Examples
     --------
-    >>> symbol_text(" AAPL.US "), symbol_text("BRK.B")
-    ('AAPL', 'BRK.B')
+    >>> symbol_text(" AAPL.US "), symbol_text("BRK.B"), symbol_text("'000001")
+    ('AAPL', 'BRK.B', '000001')
     """
-    text = text.strip()
+    text = text.strip().removeprefix("'")
     return text[:-3] if text.upper().endswith(".US") and len(text) > 3 else text
 
 
@@ -316,6 +323,40 @@ def _set_rows(columns: dict[str, pa.Array], rows: Mapping[int, tuple]) -> pa.Tab
     return pa.table([columns[name] for name in names], names=names)
 
 
+def rows_of_symbol(
+    table: pa.Table,
+    plan: Plan,
+    symbol: str,
+    columns: Mapping[str, int],
+    lines: npt.NDArray[np.int64],
+    raw: Callable[[npt.NDArray[np.int64]], RowTexts],
+) -> Rows:
+    """The rows of one of several symbols side by side; where it has no value at all, it was not traded while others were.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Date, and the symbol's own columns, under the names of `VALUES`.
+    columns : dict of str to int
+        Which field of a row's text each of them is.
+    lines : numpy.ndarray
+        Of each row.
+    raw : callable
+        From the numbers of some rows of ``table`` to their texts.
+    """
+    empty = np.ones(table.num_rows, dtype=bool)
+    for name in table.schema.names:
+        if name != "Date":
+            empty &= np.asarray(table[name].is_null().to_numpy())
+    kept = np.flatnonzero(~empty)
+    own = replace(plan, tickers=(), reading=replace(plan.reading, columns=columns))
+    rows = rows_of_table(table.take(kept), own, np.array([len(kept)], dtype=np.int64), [lines[kept]], raw(kept))
+    symbols = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows.table.num_rows, dtype=np.int32)), pa.array([symbol])
+    )
+    return replace(rows, table=rows.table.append_column("Symbol", symbols), bad_symbols=dict.fromkeys(rows.bad, symbol))
+
+
 def no_rows(files: int) -> Rows:
     """What files without a row give."""
     kinds = [pa.date32(), *[pa.float64()] * 5, pa.int64()]
@@ -351,4 +392,23 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.no_adjusted for part in parts]),
         np.concatenate([part.rounded for part in parts]),
         np.concatenate([part.timed for part in parts]),
+    )
+
+
+def as_one_file(parts: Sequence[Rows]) -> Rows:
+    """The rows of several symbols of one file, and those of no symbol, as those of one file."""
+    merged = concatenated(parts)
+    ends = np.cumsum(merged.counts)
+
+    def raw(file: int, row: int) -> str:
+        part = int(np.searchsorted(ends, row, side="right"))
+        return merged.raw(part, row - int(ends[part] - merged.counts[part]))
+
+    return replace(
+        merged,
+        counts=np.array([merged.counts.sum()], dtype=np.int64),
+        lines=[np.concatenate(merged.lines)],
+        raw=raw,
+        no_adjusted=np.array([all(part.no_adjusted.all() for part in parts if part.table.num_rows)]),
+        rounded=np.array([merged.rounded.sum()], dtype=np.int64),
     )

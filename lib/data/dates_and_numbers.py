@@ -26,10 +26,17 @@ _TIME = (
     r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))\s*(?P<half>[AaPp][Mm])?"
     r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?)?"
 )
-_YEAR_FIRST = re.compile(r"(?P<y>\d{4})(?P<s>[-/.]?)(?P<m>\d{2}|(?<=[-/.])\d)(?P=s)(?P<d>\d{2}|(?<=[-/.])\d)" + _TIME)
-_YEAR_LAST = re.compile(r"(?P<a>\d{1,2})(?P<s>[-/.])(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d{2})" + _TIME)
-_DAY_WORD = re.compile(r"(?P<d>\d{1,2})[-/ .]+(?P<w>[^\W\d]{3,10})\.?[-/ ,.]+(?P<y>\d{4}|\d{2})" + _TIME)
-_WORD_DAY = re.compile(r"(?P<w>[^\W\d]{3,10})\.?[- ]+(?P<d>\d{1,2})(?:,\s*|[- ]+)(?P<y>\d{4})" + _TIME)
+_WEEKDAY = r"(?:[^\W\d]{2,10}[.,]{0,2}\s+)?"
+_YEAR_FIRST = re.compile(
+    _WEEKDAY + r"(?P<y>\d{4})(?P<s>[-/.]?)(?P<m>\d{2}|(?<=[-/.])\d)(?P=s)(?P<d>\d{2}|(?<=[-/.])\d)" + _TIME
+)
+_YEAR_LAST = re.compile(_WEEKDAY + r"(?P<a>\d{1,2})(?P<s>[-/.])(?P<b>\d{1,2})(?P=s)(?P<y>\d{4}|\d{2})" + _TIME)
+_DAY_WORD = re.compile(_WEEKDAY + r"(?P<d>\d{1,2})[-/ .]+(?P<w>[^\W\d]{3,10})\.?[-/ ,.]+(?P<y>\d{4}|\d{2})" + _TIME)
+_WORD_DAY = re.compile(_WEEKDAY + r"(?P<w>[^\W\d]{3,10})\.?[- ]+(?P<d>\d{1,2})(?:,\s*|[- ]+)(?P<y>\d{4})" + _TIME)
+# 2024年3月28日 and 2024년 3월 28일, and what Korean programs write: 2024. 3. 28. and 2024- 03- 28
+_EAST_ASIAN = re.compile(
+    r"(?P<y>\d{4})(?:[年년] ?|(?P<s>[.-]) )(?P<m>\d{1,2})(?:[月월] ?|(?P=s) )(?P<d>\d{1,2})(?:[日일.])?" + _TIME
+)
 _SINCE_1970 = re.compile(r"(\d{9,10}|\d{12,13}|\d{15,16}|\d{18,19})(?:\.0*)?", re.ASCII)
 # The first letters of the months in English, German, French, Spanish, Portuguese and Italian, without accents.
 _MONTHS = {
@@ -55,6 +62,7 @@ _MONTHS = {
 }
 _CURRENCY = "$€£¥₹"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_SPACED = re.compile(r"[+-]?\d{1,3}(?:(?P<s>[ '’])\d{3})(?:(?P=s)\d{3})*(?:[.,]\d*)?", re.ASCII)  # 1 234 567, 1'234'567
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}
 
@@ -82,8 +90,8 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     Parameters
     ----------
     text : str
-        Year, month and day in digits or with the month's name in six languages, perhaps with a time and a zone (the day is
-        the one that is written); or seconds, milli-, micro- or nanoseconds since 1970 (the day is that of UTC).
+        Year, month and day in digits or with the month's name in six languages, perhaps with the day of the week before it, and
+        a time and a zone behind it (the day is the one that is written); or seconds, milli-, micro- or nanoseconds since 1970 (the day is that of UTC).
     order : str, optional
         What comes first in a date such as 01/02/2021; without it such a date is not read.
 
@@ -95,7 +103,7 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     (Moment(day=18631, time=''), Moment(day=18631, time='09:30'), None)
     """
     text = text.strip()
-    if found := _YEAR_FIRST.fullmatch(text):
+    if found := _YEAR_FIRST.fullmatch(text) or _EAST_ASIAN.fullmatch(text):
         return _moment(found, int(found["m"]), int(found["d"]))
     if found := _YEAR_LAST.fullmatch(text):
         first, second = int(found["a"]), int(found["b"])
@@ -157,8 +165,8 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
 
     Examples
     --------
-    >>> parse_number("$1,234.50"), parse_number("6.85M"), parse_number("1.234,5", "comma"), parse_number("1,23")
-    (Decimal('1234.50'), Decimal('6.85E+6'), Decimal('1234.5'), None)
+    >>> parse_number("$1,234.50"), parse_number("6.85M"), parse_number("1.234,5", "comma"), parse_number("1'234"), parse_number("1,23")
+    (Decimal('1234.50'), Decimal('6.85E+6'), Decimal('1234.5'), Decimal('1234'), None)
     """
     text = text.strip().replace("\xa0", "").replace("\u202f", "")
     sign = text[:1] if text[:1] in "+-" else ""
@@ -170,6 +178,8 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
         text = text[:-1].rstrip()
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
+    elif found := _SPACED.fullmatch(text):
+        text = text.replace(found["s"], "")
     try:
         return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
     except DecimalException:  # an exponent of more than six digits

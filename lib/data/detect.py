@@ -43,7 +43,9 @@ _NAMES = tuple(
     for pattern in (
         r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
         r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
-        r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques)",
+        r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques|Dati Storici"
+        r"|Dados Históricos|Historische gegevens|Geçmiş Verileri|Прошлые данные|历史数据|過去データ|과거 데이터)",  # Investing.com
+        r"(?P<symbol>[a-z0-9.]+)-1d-\d{4}-\d\d(?:-\d\d)?",  # Binance
         r"(?P<upper>[\^$]?[a-z0-9.\-]+)\.us",  # Stooq
         r"(?P<upper>[\^$]?[a-z0-9.\-]+?)(?:_us)?_[dwm]",
         r"(?:time_series_)?(?:daily_adjusted|daily)_(?P<symbol>[a-z0-9.\-]+)",  # Alpha Vantage
@@ -52,11 +54,12 @@ _NAMES = tuple(
         r"(?:historicaldata|historical_?quotes)_(?P<symbol>[a-z][a-z.\-]*)",
         r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-]\d{4}-?\d\d-?\d\d(?:[ _-](?:to[ _-])?\d{4}-?\d\d-?\d\d)?",
         r"quote-equity-(?P<symbol>[a-z0-9.\-]+?)-[a-z]{2}-.*",  # NSE
+        r"Download Data - [A-Z]+_[A-Z]{2}_[A-Z]{4}_(?P<symbol>.+)",  # MarketWatch
         r"(?P<symbol>.+)\.(?:csv|txt|tsv|parquet)",
     )
 )
 _GENERAL = re.compile(  # what a file is called that names no symbol
-    r"(historicaldata|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
+    r"(historicaldata|historicalprices|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
     re.IGNORECASE,
 )
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
@@ -303,7 +306,7 @@ def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str
                     member,
                     _symbol_or_name(member.name),
                     refused=f"no symbol: neither the name {printable(member.name)!r} nor a column says it; rename the file, such "
-                    "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}",
+                    "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}, or {Symbol: 1} for the first",
                 )
             )
             return
@@ -337,6 +340,8 @@ def symbol_of(name: str) -> str:
     ['LGF.B', 'PRN', 'PRN', 'AAPL', 'AAPL', 'AAA']
     >>> [symbol_of(name) for name in ("AAPL Historical Data.csv", "aapl_us_d.csv", "daily_adjusted_IBM.csv.gz", "prices.csv")]
     ['AAPL', 'AAPL', 'IBM', '']
+    >>> [symbol_of(name) for name in ("7203 過去データ.csv", "BTCUSDT-1d-2024-01.csv", "HistoricalPrices.csv")]
+    ['7203', 'BTCUSDT', '']
     """
     stem = name.rpartition("/")[2]
     while os.path.splitext(stem)[1].lower() in (*ENDINGS, *unpack.PACKINGS):

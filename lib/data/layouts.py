@@ -18,47 +18,51 @@ PRICES = ("Open", "High", "Low", "Close")
 REQUIRED = ("Date", *PRICES, "Volume")
 READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Series", "Period")
 
-# What the columns are called, as `normalised` writes it: a name of the first group is preferred to one of the second.
+# What the columns are called, as `normalised` reads it: a name of the first group is preferred to one of the second. Those in
+# other languages are names of exchanges, of Investing.com, stooq.pl, Tushare and AKShare; there are Compustat's, Refinitiv's and
+# Bloomberg's, too.
 NAMES: dict[str, tuple[str, str]] = {
     "Date": (
         "date datum fecha data datetime tradedate tradingdate pricedate quotedate exchangedate businessdate dt dates datadate "
-        "handelstag",
-        "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt",
+        "handelstag dtyyyymmdd dato tarih дата 日期 交易日期 日付 日付け 年月日 날짜 일자",
+        "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt opentime",
     ),
     "Open": (
         "open openprice opening openingprice eroffnung eroffn eroffnungskurs erster ouverture ouv apertura abertura opn priceopen "
-        "prcopen dailyopen eroffnungspreis",
+        "prcopen dailyopen eroffnungspreis prcod openprc pxopen otwarcie öppen åbning åpning açılış откр открытие 开盘 开盘价 開盤 開盤價 開市 始値 시가",
         "o start",
     ),
     "High": (
         "high highprice hoch tageshoch hochst hochstkurs haut plushaut maximo alto maxima massimo pricehigh highest dailyhigh prchigh "
-        "hochstpreis",
-        "h max",
+        "hochstpreis prchd high1 pxhigh najwyzszy hoog högsta høj høy yüksek макс максимум 最高 最高价 最高價 高値 고가",
+        "h max 高",
     ),
     "Low": (
         "low lowprice tief tagestief tiefst tiefstkurs bas plusbas minimo bajo baixa minima minimo minimum pricelow lowest dailylow "
-        "prclow tiefstpreis",
-        "l min",
+        "prclow tiefstpreis prcld low1 pxlow najnizszy laag lägsta lav düşük мин минимум 最低 最低价 最低價 安値 저가",
+        "l min 低",
     ),
     "Close": (
         "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
-        "priceclose dailyclose prcclose",
-        "last price zuletzt dernier ultimo lastprice ltp c kurs ult",
+        "priceclose dailyclose prcclose prccd trdprc1 pxlast zamkniecie slot kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
+        "last price zuletzt dernier ultimo lastprice ltp c kurs ult laatste senaste seneste siste şimdi цена",
     ),
     "Adj Close": (
         "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
         "adjustedclosingprice bereinigterschlusskurs schlussbereinigt clotureajustee cierreajustado cierreajust cierreaj "
-        "fechamentoajustado chiusuraaggiustata adjclosecurrency priceadjclose",
+        "fechamentoajustado chiusuraaggiustata adjclosecurrency priceadjclose 調整後終値",
         "adj adjusted adjustedprice bereinigt ajuste ajustado",
     ),
     "Volume": (
         "volume vol stucke stuecke stuck sharevolume volumeshares tradedvolume tradevolume volumetraded tottrdqty totaltradequantity "
-        "totaltradedquantity ttltrdqnty qtytraded noofshares sharestraded dailyvolume prcvolume handelsvolumen",
+        "totaltradedquantity ttltrdqnty qtytraded noofshares numberofshares sharestraded dailyvolume prcvolume totalvolume cshtrd acvoluns pxvolume handelsvolumen umsatzstk "
+        "umsatzstuck umsatzinstuck wolumen hac hacim объем 成交量 成交股數 交易量 出来高 거래량",
         "volumen v qty quantity",
     ),
     "Symbol": (
-        "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tradingsymbol tickers symbols kurzel",
-        "name stock code stockcode stockname asset instrument index scrip company isin underlying",
+        "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tradingsymbol tickers symbols kurzel tscode secid "
+        "股票代码 证券代码 銘柄コード",
+        "name stock code stockcode stockname asset instrument index scrip company isin underlying 代码",
     ),
     "Security Name": (
         "securityname companyname longname shortname security instrumentname fullname",
@@ -67,6 +71,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "Series": ("series", ""),
     "Period": ("per period interval timeframe", ""),
 }
+UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas in Parquet write an index without a name
 _IGNORED_AGAINST = ("Security Name", "Series", "Period")
 
 
@@ -371,12 +376,12 @@ def normalised(name: str) -> str:
 
     Examples
     --------
-    >>> normalised("Adj. Close"), normalised("<OPEN>"), normalised("Stücke"), normalised("1. open"), normalised("Change %")
-    ('adjclose', 'open', 'stucke', 'open', 'change')
+    >>> normalised("Adj. Close"), normalised("<OPEN>"), normalised("Stücke"), normalised("1. open"), normalised("Объём")
+    ('adjclose', 'open', 'stucke', 'open', 'объем')
     """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"^\s*\d+\.\s", "", plain)  # Alpha Vantage's JSON has "1. open"
-    return re.sub(r"[^a-z0-9]", "", plain)
+    plain = re.sub(r"^\s*\d+\.\s", "", name)  # Alpha Vantage's JSON has "1. open"
+    letters = (char for char in unicodedata.normalize("NFKD", plain.lower()) if char.isalnum())
+    return unicodedata.normalize("NFC", "".join(letters))
 
 
 def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str] | None = None) -> Reading:
@@ -444,14 +449,19 @@ def is_known(name: str) -> bool:
     return any(plain in _first(ours) for ours in ("Date", *PRICES, "Adj Close", "Volume"))
 
 
+def is_date(name: str) -> bool:
+    """Whether a column's name is one of those that `NAMES` has for dates, in the first group."""
+    return normalised(name) in _first("Date")
+
+
 @functools.cache
 def _first(ours: str) -> list[str]:
-    return NAMES[ours][0].split()
+    return [normalised(name) for name in NAMES[ours][0].split()]
 
 
 @functools.cache
 def _second(ours: str) -> list[str]:
-    return NAMES[ours][1].split()
+    return [normalised(name) for name in NAMES[ours][1].split()]
 
 
 def _fits(entry: Layout, names: Sequence[str]) -> bool:
@@ -506,7 +516,7 @@ def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, in
                 columns[ours] = found[0]
                 taken.add(found[0])
     # pandas writes an index without a name: the column of dates, if no other is; the reader looks whether it holds dates.
-    unnamed = [index for index, name in enumerate(names) if name in ("", "unnamed0", "index") and index not in taken]
+    unnamed = [index for index, name in enumerate(names) if name in UNNAMED and index not in taken]
     if "Date" not in columns and unnamed:
         columns["Date"] = unnamed[0]
     return columns
@@ -516,8 +526,8 @@ def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
     missing = [name for name in REQUIRED if name not in columns]
     if missing and (closes := _side_by_side(header)):
         raise LayoutError(
-            f"several symbols side by side, such as {closes[0]} and {closes[1]}; make one row a day and symbol of them, with the columns "
-            "Date, Symbol, Open, High, Low, Close and Volume"
+            f"several symbols side by side, such as {closes[0]} and {closes[1]}; each needs Open, High, Low, Close and Volume, and to be written "
+            "in capitals. Or make one row a day and symbol of them, with the columns Date, Symbol, Open, High, Low, Close and Volume"
         )
     if missing:
         named = ", ".join(f"{name}: COLUMN" for name in missing)
@@ -531,8 +541,87 @@ def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
 def _side_by_side(header: Sequence[str]) -> list[str]:
     """The columns of closing prices, where each of several symbols has its own: ``ABC_Close``, ``XYZ_Close``."""
     parts = {name: {normalised(part) for part in re.split(r"[^A-Za-z0-9]+", name)} for name in header}
+    parts = {
+        name: own for name, own in parts.items() if not own & {"time", "date"}
+    }  # open_time and close_time are of one symbol
     opens, closes = ([name for name, own in parts.items() if which in own] for which in ("open", "close"))
     return closes if len(opens) == len(closes) > 1 else []
+
+
+_TUPLE = re.compile(r"\('(.*)', '(.*)'\)")  # how pandas writes the names of columns of two levels where there is one
+
+
+def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The columns of each symbol, where each has its own side by side: ``Close_AAPL``, ``AAPL.Close`` or ``('Close', 'AAPL')``.
+
+    Returns
+    -------
+    dict of str to dict of str to int
+        By symbol, which is written in capitals, the index of each column of prices by its name; empty for any other header, and
+        where a symbol lacks a column that it must have.
+
+    Examples
+    --------
+    >>> of_each_symbol(["Date", *(f"{name}_A" for name in ("Open", "High", "Low", "Close", "Volume"))])
+    {'A': {'Open': 1, 'High': 2, 'Low': 3, 'Close': 4, 'Volume': 5}}
+    """
+    for parts in (_tuple_parts, _price_first, _symbol_first):
+        columns: dict[str, dict[str, int]] = {}
+        for index, name in enumerate(header):
+            if found := parts(name.strip()):
+                price, symbol = found
+                columns.setdefault(symbol, {})[price] = index
+        if columns and all(_is_whole(own) for own in columns.values()):
+            return columns
+    return {}
+
+
+def _is_price(name: str) -> bool:
+    plain = normalised(name)
+    return plain == "adjusted" or any(plain in _first(ours) for ours in (*PRICES, "Adj Close", "Volume"))
+
+
+def _is_whole(columns: Mapping[str, int]) -> bool:
+    plain = {normalised(name) for name in columns}
+    return all(plain.intersection(_first(ours)) for ours in (*PRICES, "Volume"))
+
+
+def _tuple_parts(name: str) -> tuple[str, str] | None:
+    found = _TUPLE.fullmatch(name)
+    pairs = [(found[1], found[2]), (found[2], found[1])] if found else []
+    return next(((price, symbol) for price, symbol in pairs if _is_price(price) and _in_capitals(symbol)), None)
+
+
+def _price_first(name: str) -> tuple[str, str] | None:
+    splits = [(name[: mark.start()], name[mark.end() :]) for mark in re.finditer(r"[ _.:|-]", name)]
+    return next(
+        ((price, symbol) for price, symbol in reversed(splits) if _is_price(price) and _in_capitals(symbol)), None
+    )
+
+
+def _symbol_first(name: str) -> tuple[str, str] | None:
+    splits = [(name[mark.end() :], name[: mark.start()]) for mark in re.finditer(r"[ _.:|-]", name)]
+    return next(((price, symbol) for price, symbol in splits if _is_price(price) and _in_capitals(symbol)), None)
+
+
+def _in_capitals(symbol: str) -> bool:
+    return bool(symbol.strip()) and symbol == symbol.upper()
+
+
+def date_column(header: Sequence[str]) -> int | None:
+    """The index of the one column that is called a date, or of one without a name; None where there is neither.
+
+    Examples
+    --------
+    >>> date_column(["('Close', 'AAPL')", "('Date', '')"]), date_column(["Index", "AAPL.Open"]), date_column(["x"])
+    (1, 0, None)
+    """
+    names = [normalised(name) for name in header]
+    for called in (_first("Date"), _second("Date"), UNNAMED):
+        found = [index for index, name in enumerate(names) if name in called]
+        if found:
+            return found[0] if len(found) == 1 or called is UNNAMED else None
+    return None
 
 
 def _shown(header: Sequence[str]) -> str:

@@ -146,9 +146,9 @@ def _describe(listed: archive.Archive) -> list[str]:
             for ours, index in plan.reading.columns.items()
             if ours != plan.header[index]
         )
-        lines.append(
-            f"layout: {' or '.join(titles)} ({len(several):,} file{'s' * (len(several) != 1)}), by the header {plan.delimiter.join(plan.header)[:150]!r}"
-        )
+        header = plan.delimiter.join(plan.header)[:150]
+        by = "without a header" if plan.header == plans.numbered(len(plan.header)) else f"by the header {header!r}"
+        lines.append(f"layout: {' or '.join(titles)} ({len(several):,} file{'s' * (len(several) != 1)}), {by}")
         if columns and not plan.tickers:
             lines.append(f"  columns: {columns}")
         if plan.reading.adjusted:

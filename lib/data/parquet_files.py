@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 from lib.data import columns, layouts, plans
 from lib.data.columns import Rows
 from lib.data.layouts import LayoutError, Reading
-from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample
+from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample, Tickers
 
 _SAMPLE = 40  # rows
 
@@ -28,25 +30,33 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
     try:
         file = pq.ParquetFile(source)
         header = tuple(file.schema_arrow.names)
+        tickers: Tickers = ()
         try:
             reading = layouts.recognise(header, options.layout, dict(options.columns))
         except LayoutError as error:
+            found = plans.symbols_in_columns(header, options)
             prices = options.layout or options.columns or layouts.looks_like_prices(header)
-            raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
+            if not found:
+                raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
+            tickers, reading = found
         if not file.metadata.num_rows:
             raise Refused("no rows: the file has none")
-        table = next(file.iter_batches(_SAMPLE, columns=[header[index] for index in reading.columns.values()]))
+        of_tickers = (index for _, own in tickers for _, index in own)
+        indices = list(dict.fromkeys([*reading.columns.values(), *of_tickers]))
+        wanted = tuple(header[index] for index in indices)
+        table = next(file.iter_batches(_SAMPLE, columns=list(wanted)))
     except pa.ArrowException as error:
         raise Refused(f"unreadable file: not Parquet, or damaged ({error})") from None
-    wanted = tuple(header[index] for index in reading.columns.values())
     # The rows as text have the columns that are read, in this order.
-    columns = {name: number for number, name in enumerate(reading.columns)}
+    columns = {name: indices.index(index) for name, index in reading.columns.items()}
+    tickers = tuple((ticker, tuple((name, indices.index(index)) for name, index in own)) for ticker, own in tickers)
     plan = Plan(
         "parquet",
         ",",
         0,
         wanted,
         Reading(reading.titles, columns, reading.adjusted),
+        tickers,
         order=options.dates,
         rounded=options.rounded,
         volume_unit=options.volume_unit,
@@ -64,20 +74,31 @@ def read_row_groups(
     first_row : int
         Rows of the file before them.
     most : int
-        Rows to read at once.
+        Rows to read at once, of all symbols that have columns of their own.
     """
     names = plan.reading.columns
     texts = [plan.header[names[name]] for name in ("Symbol", "Security Name", "Series") if name in names]
     file = pq.ParquetFile(source, read_dictionary=texts)
-    for batch in file.iter_batches(most, row_groups=list(groups), columns=list(plan.header), use_threads=False):
+    at_once = max(1, most // max(1, len(plan.tickers)))
+    for batch in file.iter_batches(at_once, row_groups=list(groups), columns=list(plan.header), use_threads=False):
         table = pa.Table.from_batches([batch]).select(list(plan.header))
-        own = table.rename_columns(list(names))
-        for index, name in enumerate(own.schema.names):
-            own = own.set_column(index, name, _column(own[name], name))
-        lines = [np.arange(first_row + 1, first_row + table.num_rows + 1)]
+        lines = np.arange(first_row + 1, first_row + table.num_rows + 1)
         first_row += table.num_rows
-        counts = np.array([table.num_rows], dtype=np.int64)
-        yield columns.rows_of_table(own, plan, counts, lines, _RowTexts(table))
+        if not plan.tickers:
+            counts = np.array([table.num_rows], dtype=np.int64)
+            yield columns.rows_of_table(_named(table, names), plan, counts, [lines], _RowTexts(table))
+            continue
+        parts = []
+        for ticker, own in plan.tickers:
+            fields = {"Date": names["Date"], **dict(own)}
+            own_texts = functools.partial(_RowTexts, table)
+            parts.append(columns.rows_of_symbol(_named(table, fields), plan, ticker, fields, lines, own_texts))
+        yield columns.as_one_file(parts)
+
+
+def _named(table: pa.Table, fields: Mapping[str, int]) -> pa.Table:
+    """The columns that are read, under our names, of the types that `lib.data.columns` reads."""
+    return pa.table([_column(table.column(index), name) for name, index in fields.items()], names=list(fields))
 
 
 def dates(content: bytes, plan: Plan) -> Iterable[str]:
@@ -89,14 +110,15 @@ def dates(content: bytes, plan: Plan) -> Iterable[str]:
 class _RowTexts:
     """The rows as text, for what `lib.data.columns.parse_fields` says of them."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
+    def __init__(self, table: pa.Table, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._table, self._rows = table, rows
 
     def line(self, file: int, row: int) -> str:
         return self.text(file, row)[:10_000]
 
     def text(self, file: int, row: int) -> str:
-        return ",".join(_texts(self._table.slice(row, 1))[0])
+        number = row if self._rows is None else int(self._rows[row])
+        return ",".join(_texts(self._table.slice(number, 1))[0])
 
 
 def _texts(table: pa.Table) -> list[list[str]]:

@@ -9,7 +9,7 @@ import codecs
 import csv
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import dates_and_numbers, layouts
@@ -20,11 +20,16 @@ from lib.text import shortened, visible
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 DELIMITERS = (",", ";", "\t", "|")
+# As Chinese (mainland and Taiwan), Japanese, Korean and Russian programs write CSV.
+_OTHER_ENCODINGS = ("gb18030", "big5", "cp932", "cp949", "cp1251")
 _SAMPLE = 15  # lines of each end of a file
 _DAILY = {"d", "1d", "day", "daily", "1day"}
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
+
+
+Tickers = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]  # see `Plan`
 
 
 class Refused(ValueError):
@@ -71,7 +76,7 @@ class Plan:
     Parameters
     ----------
     encoding : str
-        utf-8, utf-16 or cp1252.
+        As `encoding_of` names it; parquet for a Parquet file.
     skip : int
         Lines before the first row.
     reading : Reading
@@ -99,7 +104,7 @@ class Plan:
     skip: int
     header: tuple[str, ...]
     reading: Reading
-    tickers: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    tickers: Tickers = ()
     mark: DecimalMark = "point"
     order: DateOrder | None = None
     separator: str = ""
@@ -150,8 +155,8 @@ def encoding_of(content: bytes, whole: bool = True) -> str:
 
     Examples
     --------
-    >>> encoding_of("Eröffnung".encode("cp1252")), encoding_of("Date".encode("utf-16"))
-    ('cp1252', 'utf-16')
+    >>> encoding_of("Eröffnung".encode("cp1252")), encoding_of("Date".encode("utf-16")), encoding_of("日付,始値,高値".encode("cp932"))
+    ('cp1252', 'utf-16', 'cp932')
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -164,8 +169,15 @@ def encoding_of(content: bytes, whole: bool = True) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content, final=whole)
     except UnicodeDecodeError:
-        return "cp1252"
+        return next((name for name in _OTHER_ENCODINGS if _names_columns(content, name)), "cp1252")
     return "utf-8"
+
+
+def _names_columns(content: bytes, encoding: str) -> bool:
+    """Whether a file's beginning, read so, has a line with names of columns that only this encoding gives."""
+    lines = content[:4096].decode(encoding, "ignore").splitlines()
+    names = ({name for name in re.split(r'[,;\t|"]', line) if not name.isascii()} for line in lines)
+    return any(sum(map(layouts.is_known, line)) > 1 for line in names)
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
@@ -234,7 +246,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
             )
         raise Refused("no rows: the header stands alone")
     columns = reading.columns
-    if layouts.normalised(header[columns["Date"]]) in ("", "unnamed0", "index") and not any(
+    if layouts.normalised(header[columns["Date"]]) in layouts.UNNAMED and not any(
         dates_and_numbers.date_orders(row[columns["Date"]]) or dates_and_numbers.parse_date(row[columns["Date"]])
         for row in fields
     ):
@@ -296,9 +308,7 @@ def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
     return Sample(plan, orders, tuple(fields))
 
 
-def _find_header(
-    lines: Sequence[str], options: Options
-) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading]:
+def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tuple[str, ...], Tickers, Reading]:
     """The line after the header, the delimiter, the header's names, the columns of several symbols, and the reading."""
     delimiters: tuple[str, ...] = DELIMITERS
     first = lines[0].strip().strip('"').lower()
@@ -325,23 +335,27 @@ def _find_header(
         if named:
             break
     if best is None:
-        raise NotPrices(f"no columns of dates and prices: it begins {shortened(lines[0].strip(), 80)!r}")
+        begins = shortened(lines[0].strip(), 80)
+        raise NotPrices(
+            f"no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins {begins!r}"
+        )
     _, number, delimiter, names = named or best
     if levels := _levels(lines, number, delimiter, options):
         return levels
     header = tuple(name.strip(" \t\ufeff") for name in names)
+    start = number + 1
     if _is_row(header):
-        raise (
-            Refused(
-                f"no header: line {number + 1} is a row already ({shortened(lines[number], 80)}). Put a line with the columns' names "
-                "above it, or number them in the params file, such as archive.columns: {Date: 1, Open: 2, ...}"
+        if not options.columns:
+            raise Refused(
+                f"no header: line {start} is a row already ({shortened(lines[number], 80)}). Put a line with the columns' names above it, "
+                f"or say which is what by number; if they are in the usual order, so: -p archive.columns '{_usual_order(header)}'"
             )
-            if not options.columns
-            else Refused("no header: put a line with the columns' names above the first row")
-        )
+        start, header = number, numbered(len(header))
     try:
-        return number + 1, delimiter, header, (), recognised(header, options.layout, options.columns)
+        return start, delimiter, header, (), recognised(header, options.layout, options.columns)
     except LayoutError as error:
+        if side_by_side := symbols_in_columns(header, options):
+            return start, delimiter, header, *side_by_side
         kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
 
@@ -352,25 +366,46 @@ def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, s
     return layouts.recognise(header, layout, dict(columns))
 
 
+def numbered(columns: int) -> tuple[str, ...]:
+    """What the columns of a file without a header are called."""
+    return tuple(f"column {number}" for number in range(1, columns + 1))
+
+
+def _usual_order(row: Sequence[str]) -> str:
+    """Which column of a row is what, from 1, if the prices and the volume follow the date as they mostly do."""
+    date = next(index for index, text in enumerate(row) if _is_date(text))
+    numbers = [
+        index for index, text in enumerate(row) if index > date and dates_and_numbers.parse_number(text) is not None
+    ]
+    found = dict(zip(("Open", "High", "Low", "Close", "Volume"), numbers, strict=False))
+    symbol = {"Symbol": date - 1} if date and dates_and_numbers.parse_number(row[date - 1]) is None else {}
+    named = ", ".join(f"{name}: {index + 1}" for name, index in {**symbol, "Date": date, **found}.items())
+    return f"{{{named}}}"
+
+
 def _is_row(header: Sequence[str]) -> bool:
-    dates = sum(
-        1
-        for name in header
-        if dates_and_numbers.parse_date(name, "day_first") or dates_and_numbers.parse_date(name, "month_first")
-    )
-    return dates > 0 and sum(dates_and_numbers.parse_number(name) is not None for name in header) >= 4
+    return any(map(_is_date, header)) and sum(dates_and_numbers.parse_number(name) is not None for name in header) >= 4
+
+
+def _is_date(text: str) -> bool:
+    return any(dates_and_numbers.parse_date(text, order) for order in ("day_first", "month_first"))
 
 
 def _levels(
     lines: Sequence[str], number: int, delimiter: str, options: Options
-) -> tuple[int, str, tuple[str, ...], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], Reading] | None:
+) -> tuple[int, str, tuple[str, ...], Tickers, Reading] | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
     names = split_line(lines[number], delimiter)
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
         tickers = split_line(lines[other], delimiter)
-        if len(tickers) != len(names) or not all(name.strip() for name in tickers[1:]):
+        if len(tickers) != len(names):
+            continue
+        # Where row numbers come first, the dates are a column without a ticker.
+        dates = [i for i, name in enumerate(names) if layouts.is_date(name) and not tickers[i].strip()]
+        date = dates[0] if dates else 0
+        if not all(name.strip() for i, name in enumerate(tickers) if i not in (0, date)):
             continue
         if other > number and any(_is_value(name) for name in tickers):
             continue
@@ -386,22 +421,41 @@ def _levels(
         )
         by_ticker: dict[str, dict[str, int]] = {}
         for index in range(1, len(names)):
-            by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
-        columns = []
-        adjusted = ""
-        for ticker, own in by_ticker.items():
-            try:
-                reading = layouts.recognise(["Date", *own], chosen=chosen)
-            except LayoutError as error:
-                raise Refused(f"wrong header: {ticker}: {error}") from None
-            adjusted = "" if "Adj Close" in reading.columns else "for splits and dividends (auto_adjust)"
-            order = list(own.values())
-            found = {ours: order[index - 1] for ours, index in reading.columns.items() if index}
-            columns.append((ticker, tuple(found.items())))
+            if index != date:
+                by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
+        columns = _columns_of(by_ticker, chosen)
+        adjusted = "" if "Adj Close" in dict(columns[-1][1]) else "for splits and dividends (auto_adjust)"
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
-        return end, delimiter, header, tuple(columns), Reading(titles, {"Date": 0, **dict(columns[0][1])}, adjusted)
+        return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str, str]) -> Tickers:
+    """Of each ticker's columns, by their names, which is what."""
+    columns = []
+    for ticker, own in by_ticker.items():
+        try:
+            reading = layouts.recognise(["Date", *own], chosen=chosen)
+        except LayoutError as error:
+            raise Refused(f"wrong header: {ticker}: {error}") from None
+        order = list(own.values())
+        columns.append((ticker, tuple((ours, order[index - 1]) for ours, index in reading.columns.items() if index)))
+    return tuple(columns)
+
+
+def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
+    """The columns of several symbols, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels.
+
+    Where all are of one symbol its name says nothing more than the file's, which counts: ``OPEN_USD`` is no symbol's.
+    """
+    by_ticker, date = layouts.of_each_symbol(header), layouts.date_column(header)
+    if not by_ticker or date is None or options.columns or options.layout:
+        return None
+    columns = _columns_of(by_ticker, {})
+    several = len(columns) > 1
+    title = f"{len(columns):,} symbols in columns" if several else layouts.BY_COLUMNS
+    return columns if several else (), Reading((title,), {"Date": date, **dict(columns[0][1])})
 
 
 def _chosen_of_levels(options: Options, dates: Collection[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ line, so that a bad row costs only itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from lib.data import dates_and_numbers
-from lib.data.columns import Rows, concatenated, no_rows, parse_fields, rows_of_table
+from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.plans import VALUES, Plan, fields_of, is_header, to_utf8
 from lib.text import shortened
 
@@ -235,50 +236,17 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
         strays = [_strays(body, others, plan)] if len(others) else []
-    long = [_of_ticker(table, lines, body, plan, ticker, dict(columns)) for ticker, columns in plan.tickers]
-    merged = concatenated([*long, *strays])
-    ends = np.cumsum(merged.counts)
-
-    def raw(file: int, row: int) -> str:
-        part = int(np.searchsorted(ends, row, side="right"))
-        return merged.raw(part, row - int(ends[part] - merged.counts[part]))
-
-    return replace(
-        merged,
-        counts=np.array([merged.counts.sum()], dtype=np.int64),
-        lines=[np.concatenate(merged.lines)],
-        raw=raw,
-        no_adjusted=np.array([all(rows.no_adjusted.all() for rows in long)]),
-        rounded=np.array([merged.rounded.sum()], dtype=np.int64),
-    )
+    long = []
+    for ticker, own in plan.tickers:
+        fields = {"Date": plan.reading.columns["Date"], **dict(own)}
+        columns = table.select([f"c{index}" for index in fields.values()]).rename_columns(list(fields))
+        texts = functools.partial(_texts_of, body, lines)
+        long.append(rows_of_symbol(columns, plan, ticker, fields, lines + body.first_line, texts))
+    return as_one_file([*long, *strays])
 
 
-def _of_ticker(
-    table: pa.Table,
-    lines: npt.NDArray[np.int64],
-    body: Body,
-    plan: Plan,
-    ticker: str,
-    columns: Mapping[str, int],
-) -> Rows:
-    """The rows of one symbol; where it has no value at all, it was not traded while others were."""
-    own = table.select([f"c{index}" for index in (0, *columns.values())]).rename_columns(["Date", *columns])
-    empty = np.ones(own.num_rows, dtype=bool)
-    for name in columns:
-        empty &= np.asarray(own[name].is_null().to_numpy())
-    own, numbers = own.filter(pa.array(~empty)), lines[~empty]
-    reading = replace(plan.reading, columns={"Date": 0, **columns})
-    rows = rows_of_table(
-        own,
-        replace(plan, tickers=(), reading=reading),
-        np.array([len(numbers)], dtype=np.int64),
-        [numbers + body.first_line],
-        _RawText([body], [numbers]),
-    )
-    symbols = pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(rows.table.num_rows, dtype=np.int32)), pa.array([ticker])
-    )
-    return replace(rows, table=rows.table.append_column("Symbol", symbols), bad_symbols=dict.fromkeys(rows.bad, ticker))
+def _texts_of(body: Body, lines: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> _RawText:
+    return _RawText([body], [lines[rows]])
 
 
 def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
@@ -296,6 +264,8 @@ def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
 
 
 def _all_columns(text: bytes, plan: Plan, written: pa.csv.ParseOptions, kind: pa.DataType) -> pa.Table | None:
-    names = [f"c{index}" for index in range(len(plan.header))]
-    dates = pa.dictionary(pa.int32(), pa.string())
-    return _read_csv(text, plan, written, names, {name: kind if name != "c0" else dates for name in names})
+    date = f"c{plan.reading.columns['Date']}"
+    types = {f"c{index}": kind for _, own in plan.tickers for _, index in own} | {
+        date: pa.dictionary(pa.int32(), pa.string())
+    }
+    return _read_csv(text, plan, written, list(types), types)

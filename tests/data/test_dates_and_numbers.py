@@ -1,11 +1,11 @@
-"""Numbers by column against the same numbers one by one."""
+"""Dates of many forms; numbers by column against the same numbers one by one."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pytest
 
-from lib.data.dates_and_numbers import numbers, parse_number
+from lib.data.dates_and_numbers import date_orders, numbers, parse_date, parse_number
 
 TEXTS = [
     "6.85M",
@@ -23,7 +23,54 @@ TEXTS = [
     "0.1M",
     "+7",
     "$5",
+    "7'110'196",
+    "-1 234 567.5",
+    "1’234,5",
+    "1'23",
+    "1'234 567",
 ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "2024-03-08",
+            "2024/3/8",
+            "20240308",
+            "8-Mar-24",
+            "March 8, 2024",
+            "Fri, 8 Mar 2024",
+            "Friday, March 08, 2024",
+            "Fri 2024-03-08",
+        ),
+        *(
+            "ven. 8 mars 2024",
+            "2024年3月8日",
+            "2024年03月08日 09:00",
+            "2024년 3월 8일",
+            "2024. 3. 8.",
+            "2024- 03- 08",
+            "1709856000",
+        ),
+    ],
+)
+def test_a_date_is_read_in_each_form(text):
+    assert parse_date(text).day == 19790
+    assert date_orders(text) is None
+
+
+@pytest.mark.parametrize("text", ["Fri 03/08/2024", "Fri, 03.08.24", "03-08-2024"])
+def test_a_date_of_two_numbers_stays_open_behind_a_day_of_the_week(text):
+    assert date_orders(text) == {"day_first", "month_first"} and parse_date(text) is None
+    assert parse_date(text, "month_first").day == 19790
+
+
+@pytest.mark.parametrize(
+    "text", ["Fri", "Fri 8", "1 2 2024-03-08", "2024年13月8日", "2024. 3- 8", "Mar 2024", "x y 2024-03-08"]
+)
+def test_what_is_no_date_is_not_read_as_one(text):
+    assert parse_date(text, "day_first") is None
 
 
 @pytest.mark.parametrize("mark", ["point", "comma"])

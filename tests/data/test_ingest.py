@@ -274,7 +274,10 @@ def test_what_would_lose_a_symbol_is_not_advised(run):
     with pytest.raises(QuarantineError) as caught:
         run(files, share=0.01)
     message = str(caught.value)
-    assert "stocks/C.csv: 2 of 2 rows: wrong header: no columns of dates and prices: it begins 'Date'" in message
+    assert (
+        "stocks/C.csv: 2 of 2 rows: wrong header: no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins 'Date'"
+        in message
+    )
     assert "line 2: '2020-01-01'" in message
     assert "to allow more (ingest.max_quarantined_share) would lose this symbol whole: C" in message
     assert "-p ingest" not in message
@@ -323,8 +326,9 @@ def test_an_archive_of_which_nothing_can_be_kept(run):
     with pytest.raises(QuarantineError, match="no price is left: 1 raw rows were read") as caught:
         run({"stocks/A.csv": "Date\n1\n", "stocks/B.csv": ""}, share=1.0)
     assert "The commonest reason: wrong header (1)" in str(caught.value)
-    assert "stocks/A.csv: 1 of 1 rows: wrong header: no columns of dates and prices: it begins 'Date'" in str(
-        caught.value
+    assert (
+        "stocks/A.csv: 1 of 1 rows: wrong header: no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins 'Date'"
+        in str(caught.value)
     )
     assert "stocks/B.csv: 0 of 0 rows: empty file" in str(caught.value)
     assert not paths.dataset_manifest(STUDY.prices).exists()

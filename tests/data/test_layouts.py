@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 
 import pytest
 from layout_files import WRITERS, truth
@@ -10,7 +11,7 @@ from layout_files import WRITERS, truth
 from lib.compute.engine import Engine
 from lib.data import look, plans, sources
 from lib.data.ingest import ingest
-from lib.data.layouts import LAYOUTS, LayoutError, normalised, recognise
+from lib.data.layouts import LAYOUTS, LayoutError, normalised, of_each_symbol, recognise
 from lib.data.quarantine import QuarantineError
 from lib.data.rows import CODES
 from lib.data.schema import COLUMNS
@@ -98,8 +99,78 @@ def test_symbols_side_by_side_are_said_to_be():
     names = [f"{symbol}_{name}" for symbol in ("ABC", "XYZ") for name in ("Open", "High", "Low", "Close", "Volume")]
     with pytest.raises(LayoutError, match="several symbols side by side, such as ABC_Close and XYZ_Close"):
         recognise(["Date", *names])
+    assert list(of_each_symbol(["Date", *names])) == ["ABC", "XYZ"]
+    assert of_each_symbol(["Date", *names[:-1]]) == {}, "one has no volume"
+    assert of_each_symbol([name.lower() for name in names]) == {}
+    assert list(
+        of_each_symbol([f"BRK.B.{name}" for name in ("Open", "High", "Low", "Close", "Volume", "Adjusted")])
+    ) == ["BRK.B"]
     with pytest.raises(LayoutError, match="no column is known to be Close"):
         recognise(["Date", "Open", "High", "Low", "Close bid", "Close ask", "Volume"])
+
+
+@pytest.mark.parametrize("name", ["A.csv", "A.csv.gz"])
+def test_a_file_without_a_header_says_how_to_number_its_columns_and_is_read_so(name, outputs, tmp_path, monkeypatch):
+    from lib.data import multi_symbol
+
+    frame = WRITERS["camnugent"](truth()).rows
+    rows = frame.assign(Date=frame["Date"].dt.strftime("%Y.%m.%d"), time="00:00")[
+        ["Symbol", "Date", "time", *COLUMNS[1:5], "Volume"]
+    ]
+    content = b"# bars\n" + rows.to_csv(index=False, header=False, sep=";").encode()
+    files = {name: gzip.compress(content) if name.endswith(".gz") else content}
+    numbers = {"Symbol": 1, "Date": 2, "Open": 4, "High": 5, "Low": 6, "Close": 7, "Volume": 8}
+    told = "-p archive.columns '{" + ", ".join(f"{ours}: {number}" for ours, number in numbers.items()) + "}'"
+    _, refused = made_of({**files, "B.csv": (HEADER + OPEN.format("2021-01-04")).encode()}, tmp_path / "refused")
+    assert told in refused.files.read()["refused"].to_pylist()[0]
+    monkeypatch.setattr(multi_symbol, "_PIECE", 500)
+    _, made = made_of(files, tmp_path / "archive", columns={ours: str(number) for ours, number in numbers.items()})
+    found = made.prices.read().to_pandas()
+    for column in ("Symbol", *COLUMNS[1:]):
+        assert found[column].tolist() == frame[column].tolist(), column
+    assert made.files.read()["rows_read"].to_pylist() == [40, 40, 40]
+    said = look.look(
+        tmp_path / "archive", sources.reading_options(columns={ours: str(n) for ours, n in numbers.items()})
+    ).lines
+    assert any("without a header" in line for line in said)
+
+
+def test_numbers_for_some_columns_of_a_file_without_a_header_ask_for_the_rest():
+    options = plans.Options(columns=(("Date", "1"), ("Close", "5")))
+    with pytest.raises(
+        plans.Refused, match="no column is known to be Open or High or Low or Volume; found: column 1, column 2"
+    ):
+        plans.plan_file(OPEN.format("2021-01-04").encode() * 3, options=options)
+
+
+def test_times_of_opening_and_closing_are_not_taken_for_symbols_side_by_side():
+    names = ["open_time", "open", "high", "low", "close", "close_time"]
+    with pytest.raises(LayoutError, match="no column is known to be Volume; found: open_time"):
+        recognise(names)
+    assert recognise([*names, "volume"]).columns["Date"] == 0
+
+
+@pytest.mark.parametrize(
+    "header", ["<TICKER>,<DTYYYYMMDD>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>", "code,dt,time,o,h,l,c,v"]
+)
+def test_a_column_of_times_is_not_the_date_beside_one_of_dates(header):
+    assert recognise(header.split(",")).columns["Date"] == 1
+
+
+def test_days_as_a_spreadsheet_counts_them_are_told_to_be_that(tmp_path):
+    (tmp_path / "A.csv").write_text(HEADER + "".join(OPEN.format(day) for day in range(45293, 45303)))
+    said = "\n".join(look.look(tmp_path / "A.csv").lines)
+    assert "unparsable date: '45293', expected a date; where a spreadsheet shows days as numbers" in said
+
+
+def test_columns_apart_by_spaces_are_told_what_may_be_between_them():
+    with pytest.raises(plans.NotPrices, match=r"separated by a comma, semicolon, tab or \|: it begins 'Date  Open"):
+        plans.plan_file(b"Date  Open  High  Low  Close  Volume\n2024-01-02  1  2  1  2  5\n")
+
+
+def test_names_in_another_script_do_not_read_as_no_name():
+    with pytest.raises(LayoutError, match="no column is known to be Date"):
+        recognise(["なし", "Open", "High", "Low", "Close", "Volume"])
 
 
 def test_a_wrong_choice_of_columns_is_refused_before_anything_is_read(outputs, tmp_path):
@@ -229,11 +300,20 @@ def test_the_same_bytes_from_one_long_file_as_from_a_file_a_symbol(outputs, tmp_
     assert second.prices.digest == digest
 
 
-def test_a_long_file_is_cut_into_pieces_that_lose_no_line(outputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("header", "encoding"),
+    [
+        ("date,symbol,open,close,low,high,volume", "utf-8"),
+        ("日期,股票代码,开盘价,收盘价,最低价,最高价,成交量", "gb18030"),
+        ("日付,銘柄コード,始値,終値,安値,高値,出来高", "cp932"),
+    ],
+)
+def test_a_long_file_is_cut_into_pieces_that_lose_no_line(header, encoding, outputs, tmp_path, monkeypatch):
     from lib.data import multi_symbol
 
     files = WRITERS["nyse"](truth())
-    content = files.contents["prices.csv"].rstrip(b"\n") + b"\nnonsense\n2021-09-01,TRUE,1,x,1,1,5"
+    _, _, rows = files.contents["prices.csv"].rstrip(b"\n").partition(b"\n")
+    content = header.encode(encoding) + b"\n" + rows + b"\nnonsense\n2021-09-01,TRUE,1,x,1,1,5"
     monkeypatch.setattr(multi_symbol, "_PIECE", 200)
     _, made = made_of({"prices.csv": content}, tmp_path / "archive")
     assert made.prices.rows == len(files.rows)

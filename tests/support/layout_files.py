@@ -7,6 +7,7 @@ volumes.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 from collections.abc import Callable
@@ -98,14 +99,50 @@ def _yfinance_levels(frame: pd.DataFrame) -> Files:
     return _each(frame, "{symbol}.csv", make, adjusted=False)
 
 
-def _yfinance_wide(frame: pd.DataFrame, by_ticker: bool = False) -> Files:
+def _download(frame: pd.DataFrame, by_ticker: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What yfinance's download() returns for several symbols, and its rows: one symbol was not traded on the fourth day."""
     wide = frame.pivot(index="Date", columns="Symbol")
     if by_ticker:
         wide = wide.swaplevel(axis="columns").sort_index(axis="columns")
     wide.columns.names = ["Ticker", "Price"] if by_ticker else ["Price", "Ticker"]
     wide.iloc[3, wide.columns.get_level_values("Ticker") == "TRUE"] = np.nan  # was not traded
     rows = frame[~((frame["Symbol"] == "TRUE") & (frame["Date"] == wide.index[3]))]
-    return Files({"download.csv": wide.to_csv().encode()}, rows)
+    return wide, rows
+
+
+def _yfinance_wide(frame: pd.DataFrame, by_ticker: bool = False, numbered: bool = False) -> Files:
+    wide, rows = _download(frame, by_ticker)
+    return Files({"download.csv": (wide.reset_index() if numbered else wide).to_csv().encode()}, rows)
+
+
+def _yfinance_wide_parquet(frame: pd.DataFrame, numbered: bool = False) -> Files:
+    wide, rows = _download(frame)
+    content = io.BytesIO()
+    (wide.reset_index() if numbered else wide).to_parquet(content, row_group_size=15)
+    return Files({"download.parquet": content.getvalue()}, rows)
+
+
+def _yfinance_each_parquet(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        content = io.BytesIO()
+        rows.pivot(index="Date", columns="Symbol").rename_axis(None).to_parquet(content)
+        return content.getvalue()
+
+    return _each(frame, "{symbol}.parquet", make)
+
+
+def _side_by_side(frame: pd.DataFrame, form: str) -> Files:
+    wide, rows = _download(frame)
+    wide.columns = [form.format(price=price, symbol=symbol) for price, symbol in wide.columns]
+    return Files({"prices.csv": wide.to_csv().encode()}, rows)
+
+
+def _quantmod(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        made = rows.set_index("Date")[[*_PRICES, "Volume", "Adj Close"]].rename(columns={"Adj Close": "Adjusted"})
+        return made.add_prefix(f"{rows['Symbol'][0]}.").rename_axis("").to_csv(quoting=2).encode()
+
+    return _each(frame, "{symbol}.csv", make)
 
 
 def _yfinance_history(frame: pd.DataFrame) -> Files:
@@ -385,12 +422,139 @@ def _parquet_each(frame: pd.DataFrame) -> Files:
     return _each(frame, "{symbol}.parquet", make)
 
 
+def _elsewhere(
+    frame: pd.DataFrame,
+    name: str,
+    columns: str,
+    form: str,
+    encoding: str = "utf-8",
+    mark: str = ".",
+    group: str = "",
+    **settings: object,
+) -> Files:
+    """As programs of other countries write CSV: ``columns`` has our name and theirs in turn, in their order, separated by ``|``."""
+    words = columns.split("|")
+
+    def make(rows: pd.DataFrame) -> bytes:
+        made = _day(rows, form)
+        for price in _PRICES:
+            made[price] = made[price].map("{:.2f}".format).str.replace(".", mark)
+        made["Volume"] = made["Volume"].map("{:,}".format).str.replace(",", group)
+        made = made[words[::2]].set_axis(words[1::2], axis="columns").astype(str)
+        return made[::-1].to_csv(index=False, **settings).encode(encoding)  # type: ignore[call-overload]
+
+    return _each(frame, name, make, adjusted=False)
+
+
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "Investing.com in Japanese": {
+        "name": "{symbol} 過去データ.csv", "form": "%Y年%m月%d日", "encoding": "utf-8-sig",
+        "columns": "Date|日付け|Close|終値|Open|始値|High|高値|Low|安値|Volume|出来高",
+    },
+    "Investing.com in Chinese": {
+        "name": "{symbol} 历史数据.csv", "form": "%Y-%m-%d", "encoding": "utf-8-sig",
+        "columns": "Date|日期|Close|收盘|Open|开盘|High|高|Low|低|Volume|交易量",
+    },
+    "Investing.com in Korean": {
+        "name": "{symbol} 과거 데이터.csv", "form": "%Y- %m- %d", "group": ",",
+        "columns": "Date|날짜|Close|종가|Open|시가|High|고가|Low|저가|Volume|거래량",
+    },
+    "Investing.com in Russian": {
+        "name": "{symbol} Прошлые данные.csv", "form": "%d.%m.%Y", "mark": ",", "encoding": "cp1251",
+        "columns": "Date|Дата|Close|Цена|Open|Откр.|High|Макс.|Low|Мин.|Volume|Объём",
+    },
+    "Investing.com in Turkish": {
+        "name": "{symbol} Geçmiş Verileri.csv", "form": "%d.%m.%Y", "mark": ",", "group": ".",
+        "columns": "Date|Tarih|Close|Şimdi|Open|Açılış|High|Yüksek|Low|Düşük|Volume|Hac.",
+    },
+    "Investing.com in Dutch": {
+        "name": "{symbol} Historische gegevens.csv", "form": "%d-%m-%Y", "mark": ",", "group": ".",
+        "columns": "Date|Datum|Close|Laatste|Open|Open|High|Hoog|Low|Laag|Volume|Vol.",
+    },
+    "Stooq in Polish": {
+        "name": "{lower}_d.csv", "form": "%Y-%m-%d",
+        "columns": "Date|Data|Open|Otwarcie|High|Najwyzszy|Low|Najnizszy|Close|Zamkniecie|Volume|Wolumen",
+    },
+    "Tushare": {
+        "name": "x/{symbol}.csv", "form": "%Y%m%d",
+        "columns": "Symbol|ts_code|Date|trade_date|Open|open|High|high|Low|low|Close|close|Close|pre_close|Volume|vol",
+    },
+    "NetEase, in GBK": {
+        "name": "x/{symbol}.csv", "form": "%Y-%m-%d", "encoding": "gb18030",
+        "columns": "Date|日期|Symbol|股票代码|Close|收盘价|High|最高价|Low|最低价|Open|开盘价|Close|前收盘|Volume|成交量",
+    },
+    "Taiwan, in Big5": {
+        "name": "{symbol}.csv", "form": "%Y/%m/%d", "encoding": "big5", "group": ",",
+        "columns": "Date|日期|Open|開盤價|High|最高價|Low|最低價|Close|收盤價|Volume|成交股數",
+    },
+    "Japan, in Shift-JIS": {
+        "name": "{symbol}.csv", "form": "%Y/%m/%d", "encoding": "cp932",
+        "columns": "Date|日付|Open|始値|High|高値|Low|安値|Close|終値|Volume|出来高",
+    },
+    "KRX, in EUC-KR": {
+        "name": "{symbol}.csv", "form": "%Y/%m/%d", "encoding": "cp949",
+        "columns": "Date|일자|Close|종가|Open|시가|High|고가|Low|저가|Volume|거래량",
+    },
+    "Euronext": {
+        "name": "{symbol}.csv", "form": "%d/%m/%Y",
+        "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Last|Close|Close|Volume|Number of Shares",
+    },
+    "Nasdaq Nordic": {
+        "name": "{symbol}-2021-01-04-2021-03-01.csv", "form": "%Y-%m-%d", "mark": ",", "group": " ",
+        "columns": "Date|Date|Open|Opening price|High|High price|Low|Low price|Close|Closing price|Close|Average price|Volume|Total volume",
+    },
+    "Investing.com in Swedish": {
+        "name": "{symbol}.csv", "form": "%Y-%m-%d", "mark": ",",
+        "columns": "Date|Datum|Close|Senaste|Open|Öppen|High|Högsta|Low|Lägsta|Volume|Vol.",
+    },
+    "Compustat": {
+        "name": "x/{symbol}.csv", "form": "%d/%m/%Y",
+        "columns": "Close|gvkey|Date|datadate|Symbol|tic|Volume|cshtrd|Close|prccd|High|prchd|Low|prcld|Open|prcod",
+    },
+    "Bloomberg": {
+        "name": "{symbol}.csv", "form": "%d.%m.%Y",
+        "columns": "Date|Dates|Open|PX_OPEN|High|PX_HIGH|Low|PX_LOW|Close|PX_LAST|Volume|PX_VOLUME",
+    },
+    "Frankfurt": {
+        "name": "{symbol}.csv", "form": "%d.%m.%y", "mark": ",", "group": ".",
+        "columns": "Date|Datum|Open|Eröffnung|High|Hoch|Low|Tief|Close|Schluss|Volume|Umsatz Stk.",
+    },
+    "Switzerland": {
+        "name": "{symbol}.csv", "form": "%d.%m.%Y", "group": "'",
+        "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Close|Volume|Volume",
+    },
+    "Sweden": {
+        "name": "{symbol}.csv", "form": "%Y-%m-%d", "mark": ",", "group": " ",
+        "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Close|Volume|Volume",
+    },
+    "days of the week": {
+        "name": "{symbol}.csv", "form": "%a, %d %b %Y",
+        "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Close|Volume|Volume",
+    },
+    "days of the week, month first": {
+        "name": "Download Data - STOCK_US_XNAS_{symbol}.csv", "form": "%a %m/%d/%Y",
+        "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Close|Volume|Volume",
+    },
+    "Binance": {
+        "name": "{symbol}-1d-2021-01.csv", "form": "%s000",
+        "columns": "Date|open_time|Open|open|High|high|Low|low|Close|close|Volume|volume|Date|close_time|Volume|quote_volume",
+    },
+}  # fmt: skip
+
+
 WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
     "yahoo": _yahoo,
     "yahoo before 2017": _yahoo_before_2017,
     "yfinance levels": _yfinance_levels,
     "yfinance wide": _yfinance_wide,
     "yfinance wide by ticker": lambda frame: _yfinance_wide(frame, by_ticker=True),
+    "yfinance wide with row numbers": lambda frame: _yfinance_wide(frame, numbered=True),
+    "yfinance in Parquet": _yfinance_wide_parquet,
+    "yfinance in Parquet with row numbers": lambda frame: _yfinance_wide_parquet(frame, numbered=True),
+    "yfinance of one symbol in Parquet": _yfinance_each_parquet,
+    "symbols in columns": lambda frame: _side_by_side(frame, "{symbol}_{price}"),
+    "symbols in columns behind prices": lambda frame: _side_by_side(frame, "{price} {symbol}"),
+    "quantmod": _quantmod,
     "yfinance history": _yfinance_history,
     "stooq": _stooq,
     "stooq bulk": _stooq_bulk,
@@ -417,6 +581,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
     "Parquet long": _parquet_long,
     "Parquet in hive folders": _parquet_hive,
     "Parquet a file a symbol": _parquet_each,
+    **{layout: functools.partial(_elsewhere, **settings) for layout, settings in ELSEWHERE.items()},
 }
 
 
