@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib import __main__ as command_line
-from lib import paths
+from lib import files, paths
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,10 @@ def test_prices_in_the_place_of_a_study_are_told_from_one(tmp_path, capsys, monk
     assert len(said) < 1000 and "where sections such as `features:` are expected" in said
 
 
-def test_a_study_that_is_none_names_the_nearest_that_can_be_run(outputs, capsys):
+def test_a_study_that_is_none_names_the_nearest_that_can_be_run(outputs, tmp_path, capsys, monkeypatch):
+    files.write_atomically(tmp_path / "params" / "kaggle.yaml", "")
+    files.write_atomically(tmp_path / "params" / "sample.yaml", "")
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
     (outputs / "yff-copy").mkdir(parents=True)  # made by --as: it has no params file
     for given, told in [
         ("sampel", "did you mean 'sample'?"),

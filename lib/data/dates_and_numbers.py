@@ -26,7 +26,14 @@ _TIME = (
     r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))\s*(?P<half>[AaPp][Mm])?"
     r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?)?"
 )
-_WEEKDAY = r"(?:[^\W\d]{2,10}[.,]{0,2}\s+)?"
+# In English, German, French, Spanish, Portuguese and Italian.
+_WEEKDAYS = (
+    "monday tuesday wednesday thursday friday saturday sunday mon tues tue wed thurs thur thu fri sat sun montag dienstag mittwoch "
+    "donnerstag freitag samstag sonntag mo di mi do fr sa so lundi mardi mercredi jeudi vendredi samedi dimanche lun mar mer jeu ven sam "
+    "dim lunes martes miércoles miercoles jueves viernes sábado sabado domingo mié mie jue vie sáb sab dom segunda terça terca quarta "
+    "quinta sexta seg ter qua qui sex lunedì martedì mercoledì giovedì venerdì sabato domenica gio"
+)
+_WEEKDAY = rf"(?:(?i:{'|'.join(_WEEKDAYS.split())})[.,]{{0,2}}\s+)?"
 _YEAR_FIRST = re.compile(
     _WEEKDAY + r"(?P<y>\d{4})(?P<s>[-/.]?)(?P<m>\d{2}|(?<=[-/.])\d)(?P=s)(?P<d>\d{2}|(?<=[-/.])\d)" + _TIME
 )

@@ -320,6 +320,8 @@ def alone(plan: Plan) -> Plan:
     """The plan of a file with one symbol's columns as if it had one header, equal for all such files; any other plan as it is."""
     if len(plan.tickers) != 1:
         return plan
+    if plan.parquet:  # whose columns are read by their names
+        return replace(plan, tickers=())
     names = [""] * len(plan.header)
     for ours, index in plan.reading.columns.items():
         names[index] = ours

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -44,8 +45,8 @@ NAMES: dict[str, tuple[str, str]] = {
     ),
     "Close": (
         "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
-        "priceclose dailyclose prcclose prccd trdprc1 pxlast zamkniecie slot kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
-        "last price zuletzt dernier ultimo lastprice ltp c kurs ult laatste senaste seneste siste şimdi цена",
+        "priceclose dailyclose prcclose prccd trdprc1 pxlast zamkniecie kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
+        "last price zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
     ),
     "Adj Close": (
         "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
@@ -380,8 +381,27 @@ def normalised(name: str) -> str:
     ('adjclose', 'open', 'stucke', 'open', 'объем')
     """
     plain = re.sub(r"^\s*\d+\.\s", "", name)  # Alpha Vantage's JSON has "1. open"
-    letters = (char for char in unicodedata.normalize("NFKD", plain.lower()) if char.isalnum())
-    return unicodedata.normalize("NFC", "".join(letters))
+    if plain.isascii():
+        return _letters(plain)
+    # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
+    whole = _letters(plain)
+    for found in (whole, _letters(re.sub(r"[(（].*?[)）]", "", plain))):
+        if found in _other_scripts():
+            return found
+    return "".join(filter(str.isascii, whole)) or whole
+
+
+def _letters(name: str) -> str:
+    """Letters and digits in small, without accents."""
+    parts = (char for char in unicodedata.normalize("NFKD", name.lower()) if char.isalnum())
+    return unicodedata.normalize("NFC", "".join(parts))
+
+
+@functools.cache
+def _other_scripts() -> frozenset[str]:
+    """The names of `NAMES` that have other letters than a to z."""
+    found = (_letters(name) for groups in NAMES.values() for group in groups for name in group.split())
+    return frozenset(name for name in found if not name.isascii())
 
 
 def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str] | None = None) -> Reading:
@@ -456,12 +476,12 @@ def is_date(name: str) -> bool:
 
 @functools.cache
 def _first(ours: str) -> list[str]:
-    return [normalised(name) for name in NAMES[ours][0].split()]
+    return [_letters(name) for name in NAMES[ours][0].split()]
 
 
 @functools.cache
 def _second(ours: str) -> list[str]:
-    return [normalised(name) for name in NAMES[ours][1].split()]
+    return [_letters(name) for name in NAMES[ours][1].split()]
 
 
 def _fits(entry: Layout, names: Sequence[str]) -> bool:
@@ -496,6 +516,11 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
             hint = "" if found else did_you_mean(near(theirs, header, 1))
             raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}{hint}; found: {_shown(header)}")
         columns[ours] = found[0]
+    for first, second in itertools.combinations(columns, 2):
+        if columns[first] == columns[second]:
+            raise LayoutError(
+                f"archive.columns: {first} and {second} are both column {columns[first] + 1}; found: {_shown(header)}"
+            )
     return columns
 
 
@@ -548,7 +573,13 @@ def _side_by_side(header: Sequence[str]) -> list[str]:
     return closes if len(opens) == len(closes) > 1 else []
 
 
-_TUPLE = re.compile(r"\('(.*)', '(.*)'\)")  # how pandas writes the names of columns of two levels where there is one
+_TUPLE = re.compile(
+    r"\('([^']*)', '([^']*)'\)"
+)  # how pandas writes the names of columns of two levels where there is one
+_LONGEST_NAME = 100  # of a column that has a symbol in it
+_NO_SYMBOLS = frozenset(
+    ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]
+)
 
 
 def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -557,21 +588,25 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     Returns
     -------
     dict of str to dict of str to int
-        By symbol, which is written in capitals, the index of each column of prices by its name; empty for any other header, and
-        where a symbol lacks a column that it must have.
+        By symbol, the index of each column of prices by its name. Empty for any other header; where a symbol lacks a column that it must
+        have, has one twice, is not written in capitals, or may be no symbol but a currency; and where another column says the symbol.
 
     Examples
     --------
     >>> of_each_symbol(["Date", *(f"{name}_A" for name in ("Open", "High", "Low", "Close", "Volume"))])
     {'A': {'Open': 1, 'High': 2, 'Low': 3, 'Close': 4, 'Volume': 5}}
     """
+    if any(normalised(name) in _first("Symbol") for name in header):
+        return {}
     for parts in (_tuple_parts, _price_first, _symbol_first):
         columns: dict[str, dict[str, int]] = {}
+        twice = False
         for index, name in enumerate(header):
-            if found := parts(name.strip()):
+            if len(name) <= _LONGEST_NAME and (found := parts(name.strip())):
                 price, symbol = found
-                columns.setdefault(symbol, {})[price] = index
-        if columns and all(_is_whole(own) for own in columns.values()):
+                twice |= price in columns.setdefault(symbol, {})
+                columns[symbol][price] = index
+        if columns and not twice and all(_is_symbol(symbol) and _is_whole(own) for symbol, own in columns.items()):
             return columns
     return {}
 
@@ -579,6 +614,10 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
 def _is_price(name: str) -> bool:
     plain = normalised(name)
     return plain == "adjusted" or any(plain in _first(ours) for ours in (*PRICES, "Adj Close", "Volume"))
+
+
+def _is_symbol(text: str) -> bool:
+    return bool(text.strip()) and text == text.upper() and text not in _NO_SYMBOLS
 
 
 def _is_whole(columns: Mapping[str, int]) -> bool:
@@ -589,23 +628,17 @@ def _is_whole(columns: Mapping[str, int]) -> bool:
 def _tuple_parts(name: str) -> tuple[str, str] | None:
     found = _TUPLE.fullmatch(name)
     pairs = [(found[1], found[2]), (found[2], found[1])] if found else []
-    return next(((price, symbol) for price, symbol in pairs if _is_price(price) and _in_capitals(symbol)), None)
+    return next(((price, symbol) for price, symbol in pairs if _is_price(price)), None)
 
 
 def _price_first(name: str) -> tuple[str, str] | None:
     splits = [(name[: mark.start()], name[mark.end() :]) for mark in re.finditer(r"[ _.:|-]", name)]
-    return next(
-        ((price, symbol) for price, symbol in reversed(splits) if _is_price(price) and _in_capitals(symbol)), None
-    )
+    return next(((price, symbol) for price, symbol in reversed(splits) if _is_price(price)), None)
 
 
 def _symbol_first(name: str) -> tuple[str, str] | None:
     splits = [(name[mark.end() :], name[: mark.start()]) for mark in re.finditer(r"[ _.:|-]", name)]
-    return next(((price, symbol) for price, symbol in splits if _is_price(price) and _in_capitals(symbol)), None)
-
-
-def _in_capitals(symbol: str) -> bool:
-    return bool(symbol.strip()) and symbol == symbol.upper()
+    return next(((price, symbol) for price, symbol in splits if _is_price(price)), None)
 
 
 def date_column(header: Sequence[str]) -> int | None:

@@ -20,6 +20,7 @@ from lib.data.columns import Rows
 from lib.data.detect import Found
 from lib.data.members import ArchiveError, Member
 from lib.data.plans import VALUES, Options, Plan
+from lib.data.quarantine import SUPERSEDED
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
 from lib.data.text_files import Body
@@ -100,7 +101,7 @@ def look(
         except ArchiveError as error:
             return Look([str(error)], {}, readable=False, undecided=_undecided([str(error)]))
         lines = _describe(found)
-        rows, refused = _rows_of_sample(found, params)
+        rows, refused = _rows_of_sample(found, params, "Volume" in dict(options.columns))
         lines += rows + _not_read(found)
         if any(not file.refused for file in _found(found)):
             return Look(lines, params, refused=refused)
@@ -164,8 +165,11 @@ def _describe(listed: archive.Archive) -> list[str]:
     return lines
 
 
-def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[list[str], bool]:
-    """Read a sample of the rows as a run would: of some files, the beginning of each. And whether a run would refuse them."""
+def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chosen: bool) -> tuple[list[str], bool]:
+    """Read a sample of the rows as a run would: of some files, the beginning of each. And whether a run would refuse them.
+
+    Where the user has said which column the volume is, fractions may mean that it is another: nothing is chosen for them.
+    """
     found = [file for file in _found(listed) if not file.refused]
     step = max(1, len(found) // _SAMPLE)
     sample = found[::step][:_SAMPLE]
@@ -210,7 +214,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[li
         span = pc.min_max(table["Date"]).as_py()
         estimate = "" if whole or not bytes_read else f", about {read * total / bytes_read:,.0f} rows in all"
         lines.append(
-            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(sorted(symbols)[:_SHOWN])}{', ...' * (len(symbols) > _SHOWN)})"
+            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(map(printable, sorted(symbols)[:_SHOWN]))}{', ...' * (len(symbols) > _SHOWN)})"
         )
         lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
         longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
@@ -228,16 +232,34 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str]) -> tuple[li
             f"  {kind.replace('_', ' ')} ({count:,}): {examples[kind]}" for kind, count in reasons.most_common(_SHOWN)
         ]
     if reasons["fractional_volume"] > 0.01 * max(1, read):
-        params["volume"] = "rounded"
+        if not volume_chosen:
+            params["volume"] = "rounded"
         lines.append(
             "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
         )
-    share = sum(count for kind, count in reasons.items() if kind not in ("fractional_volume", "unreadable_file")) / max(
-        1, read
-    )
+    settled = ("unreadable_file", *(["fractional_volume"] if "volume" in params else []))
+    share = sum(count for kind, count in reasons.items() if kind not in settled) / max(1, read)
     if share > 0.01:
         lines.append(f"that is {share:.1%}: a run stops above 1 % unless ingest.max_quarantined_share allows more")
-    return [line for line in lines if line], share > 0.01
+    contradictions = _contradictions(table) if table is not None else []
+    return [line for line in [*lines, *contradictions] if line], share > 0.01 or bool(contradictions)
+
+
+def _contradictions(table: pa.Table) -> list[str]:
+    """What of rows that can be kept stops a run all the same, if it is in more than 5 % of a file's: here, of all rows."""
+    said = []
+    repeated = len(table) - len(table.group_by(["Symbol", "Date"]).aggregate([]))
+    if repeated > SUPERSEDED * len(table):
+        said.append(
+            f"repeated dates: {repeated:,} of {len(table):,} rows have a date of their symbol that is there already, and a run would stop. Are "
+            "there several symbols in a file, and does a column name them? Then archive.columns: {Symbol: COLUMN}"
+        )
+    crossed = pc.sum(pc.less(table["High"], table["Low"])).as_py() or 0
+    if crossed > SUPERSEDED * len(table):
+        said.append(
+            f"contradictions: in {crossed:,} of {len(table):,} rows High is below Low, and a run would stop. Are the columns in another order?"
+        )
+    return said
 
 
 def _read(location: Place, file: Found) -> tuple[Rows, int]:
@@ -249,7 +271,8 @@ def _read(location: Place, file: Found) -> tuple[Rows, int]:
             source = pa.BufferReader(unpack.whole(location, file.member))
         rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))
         return rows, file.member.size
-    content, complete = unpack.beginning(location, file.member, _MOST)
+    header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows
+    content, complete = unpack.beginning(location, file.member, max(_MOST, 20 * header))
     if not complete:
         content = content[: content.rfind(b"\n") + 1] or content
     body: Body = text_files.body_of(content, plan)
@@ -319,7 +342,7 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
         f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
         "# params/sample.yaml lists every key.",
         "#",
-        *(f"#   {line}" for line in found.lines if line.startswith(_IN_PARAMS)),
+        *(f"#   {printable(line)}" for line in found.lines if line.startswith(_IN_PARAMS)),
         "",
         "archive:",
         f"  source: {_as_yaml(given)}",

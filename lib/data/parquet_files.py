@@ -44,9 +44,17 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
         of_tickers = (index for _, own in tickers for _, index in own)
         indices = list(dict.fromkeys([*reading.columns.values(), *of_tickers]))
         wanted = tuple(header[index] for index in indices)
-        table = next(file.iter_batches(_SAMPLE, columns=list(wanted)))
+        if several := [name for name in wanted if header.count(name) > 1]:
+            raise Refused(f"wrong header: several columns are called {several[0]!r}; give each its own name")
+        table = pa.Table.from_batches([next(file.iter_batches(_SAMPLE, columns=list(wanted)))]).select(list(wanted))
     except pa.ArrowException as error:
         raise Refused(f"unreadable file: not Parquet, or damaged ({error})") from None
+    for ours, index in [*reading.columns.items(), *(pair for _, own in tickers for pair in own)]:
+        try:
+            _column(table[header[index]], ours)
+        except (pa.ArrowException, UnicodeDecodeError):
+            kind = table[header[index]].type
+            raise Refused(f"wrong header: {header[index]!r}, read as {ours}, holds values of the type {kind}") from None
     # The rows as text have the columns that are read, in this order.
     columns = {name: indices.index(index) for name, index in reading.columns.items()}
     tickers = tuple((ticker, tuple((name, indices.index(index)) for name, index in own)) for ticker, own in tickers)
@@ -61,7 +69,7 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
         rounded=options.rounded,
         volume_unit=options.volume_unit,
     )
-    return plans.with_dates(plan, [tuple(row) for row in _texts(pa.Table.from_batches([table]).select(list(wanted)))])
+    return plans.with_dates(plan, [tuple(row) for row in _texts(table)])
 
 
 def read_row_groups(

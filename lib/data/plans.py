@@ -9,19 +9,23 @@ import codecs
 import csv
 import functools
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import dates_and_numbers, layouts
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
-from lib.text import shortened, visible
+from lib.text import printable, shortened, visible
 
 VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 DELIMITERS = (",", ";", "\t", "|")
 # As Chinese (mainland and Taiwan), Japanese, Korean and Russian programs write CSV.
 _OTHER_ENCODINGS = ("gb18030", "big5", "cp932", "cp949", "cp1251")
+_AUTO_ADJUST = "for splits and dividends (auto_adjust)"
+_HEADER_WITHIN = 30  # lines
+_MIDNIGHT = re.compile(r"0{4}|0{6}|0{8,9}")
 _SAMPLE = 15  # lines of each end of a file
 _DAILY = {"d", "1d", "day", "daily", "1day"}
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -316,19 +320,18 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
         delimiters = (first[4],)
     best: tuple[int, int, str, list[str]] | None = None  # of the most fields, where no line has names of prices
     named: tuple[int, int, str, list[str]] | None = None
-    for number, line in enumerate(lines[:30]):
-        if (
-            not line.strip()
-            or line.lstrip().startswith(("#", "//"))
-            or line.strip().strip('"').lower().startswith("sep=")
-        ):
+    for number, line in enumerate(lines[:_HEADER_WITHIN]):
+        if not _is_content(line):
             continue
         for delimiter in delimiters:
             if line.count(delimiter) < 4:
                 continue
             names = split_line(line, delimiter)
             found = len(names), number, delimiter, names
-            if sum(map(layouts.is_known, names)) >= 3 and (named is None or len(names) > named[0]):
+            known = sum(map(layouts.is_known, names)) >= 3 or (
+                names[-1][:1].isalpha() and layouts.of_each_symbol(names)
+            )
+            if known and (named is None or len(names) > named[0]):
                 named = found
             if best is None or len(names) > best[0]:
                 best = found
@@ -344,13 +347,14 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
         return levels
     header = tuple(name.strip(" \t\ufeff") for name in names)
     start = number + 1
-    if _is_row(header):
+    if _is_row(header, options):
+        row, (start, header) = header, _first_row(lines, delimiter)
         if not options.columns:
             raise Refused(
-                f"no header: line {start} is a row already ({shortened(lines[number], 80)}). Put a line with the columns' names above it, "
-                f"or say which is what by number; if they are in the usual order, so: -p archive.columns '{_usual_order(header)}'"
+                f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
+                f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
             )
-        start, header = number, numbered(len(header))
+        header = numbered(len(header))
     try:
         return start, delimiter, header, (), recognised(header, options.layout, options.columns)
     except LayoutError as error:
@@ -371,20 +375,60 @@ def numbered(columns: int) -> tuple[str, ...]:
     return tuple(f"column {number}" for number in range(1, columns + 1))
 
 
-def _usual_order(row: Sequence[str]) -> str:
-    """Which column of a row is what, from 1, if the prices and the volume follow the date as they mostly do."""
-    date = next(index for index, text in enumerate(row) if _is_date(text))
-    numbers = [
-        index for index, text in enumerate(row) if index > date and dates_and_numbers.parse_number(text) is not None
+def _is_content(line: str) -> bool:
+    """Whether a line is more than blank, a comment, or what tells a spreadsheet the delimiter."""
+    return bool(line.strip()) and not (
+        line.lstrip().startswith(("#", "//")) or line.strip().strip('"').lower().startswith("sep=")
+    )
+
+
+def _first_row(lines: Sequence[str], delimiter: str) -> tuple[int, tuple[str, ...]]:
+    """Of a file without a header: its first line of several fields, and the first row of as many as most have."""
+    rows = [
+        (number, tuple(field.strip(" \t\ufeff") for field in split_line(line, delimiter)))
+        for number, line in enumerate(lines[:_HEADER_WITHIN])
+        if _is_content(line) and line.count(delimiter) >= 4
     ]
-    found = dict(zip(("Open", "High", "Low", "Close", "Volume"), numbers, strict=False))
-    symbol = {"Symbol": date - 1} if date and dates_and_numbers.parse_number(row[date - 1]) is None else {}
+    width = Counter(len(row) for _, row in rows).most_common(1)[0][0]
+    return rows[0][0], next(row for _, row in rows if len(row) == width)
+
+
+def _usual_order(row: Sequence[str]) -> str:
+    """Which column of a row is what, from 1, if they are as they mostly are: a guess, for the user to confirm."""
+    dates = [index for index, text in enumerate(row) if _is_date(text)]
+    date = next((index for index in dates if not row[index].isdigit() or len(row[index]) == 8), dates[0])
+    values = [
+        index for index, text in enumerate(row) if index > date and _is_number(text) and not _MIDNIGHT.fullmatch(text)
+    ]
+    prices = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
+    # Of six numbers the fifth is an adjusted close, if it is near the close before it; else an open interest or the like is last.
+    adjusted = len(values) > 5 and 0.1 < _size(row[values[4]]) / (_size(row[values[3]]) or 1) < 10
+    found = dict(zip(prices if adjusted else (*prices[:4], "Volume"), values, strict=False))
+    words = [
+        index for index, text in enumerate(row) if index != date and not _is_number(text) and ":" not in text and text
+    ]
+    symbol = {"Symbol": date - 1} if date else {"Symbol": words[0]} if words and words[0] == 1 else {}
     named = ", ".join(f"{name}: {index + 1}" for name, index in {**symbol, "Date": date, **found}.items())
     return f"{{{named}}}"
 
 
-def _is_row(header: Sequence[str]) -> bool:
-    return any(map(_is_date, header)) and sum(dates_and_numbers.parse_number(name) is not None for name in header) >= 4
+def _is_row(header: Sequence[str], options: Options) -> bool:
+    """Whether what stands where a header should is a row: by its date, where ``archive.columns`` says which column that is."""
+    numbers = {ours: int(theirs) for ours, theirs in options.columns if theirs.isdecimal() and len(theirs) < 5}
+    if set(layouts.REQUIRED) <= numbers.keys() and 0 < numbers["Date"] <= len(header):
+        return _is_date(header[numbers["Date"] - 1])
+    values = sum(_is_number(text) or dates_and_numbers.is_null(text) for text in header)
+    return any(map(_is_date, header)) and values >= 4
+
+
+def _is_number(text: str) -> bool:
+    return any(dates_and_numbers.parse_number(text, mark) is not None for mark in MARKS)
+
+
+def _size(text: str) -> float:
+    """About how large a number is, whatever its decimal mark."""
+    found = (dates_and_numbers.parse_number(text, mark) for mark in MARKS)
+    return float(next((number for number in found if number is not None), 0))
 
 
 def _is_date(text: str) -> bool:
@@ -402,9 +446,10 @@ def _levels(
         tickers = split_line(lines[other], delimiter)
         if len(tickers) != len(names):
             continue
-        # Where row numbers come first, the dates are a column without a ticker.
+        # Where row numbers come first, under the names of the levels, the dates are a column without a ticker.
         dates = [i for i, name in enumerate(names) if layouts.is_date(name) and not tickers[i].strip()]
-        date = dates[0] if dates else 0
+        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker"}
+        date = dates[0] if dates and levels else 0
         if not all(name.strip() for i, name in enumerate(tickers) if i not in (0, date)):
             continue
         if other > number and any(_is_value(name) for name in tickers):
@@ -424,7 +469,7 @@ def _levels(
             if index != date:
                 by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
         columns = _columns_of(by_ticker, chosen)
-        adjusted = "" if "Adj Close" in dict(columns[-1][1]) else "for splits and dividends (auto_adjust)"
+        adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
@@ -440,22 +485,25 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
         except LayoutError as error:
             raise Refused(f"wrong header: {ticker}: {error}") from None
         order = list(own.values())
-        columns.append((ticker, tuple((ours, order[index - 1]) for ours, index in reading.columns.items() if index)))
+        columns.append(
+            (printable(ticker), tuple((ours, order[index - 1]) for ours, index in reading.columns.items() if index))
+        )
     return tuple(columns)
 
 
 def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
-    """The columns of several symbols, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels.
-
-    Where all are of one symbol its name says nothing more than the file's, which counts: ``OPEN_USD`` is no symbol's.
-    """
+    """The columns of each symbol, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels."""
     by_ticker, date = layouts.of_each_symbol(header), layouts.date_column(header)
     if not by_ticker or date is None or options.columns or options.layout:
         return None
     columns = _columns_of(by_ticker, {})
-    several = len(columns) > 1
-    title = f"{len(columns):,} symbols in columns" if several else layouts.BY_COLUMNS
-    return columns if several else (), Reading((title,), {"Date": date, **dict(columns[0][1])})
+    adjusted = ""
+    title = "columns named by symbol and price"
+    if any(name.startswith("('") for name in header):
+        title = "yfinance: download()"
+        adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
+    several = f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""
+    return columns, Reading((f"{title}{several}",), {"Date": date, **dict(columns[0][1])}, adjusted)
 
 
 def _chosen_of_levels(options: Options, dates: Collection[str]) -> dict[str, str]:
@@ -474,7 +522,7 @@ def _chosen_of_levels(options: Options, dates: Collection[str]) -> dict[str, str
 
 def _is_value(text: str) -> bool:
     return (
-        any(dates_and_numbers.parse_number(text.strip("% "), mark) is not None for mark in MARKS)
+        _is_number(text.strip("% "))
         or dates_and_numbers.parse_date(text) is not None
         or dates_and_numbers.date_orders(text) is not None
     )

@@ -79,6 +79,8 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
             "; or set archive.volume: rounded, which rounds to whole shares, half to even; or archive.volume_unit: 0.001, which "
             "counts in thousandths (for markets that trade fractions)"
         )
+    if kind == "repeated_date":
+        fix += ". Where a file has several symbols, archive.columns: {Symbol: COLUMN} says which column names them"
     if not kept:
         return f"no price is left: {read:,} raw rows were read, and none can be kept.{said}{fix}"
     lost = [file for file in files if not file["rows_kept"]]
@@ -87,7 +89,7 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
             "; to allow more (ingest.max_quarantined_share) would lose "
             f"{'this symbol' if len(lost) == 1 else 'these symbols'} whole: {_some(shortened(file['symbol'], 40) for file in lost)}"
         )
-    else:
+    elif kind != "repeated_date":
         fix += f", or allow more: -p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
     return (
         f"{bad:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "

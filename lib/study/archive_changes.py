@@ -75,7 +75,12 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
     if not before:
         return "raw archive changed"
     now = _files(raw)
-    changed = {name for name in now.keys() & before.keys() if now[name][0].size != before[name]["bytes"]}
+    changed = {
+        name
+        for name in now.keys() & before.keys()
+        if now[name][0].size != before[name]["bytes"]
+        and not unpack.packing(now[name][0].name)  # its bytes are unpacked ones
+    }
     if is_folder(raw.location):
         same = sorted((now.keys() & before.keys()) - changed)
         digests = _digests(raw, [now[name][0] for name in same])
@@ -106,7 +111,8 @@ def _digests(raw: Archive, members: Sequence[Member]) -> list[str]:
 
         def digest(member: Member) -> str:
             try:
-                return blake3(read(member)).hexdigest()
+                content = unpack.whole(raw.location, member) if unpack.packing(member.name) else read(member)
+                return blake3(content).hexdigest()
             except OSError:
                 return ""
 

@@ -330,3 +330,158 @@ def test_parquet_with_damaged_pages_is_named(outputs, tmp_path):
     damaged = content[:middle] + b"\xff" * 400 + content[middle + 400 :]
     with pytest.raises(sources.ArchiveError, match=rf"{path}: damaged Parquet .*write it again"):
         made_of({path: damaged}, tmp_path / "archive", **files.options)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("Adj Close (円)", "Adj Close"),
+        ("Ticker代码", "Symbol"),
+        ("Open (руб.)", "Open"),
+        ("Date日期", "Date"),
+        ("成交量(股)", "Volume"),
+        ("Объём", "Volume"),
+    ],
+)
+def test_a_unit_or_a_second_name_in_another_script_does_not_make_another_name(name, ours):
+    header = {
+        "Date": "Date",
+        "Open": "Open",
+        "High": "High",
+        "Low": "Low",
+        "Close": "Close",
+        "Volume": "Volume",
+        ours: name,
+    }
+    assert recognise(list(header.values())).columns[ours] == list(header).index(ours)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["AAPL_{}", "brk_{}"],
+        ["('{}', 'AAPL')", "('{}', 'brk.b')"],
+        ["{}_USD", "{}_EUR"],
+        ["BID_{}", "ASK_{}"],
+        ["AAPL_{}", "AAPL_{}"],
+        ["Ticker", "AAPL_{}"],
+    ],
+)
+def test_columns_that_are_not_clearly_of_symbols_side_by_side_are_not_read_as_such(names):
+    header = ["Date", *(name.format(price) for name in names for price in ("Open", "High", "Low", "Close", "Volume"))]
+    assert of_each_symbol(header) == {}
+    with pytest.raises(plans.Refused):
+        plans.plan_file(
+            (",".join(f'"{name}"' for name in header) + "\n2021-01-04" + ",1" * (len(header) - 1) + "\n").encode()
+        )
+
+
+def test_hostile_names_of_columns_take_no_time():
+    for name in ("A" + "_" * 200_000, "('" + "', '" * 50_000 + "x", "Close_" * 50_000):
+        assert of_each_symbol(["Date", name]) == {}
+
+
+def test_no_symbol_of_a_header_reaches_terminal_or_params_file_with_control_characters(outputs, tmp_path, monkeypatch):
+    from lib import paths
+
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    names = [
+        f"{price}_{symbol}"
+        for symbol in ("AAPL", "B\x1b[31;1H")
+        for price in ("Open", "High", "Low", "Close", "Volume")
+    ]
+    (tmp_path / "a.csv").write_text(
+        ",".join(["Date", *names]) + "\n" + "".join(f"2021-01-{d:02},{'1,' * 9}1\n" for d in range(4, 9))
+    )
+    found = look.look(tmp_path / "a.csv")
+    assert "B\\x1b[31;1H" in "\n".join(found.lines) and all(line.isprintable() for line in found.lines)
+    found.lines.append("symbols: A\ntrain:\n  x: 1")
+    written = look.write_params("x", "a.csv", found, {}).read_text()
+    assert "\ntrain:" not in written
+
+
+NUMBERED = {"Date": "1", "Open": "2", "High": "3", "Low": "4", "Close": "5", "Volume": "6"}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [f"{d:02}.01.2021;10,00;10,50;9,50;10,10;1000" for d in range(10, 30)],
+        ["2021-01-10,null,null,null,null,null", *(f"2021-01-{d},10,11,9,10,5" for d in range(11, 30))],
+        [f"2021-01-{d},10,11,9,10,5" + ",7" * (d > 14) for d in range(10, 30)],
+    ],
+    ids=["decimal comma", "nulls first", "a field more after some rows"],
+)
+def test_no_row_of_a_file_without_a_header_is_taken_for_one(rows, outputs, tmp_path):
+    _, made = made_of({"A.csv": ("\n".join(rows) + "\n").encode()}, tmp_path / "archive", columns=NUMBERED)
+    account = made.files.read().to_pylist()[0]
+    assert account["rows_read"] == len(rows) == account["rows_kept"] + account["rows_quarantined"]
+    assert account["rows_kept"] >= 15
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("2021-01-04,10,11,9,10.5,100", "{Date: 1, Open: 2, High: 3, Low: 4, Close: 5, Volume: 6}"),
+        ("2021-01-04,10,11,9,10.5,9.8,100", "{Date: 1, Open: 2, High: 3, Low: 4, Close: 5, Adj Close: 6, Volume: 7}"),
+        ("20210104,000000,10,11,9,10.5,100", "{Date: 1, Open: 3, High: 4, Low: 5, Close: 6, Volume: 7}"),
+        (
+            "SAP;04.01.2021;10,1;11,2;9,3;10,5;100",
+            "{Symbol: 1, Date: 2, Open: 3, High: 4, Low: 5, Close: 6, Volume: 7}",
+        ),
+        (
+            "0000320193,2021-01-04,10,11,9,10.5,100",
+            "{Symbol: 1, Date: 2, Open: 3, High: 4, Low: 5, Close: 6, Volume: 7}",
+        ),
+        ("2021-01-04,AAPL,10,11,9,10.5,100", "{Symbol: 2, Date: 1, Open: 3, High: 4, Low: 5, Close: 6, Volume: 7}"),
+    ],
+)
+def test_the_usual_order_of_columns_is_offered_by_number(row, told):
+    with pytest.raises(plans.Refused, match="no header: line 1 is a row already") as caught:
+        plans.plan_file(f"{row}\n{row}\n".encode())
+    assert f"-p archive.columns '{told}'" in str(caught.value)
+
+
+def test_one_column_is_not_two():
+    with pytest.raises(LayoutError, match=r"archive\.columns: Date and Open are both column 2"):
+        recognise(["a", "b", "c"], chosen={"Date": "2", "Open": "b"})
+
+
+def test_a_line_above_the_header_or_below_it_is_not_taken_for_tickers():
+    rows = "".join(f"{n},2021-01-{n:02},1,2,1,1,5\n" for n in range(4, 20)).encode()
+    header = b"Nr,Date,Open,High,Low,Close,Volume\n"
+    assert plans.plan_file(header + b"-,,USD,USD,USD,USD,pcs\n" + rows).plan.tickers == ()
+    assert plans.plan_file(b"Info,,Price,Price,Price,Price,Price\n" + header + rows).plan.tickers == ()
+
+
+def test_parquet_with_columns_that_cannot_be_read_is_refused_and_the_others_are_read(outputs, tmp_path):
+    import io
+
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"Date": pd.bdate_range("2021-01-04", periods=5), **dict.fromkeys(["Open", "High", "Low", "Volume"], 1.0)}
+    )
+    content = io.BytesIO()
+    frame.assign(Close=[[1.0]] * 5).to_parquet(content)
+    files = {"A.parquet": content.getvalue(), "B.csv": (HEADER + OPEN.format("2021-01-04")).encode()}
+    _, made = made_of(files, tmp_path / "archive")
+    assert [(row["file"], bool(row["refused"])) for row in made.files.read().to_pylist()] == [
+        ("A.parquet", True),
+        ("B.csv", False),
+    ]
+
+
+def test_a_look_says_what_a_run_would_stop_for(tmp_path):
+    rows = [f"2021-01-{day:02},10,9,11,10,5\n" for day in range(4, 24)]
+    (tmp_path / "A.csv").write_text(HEADER + "".join(rows + rows))
+    found = look.look(tmp_path / "A.csv")
+    assert found.refused
+    assert any(line.startswith("repeated dates: 20 of 40 rows") and "{Symbol: COLUMN}" in line for line in found.lines)
+    assert any(line.startswith("contradictions: in 40 of 40 rows High is below Low") for line in found.lines)
+
+
+def test_fractions_in_a_column_that_was_chosen_are_not_rounded_unasked(tmp_path):
+    (tmp_path / "A.csv").write_text("".join(f"2021-01-{day:02},10,11,9,10,9.5,100\n" for day in range(4, 24)))
+    found = look.look(tmp_path / "A.csv", sources.reading_options(columns=NUMBERED))
+    assert found.refused and "volume" not in found.params

@@ -9,7 +9,7 @@ import pytest
 from serving_study import write_three_forecasts
 
 from lib import __main__ as command_line
-from lib import paths
+from lib import files, paths
 from lib.serving.dashboard.forecast import next_session
 from lib.serving.symbol_forecasts import load
 
@@ -95,8 +95,10 @@ def test_what_is_not_there_is_named_and_nothing_else_printed(study, capsys, word
     assert errors.startswith(f"error: {reason}")
 
 
-def test_a_study_that_is_none_names_the_nearest(study, capsys):
-    for given, told in [("mien", "did you mean 'mine'?"), ("zzz", "the studies are kaggle, mine, sample")]:
+def test_a_study_that_is_none_names_the_nearest(study, tmp_path, capsys, monkeypatch):
+    files.write_atomically(tmp_path / "params" / "kaggle.yaml", "")
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    for given, told in [("mien", "did you mean 'mine'?"), ("zzz", "the studies are kaggle, mine")]:
         code, said, errors = typed(capsys, "AAPL", "--study", given)
         assert (code, said, errors) == (2, "", f"error: there is no study {given!r}; {told}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import zipfile
 
@@ -101,6 +102,15 @@ def test_an_archive_that_was_read_has_the_fingerprint_that_its_files_have(name, 
     found = list_archive(tmp_path / "raw")
     ingest(found, study)
     assert fingerprint_as_read(found, study) == fingerprint_unless_changed(found, study) == fingerprint(found)
+
+
+def test_a_packed_file_that_has_not_changed_is_not_named(study, tmp_path):
+    for path, content in WRITERS["yahoo"](truth()).contents.items():
+        files.write_atomically(tmp_path / "raw" / f"{path}.gz", gzip.compress(content))
+    ingest(list_archive(tmp_path / "raw"), study)
+    packed = tmp_path / "raw/stocks/AAPL.csv.gz"
+    packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()) + ROW.encode()))
+    assert told(list_archive(tmp_path / "raw"), study) == "1 of 3 raw files changed: stocks/AAPL.csv.gz, 1 row more"
 
 
 def test_files_of_other_sizes_are_not_digested_before_they_are_read(raw, study, monkeypatch):
