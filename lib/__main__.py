@@ -68,6 +68,11 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         commands[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command == "run" and options.name and not options.look and len(options.studies) > 1:
         commands["run"].error("--as names the outputs of one study")
+    if options.command == "run" and options.name and not options.look and not options.studies:
+        commands["run"].error(
+            f"--as {options.name} runs a study into a copy: say which, such as bash run_all.sh sample --as {options.name}; for prices of your own, "
+            f"bash run_all.sh --look PATH --as {options.name} comes first"
+        )
     return options
 
 

@@ -20,7 +20,7 @@ Day = str | datetime.date
 def prices(
     study: str = "sample",
     columns: Sequence[str] | None = None,
-    symbols: Sequence[str] | None = None,
+    symbols: str | Sequence[str] | None = None,
     start: Day | None = None,
     end: Day | None = None,
 ) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def prices(
 def features(
     study: str = "sample",
     columns: Sequence[str] | None = None,
-    symbols: Sequence[str] | None = None,
+    symbols: str | Sequence[str] | None = None,
     start: Day | None = None,
     end: Day | None = None,
 ) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def features(
         The name of a study that has been run.
     columns : sequence of str, optional
         All, unless named.
-    symbols : sequence of str, optional
+    symbols : str or sequence of str, optional
         All, unless named. A symbol that the study lacks is an error.
     start, end : str or datetime.date, optional
         The first and the last day, both included, such as ``"2012-01-31"``.
@@ -71,7 +71,7 @@ def _read(
     study: str,
     folder: Place,
     columns: Sequence[str] | None,
-    symbols: Sequence[str] | None,
+    symbols: str | Sequence[str] | None,
     start: Day | None,
     end: Day | None,
 ) -> pd.DataFrame:
@@ -88,11 +88,16 @@ def _read(
 
 
 def _selected(
-    dataset: Dataset, columns: Sequence[str] | None, symbols: Sequence[str] | None, start: Day | None, end: Day | None
+    dataset: Dataset,
+    columns: Sequence[str] | None,
+    symbols: str | Sequence[str] | None,
+    start: Day | None,
+    end: Day | None,
 ) -> pa.Table:
     wanted = None if columns is None else list(columns)
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
     first, last = _day("start", start), _day("end", end)
+    symbols = [symbols] if isinstance(symbols, str) else symbols
     missing = set(symbols or ())
     found = []
     for table in dataset.tables(needed, symbols or None):

@@ -84,3 +84,10 @@ def test_a_look_at_what_cannot_be_read_is_refused_and_writes_nothing(tmp_path, c
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and "wrote" not in said.out
     assert not (tmp_path / "params").exists()
+
+
+def test_a_copy_says_of_which_study(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["run", "--as", "own"])
+    said = capsys.readouterr().err
+    assert "bash run_all.sh sample --as own" in said and "--look PATH --as own" in said

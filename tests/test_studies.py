@@ -34,7 +34,7 @@ def test_columns_symbols_and_days(whole):
     assert 200 < len(frame) < 400
     pd.testing.assert_frame_equal(frame.astype(object), chosen[columns].reset_index(drop=True).astype(object))
     # The first and the last day are among them, and a plain comparison works.
-    ibm = studies.features("sample", symbols=["IBM"], start="2012-05-01", end="2012-05-01")
+    ibm = studies.features("sample", symbols="IBM", start="2012-05-01", end="2012-05-01")
     assert ibm["Date"].tolist() == [pd.Timestamp("2012-05-01")]
     assert (frame["Date"] >= "2012-05-01").all()
 

@@ -109,6 +109,8 @@ class Layout:
         Whether Open to Close are adjusted for splits and dividends.
     missing : str
         What a study would want and the layout does not have.
+    in_order : bool
+        Only a header of these columns in this order is the provider's.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Layout:
     order: str = "oldest first"
     adjusted: str = "no"
     missing: str = ""
+    in_order: bool = False
 
 
 _NO_ADJUSTED = "an adjusted close"
@@ -202,6 +205,7 @@ LAYOUTS = (
         "date symbol open close low high volume",
         symbol="symbol",
         adjusted="prices-split-adjusted.csv for splits, prices.csv not",
+        in_order=True,  # whoever has these columns in another order has them from elsewhere
         missing=_NO_ADJUSTED,
     ),
     Layout(
@@ -485,6 +489,8 @@ def _second(ours: str) -> list[str]:
 
 
 def _fits(entry: Layout, names: Sequence[str]) -> bool:
+    if entry.in_order and [name for name in names if name] != entry.header.split():
+        return False
     required, optional = set(entry.header.split()), entry.optional.split()
     allowed = required | {name for name in optional if not name.endswith("*")} | {""}
     prefixes = tuple(name[:-1] for name in optional if name.endswith("*"))

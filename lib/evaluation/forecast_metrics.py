@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.evaluation import sums
-from lib.evaluation.lead import beats
+from lib.evaluation.lead import UNTESTED, beats
 
 AVERAGE, MULTIPLE, LAST, MEAN_5 = "30-day average", "best multiple of the average", "last value", "mean of 5 days"
 DECAY, DECAY_MULTIPLE = "exponential mean", "best multiple of the exponential mean"
@@ -73,7 +73,7 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
     if not len(table):
         return (
             f"For {what}, no row could be held out to judge the forecast by: neither it nor its range has been tested. "
-            "Prices of a longer time would do."
+            "That takes a longer history of prices."
         )
     lines = table.set_index("predictor")
     simple = lines.drop(index=[LINEAR, MODEL])
@@ -88,6 +88,8 @@ def verdict(table: pd.DataFrame, horizon: int) -> str:
         f"It {beats_it(best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
         f"and it {beats_it(LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
     ]
+    if lines["lead_error"][[best, LINEAR]].isna().any():
+        words.append(UNTESTED)
     return " ".join(words)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+UNTESTED = "Too little was judged to say whether that is more than chance."
+
 
 def lead_over_blocks(differences: NDArray[np.float64], total: float) -> tuple[float, float]:
     """By which share one prediction's absolute error is below another's, and the standard error of that.
@@ -39,11 +41,18 @@ def lead_over_blocks(differences: NDArray[np.float64], total: float) -> tuple[fl
 def beats(lead: float, error: float) -> str:
     """What a lead and its standard error say, as a verb: "beats" takes more than two standard errors.
 
+    Parameters
+    ----------
+    error : float
+        NaN where there were too few blocks to know it: then see `UNTESTED`.
+
     Examples
     --------
-    >>> beats(0.02, 0.005), beats(0.02, 0.015), beats(0.0, 0.001)
-    ('beats', 'does not clearly beat', 'does not beat')
+    >>> beats(0.02, 0.005), beats(0.02, 0.015), beats(0.0, 0.001), beats(0.02, float("nan"))
+    ('beats', 'does not clearly beat', 'does not beat', 'is ahead of')
     """
+    if np.isnan(error):
+        return "is ahead of" if lead > 0 else "is not ahead of"
     if lead <= 0:
         return "does not beat"
     return "beats" if lead > 2 * error else "does not clearly beat"

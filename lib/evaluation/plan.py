@@ -134,5 +134,5 @@ def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calend
         np.array([min(1.0, float(f"{wanted / max(count, 1):.1e}")) for count in before.tolist()])
         for wanted in (settings.training_rows, LATER_SHARE * settings.training_rows)
     )
-    calendar = calendar_for(calendar_name, dates)
+    calendar = calendar_for(calendar_name, dates, np.maximum(usable, 1))
     return Plan(settings, calendar, last, cuts, share, later_share, power_of_two(LINEAR_ROWS, int(before[-1])))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.evaluation.baselines import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
 from lib.evaluation.errors import ratio
-from lib.evaluation.lead import beats
+from lib.evaluation.lead import UNTESTED, beats
 
 
 def verdict(table: pd.DataFrame, brief: bool = False) -> str:
@@ -53,13 +53,15 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
         f"It {beats_it(AVERAGE)} the average, and it {beats_it(SCALED)} the average's best multiple"
         + f" ({ratio(errors[SCALED], average):.4f}).",
     ]
+    if lines["lead_error"][[AVERAGE, SCALED]].isna().any():
+        sentences.append(UNTESTED)
     if brief:
         return " ".join(sentences)
     if REFERENCE in errors:
         sentences.append(f"It {beats_it(REFERENCE)} the reference forest ({ratio(errors[REFERENCE], average):.4f}).")
     better = "better" if errors[LAST] < errors[MODEL] else "not better"
     sentences.append(
-        f"To repeat the volume of the day before, which the model is not given, is {better} ({ratio(errors[LAST], average):.4f})."
+        f"Simply repeating the volume of the day before, which the model is not given, is {better} ({ratio(errors[LAST], average):.4f})."
     )
     if errors[ORACLE] < average:
         share = (average - errors[MODEL]) / (average - errors[ORACLE])

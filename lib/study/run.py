@@ -174,6 +174,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
         done = f"{len(ran)} of {len(runs)} stages run" if ran else "nothing had changed"
         never = [stage for stage in STAGES if not study.stage_record(stage).exists()]
         rest = "kept or unchanged" if any(run.status == "kept" for run in runs) else "unchanged"
+        rest = "not asked for" if options.only or options.start else rest
         done += f", the rest {rest}" if 0 < len(ran) < len(runs) and not stale and not never else ""
         console.print(f"done: {done}" + ("" if options.scratch else f". Open {paths.as_typed(study.index)}"))
         if never := [stage for stage in never if stage not in stale]:

@@ -49,8 +49,9 @@ def test_a_layout_gives_the_right_rows(name, outputs, tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_an_entry_is_recognised_by_its_own_header(layout):
     header = layout.header.split() + (["volumebtc", "volumeusd"] if "volume*" in layout.optional else [])
-    reading = recognise(header[::-1])
+    reading = recognise(header if layout.in_order else header[::-1])
     assert layout.title in reading.titles
+    assert not layout.in_order or layout.title not in recognise(header[::-1]).titles
     assert all(normalised(name) == name for name in header)
 
 

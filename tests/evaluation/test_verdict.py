@@ -6,11 +6,13 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from evaluation_rows import by_symbol, compared, evaluated, frame, headline, stored, study
 
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED
+from lib.evaluation.lead import UNTESTED
 from lib.evaluation.rows import load_rows
 from lib.evaluation.verdict import metrics_json, verdict
 from lib.models.forest import Forest
@@ -39,7 +41,8 @@ def doctored(table: pd.DataFrame, lead: float, lead_error: float) -> pd.DataFram
     [
         (0.02, 0.005, "beats"),
         (0.02, 0.015, "does not clearly beat"),
-        (0.02, float("nan"), "does not clearly beat"),
+        (0.02, float("nan"), "is ahead of"),
+        (-0.02, float("nan"), "is not ahead of"),
         (0.0, 0.001, "does not beat"),
         (-0.02, 0.001, "does not beat"),
     ],
@@ -47,6 +50,7 @@ def doctored(table: pd.DataFrame, lead: float, lead_error: float) -> pd.DataFram
 def test_the_verdict_follows_the_numbers(lead: float, error: float, words: str) -> None:
     said = verdict(doctored(headline(), lead, error))
     assert f"It {words} the average, and it {words} the average's best multiple" in said
+    assert (UNTESTED in said) == np.isnan(error)
     assert ("wins nothing" in said) is (lead <= 0)
 
 

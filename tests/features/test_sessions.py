@@ -82,6 +82,19 @@ def test_a_market_of_seven_days_and_an_unknown_one_follow_their_own_dates() -> N
     assert trading_weekdays(sunday_to_thursday).tolist() == [True, True, True, True, False, False, True]
 
 
+@pytest.mark.parametrize("other", ["XMIL", "XLON", "XTSE", "XTKS"])
+def test_the_dates_of_another_exchange_are_told_from_those_of_the_one_named(other: str) -> None:
+    own, theirs = (calendar_for(name, days("2018-01-02", "2019-12-31")) for name in ("XNYS", other))
+    assert own.name == "XNYS" and theirs.name == other
+    dates = np.union1d(own.sessions, theirs.sessions).astype(np.int32)
+    assert calendar_for("XNYS", theirs.sessions).name == FROM_DATA
+    assert calendar_for("XNYS", own.sessions).name == "XNYS"
+    # One foreign symbol among a hundred does not move the others to another market.
+    rows = np.where(np.isin(dates, own.sessions), 100, 1)
+    assert calendar_for("XNYS", dates, rows).name == "XNYS"
+    assert calendar_for("XNYS", dates).name == FROM_DATA
+
+
 def test_an_unknown_name_is_refused_with_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"forecast.calendar is 'NYSEX'; allowed: from_data, .*XNYS"):
         calendar_for("NYSEX", days("2019-01-02"))
