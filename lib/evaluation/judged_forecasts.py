@@ -32,7 +32,7 @@ def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
     Returns
     -------
     dict of int to dict
-        ``verdict``, and of ``mae``, ``relative_mae`` and ``coverage`` those that are there, as `lib.evaluation.forecast_metrics.by_horizon` has
+        ``verdict``, and of ``rows``, ``mae``, ``relative_mae`` and ``coverage`` those that are there, as `lib.evaluation.forecast_metrics.by_horizon` has
         them; empty where no forecasts were made, or the file cannot be read.
     """
     try:
@@ -43,7 +43,7 @@ def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
 
 
 def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = {name: found.get(name) for name in ("mae", "relative_mae", "coverage")}
+    numbers = {name: found.get(name) for name in ("rows", "mae", "relative_mae", "coverage")}
     measured = {
         name: value for name, value in numbers.items() if isinstance(value, int | float) and math.isfinite(value)
     }

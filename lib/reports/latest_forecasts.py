@@ -18,6 +18,7 @@ from lib.features.definitions import VOLUME_AVERAGE
 from lib.text import beside_average, day, days, percent, printable, short
 
 MOST = 10  # symbols; of more those with the largest forecasts
+_FEW = 250  # judged forecasts, of one symbol a year: a share of fewer is uncertain by 5 points and more
 _LONGEST_NAME = 60  # characters
 _COLUMNS = {
     **dict.fromkeys(("Symbol", "Security Name"), pa.string()),
@@ -51,7 +52,8 @@ def latest_forecasts(study: paths.StudyPaths) -> dict[str, Any]:
     later = {row["Symbol"]: row for row in last.to_pylist()} if len(horizons) > 1 else {}
     rows = shown.to_pylist()
     usual = max(rows, key=lambda row: row["as_of"])
-    held = judged_forecasts(study).get(horizons[0], {}).get("coverage")
+    judged = judged_forecasts(study).get(horizons[0], {})
+    held, count = judged.get("coverage"), judged.get("rows", 0)
     report = study.report(stages.maker("forecasts_csv"))
     between = [f"{horizon:,}" for horizon in horizons[1:-1]]
     return {
@@ -61,6 +63,7 @@ def latest_forecasts(study: paths.StudyPaths) -> dict[str, Any]:
         "later": _heading(later[usual["Symbol"]]) if usual["Symbol"] in later else None,
         "range": how_often(horizons[0]),
         "held": None if held is None else percent(held),
+        "judged": f"{count:,}" if 0 < count < _FEW else None,
         "rows": [_row(row, later.get(row["Symbol"]), usual) for row in rows],
         "symbols": len(first),
         "left_out": left_out,

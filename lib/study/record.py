@@ -70,7 +70,7 @@ def run_record(
         "rows": counted["rows"],
         "metrics": {key: metrics[key] for key in ("mae", "mae_moving_average") if key in metrics},
         "forecasts": {
-            str(horizon): {key: value for key, value in measured.items() if key != "verdict"}
+            str(horizon): {key: value for key, value in measured.items() if key not in ("verdict", "rows")}
             for horizon, measured in judged_forecasts(study).items()
         },
         "stages": stages,

@@ -93,6 +93,16 @@ def test_few_symbols_are_all_shown_in_words(study):
     assert shown(study) == page
 
 
+@pytest.mark.parametrize(("rows", "few"), [(16, True), (1_000, False)])
+def test_a_share_of_few_forecasts_is_said_to_be_one(study, rows, few):
+    write(study, {"AA": 880_000})
+    measured = {"1": {"verdict": "It beats it.", "coverage": 0.62, "rows": rows}}
+    study.forecast_metrics.write_text(json.dumps({"horizons": measured}))
+    text = " ".join(re.sub(r"<[^>]+>", "", shown(study)).split())
+    assert "where it was judged, it held on 62%." in text
+    assert ("That is of 16 forecasts alone, too few to rely on: a longer history of prices would tell." in text) == few
+
+
 def test_table_has_a_caption_and_headings_of_rows_and_columns(study):
     write(study, {"AA": 880_000})
     table = re.search(r'<table class="forecasts">.*?</table>', shown(study), re.DOTALL)[0]
