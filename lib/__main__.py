@@ -290,8 +290,8 @@ def _lock(name: str) -> int:
     from lib.study import errors, reproduce
 
     try:
-        params = study_params.load(_params_path(name, Path.cwd()))
-        print(f"wrote {reproduce.write_lock(name, params)}")
+        path = _params_path(name, Path.cwd())
+        print(f"wrote {reproduce.write_lock(study_params.study_name(path), study_params.load(path))}")
     except (study_params.ParamsError, errors.StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return errors.REFUSED

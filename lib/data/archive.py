@@ -370,8 +370,10 @@ def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str
     elif archive.location.is_file():
         return _digest_or_error(archive.location, None)
     else:
-        read = iter(_digests([archive.location / name for name in names if not known or name not in known]))
-        digests = [known[name] if known and name in known else next(read) for name in names]
+        known = known or {}
+        unknown = [name for name in names if name not in known]
+        read = dict(zip(unknown, _digests([archive.location / name for name in unknown]), strict=True))
+        digests = [known.get(name) or read[name] for name in names]
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 

@@ -572,16 +572,14 @@ def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
 def _side_by_side(header: Sequence[str]) -> list[str]:
     """The columns of closing prices, where each of several symbols has its own: ``ABC_Close``, ``XYZ_Close``."""
     parts = {name: {normalised(part) for part in re.split(r"[^A-Za-z0-9]+", name)} for name in header}
-    parts = {
-        name: own for name, own in parts.items() if not own & {"time", "date"}
-    }  # open_time and close_time are of one symbol
+    # open_time and close_time are of one symbol.
+    parts = {name: own for name, own in parts.items() if not own & {"time", "date"}}
     opens, closes = ([name for name, own in parts.items() if which in own] for which in ("open", "close"))
     return closes if len(opens) == len(closes) > 1 else []
 
 
-_TUPLE = re.compile(
-    r"\('([^']*)', '([^']*)'\)"
-)  # how pandas writes the names of columns of two levels where there is one
+# How pandas writes the names of columns of two levels where there is but one.
+_TUPLE = re.compile(r"\('([^']*)', '([^']*)'\)")
 _LONGEST_NAME = 100  # of a column that has a symbol in it
 _NO_SYMBOLS = frozenset(
     ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -34,17 +35,18 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
         try:
             reading = layouts.recognise(header, options.layout, dict(options.columns))
         except LayoutError as error:
-            found = plans.symbols_in_columns(header, options)
+            side_by_side = plans.symbols_in_columns(header, options)
             prices = options.layout or options.columns or layouts.looks_like_prices(header)
-            if not found:
+            if not side_by_side:
                 raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
-            tickers, reading = found
+            tickers, reading = side_by_side
         if not file.metadata.num_rows:
             raise Refused("no rows: the file has none")
         of_tickers = (index for _, own in tickers for _, index in own)
         indices = list(dict.fromkeys([*reading.columns.values(), *of_tickers]))
         wanted = tuple(header[index] for index in indices)
-        if several := [name for name in wanted if header.count(name) > 1]:
+        times = Counter(header)
+        if several := [name for name in wanted if times[name] > 1]:
             raise Refused(f"wrong header: several columns are called {several[0]!r}; give each its own name")
         table = pa.Table.from_batches([next(file.iter_batches(_SAMPLE, columns=list(wanted)))]).select(list(wanted))
     except pa.ArrowException as error:
@@ -56,8 +58,9 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
             kind = table[header[index]].type
             raise Refused(f"wrong header: {header[index]!r}, read as {ours}, holds values of the type {kind}") from None
     # The rows as text have the columns that are read, in this order.
-    columns = {name: indices.index(index) for name, index in reading.columns.items()}
-    tickers = tuple((ticker, tuple((name, indices.index(index)) for name, index in own)) for ticker, own in tickers)
+    position = {index: number for number, index in enumerate(indices)}
+    columns = {name: position[index] for name, index in reading.columns.items()}
+    tickers = tuple((ticker, tuple((name, position[index]) for name, index in own)) for ticker, own in tickers)
     plan = Plan(
         "parquet",
         ",",
@@ -96,10 +99,9 @@ def read_row_groups(
             counts = np.array([table.num_rows], dtype=np.int64)
             yield columns.rows_of_table(_named(table, names), plan, counts, [lines], _RowTexts(table))
             continue
-        parts = []
+        parts, own_texts = [], functools.partial(_RowTexts, table)
         for ticker, own in plan.tickers:
             fields = {"Date": names["Date"], **dict(own)}
-            own_texts = functools.partial(_RowTexts, table)
             parts.append(columns.rows_of_symbol(_named(table, fields), plan, ticker, fields, lines, own_texts))
         yield columns.as_one_file(parts)
 

@@ -236,11 +236,10 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
         strays = [_strays(body, others, plan)] if len(others) else []
-    long = []
+    long, texts = [], functools.partial(_texts_of, body, lines)
     for ticker, own in plan.tickers:
         fields = {"Date": plan.reading.columns["Date"], **dict(own)}
         columns = table.select([f"c{index}" for index in fields.values()]).rename_columns(list(fields))
-        texts = functools.partial(_texts_of, body, lines)
         long.append(rows_of_symbol(columns, plan, ticker, fields, lines + body.first_line, texts))
     return as_one_file([*long, *strays])
 
@@ -265,7 +264,6 @@ def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
 
 def _all_columns(text: bytes, plan: Plan, written: pa.csv.ParseOptions, kind: pa.DataType) -> pa.Table | None:
     date = f"c{plan.reading.columns['Date']}"
-    types = {f"c{index}": kind for _, own in plan.tickers for _, index in own} | {
-        date: pa.dictionary(pa.int32(), pa.string())
-    }
+    types = {f"c{index}": kind for _, own in plan.tickers for _, index in own}
+    types[date] = pa.dictionary(pa.int32(), pa.string())
     return _read_csv(text, plan, written, list(types), types)

@@ -28,11 +28,9 @@ def fingerprint_unless_changed(raw: Archive, study: paths.StudyPaths) -> str:
     accounts = _accounts(study, ["file", "bytes", "blake3"])
     could_be_read = {row["file"]: row["bytes"] for row in accounts if row["blake3"]}
     new = sizes.keys() - {row["file"] for row in accounts}
-    return (
-        ""
-        if new or any(sizes.get(name, size) != size for name, size in could_be_read.items())
-        else archive.fingerprint(raw)
-    )
+    if new or any(sizes.get(name, size) != size for name, size in could_be_read.items()):
+        return ""
+    return archive.fingerprint(raw)
 
 
 def fingerprint_as_read(raw: Archive, study: paths.StudyPaths) -> str:

@@ -432,11 +432,14 @@ def _elsewhere(
     group: str = "",
     **settings: object,
 ) -> Files:
-    """As programs of other countries write CSV: ``columns`` has our name and theirs in turn, in their order, separated by ``|``."""
+    """As programs of other countries write CSV: ``columns`` has our name and theirs in turn, in their order, separated by ``|``.
+
+    Dates without a ``form`` are milliseconds since 1970.
+    """
     words = columns.split("|")
 
     def make(rows: pd.DataFrame) -> bytes:
-        made = _day(rows, form)
+        made = _day(rows, form) if form else rows.assign(Date=rows["Date"].astype("datetime64[ms]").astype("int64"))
         for price in _PRICES:
             made[price] = made[price].map("{:.2f}".format).str.replace(".", mark)
         made["Volume"] = made["Volume"].map("{:,}".format).str.replace(",", group)
@@ -536,7 +539,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "columns": "Date|Date|Open|Open|High|High|Low|Low|Close|Close|Volume|Volume",
     },
     "Binance": {
-        "name": "{symbol}-1d-2021-01.csv", "form": "%s000",
+        "name": "{symbol}-1d-2021-01.csv", "form": "",
         "columns": "Date|open_time|Open|open|High|high|Low|low|Close|close|Volume|volume|Date|close_time|Volume|quote_volume",
     },
 }  # fmt: skip
