@@ -91,13 +91,16 @@ def oracle(test: Rows, objective: str = "absolute") -> Predict:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
+    from lib.models.absolute_error import AbsoluteError
+
     rows = test.chosen(test.features[:, 0] > 0)
     if not len(rows):
         return functools.partial(multiple_of_average, 1.0)
     inputs, weights = rows.features, rows.features[:, 0] ** (1 if objective == "absolute" else 2)
+    weights /= weights.mean()
     edges = [np.unique(np.quantile(column, np.arange(1, ORACLE_BINS) / ORACLE_BINS)) for column in inputs.T]
     model = HistGradientBoostingRegressor(
-        loss=f"{objective}_error",
+        loss=AbsoluteError(weights) if objective == "absolute" else "squared_error",
         max_iter=200,
         early_stopping=len(rows) > 10,
         validation_fraction=1 / 3,
@@ -107,6 +110,6 @@ def oracle(test: Rows, objective: str = "absolute") -> Predict:
     ratios = np.minimum(rows.volume / inputs[:, 0], LARGEST_RATIO)
     shape = (len(edges[0]) + 1, len(edges[1]) + 1)
     with threadpool_limits(1):  # several threads round sums differently, and the bytes of metrics.json must not change
-        model.fit(np.column_stack(bins), ratios, sample_weight=weights / weights.mean())
+        model.fit(np.column_stack(bins), ratios, sample_weight=weights)
         point = model.predict(np.indices(shape).reshape(2, -1).T).clip(0, LARGEST_RATIO).reshape(shape)
     return functools.partial(looked_up, LookupTable(edges[0], edges[1], point, point, point, relative=True))

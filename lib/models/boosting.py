@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
-from sklearn._loss.loss import AbsoluteError
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
-from threadpoolctl import ThreadpoolController
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from threadpoolctl import threadpool_limits
 
 from lib.features import definitions
 from lib.models import examples
+from lib.models.absolute_error import AbsoluteError
 from lib.models.examples import Floats, Known
-from lib.models.quantiles import weighted_median
 
 ROWS_AN_ITERATION, ROWS_A_LEAF = 250, 600  # fewer rows allow fewer boosting iterations, and smaller trees
 PREDICTED_ROWS = 1 << 13  # at a time
 BINS = 255  # of a feature, at most, as scikit-learn has them
 BOOSTING: dict[str, Any] = {
-    "loss": "absolute_error",
     "max_iter": 64,
     "learning_rate": 0.12,
     "max_leaf_nodes": 31,
@@ -28,23 +27,6 @@ BOOSTING: dict[str, Any] = {
     "random_state": 0,
 }
 _RECENT_ROW = definitions.NAMES.index("volume_decay_30")
-
-
-@functools.cache
-def _threads() -> ThreadpoolController:
-    """Found once: to look for the libraries that have threads takes longer than a forecast."""
-    return ThreadpoolController()
-
-
-class _WeightedMedian(AbsoluteError):
-    """scikit-learn's absolute error, with the median of a leaf found faster.
-
-    scikit-learn 1.9.1 spends most of a small fit in the general weighted percentile of each leaf, ``sklearn.utils.stats._weighted_percentile``. The
-    estimator takes a loss object as well as a name.
-    """
-
-    def fit_intercept_only(self, y_true: Floats, sample_weight: Floats) -> np.float64:
-        return np.float64(weighted_median(y_true, sample_weight))
 
 
 def _snapped(known: Known) -> Known:
@@ -66,16 +48,22 @@ def _snapped(known: Known) -> Known:
 
 
 class Boosting:
-    """Histogram gradient boosting of the log ratio; one thread, so that several fits can run side by side.
+    """Histogram gradient boosting of the log ratio, as plain arrays; one thread, so that several fits can run side by side.
 
     Parameters
     ----------
-    regressor : HistGradientBoostingRegressor
-        Fitted.
+    baseline : float
+        The prediction before the first tree.
+    nodes : ndarray, shape (nodes,)
+        Of all trees, one after the other, as scikit-learn has them.
+    trees : ndarray of int64, shape (trees,)
+        How many nodes each tree has.
     """
 
-    def __init__(self, regressor: HistGradientBoostingRegressor) -> None:
-        self.regressor = regressor
+    def __init__(self, baseline: float, nodes: NDArray[np.void], trees: NDArray[np.int64]) -> None:
+        self.baseline = baseline
+        self.nodes = nodes
+        self.trees = trees
 
     @classmethod
     def fit(cls, known: Known, average: Floats, target: Floats, **settings: Any) -> Boosting:
@@ -84,27 +72,28 @@ class Boosting:
             "max_iter": int(np.clip(len(known) // ROWS_AN_ITERATION, 20, BOOSTING["max_iter"])),
             "max_leaf_nodes": int(np.clip(len(known) // ROWS_A_LEAF, 15, BOOSTING["max_leaf_nodes"])),
         }
-        regressor = HistGradientBoostingRegressor(**(BOOSTING | size | settings))
         # A row's error in shares is that of its logarithm, times the Volume to be expected: what is usual lately tells it well enough.
         stake = np.exp(known[:, _RECENT_ROW].astype(np.float64))
         empty = np.isnan(known).all(axis=0)
         if empty.any():  # of short histories; scikit-learn 1.9 cannot bin a column without a value, and never splits by a constant one
             known = np.where(empty, known.dtype.type(0), known)
         weights = examples.weights(average) * stake
-        with _threads().limit(limits=1):
-            regressor.set_params(loss=_WeightedMedian(sample_weight=weights)).fit(
-                _snapped(known), target, sample_weight=weights
-            )
-        # The file holds scikit-learn's own loss: predictions need no more than its identity link.
-        regressor.set_params(loss=BOOSTING["loss"])._loss = AbsoluteError(sample_weight=weights)
-        return cls(regressor)
+        regressor = HistGradientBoostingRegressor(**(BOOSTING | {"loss": AbsoluteError(weights)} | size | settings))
+        with threadpool_limits(1):
+            regressor.fit(_snapped(known), target, sample_weight=weights)
+        trees = [tree.nodes for [tree] in regressor._predictors]
+        return cls(float(regressor._baseline_prediction[0, 0]), np.concatenate(trees), np.array(list(map(len, trees))))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios."""
-        predicted = np.zeros(len(known))
-        with _threads().limit(limits=1):
-            # scikit-learn takes one tree after the other through all rows: a block of them stays in the processor's cache meanwhile.
-            for start in range(0, len(known), PREDICTED_ROWS):
-                block = slice(start, start + PREDICTED_ROWS)
-                predicted[block] = self.regressor.predict(known[block])
+        # As the regressor does, which would have to be saved with all its settings, and be told to use one thread: no feature is a category.
+        none, of_each = np.zeros((0, 8), np.uint32), np.zeros(known.shape[1], np.uint32)
+        trees = [TreePredictor(nodes, none, none) for nodes in np.split(self.nodes, np.cumsum(self.trees)[:-1])]
+        predicted = np.full(len(known), self.baseline)
+        # A block of rows stays in the processor's cache while one tree after the other is asked.
+        for start in range(0, len(known), PREDICTED_ROWS):
+            block = slice(start, start + PREDICTED_ROWS)
+            rows = known[block].astype(np.float64)
+            for tree in trees:
+                predicted[block] += tree.predict(rows, none, of_each, n_threads=1)
         return predicted

@@ -149,13 +149,6 @@ class Forecaster:
         return point, low, high
 
 
-# All that a file of forecasters may hold, beside arrays, numbers and what a booster of scikit-learn has inside.
-TRUSTED_TYPES = [
-    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]
-
-
 @dataclass(frozen=True)
 class Served:
     """What forecasts are made of: all that serving loads.
@@ -191,9 +184,9 @@ def read_served(path: Path) -> Served:
     Raises
     ------
     ValueError
-        The file holds types beside `TRUSTED_TYPES`.
+        The file holds more than arrays, numbers and text.
     """
-    content = skops_file.load(path, TRUSTED_TYPES)
+    content = skops_file.load(path)
     forecasters = tuple(
         Forecaster(one["horizon"], _model(one), Ranges(**one["ranges"])) for one in content["forecasters"]
     )
@@ -211,9 +204,9 @@ def read_model(content: bytes) -> Model:
     Raises
     ------
     ValueError
-        It holds types beside `TRUSTED_TYPES`.
+        It holds more than arrays, numbers and text.
     """
-    return _model(skops_file.loads(content, TRUSTED_TYPES))
+    return _model(skops_file.loads(content))
 
 
 _MODELS: dict[str, type[Boosting | Linear | Nothing]] = {kind.__name__: kind for kind in (Boosting, Linear, Nothing)}

@@ -64,7 +64,7 @@ def stored_zip(members: Mapping[str, bytes]) -> bytes:
     return files + directory + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(files), 0)
 
 
-def load(path: Path, trusted: Sequence[str]) -> Any:
+def load(path: Path, trusted: Sequence[str] = ()) -> Any:
     """Load what a file holds; one with a type beside ``trusted`` and those that skops knows is refused.
 
     Raises
@@ -78,10 +78,11 @@ def load(path: Path, trusted: Sequence[str]) -> Any:
         raise ValueError(f"{path}: {error}") from None
 
 
-def loads(content: bytes, trusted: Sequence[str]) -> Any:
+def loads(content: bytes, trusted: Sequence[str] = ()) -> Any:
     """As `load`, from the bytes of a file."""
     try:
         return skops.io.loads(content, trusted=list(trusted))
     except UntrustedTypesFoundException:
         untrusted = sorted(set(skops.io.get_untrusted_types(data=content)) - set(trusted))
-        raise ValueError(f"holds {', '.join(untrusted)}; allowed: {', '.join(trusted)}. Do not load it") from None
+        allowed = ", ".join(trusted) or "arrays, numbers and text"
+        raise ValueError(f"holds {', '.join(untrusted)}; allowed: {allowed}. Do not load it") from None

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
 from lib import paths
 from lib.features import definitions
 from lib.features.sessions import calendar_for
-from lib.models import examples, forecaster, skops_file
+from lib.models import boosting, examples, forecaster, skops_file
 from lib.models.boosting import Boosting
 from lib.models.forecaster import Forecaster, Nothing, Served, calibrated
 from lib.models.linear import Linear, gram_matrix, linear_inputs
@@ -42,7 +43,7 @@ def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
         "from sklearn.ensemble import HistGradientBoostingRegressor\nfrom lib.models import boosting\n"
         "known, average, target = evenings(1)\n"
         "own = boosting.Boosting.fit(known, average, target).predict(known)\n"
-        "free = HistGradientBoostingRegressor(**(boosting.BOOSTING | {'max_iter': 20}))\n"  # as many threads as there may be
+        "free = HistGradientBoostingRegressor(**(boosting.BOOSTING | {'loss': 'absolute_error', 'max_iter': 20}))\n"  # as many threads as there may be
         "free = free.fit(known, target, sample_weight=average ** 0.25).predict(known)\n"
         "print(hashlib.sha256(own.tobytes()).hexdigest(), hashlib.sha256(free.tobytes()).hexdigest())\n"
     )
@@ -58,6 +59,23 @@ def test_a_fit_is_the_same_to_the_bit_with_one_thread_and_with_two() -> None:
         )
         printed.add(done.stdout)
     assert len(printed) == 1
+
+
+def test_a_prediction_is_that_of_scikit_learns_regressor(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+
+    class Kept(HistGradientBoostingRegressor):
+        def fit(self, *rows: np.ndarray, **weights: np.ndarray) -> HistGradientBoostingRegressor:
+            fitted.append(self)
+            return super().fit(*rows, **weights)
+
+    monkeypatch.setattr(boosting, "HistGradientBoostingRegressor", Kept)
+    known, average, target = evenings(9, 12_000)
+    model = Boosting.fit(known, average, target)
+    later = evenings(10, boosting.PREDICTED_ROWS + 5)[0]
+    later[np.random.default_rng(0).random(later.shape) < 0.1] = np.nan
+    np.testing.assert_array_equal(model.predict(later), fitted[0].predict(later))
+    assert len(model.predict(later[:0])) == 0
 
 
 def test_a_column_without_a_value_changes_nothing() -> None:
