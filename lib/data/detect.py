@@ -22,7 +22,7 @@ import pyarrow as pa
 from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
-from lib.data.members import LARGEST, SAVE_AS_CSV, WORKBOOKS, ArchiveError, Member, NotRead
+from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
 from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
 from lib.locations import Place, Url
@@ -200,12 +200,12 @@ def notes(found: Iterable[Found]) -> list[str]:
 def _no_candidate(name: str, pattern: str) -> str:
     if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
         return "hidden, or one of macOS's own"
-    plain = name[: -len(os.path.splitext(name)[1])] if unpack.packing(name) else name
-    ending = os.path.splitext(plain)[1].lower()
-    if ending in WORKBOOKS:
+    how = unpack.packing(name)
+    ending = os.path.splitext(name[: -len(os.path.splitext(name)[1])] if how else name)[1].lower()
+    if ending in OTHER_WORKBOOKS:
         return f"a workbook of a spreadsheet program: {SAVE_AS_CSV}"
-    if ending not in ENDINGS:
-        return f"not one of {', '.join(ENDINGS)}, packed or not"
+    if ending not in ENDINGS and how != "workbook":
+        return f"not one of {', '.join(ENDINGS)}, packed or not, or .xlsx"
     if pattern and not fnmatch.fnmatchcase(name, pattern):
         return f"archive.only_files is {pattern!r}"
     return ""

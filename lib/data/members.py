@@ -31,8 +31,8 @@ _DECOMPRESSORS: dict[int, Callable[[], object]] = {
 }
 
 
-WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
-SAVE_AS_CSV = "save it as CSV, and name that"
+OTHER_WORKBOOKS = (".xls", ".xlsb", ".ods", ".numbers")
+SAVE_AS_CSV = "save it as .xlsx or CSV"
 
 
 class ArchiveError(ValueError):
@@ -277,7 +277,7 @@ def _no_zip(location: Place, error: Exception) -> str:
             start = file.read(8, 0)
     except OSError as reason:
         return f"cannot be read ({reason.strerror or reason}); may you read it?"
-    if location.name.lower().endswith(WORKBOOKS):
+    if location.name.lower().endswith(OTHER_WORKBOOKS):
         return f"a workbook of a spreadsheet program: {SAVE_AS_CSV}"
     if start.startswith(b"PK") or location.name.lower().endswith(".zip"):
         return f"not a readable .zip ({error}); download it again, or name a folder"
@@ -288,7 +288,7 @@ def _no_zip(location: Place, error: Exception) -> str:
             return f"neither a folder nor a .zip, but packed with {name}: {unpack}"
     kind = "a Parquet file" if start.startswith(b"PAR1") else "another file"
     return (
-        f"neither a folder nor a .zip, but {kind}. A single file of prices is called .csv, .txt, .tsv or .parquet, packed or not: rename it if it "
+        f"neither a folder nor a .zip, but {kind}. A single file of prices is called .csv, .txt, .tsv, .parquet or .xlsx, packed or not: rename it if it "
         "is one"
     )
 

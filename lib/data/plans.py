@@ -289,7 +289,7 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\x1a"))
 def _refuse_binary(content: bytes) -> None:
     """Refuse what is no text, whatever its name says."""
     if content.startswith(b"PK\x03\x04"):
-        raise NotPrices("not text, but an Excel workbook or a zip: save it as CSV, or unpack it")
+        raise NotPrices("not text, but a workbook or a zip: give it the ending .xlsx, or unpack it")
     controls = len(content) - len(content.translate(None, _CONTROLS))
     if controls > len(content) / 50:
         raise NotPrices(f"not text: {controls:,} of its first {len(content):,} bytes are control characters")

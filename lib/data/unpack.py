@@ -16,10 +16,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from lib import locations
+from lib.data import workbooks
 from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, too_large
 from lib.locations import Place
 
-PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz", ".xlsx": "workbook", ".xlsm": "workbook"}
 _BLOCK = 1 << 20
 _LENGTHS = struct.Struct("<HH")  # of the name and the extra field, in a member's local header
 
@@ -29,8 +30,8 @@ def packing(name: str) -> str:
 
     Examples
     --------
-    >>> packing("A.csv.gz"), packing("A.csv")
-    ('gzip', '')
+    >>> packing("A.csv.gz"), packing("A.xlsx"), packing("A.csv")
+    ('gzip', 'workbook', '')
     """
     return PACKINGS.get(os.path.splitext(name)[1].lower(), "")
 
@@ -128,6 +129,9 @@ def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
             if isinstance(source, str):
                 with locations.opened(Path(source)):  # no FIFO
                     source = pa.OSFile(source)
+        if how == "workbook":
+            yield from workbooks.as_csv(source.read(), size)
+            return
         if how == "xz":
             with lzma.open(source) as unpacked:
                 while block := unpacked.read(size):

@@ -252,9 +252,9 @@ def test_files_that_are_not_read_are_named(make_archive):
     assert remark.splitlines() == [
         "4 files are not read:",
         "  .DS_Store: hidden, or one of macOS's own",
-        "  README: not one of .csv, .txt, .tsv, .parquet, packed or not",
+        "  README: not one of .csv, .txt, .tsv, .parquet, packed or not, or .xlsx",
         "  notes.txt: no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins 'hello'",
-        "  stocks/B.json: not one of .csv, .txt, .tsv, .parquet, packed or not",
+        "  stocks/B.json: not one of .csv, .txt, .tsv, .parquet, packed or not, or .xlsx",
     ]
     for number in range(30):
         (place / f"stocks/{number:02}.md").write_text("")
@@ -291,7 +291,7 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
             b"Date,Open",
             "no price files found; .*a.csv: no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins 'Date,Open'",
         ),
-        ("a.xlsx", b"PK" + bytes(99), "a.xlsx: a workbook of a spreadsheet program: save it as CSV"),
+        ("a.ods", b"PK" + bytes(99), "a.ods: a workbook of a spreadsheet program: save it as .xlsx or CSV"),
         ("a", b"", "neither a folder nor a .zip, but another file. A single file of prices is called .csv"),
     ],
 )

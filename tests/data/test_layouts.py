@@ -190,7 +190,7 @@ def test_a_wrong_choice_of_columns_is_refused_before_anything_is_read(outputs, t
     ("content", "told"),
     [
         (bytes(range(256)) * 20, "not text: .* control characters"),
-        (b"PK\x03\x04" + bytes(range(256)) * 20, "an Excel workbook or a zip: save it as CSV"),
+        (b"PK\x03\x04" + bytes(range(256)) * 20, "a workbook or a zip: give it the ending .xlsx"),
     ],
 )
 def test_what_is_no_text_is_said_to_be_none(content, told):

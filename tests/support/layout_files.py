@@ -394,6 +394,23 @@ def _excel(frame: pd.DataFrame) -> Files:
     return _each(frame, "{symbol}.csv", make)
 
 
+def _workbooks(frame: pd.DataFrame) -> Files:
+    def make(rows: pd.DataFrame) -> bytes:
+        content = io.BytesIO()
+        with pd.ExcelWriter(content, engine="openpyxl") as writer:
+            rows.drop(columns="Symbol").to_excel(writer, sheet_name="Prices", index=False, startrow=2)
+            writer.book.create_sheet("empty")
+        return content.getvalue()
+
+    return _each(frame, "{symbol}.xlsx", make)
+
+
+def _workbook(frame: pd.DataFrame) -> Files:
+    content = io.BytesIO()
+    frame.to_excel(content, index=False, engine="openpyxl")
+    return Files({"prices.xlsx": content.getvalue()}, frame)
+
+
 def _pipes(frame: pd.DataFrame) -> Files:
     return _each(frame, "{symbol}.txt", lambda rows: _csv(rows.drop(columns="Symbol"), sep="|"))
 
@@ -580,6 +597,8 @@ WRITERS: dict[str, Callable[[pd.DataFrame], Files]] = {
     "French": _french,
     "Spanish in UTF-16": _spanish_utf16,
     "spreadsheet": _excel,
+    "workbook": _workbook,
+    "workbooks of one symbol": _workbooks,
     "pipes": _pipes,
     "Parquet long": _parquet_long,
     "Parquet in hive folders": _parquet_hive,
