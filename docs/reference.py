@@ -115,6 +115,12 @@ COLUMNS = {
     "inside": "forecasts whose range holds the Volume",
     "pinball": "shares: sum of the pinball losses of the range's ends",
 }
+OF_FORECASTS = {
+    definitions.VOLUME_AVERAGE.name: f"shares a day: mean Volume of the symbol's last {definitions.AVERAGE_ROWS} rows, or of as many as it has, "
+    "whatever features.window is",
+    "forecast": "shares a day: the mean over the horizon; as likely to be exceeded as not, so that sums of forecasts run low",
+    "ratio": f"forecast / {definitions.VOLUME_AVERAGE.name}; null where that is 0",
+}
 DATASETS = {
     "prices": schema.PRICES,
     "features": FEATURES_SCHEMA,
@@ -299,7 +305,8 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
 
 def _columns(name: str, columns: pa.Schema) -> list[str]:
     shown = [field for field in columns if name != "features" or field not in schema.PRICES]
-    rows = [(f"`{field.name}`", str(field.type).replace("[day]", ""), COLUMNS[field.name]) for field in shown]
+    meaning = COLUMNS | OF_FORECASTS if name == "forecasts" else COLUMNS
+    rows = [(f"`{field.name}`", str(field.type).replace("[day]", ""), meaning[field.name]) for field in shown]
     first = ["All columns of prices, then", ""] if len(shown) < len(columns) else []
     return ["", f"### {name}", "", *first, *_table(("column", "type", "what"), rows)]
 

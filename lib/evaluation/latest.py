@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.date32(), nullable=False) for name in ("as_of", "for_from", "for_to")),
         pa.field("horizon", pa.int32(), nullable=False),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
-        (VOLUME_AVERAGE.name, pa.float64()),
+        pa.field(VOLUME_AVERAGE.name, pa.float64(), nullable=False),
         ("ratio", pa.float64()),
         pa.field("stale", pa.bool_(), nullable=False),
     ]
@@ -60,14 +60,13 @@ def forecasts(
     rows = rows[until <= LAST_DAY]
     known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
     shown = chunk.table.take(pa.array(rows))
-    moving = shown[VOLUME_AVERAGE.name].to_numpy()
     session = made.session[rows]
     by_symbol = np.arange(len(rows) * len(forecasters)).reshape(len(forecasters), -1).T.ravel()
     tables = []
     for one in forecasters:
         point, low, high = one.forecast(known, average)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.round(point / moving, 4)
+            ratio = np.round(point / average, 4)
         columns = {
             "Symbol": shown["Symbol"].cast(pa.string()),
             "Security Name": shown["Security Name"].cast(pa.string()),
@@ -78,7 +77,7 @@ def forecasts(
             "forecast": whole(point),
             "low": whole(low),
             "high": whole(high),
-            VOLUME_AVERAGE.name: shown[VOLUME_AVERAGE.name],
+            VOLUME_AVERAGE.name: average,  # of the rows that it is judged by, whatever features.window is
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < last,
         }

@@ -120,7 +120,9 @@ def test_one_row_a_symbol_and_horizon(whole: Any) -> None:
     lines = list(csv.DictReader(saved["csv"].decode().splitlines()))
     assert [int(line["forecast"]) for line in lines] == table["forecast"].tolist()
     assert lines[0].keys() == dict.fromkeys(latest.SCHEMA.names).keys()
-    assert lines[-1]["vol_moving_avg"] == lines[-1]["ratio"] == ""  # three rows have no 30-day average
+    volumes = prices(lines[-1]["Symbol"], 3)["Volume"]  # the average of as many rows as there are
+    assert float(lines[-1]["vol_moving_avg"]) == volumes.mean()
+    assert float(lines[-1]["ratio"]) == round(int(lines[-1]["forecast"]) / volumes.mean(), 4)
 
 
 def test_a_symbol_s_own_rows_give_the_forecast_of_the_study(whole: Any) -> None:
