@@ -59,8 +59,9 @@ class Archive(Section):
         description="Which column is what, by its name or its number from 1, where the names are not known: "
         "`{Close: settle, Volume: lots}`.",
     )
-    dates: Literal["day_first", "month_first"] | None = Field(
-        None, description="What comes first in dates such as 01/02/2021, where no date of the archive says it."
+    dates: Literal["day_first", "month_first", "year_first"] | None = Field(
+        None,
+        description="What comes first in dates such as 01/02/2021 or 24/01/02, where no date of the archive says it.",
     )
     decimal: Literal["point", "comma"] | None = Field(
         None, description="The decimal mark, where numbers such as 1,234 leave it open."

@@ -7,17 +7,17 @@ import datetime
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-DateOrder = Literal["day_first", "month_first"]
+DateOrder = Literal["day_first", "month_first", "year_first"]
 DecimalMark = Literal["point", "comma"]
 
 NULLS = frozenset({"", "-", "--", "nan", "null", "none", "na", "n/a", "nat", "#n/a", "n.a."})
@@ -100,7 +100,7 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
         Year, month and day in digits or with the month's name in six languages, perhaps with the day of the week before it, and
         a time and a zone behind it (the day is the one that is written); or seconds, milli-, micro- or nanoseconds since 1970 (the day is that of UTC).
     order : str, optional
-        What comes first in a date such as 01/02/2021; without it such a date is not read.
+        What comes first in a date such as 01/02/2021 or 24/01/02; without it such a date is not read.
 
     Examples
     --------
@@ -111,15 +111,17 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     """
     text = text.strip()
     if found := _YEAR_FIRST.fullmatch(text) or _EAST_ASIAN.fullmatch(text):
-        return _moment(found, int(found["m"]), int(found["d"]))
+        return _moment(found, found["y"], int(found["m"]), int(found["d"]))
     if found := _YEAR_LAST.fullmatch(text):
-        first, second = int(found["a"]), int(found["b"])
-        if order is None:
-            return None
-        return _moment(found, *((second, first) if order == "day_first" else (first, second)))
+        first, second, last = found["a"], found["b"], found["y"]
+        if order == "year_first" and len(first) == len(last) == 2:
+            return _moment(found, first, int(second), int(last))
+        if order == "day_first":
+            return _moment(found, last, int(second), int(first))
+        return _moment(found, last, int(first), int(second)) if order == "month_first" else None
     if found := _DAY_WORD.fullmatch(text) or _WORD_DAY.fullmatch(text):
         month = _month(found["w"])
-        return _moment(found, month, int(found["d"])) if month else None
+        return _moment(found, found["y"], month, int(found["d"])) if month else None
     if found := _SINCE_1970.fullmatch(text):
         digits = found[1]
         seconds, rest = divmod(int(digits), 10 ** (3 * ((len(digits) - 9) // 3)))
@@ -134,9 +136,9 @@ def _month(word: str) -> int | None:
     return _MONTHS.get(plain[:4]) or _MONTHS.get(plain[:3])
 
 
-def _moment(found: re.Match[str], month: int, day: int) -> Moment | None:
-    year = int(found["y"])
-    if len(found["y"]) == 2:
+def _moment(found: re.Match[str], written: str, month: int, day: int) -> Moment | None:
+    year = int(written)
+    if len(written) == 2:
         year += 1900 if year >= 69 else 2000  # as POSIX has it
     try:
         days = datetime.date(year, month, day).toordinal() - _EPOCH
@@ -148,23 +150,50 @@ def _moment(found: re.Match[str], month: int, day: int) -> Moment | None:
 
 @functools.lru_cache(maxsize=1 << 16)
 def date_orders(text: str) -> set[DateOrder] | None:
-    """The orders in which a date of two numbers and a year is one; None for any other text.
+    """The orders in which a date of three numbers is one; None for any other text.
 
     Examples
     --------
     >>> sorted(date_orders("01/02/2021")), date_orders("13/01/2021"), date_orders("2021-01-13")
     (['day_first', 'month_first'], {'day_first'}, None)
+    >>> sorted(date_orders("24/01/02")), date_orders("99/12/31")
+    (['day_first', 'year_first'], {'year_first'})
     """
     if not _YEAR_LAST.fullmatch(text.strip()):
         return None
-    both: tuple[DateOrder, ...] = ("day_first", "month_first")
-    return {order for order in both if parse_date(text, order)}
+    return {order for order in get_args(DateOrder) if parse_date(text, order)}
 
 
-def date_separator(text: str) -> str:
-    """What stands between the numbers of a date whose order is open; empty for any other text."""
+def proven_orders(texts: Iterable[str]) -> frozenset[DateOrder]:
+    """The orders that dates prove, given as a file's rows have them.
+
+    A date proves an order if it is one in no other. Where the year has two digits and no date does, an order is proven if it is the only one in which the dates
+    follow each other by days: in others they jump by months and years.
+
+    Examples
+    --------
+    >>> list(proven_orders(["01/02/2021", "13/02/2021"])), list(proven_orders(["24/01/02", "24/01/03", "24/01/04"]))
+    (['day_first'], ['year_first'])
+    """
+    texts = [text for text in dict.fromkeys(texts) if date_orders(text)]
+    possible = [date_orders(text) or set() for text in texts]
+    alone = frozenset(order for found in possible if len(found) == 1 for order in found)
+    if alone or not any(date_form(text).endswith("yy") for text in texts):
+        return alone
+    following = [order for order in get_args(DateOrder) if _follow_by_days(texts, order)]
+    return frozenset(following) if len(following) == 1 else frozenset()
+
+
+def _follow_by_days(texts: Sequence[str], order: DateOrder) -> bool:
+    moments = [parse_date(text, order) for text in texts]
+    days = [moment.day for moment in moments if moment]
+    return 3 <= len(days) == len(texts) and float(np.median(np.abs(np.diff(days)))) <= 7
+
+
+def date_form(text: str) -> str:
+    """How a date is written whose order is open: what stands between its numbers, and yy behind it for a year of two digits; empty for any other text."""
     found = _YEAR_LAST.fullmatch(text.strip())
-    return found["s"] if found else ""
+    return found["s"] + ("yy" if len(found["y"]) == 2 else "") if found else ""
 
 
 def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:

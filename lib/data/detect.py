@@ -180,8 +180,8 @@ def notes(found: Iterable[Found]) -> list[str]:
     """What to tell about layouts other than Kaggle's, and about what they lack."""
     groups: dict[tuple[tuple[str, ...], DateOrder | None, bool], list[Found]] = defaultdict(list)
     for file in found:
-        if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.separator):
-            order = file.plan.order if file.plan.separator else None
+        if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.date_form):
+            order = file.plan.order if file.plan.date_form else None
             groups[file.plan.reading.titles, order, file.no_adjusted].append(file)
     said = []
     for (titles, order, no_adjusted), files in groups.items():
@@ -411,52 +411,41 @@ def _settle_dates(
         return found
     open_: dict[tuple[object, str], list[Found]] = defaultdict(list)
     for file in found:
-        if file.plan and file.plan.separator:
-            open_[file.plan.reading.titles, file.plan.separator].append(file)
-    orders: dict[str, DateOrder] = {}
+        if file.plan and file.plan.date_form:
+            open_[file.plan.reading.titles, file.plan.date_form].append(file)
+    settled: dict[str, DateOrder] = {}
     for files in open_.values():
         evidence: dict[DateOrder, str] = {}
         for file in files:
             for order in samples[file.member.name].orders:
                 evidence.setdefault(order, file.member.name)
         for file in files:
-            if not evidence:
-                evidence = {order: file.member.name for order in _orders_in(location, file)}
+            if not evidence and file.plan:
+                texts = _dates_of(location, file.member, file.plan)
+                evidence = dict.fromkeys(dates_and_numbers.proven_orders(texts), file.member.name)
         if len(evidence) == 1:
-            orders |= dict.fromkeys((file.member.name for file in files), next(iter(evidence)))
+            settled |= dict.fromkeys((file.member.name for file in files), next(iter(evidence)))
             continue
         plan = files[0].plan
         assert plan is not None
         example = samples[files[0].member.name].fields[0][plan.reading.columns["Date"]]
         if not evidence:
             where = printable(files[0].member.name) if len(files) == 1 else f"any of {len(files):,} files"
+            orders = sorted(dates_and_numbers.date_orders(example) or ())
             raise ArchiveError(
-                f"dates such as {example!r} can be read day first or month first, and no date in {where} says which; "
-                "say it in the params file: archive.dates: day_first, or archive.dates: month_first"
+                f"dates such as {example!r} can be read {' or '.join(orders).replace('_', ' ')}, and the dates in {where} do not show which; "
+                f"say it in the params file: {' or '.join(f'archive.dates: {order}' for order in orders)}"
             )
+        shown = " and ".join(f"{order.replace('_', ' ')} in {printable(name)}" for order, name in evidence.items())
         raise ArchiveError(
-            f"dates are written day first in {printable(evidence['day_first'])} and month first in "
-            f"{printable(evidence['month_first'])}; archive.dates: day_first, or month_first, sets the others' rows aside, or make "
-            "two archives of them"
+            f"dates are written {shown}; archive.dates: {' or '.join(evidence)} sets the others' rows aside, or make two archives of them"
         )
     return [
-        replace(file, plan=replace(file.plan, order=orders[file.member.name]))
-        if file.plan and file.member.name in orders
+        replace(file, plan=replace(file.plan, order=settled[file.member.name]))
+        if file.plan and file.member.name in settled
         else file
         for file in found
     ]
-
-
-def _orders_in(location: Place, file: Found) -> set[DateOrder]:
-    """The orders that the dates of a whole file prove."""
-    plan = file.plan
-    assert plan is not None
-    proven: set[DateOrder] = set()
-    for text in _dates_of(location, file.member, plan):
-        found = dates_and_numbers.date_orders(text)
-        if found and len(found) == 1:
-            proven |= found
-    return proven
 
 
 def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
@@ -467,7 +456,7 @@ def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
     column = plan.reading.columns["Date"]
     lines = plans.to_utf8(text, plan.encoding).decode("utf-8", "replace").split("\n")[plan.skip :]
     rows = (plans.split_line(line, plan.delimiter) for line in lines)
-    return {row[column].strip() for row in rows if len(row) > column}
+    return (row[column].strip() for row in rows if len(row) > column)
 
 
 def read_names(

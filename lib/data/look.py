@@ -49,8 +49,8 @@ _PLACES = {
 
 
 CHOICES = {
-    "dates": ("day_first", "month_first", "dates such as 01/02/2021 can be read in two ways"),
-    "decimal": ("point", "comma", "numbers such as 1,234 can be read in two ways"),
+    "dates": ("dates such as these can be read in several ways", "day_first", "month_first", "year_first"),
+    "decimal": ("numbers such as 1,234 can be read in two ways", "point", "comma"),
 }
 
 
@@ -67,7 +67,7 @@ class Look:
     readable : bool
         A run would get further than this.
     undecided : str
-        The key that the user has to choose the value of, as both of `CHOICES` are possible; empty where nothing is open.
+        The key that the user has to choose the value of, as several of `CHOICES` are possible; empty where nothing is open.
     refused : bool
         A run would stop, since too many rows would be set aside.
     """
@@ -353,10 +353,10 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
         )
     lines += [f"  {key}: {_as_yaml(value)}" for key, value in {**found.params, **chosen}.items()]
     if found.undecided:
-        first, second, why = CHOICES[found.undecided]
+        why, *values = CHOICES[found.undecided]
         lines += [
             f"  # {why}: take the # away from one of these lines",
-            *(f"  # {found.undecided}: {value}" for value in (first, second)),
+            *(f"  # {found.undecided}: {value}" for value in values),
         ]
     files.write_atomically(path, "\n".join(lines) + "\n")
     return path

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from lib.data import dates_and_numbers, layouts
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
@@ -56,7 +57,7 @@ class Options:
     layout, columns : str, tuple of (str, str)
         See `lib.data.layouts.recognise`.
     dates : str, optional
-        ``day_first`` or ``month_first``, for dates such as 01/02/2021.
+        ``day_first``, ``month_first`` or ``year_first``, for dates such as 01/02/21.
     decimal : str, optional
         ``point`` or ``comma``.
     rounded : bool
@@ -91,8 +92,8 @@ class Plan:
         The decimal mark.
     order : str, optional
         Of dates such as 01/02/2021.
-    separator : str
-        What stands between the numbers of such dates, where the file has them.
+    date_form : str
+        How such dates are written, where the file has them; see `lib.data.dates_and_numbers.date_form`.
     plain_dates : bool
         All dates of the sample are YYYY-MM-DD.
     texts : bool
@@ -111,7 +112,7 @@ class Plan:
     tickers: Tickers = ()
     mark: DecimalMark = "point"
     order: DateOrder | None = None
-    separator: str = ""
+    date_form: str = ""
     plain_dates: bool = False
     texts: bool = False
     ends_empty: bool = False
@@ -224,7 +225,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     Examples
     --------
     >>> plan = plan_file(b"Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke\\n26.03.2021;32,3;33;32,1;32,1;685\\n").plan
-    >>> plan.delimiter, plan.mark, plan.separator
+    >>> plan.delimiter, plan.mark, plan.date_form
     (';', 'comma', '.')
     """
     options = options or Options()
@@ -304,12 +305,10 @@ def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
         The rows of the sample.
     """
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
-    possible = [found for text in texts if (found := dates_and_numbers.date_orders(text))]
-    orders = frozenset(next(iter(found)) for found in possible if len(found) == 1)
-    separator = next((mark for text in texts if (mark := dates_and_numbers.date_separator(text))), "")
-    plan = replace(plan, separator=separator, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
+    date_form = next((form for text in texts if (form := dates_and_numbers.date_form(text))), "")
+    plan = replace(plan, date_form=date_form, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
     _refuse_intraday(plan, fields)
-    return Sample(plan, orders, tuple(fields))
+    return Sample(plan, dates_and_numbers.proven_orders(texts), tuple(fields))
 
 
 def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tuple[str, ...], Tickers, Reading]:
@@ -432,7 +431,7 @@ def _size(text: str) -> float:
 
 
 def _is_date(text: str) -> bool:
-    return any(dates_and_numbers.parse_date(text, order) for order in ("day_first", "month_first"))
+    return any(dates_and_numbers.parse_date(text, order) for order in get_args(DateOrder))
 
 
 def _levels(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pyarrow as pa
 import pytest
 
-from lib.data.dates_and_numbers import date_orders, numbers, parse_date, parse_number
+from lib.data.dates_and_numbers import date_orders, numbers, parse_date, parse_number, proven_orders
 
 TEXTS = [
     "6.85M",
@@ -62,7 +64,7 @@ def test_a_date_is_read_in_each_form(text):
 
 @pytest.mark.parametrize("text", ["Fri 03/08/2024", "Fri, 03.08.24", "03-08-2024"])
 def test_a_date_of_two_numbers_stays_open_behind_a_day_of_the_week(text):
-    assert date_orders(text) == {"day_first", "month_first"} and parse_date(text) is None
+    assert date_orders(text) >= {"day_first", "month_first"} and parse_date(text) is None
     assert parse_date(text, "month_first").day == 19790
 
 
@@ -97,3 +99,23 @@ def test_a_column_is_read_as_each_of_its_numbers_is(mark, texts):
     assert numbers(pa.chunked_array([texts], pa.string()), mark).to_pylist() == [
         None if n is None else float(n) for n in each
     ]
+
+
+@pytest.mark.parametrize("first", [datetime.date(2003, 1, 2), datetime.date(2010, 3, 1), datetime.date(2024, 1, 2)])
+@pytest.mark.parametrize(
+    ("form", "order"), [("%y/%m/%d", "year_first"), ("%d/%m/%y", "day_first"), ("%m-%d-%y", "month_first")]
+)
+def test_the_order_of_dates_with_two_digits_for_the_year_is_that_in_which_they_follow_each_other(first, form, order):
+    days = [first + datetime.timedelta(number) for number in range(0, 60, 3)]
+    texts = [format(day, form) for day in days]
+    assert proven_orders(texts) == {order}
+    assert proven_orders(texts[::-1]) == {order}
+    epoch = datetime.date(1970, 1, 1)
+    assert [epoch + datetime.timedelta(parse_date(text, order).day) for text in texts] == days
+
+
+def test_dates_with_two_digits_for_the_year_prove_no_order_where_several_are_possible():
+    assert not proven_orders(["10/11/12", "11/11/12"])
+    assert not proven_orders(["01/01/01", "02/02/02", "03/03/03"])
+    assert proven_orders(["99/12/30", "00/01/04"]) == {"year_first"}
+    assert parse_date("24/01/2021", "year_first") is None

@@ -241,6 +241,20 @@ def test_one_files_dates_settle_anothers_and_contradicting_ones_are_named(output
         made_of(files, tmp_path / "archive")
 
 
+def test_dates_that_begin_with_a_year_of_two_digits_are_read_so_or_asked_for(outputs, tmp_path):
+    days = [datetime.date(2024, 1, 2) + datetime.timedelta(number) for number in range(200)]
+    rows = HEADER + "".join(OPEN.format(f"{day:%y/%m/%d}") for day in days)
+    archive, made = made_of({"A.csv": rows.encode()}, tmp_path / "many")
+    assert made.prices.read()["Date"].to_pylist() == days
+    assert "dates have the year first" in archive.notes[0]
+    few = {"A.csv": (HEADER + OPEN.format("09/01/02") + OPEN.format("09/01/05")).encode()}
+    asked = r"'09/01/02' can be read day first or month first or year first.*archive.dates: year_first"
+    with pytest.raises(sources.ArchiveError, match=asked):
+        made_of(few, tmp_path / "few")
+    _, made = made_of(few, tmp_path / "few", dates="year_first")
+    assert made.prices.read()["Date"].to_pylist() == [datetime.date(2009, 1, 2), datetime.date(2009, 1, 5)]
+
+
 def test_fractional_volumes_are_set_aside_or_rounded_and_counted(outputs, tmp_path):
     text = HEADER + "".join(f"2021-01-{day:02},10,11,9,10.5,{day}.5\n" for day in range(1, 21))
     _, made = made_of({"A.csv": text.encode()}, tmp_path / "archive", volume="rounded")
