@@ -75,7 +75,8 @@ def calendar_for(name: str, dates: Days, rows: NDArray[np.int64] | None = None) 
     ----------
     name : str
         `FROM_DATA`, or one of exchange_calendars' names. When more than `MAX_NON_SESSION_SHARE` of the rows are not on sessions of
-        that calendar, it is another market's, and the weekly pattern of the dates is taken instead.
+        that calendar, but on weekdays on which the archive's market trades, it is another market's, and the weekly pattern of the rows is taken
+        instead. So a few currencies that trade on Sundays do not give many shares a session on Sunday.
     dates : ndarray of int32
         The archive's distinct dates (days since 1970-01-01), ascending.
     rows : ndarray of int64, optional
@@ -94,12 +95,13 @@ def calendar_for(name: str, dates: Days, rows: NDArray[np.int64] | None = None) 
     '2026-11-23'
     """
     first, last = int(dates[0]), int(dates[-1])
+    weekdays = trading_weekdays(dates, rows)
     if name != FROM_DATA:
         sessions, early = _exchange_sessions(name, first - MARGIN, last + MARGIN)
-        other = np.isin(dates, sessions, invert=True)
+        other = np.isin(dates, sessions, invert=True) & weekdays[weekday(dates)]
         if other.sum() <= _FEW_DATES or np.average(other, weights=rows) <= MAX_NON_SESSION_SHARE:
             return _calendar(name, sessions, early)
-    return _weekly(trading_weekdays(dates), first, last)
+    return _weekly(weekdays, first, last)
 
 
 def continued(calendar: Calendar, first: int, last: int) -> Calendar:
@@ -122,25 +124,27 @@ def _weekly(weekdays: NDArray[np.bool_], first: int, last: int) -> Calendar:
     return _calendar(FROM_DATA, sessions, np.zeros(len(sessions), dtype=bool))
 
 
-def trading_weekdays(dates: Days) -> NDArray[np.bool_]:
+def trading_weekdays(dates: Days, rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
     """The weekdays on which a market trades.
 
     Parameters
     ----------
     dates : ndarray of int32
         Distinct dates with rows.
+    rows : ndarray of int64, optional
+        Of each date; one, unless given.
 
     Returns
     -------
     ndarray of bool, shape (7,)
-        Monday to Sunday: those with at least half as many dates as the one with the most.
+        Monday to Sunday: those with at least half as many rows as the one with the most.
 
     Examples
     --------
     >>> trading_weekdays(np.arange(0, 70, dtype="int32")).all()
     np.True_
     """
-    counts = np.bincount(weekday(dates), minlength=7)
+    counts = np.bincount(weekday(dates), rows, minlength=7)
     return 2 * counts >= counts.max()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib import paths
 from lib.features import definitions
-from lib.features.sessions import FROM_DATA, Calendar, calendar_for, continued, trading_weekdays
+from lib.features.sessions import FROM_DATA, Calendar, calendar_for, continued, trading_weekdays, weekday
 
 
 def days(*dates: str) -> np.ndarray:
@@ -125,3 +125,13 @@ def test_a_calendar_that_reaches_far_enough_is_kept_and_says_the_same_of_all_tha
         one, other = getattr(before, attribute)[looked_at], getattr(newer, attribute)[: looked_at.sum()]
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(before.next_session(dates), newer.next_session(dates))
+
+
+@pytest.mark.parametrize(("shares", "name"), [(20, "XNYS"), (1, FROM_DATA), (0, FROM_DATA)])
+def test_a_currency_that_trades_every_day_gives_many_shares_no_session_on_saturday(shares: int, name: str) -> None:
+    dates = np.arange(*days("2021-01-01", "2022-12-31"), dtype=np.int32)
+    sessions = calendar_for("XNYS", days("2021-01-04", "2022-12-30")).sessions
+    made = calendar_for("XNYS", dates, 1 + shares * np.isin(dates, sessions))
+    assert made.name == name
+    on_weekends = weekday(made.sessions) >= 5
+    assert on_weekends.any() == (name == FROM_DATA)
