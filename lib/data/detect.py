@@ -37,12 +37,15 @@ _PLAIN = re.compile(  # a row as Kaggle's archive has it
 _KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
+_COPIES = (
+    r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
+    r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
+)
 # What file names have beside the symbol, by who writes them.
 _NAMES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
-        r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
+        *_COPIES,
         r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques|Dati Storici"
         r"|Dados Históricos|Historische gegevens|Geçmiş Verileri|Прошлые данные|历史数据|過去データ|과거 데이터)",  # Investing.com
         r"(?P<symbol>[a-z0-9.]+)-1d-\d{4}-\d\d(?:-\d\d)?",  # Binance
@@ -59,7 +62,7 @@ _NAMES = tuple(
     )
 )
 _GENERAL = re.compile(  # what a file is called that names no symbol
-    r"(historicaldata|historicalprices|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
+    r"(historicaldata|historicalprices|download data|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
     re.IGNORECASE,
 )
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
@@ -344,6 +347,8 @@ def symbol_of(name: str) -> str:
     ['AAPL', 'AAPL', 'IBM', '']
     >>> [symbol_of(name) for name in ("7203 過去データ.csv", "BTCUSDT-1d-2024-01.csv", "HistoricalPrices.csv")]
     ['7203', 'BTCUSDT', '']
+    >>> [symbol_of(name) for name in ("prices (1).csv", "data - Copy.csv", "DATA (1).csv", "AAPL Historical Data (2).csv")]
+    ['', '', 'DATA', 'AAPL']
     """
     stem = name.rpartition("/")[2]
     while os.path.splitext(stem)[1].lower() in (*ENDINGS, *unpack.PACKINGS):
@@ -356,7 +361,7 @@ def symbol_of(name: str) -> str:
         for pattern in _NAMES:
             found = pattern.fullmatch(stem)
             rest = found and (found["upper"].upper() if "upper" in pattern.groupindex else found["symbol"])
-            if rest and _SYMBOL.fullmatch(rest) and not _is_general(rest):
+            if rest and (pattern.pattern in _COPIES or (_SYMBOL.fullmatch(rest) and not _is_general(rest))):
                 stem = rest
                 break
         else:

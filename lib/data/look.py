@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib import files, locations, paths
 from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
 from lib.data.columns import Rows
+from lib.data.dates_and_numbers import parse_number
 from lib.data.detect import Found
 from lib.data.members import ArchiveError, Member
 from lib.data.plans import VALUES, Options, Plan
@@ -48,6 +50,7 @@ _PLACES = {
 }
 
 
+_SMALL_VOLUME = 100  # rounding changes smaller ones by half a percent and more
 CHOICES = {
     "dates": ("dates such as these can be read in several ways", "day_first", "month_first", "year_first"),
     "decimal": ("numbers such as 1,234 can be read in two ways", "point", "comma"),
@@ -176,6 +179,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
     tables: list[pa.Table] = []
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
+    fractions: list[float] = []
     read = rounded = bytes_read = 0
     for file in sample:
         try:
@@ -192,6 +196,9 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
                 read -= 1
                 continue
             reasons[code(reason)] += 1
+            if code(reason) == "fractional_volume":
+                text = reason.partition(": ")[2].strip("'")
+                fractions.append(float(parse_number(text, (file.plan or _KAGGLE).mark) or 0))
             if code(reason) not in examples:
                 text = rows.raw(0, row)
                 examples[code(reason)] = (
@@ -232,11 +239,19 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
             f"  {kind.replace('_', ' ')} ({count:,}): {examples[kind]}" for kind, count in reasons.most_common(_SHOWN)
         ]
     if reasons["fractional_volume"] > 0.01 * max(1, read):
-        if not volume_chosen:
-            params["volume"] = "rounded"
-        lines.append(
-            "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
-        )
+        usual = float(np.median(fractions))
+        if usual < _SMALL_VOLUME:
+            unit = 10.0 ** np.floor(np.log10(max(usual, 1e-9) / _SMALL_VOLUME))
+            lines.append(
+                f"volumes have fractions and are small, {usual:.3g} as a rule: rounding them would lose what they say. archive.volume_unit: {unit:g} "
+                "counts them in such units, and archive.volume: rounded rounds what is left"
+            )
+        else:
+            if not volume_chosen:
+                params["volume"] = "rounded"
+            lines.append(
+                "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
+            )
     settled = ("unreadable_file", *(["fractional_volume"] if "volume" in params else []))
     share = sum(count for kind, count in reasons.items() if kind not in settled) / max(1, read)
     if share > 0.01:

@@ -158,6 +158,8 @@ def _column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if name in VALUES:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return column.cast(pa.string())
+        if pa.types.is_decimal(kind):  # pyarrow 26 multiplies by a power of ten: one in ten is not the nearest double
+            column = column.cast(pa.string())
         column = column.cast(pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(column), None, column) if pc.any(pc.is_nan(column)).as_py() else column
     return column if pa.types.is_dictionary(kind) else column.cast(pa.string())

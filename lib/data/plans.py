@@ -412,10 +412,13 @@ def _usual_order(row: Sequence[str]) -> str:
 
 
 def _is_row(header: Sequence[str], options: Options) -> bool:
-    """Whether what stands where a header should is a row: by its date, where ``archive.columns`` says which column that is."""
+    """Whether what stands where a header should is a row: by its date or its prices, where ``archive.columns`` says which columns these are."""
     numbers = {ours: int(theirs) for ours, theirs in options.columns if theirs.isdecimal() and len(theirs) < 5}
     if set(layouts.REQUIRED) <= numbers.keys() and 0 < numbers["Date"] <= len(header):
-        return _is_date(header[numbers["Date"] - 1])
+        prices = [
+            header[number - 1] for ours, number in numbers.items() if ours in VALUES[1:] and number <= len(header)
+        ]
+        return _is_date(header[numbers["Date"] - 1]) or sum(map(_is_number, prices)) >= 4
     values = sum(_is_number(text) or dates_and_numbers.is_null(text) for text in header)
     return any(map(_is_date, header)) and values >= 4
 

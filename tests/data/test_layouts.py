@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import gzip
+import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from layout_files import WRITERS, truth
 
@@ -255,6 +259,28 @@ def test_dates_that_begin_with_a_year_of_two_digits_are_read_so_or_asked_for(out
     assert made.prices.read()["Date"].to_pylist() == [datetime.date(2009, 1, 2), datetime.date(2009, 1, 5)]
 
 
+def test_volumes_that_rounding_would_change_are_not_rounded_unasked(outputs, tmp_path):
+    days = [datetime.date(2021, 1, 1) + datetime.timedelta(number) for number in range(60)]
+    rows = "".join(f"{day},10,11,9,10.5,{0.031 + number / 1000:.3f}\n" for number, day in enumerate(days))
+    (tmp_path / "BTC.csv").write_text(HEADER + rows)
+    found = look.look(tmp_path / "BTC.csv")
+    assert found.refused and "volume" not in found.params
+    assert "rounding them would lose what they say. archive.volume_unit: 0.0001 counts" in "\n".join(found.lines)
+    _, made = made_of({}, tmp_path, volume_unit=0.0001)
+    assert made.prices.read()["Volume"].to_pylist() == [310 + 10 * number for number in range(60)]
+
+
+def test_prices_as_decimals_in_parquet_are_the_nearest_doubles(outputs, tmp_path):
+    chance = random.Random(0)
+    texts = [f"{chance.randrange(10_000_000)}.{chance.randrange(10**4):04}" for _ in range(400)]
+    days = [datetime.date(2021, 1, 1) + datetime.timedelta(number) for number in range(len(texts))]
+    prices = pa.array([decimal.Decimal(text) for text in texts], pa.decimal128(18, 4))
+    columns = {"Date": days, **dict.fromkeys(("Open", "High", "Low", "Close"), prices), "Volume": [5] * len(texts)}
+    pq.write_table(pa.table(columns), tmp_path / "A.parquet")
+    _, made = made_of({}, tmp_path)
+    assert made.prices.read()["Close"].to_pylist() == list(map(float, texts))
+
+
 def test_fractional_volumes_are_set_aside_or_rounded_and_counted(outputs, tmp_path):
     text = HEADER + "".join(f"2021-01-{day:02},10,11,9,10.5,{day}.5\n" for day in range(1, 21))
     _, made = made_of({"A.csv": text.encode()}, tmp_path / "archive", volume="rounded")
@@ -424,8 +450,9 @@ NUMBERED = {"Date": "1", "Open": "2", "High": "3", "Low": "4", "Close": "5", "Vo
         [f"{d:02}.01.2021;10,00;10,50;9,50;10,10;1000" for d in range(10, 30)],
         ["2021-01-10,null,null,null,null,null", *(f"2021-01-{d},10,11,9,10,5" for d in range(11, 30))],
         [f"2021-01-{d},10,11,9,10,5" + ",7" * (d > 14) for d in range(10, 30)],
+        ["2021-13-10,10,11,9,10,5", *(f"2021-01-{d},10,11,9,10,5" for d in range(11, 30))],
     ],
-    ids=["decimal comma", "nulls first", "a field more after some rows"],
+    ids=["decimal comma", "nulls first", "a field more after some rows", "no date first"],
 )
 def test_no_row_of_a_file_without_a_header_is_taken_for_one(rows, outputs, tmp_path):
     _, made = made_of({"A.csv": ("\n".join(rows) + "\n").encode()}, tmp_path / "archive", columns=NUMBERED)
