@@ -106,7 +106,7 @@ COLUMNS = {
     "ratio": f"forecast / {definitions.VOLUME_AVERAGE.name}",
     "stale": "whether as_of is older than the archive's last date",
     "predictor": "whose error it is: `model`, `linear`, or a baseline",
-    "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, or `ape` (bins of |error| / Volume)",
+    "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, `history`, or `ape` (bins of |error| / Volume)",
     "key": "the group",
     "rows": "forecasts in it",
     "error": "shares: sum of |forecast - Volume|",

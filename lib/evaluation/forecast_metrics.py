@@ -104,7 +104,7 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict of str to dict
-        By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday and kind of day.
+        By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday, kind of day and length of history.
     """
     made: dict[str, Any] = {}
     for horizon in horizons:
@@ -118,7 +118,7 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
             content["coverage"] = float(whole["inside"][MODEL] / whole["rows"][MODEL])
             content["pinball"] = float(whole["pinball"][MODEL] / (2 * whole["rows"][MODEL]))
             content["baselines"] = {str(name): _numbers(line) for name, line in lines.drop(index=MODEL).iterrows()}
-            for grouping in ("decile", "year", "weekday", "special"):
+            for grouping in ("decile", "year", "weekday", "special", "history"):
                 groups = sums.by_group(found, horizon, grouping, MODEL, AVERAGE)
                 content[f"by_{grouping}"] = [_numbers(line) for _, line in groups.iterrows()]
         made[str(horizon)] = content

@@ -77,7 +77,8 @@ class JudgedPart:
                 rows = judged
                 if place:
                     rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
-                walked, summed = _judge(chunk, made, session, rows, plan, models, place)
+                history = np.searchsorted(sums.HISTORY, position[rows] + 1, side="right")
+                walked, summed = _judge(chunk, made, session, rows, history, plan, models, place)
                 total.add(summed)
                 if not place:
                     forecasts.append(walked)
@@ -89,6 +90,7 @@ def _judge(
     made: evening.Evenings,
     session: Days,
     rows: NDArray[np.int64],
+    history: NDArray[np.int64],
     plan: Plan,
     models: Models,
     place: int,
@@ -137,6 +139,7 @@ def _judge(
         "weekday": (days + 3) % 7,
         "decile": np.searchsorted(models.deciles, average, side="right") + 1,
         "special": special.astype(np.int64),
+        "history": history,
     }
     judged = sums.Judged(
         plan.settings.horizons[place], chunk.traded(rows, plan.settings.horizons[place]), groups, predictions

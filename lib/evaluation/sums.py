@@ -21,6 +21,7 @@ from lib.evaluation.lead import lead_over_blocks
 Floats = NDArray[np.float64]
 APE_STEP, APE_BINS = 0.002, 7000  # of log(|error| / Volume), from APE_LEAST on
 APE_LEAST = -9.0
+HISTORY = (63, 126, 252, 504)  # rows of a symbol by then, where the next group of them begins
 EVERYDAY, THIRD_FRIDAY, EARLY_CLOSE = 0, 1, 2  # kinds of a day
 SCHEMA = pa.schema(
     [
