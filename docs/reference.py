@@ -37,7 +37,7 @@ PREDICTORS = "<!-- model: made by python -m docs.reference -->\n", "<!-- end of 
 FORECASTS = "<!-- forecasts: made by python -m docs.reference -->\n", "<!-- end of forecasts -->"
 FORECAST_BASELINES = (
     *("30-day average", "best multiple of the average", "last value", "mean of 5 days"),
-    *("best multiple of the exponential mean", "linear"),
+    *("two-feature model", "best multiple of the exponential mean", "linear"),
 )
 SPLITS = {
     ("chronological", 0): "last fifth of the dates",
@@ -55,8 +55,8 @@ COLUMNS = {
     "Open": "dollars",
     "High": "dollars",
     "Low": "dollars",
-    "Close": "dollars, adjusted for splits",
-    "Adj Close": "dollars, adjusted for splits and dividends",
+    "Close": "dollars; adjusted for splits where the source has it so",
+    "Adj Close": "dollars; adjusted for splits and dividends where the source has it so, otherwise Close",
     "Volume": "shares",
     **{one.name: f"{one.unit}: {one.text}; null while it is not whole" for one in definitions.DAILY},
     "file": "the raw file, within the archive",
