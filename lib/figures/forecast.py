@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
@@ -40,7 +41,7 @@ def errors_by_group(table: pd.DataFrame, title: str, quantity: str, names: Seque
     axes.axhline(1, color=INK, linewidth=1.4)
     axes.vlines(places, table["relative_mae"], 1, color=SKY, linewidth=1.4)
     axes.plot(places, table["relative_mae"], "o", color=BLUE, markersize=8)
-    step = max(1, len(labels) // 10)
+    step = -(-len(labels) // 10)
     axes.set_xticks(places[::step], labels[::step])
     axes.set_ylim(
         min(0.6, float(table["relative_mae"].min()) - 0.05), max(1.05, float(table["relative_mae"].max()) + 0.05)
@@ -105,11 +106,11 @@ def coverage_by_group(table: pd.DataFrame, level: float, quantity: str) -> Figur
     >>> coverage_by_group(pd.DataFrame({"key": [1, 2], "coverage": [0.79, 0.82]}), 0.8, "decile").get_label()
     'Days within the 80% range, by decile: from 79.0% to 82.0%.'
     """
-    figure, axes = new_figure(f"Days within the {level:.0%} range", quantity, "share of days")
+    figure, axes = new_figure(f"Within the {level:.0%} range, by {quantity}", quantity, "share of days")
     axes.axhspan(level - 0.05, level + 0.05, color=PALE, alpha=0.6, linewidth=0, label=f"{level:.0%} ± 5 points")
     axes.axhline(level, color=INK, linewidth=1.4)
     axes.plot(np.arange(len(table)), table["coverage"], "o", color=BLUE, markersize=8)
-    step = max(1, len(table) // 10)
+    step = -(-len(table) // 10)
     axes.set_xticks(np.arange(len(table))[::step], [str(int(key)) for key in table["key"]][::step])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(table["coverage"].min()), float(table["coverage"].max())
@@ -147,12 +148,18 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
     ):
         span = np.array([first, last + np.timedelta64(1, "D")])
         label = f"{horizon} day{'s' * (horizon > 1)}"
-        axes.fill_between(span, [low] * 2, [high] * 2, color=color, alpha=0.22, linewidth=0)
-        axes.plot(span, [point] * 2, color=color, label=label)
+        if first == last:  # a day is too narrow for an area
+            axes.vlines(span[:1], low, high, color=color, zorder=3)
+            axes.plot(span[:1], [point], "o", color=color, markersize=7, label=label)
+        else:
+            axes.fill_between(span, [low] * 2, [high] * 2, color=color, alpha=0.22, linewidth=0)
+            axes.plot(span, [point] * 2, color=color, label=label)
         words.append(f"{as_text(point)} shares a day, {as_text(low)} to {as_text(high)} ({label})")
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_xlabel(f"{dates.iloc[0]:%d %B %Y} to {pd.Timestamp(forecasts['for_to'].max()):%d %B %Y}")
-    axes.set_xticks([])
+    locator = AutoDateLocator(maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.set_ylim(0, 1.35 * max(float(rows["Volume"].max()), float(forecasts["high"].max())))
     axes.legend(ncols=2, loc="upper left", borderaxespad=0, handlelength=1.2)
     return described(figure, f"Bars: {symbol}'s volume to {as_text(dates.iloc[-1])}; forecasts: {'; '.join(words)}.")

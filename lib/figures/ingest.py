@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from lib.figures.style import BLUE, INK, ORANGE, WIDTH, YELLOW, described, house_style, new_figure, nothing
 from lib.text import percent, shortened
+
+_LETTERS = 24  # of a bar's name, in a line
 
 
 @house_style
@@ -180,7 +183,8 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
     places = np.arange(len(names))[::-1]
     axes.barh(places, counts, height=0.62, color=color)
-    axes.set_yticks(places, [shortened(name, 40) for name in names])
+    written = [textwrap.fill(shortened(name, 2 * _LETTERS), _LETTERS) for name in names]
+    axes.set_yticks(places, written)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(False)
@@ -188,7 +192,7 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.spines["bottom"].set_visible(False)
     labels = [f"{count:,}  ({percent(count / total)})" if total else f"{count:,}" for count in counts]
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
-    room = WIDTH - 0.4 - 0.1 * min(40, max(map(len, names)))
+    room = WIDTH - 0.4 - 0.1 * max(len(line) for name in written for line in name.split("\n"))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
     for place, count, label in zip(places, counts, labels, strict=True):
         axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)
