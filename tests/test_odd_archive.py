@@ -12,6 +12,8 @@ import pytest
 from raw_archives import FEW_FITS, HEADER, metadata_csv, price_csv, price_rows
 
 from lib import paths
+from lib.__main__ import main
+from lib.serving import symbol_forecasts
 from lib.stages import STAGES
 from lib.storage.dataset import open_dataset
 
@@ -76,3 +78,16 @@ def test_the_report_says_what_could_not_be_used(study):
     summary = next(text for text in texts if "The study has" in text)
     assert "from 0020-01-02 to 9999-12-31" in summary
     assert "**4 of 11 files could not be used at all**" in summary
+
+
+def test_every_forecast_is_read_by_terminal_page_and_server(study, capsys):
+    forecast = set(open_dataset(study.forecasts).read(["Symbol"])["Symbol"].to_pylist())
+    assert {"SHORT", "FIRST"} <= forecast  # of fewer rows than the average has
+    table = symbol_forecasts.load(study.folder / "forecasts.csv")
+    assert set(table.symbols) == forecast
+    assert main(["forecast", "SHORT", "--study", "odd"]) == 0
+    volumes = open_dataset(study.prices).read(["Symbol", "Volume"]).to_pandas().query("Symbol == 'SHORT'")["Volume"]
+    assert table.symbols["SHORT"].vol_moving_avg == volumes.mean()
+    assert "SHORT" in capsys.readouterr().out
+    page = study.index.read_text(encoding="utf-8")
+    assert "How many shares will trade next" in page and all(f">{symbol}<" in page for symbol in forecast)
