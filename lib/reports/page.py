@@ -403,7 +403,7 @@ def _tables(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         for key, value in _mapping(keys).items()
     ]
     shown_elsewhere = {
-        *("study", "failure", "params", "stages", "artifacts", "rows", "metrics"),
+        *("study", "failure", "params", "stages", "artifacts", "rows", "metrics", "forecasts"),
         *("out_of_date", "kept", "overrides", "bring_up_to_date"),
     }
     made_by = []
