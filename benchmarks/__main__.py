@@ -90,11 +90,6 @@ PARTS = {
             *(str(Fraction(size) * fraction) for size in growth.SIZES),
         ],
     ),
-    "prediction": Part(
-        "One prediction",
-        "With the sample study's model.",
-        lambda _: ["prediction", "--to", "{to}"],
-    ),
     "forecasting": Part(
         "The next day's volume, beside other forecasters",
         "Fitted once on what came before the sample study's last year, and judged on that year, each beside ours on the same rows.",
@@ -232,15 +227,12 @@ def summary(kept: Mapping[str, Found]) -> str:
             f"The whole study of {large.rows / small.rows:.1f} times the rows takes {more.wall / less.wall:.1f} times the time and "
             f"{more.memory / less.memory:.2f} times the memory."
         )
-    if "prediction" in found:
-        ours_one, *_, forest = found["prediction"]["one"].values()
-        facts.append(f"One prediction takes {1e6 * ours_one:.1f} µs, {ours_one / forest:.2g} of a random forest's.")
     served = found.get("serving", {}).get("parts", {})
     if endpoint := served.get("endpoint"):
         best = max(endpoint["ours"], key=lambda load: load["requests_a_second"])
         facts.append(
             f"`/predict` answers {best['requests_a_second']:,.0f} requests a second on one core (p99 {best['p99_ms']:.1f} ms), "
-            f"{endpoint['ratio']:.1f} times a plain FastAPI route."
+            f"{endpoint['ratio']:.1f} times a plain FastAPI route; one prediction itself takes {endpoint['microseconds']['predict']:.1f} µs."
         )
     if dashboards := served.get("dashboards"):
         facts.append(
@@ -323,8 +315,8 @@ def _read(file: Path) -> Found | None:
 
 def _need_sample(names: Iterable[str], console: Console) -> None:
     """Run the sample study when a part needs its model and there is none."""
-    if {"prediction", "forecasting", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
-        console.rule("the sample study, for prediction and serving")
+    if {"forecasting", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
+        console.rule("the sample study, for forecasting and serving")
         subprocess.run([sys.executable, "-m", "lib", "run", "sample"], cwd=paths.ROOT, check=True)
 
 

@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from rich.console import Console
 from tools import need
 
 from benchmarks import __main__ as everything
-from benchmarks import accounting, agreement, archive, driver, growth, pipeline, prediction, study, usual
+from benchmarks import accounting, agreement, archive, driver, growth, pipeline, study, usual
 from lib.stages import STAGES
 
 SMALL = Fraction(1, 250)
@@ -36,7 +37,7 @@ def small_archive(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", [accounting, archive, driver, growth, pipeline, prediction, study, usual])
+@pytest.mark.parametrize("module", [accounting, archive, driver, growth, pipeline, study, usual])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -302,7 +303,7 @@ def test_the_pipeline_writes_its_table(small_archive, tmp_path, monkeypatch, cap
     assert str(tmp_path) not in text + json.dumps(found)
 
 
-# Beside the usual solution, one prediction, and all in one go
+# Beside the usual solution, and all in one go
 
 
 def test_medians_that_differ_from_the_usual_solutions_are_counted(tmp_path, features):
@@ -319,23 +320,25 @@ def test_medians_that_differ_from_the_usual_solutions_are_counted(tmp_path, feat
 def two_parts(monkeypatch):
     """One part that can be measured in a moment, and one that cannot."""
     broken = everything.Part("Broken", "It is.", lambda _: ["nothing"])
-    monkeypatch.setattr(everything, "PARTS", {"broken": broken, "prediction": everything.PARTS["prediction"]})
+    command = ["pipeline", "--fraction", "1/1000", "--only", "ours", "--to", "{to}"]
+    small = replace(everything.PARTS["pipeline"], command=lambda _: command)
+    monkeypatch.setattr(everything, "PARTS", {"broken": broken, "pipeline": small})
 
 
-def test_all_in_one_go_keeps_what_was_measured(sample_study, two_parts, tmp_path, capfd):
+def test_all_in_one_go_keeps_what_was_measured(two_parts, tmp_path, capfd):
     need("polars", importlib.util.find_spec("polars") is not None)
     keep, results = tmp_path / "keep", tmp_path / "RESULTS.md"
     readme = everything.README.read_text()
-    arguments = ["--only", "broken", "prediction", "--keep", str(keep), "--results", str(results)]
+    arguments = ["--only", "broken", "pipeline", "--keep", str(keep), "--results", str(results)]
     assert everything.main(arguments) == 1
     assert "broken failed, exit code 1" in capfd.readouterr().out
     text = results.read_text()
     assert "## Broken\n\nNot measured." in text
-    assert "| ours: the lookup table |" in text and "Measured on" in text and str(tmp_path) not in text
-    kept = (keep / "prediction.json").stat().st_mtime_ns
+    assert "| ours |" in text and "Measured on" in text and str(tmp_path) not in text
+    kept = (keep / "pipeline.json").stat().st_mtime_ns
     assert everything.main(arguments[:1] + arguments[2:]) == 0
     assert "--again measures it anew" in capfd.readouterr().out
-    assert (keep / "prediction.json").stat().st_mtime_ns == kept
+    assert (keep / "pipeline.json").stat().st_mtime_ns == kept
     assert results.read_text() == text
     assert everything.README.read_text() == readme, "other results are not the README's"
 
