@@ -24,8 +24,6 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import growth, harness, pipeline, serving, study, usual
-from benchmarks.accounting import Usage
-from benchmarks.agreement import Agreement, Difference
 from benchmarks.harness import markdown
 from benchmarks.pipeline import OURS, Extent, Result
 from lib import paths
@@ -205,16 +203,9 @@ def summary(kept: Mapping[str, Found]) -> str:
         lines.append([title, ratios[0], "", ratios[1]])
         facts.append(usual.summary(found["usual"]))
     if "pipeline" in found:
-        all_results = {result.name: result for result in read_results(found["pipeline"])}
-        ours, read = all_results.pop(OURS), Extent(**found["pipeline"]["archive"])
-        for name, other in all_results.items():
-            if name in (pipeline.UNCHANGED, pipeline.CHANGED):
-                again = "nothing" if name == pipeline.UNCHANGED else "one file"
-                facts.append(
-                    f"A run after which {again} has changed takes {other.wall() / ours.wall():.2f} of the first."
-                )
-            else:
-                lines.append([f"prices and features: {name}", *_ratio(ours, other)])
+        others, read = pipeline.read(found["pipeline"]), Extent(**found["pipeline"]["archive"])
+        ours = others.pop(OURS)
+        lines += [[f"prices and features: {name}", *_ratio(ours, other)] for name, other in others.items()]
         facts.append(
             f"{read.files:,} files, {read.rows:,} rows, {read.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most "
             f"{ours.memory / 1e9:.2f} GB of memory."
@@ -245,30 +236,6 @@ def summary(kept: Mapping[str, Found]) -> str:
     trial = _fraction(kept) != 1
     about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
     return f"{about[0].upper()}{about[1:]}, on {where}.\n\n{lead}{table}\n" + "".join(f"- {fact}\n" for fact in facts)
-
-
-def read_results(found: Found) -> list[Result]:
-    """The pipeline's results that were kept as JSON."""
-    return [
-        Result(
-            one["name"],
-            {stage: [Usage(**usage) for usage in usages] for stage, usages in one["usages"].items()},
-            one["bytes"],
-            {
-                stage: Agreement(
-                    **{
-                        **agreement,
-                        "missing_symbols": tuple(agreement["missing_symbols"]),
-                        "differences": {
-                            name: Difference(**difference) for name, difference in agreement["differences"].items()
-                        },
-                    }
-                )
-                for stage, agreement in one["agreements"].items()
-            },
-        )
-        for one in found["results"]
-    ]
 
 
 def into_readme(text: str, block: str) -> str:
