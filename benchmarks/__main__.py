@@ -186,7 +186,7 @@ def summary(kept: Mapping[str, Found]) -> str:
     lead, facts = "", []
     found = {name: one["found"] for name, one in kept.items()}
     if "study" in found:
-        usages = study.usages_of(found["study"])
+        usages = study.usages_of(found["study"])["ours"]
         whole = usages[study.WHOLE]
         lead = (
             f"The whole study, from {found['study']['archive']['files']:,} files to forecasts and reports: {whole.wall:.0f} s ("
@@ -196,7 +196,7 @@ def summary(kept: Mapping[str, Found]) -> str:
             f"or {usages[study.DAILY].wall:.0f} s on the days between two weekly trainings (`run.retrain: weekly`).\n\n"
         )
     if "usual" in found:
-        _, *stages = usual.table(usual.usages_of(found["usual"]))
+        _, *stages = usual.table(study.usages_of(found["usual"]))
         fraction = kept["usual"]["about"]["command"][2]
         ratios = next(line[4:] for line in stages if line[0] == usual.ALL)
         title = f"archive to model with checks, figures and pages, {fraction} of Kaggle's: the usual solution"

@@ -7,14 +7,13 @@ ours, and prints a table of seconds, memory and ratios. Read the ratios: seconds
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from rich.console import Console
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")
@@ -246,14 +245,13 @@ def _rows(folder: Path) -> int:
 
 def main() -> int:
     """The command line; 1 when a contestant's values differ from ours."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__.splitlines()[0])
+    parser = command_line("pipeline", __doc__)
     parser.add_argument("--archive", type=Path, help="a folder in Kaggle's layout; without it, a synthetic one is made")
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the synthetic one (default: 1/20)"
     )
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="beside ours")
     parser.add_argument("--rounds", type=int, default=1, help="the table shows the median of so many (default: 1)")
-    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -271,9 +269,9 @@ def main() -> int:
     text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
     measured = {
         "machine": about,
-        "archive": asdict(extent),
+        "archive": extent,
         "results": [
-            asdict(result) | {"agreements": {stage: str(found) for stage, found in result.agreements.items()}}
+            vars(result) | {"agreements": {stage: str(found) for stage, found in result.agreements.items()}}
             for result in results
         ],
     }
