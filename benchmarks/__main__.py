@@ -24,8 +24,6 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import growth, harness, pipeline, serving, study, usual
-from benchmarks.accounting import Usage
-from benchmarks.agreement import Agreement, Difference
 from benchmarks.harness import markdown
 from benchmarks.pipeline import OURS, Extent, Result
 from lib import paths
@@ -89,11 +87,6 @@ PARTS = {
             *("growth", "--to", "{to}", "--sizes"),
             *(str(Fraction(size) * fraction) for size in growth.SIZES),
         ],
-    ),
-    "prediction": Part(
-        "One prediction",
-        "With the sample study's model.",
-        lambda _: ["prediction", "--to", "{to}"],
     ),
     "forecasting": Part(
         "The next day's volume, beside other forecasters",
@@ -193,7 +186,7 @@ def summary(kept: Mapping[str, Found]) -> str:
     lead, facts = "", []
     found = {name: one["found"] for name, one in kept.items()}
     if "study" in found:
-        usages = study.usages_of(found["study"])
+        usages = study.usages_of(found["study"])["ours"]
         whole = usages[study.WHOLE]
         lead = (
             f"The whole study, from {found['study']['archive']['files']:,} files to forecasts and reports: {whole.wall:.0f} s ("
@@ -203,23 +196,16 @@ def summary(kept: Mapping[str, Found]) -> str:
             f"or {usages[study.DAILY].wall:.0f} s on the days between two weekly trainings (`run.retrain: weekly`).\n\n"
         )
     if "usual" in found:
-        _, *stages = usual.table(usual.usages_of(found["usual"]))
+        _, *stages = usual.table(study.usages_of(found["usual"]))
         fraction = kept["usual"]["about"]["command"][2]
         ratios = next(line[4:] for line in stages if line[0] == usual.ALL)
         title = f"archive to model with checks, figures and pages, {fraction} of Kaggle's: the usual solution"
         lines.append([title, ratios[0], "", ratios[1]])
         facts.append(usual.summary(found["usual"]))
     if "pipeline" in found:
-        all_results = {result.name: result for result in read_results(found["pipeline"])}
-        ours, read = all_results.pop(OURS), Extent(**found["pipeline"]["archive"])
-        for name, other in all_results.items():
-            if name in (pipeline.UNCHANGED, pipeline.CHANGED):
-                again = "nothing" if name == pipeline.UNCHANGED else "one file"
-                facts.append(
-                    f"A run after which {again} has changed takes {other.wall() / ours.wall():.2f} of the first."
-                )
-            else:
-                lines.append([f"prices and features: {name}", *_ratio(ours, other)])
+        others, read = pipeline.read(found["pipeline"]), Extent(**found["pipeline"]["archive"])
+        ours = others.pop(OURS)
+        lines += [[f"prices and features: {name}", *_ratio(ours, other)] for name, other in others.items()]
         facts.append(
             f"{read.files:,} files, {read.rows:,} rows, {read.bytes / 1e9:.2f} GB of CSV to prices and features in {ours.wall():.1f} s, at most "
             f"{ours.memory / 1e9:.2f} GB of memory."
@@ -232,15 +218,12 @@ def summary(kept: Mapping[str, Found]) -> str:
             f"The whole study of {large.rows / small.rows:.1f} times the rows takes {more.wall / less.wall:.1f} times the time and "
             f"{more.memory / less.memory:.2f} times the memory."
         )
-    if "prediction" in found:
-        ours_one, *_, forest = found["prediction"]["one"].values()
-        facts.append(f"One prediction takes {1e6 * ours_one:.1f} µs, {ours_one / forest:.2g} of a random forest's.")
     served = found.get("serving", {}).get("parts", {})
     if endpoint := served.get("endpoint"):
         best = max(endpoint["ours"], key=lambda load: load["requests_a_second"])
         facts.append(
             f"`/predict` answers {best['requests_a_second']:,.0f} requests a second on one core (p99 {best['p99_ms']:.1f} ms), "
-            f"{endpoint['ratio']:.1f} times a plain FastAPI route."
+            f"{endpoint['ratio']:.1f} times a plain FastAPI route; one prediction itself takes {endpoint['microseconds']['predict']:.1f} µs."
         )
     if dashboards := served.get("dashboards"):
         facts.append(
@@ -253,30 +236,6 @@ def summary(kept: Mapping[str, Found]) -> str:
     trial = _fraction(kept) != 1
     about = f"a trial with {_fraction(kept)} of an archive of Kaggle's size" if trial else "an archive of Kaggle's size"
     return f"{about[0].upper()}{about[1:]}, on {where}.\n\n{lead}{table}\n" + "".join(f"- {fact}\n" for fact in facts)
-
-
-def read_results(found: Found) -> list[Result]:
-    """The pipeline's results that were kept as JSON."""
-    return [
-        Result(
-            one["name"],
-            {stage: [Usage(**usage) for usage in usages] for stage, usages in one["usages"].items()},
-            one["bytes"],
-            {
-                stage: Agreement(
-                    **{
-                        **agreement,
-                        "missing_symbols": tuple(agreement["missing_symbols"]),
-                        "differences": {
-                            name: Difference(**difference) for name, difference in agreement["differences"].items()
-                        },
-                    }
-                )
-                for stage, agreement in one["agreements"].items()
-            },
-        )
-        for one in found["results"]
-    ]
 
 
 def into_readme(text: str, block: str) -> str:
@@ -323,8 +282,8 @@ def _read(file: Path) -> Found | None:
 
 def _need_sample(names: Iterable[str], console: Console) -> None:
     """Run the sample study when a part needs its model and there is none."""
-    if {"prediction", "forecasting", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
-        console.rule("the sample study, for prediction and serving")
+    if {"forecasting", "serving"} & set(names) and not paths.StudyPaths("sample").grid.exists():
+        console.rule("the sample study, for forecasting and serving")
         subprocess.run([sys.executable, "-m", "lib", "run", "sample"], cwd=paths.ROOT, check=True)
 
 

@@ -147,19 +147,9 @@ def _watch(seen: _Seen, done: threading.Event) -> None:
             held = 0
             for process in running:
                 with suppress(psutil.Error, OSError):
-                    held += _memory(process)
+                    full = process.memory_full_info()
+                    held += getattr(full, "pss", full.rss)  # Linux alone shares out what several processes use
             seen.memory = max(seen.memory, held)
-
-
-def _memory(process: psutil.Process) -> int:
-    try:
-        with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except FileNotFoundError:
-        pass
-    return int(process.memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ PRICES = (*KEY, "Security Name", "Open", "High", "Low", "Close", "Adj Close", "V
 FEATURES = (*PRICES, "vol_moving_avg", "adj_close_rolling_med")
 # A running float sum may end a little beside the exact mean; everything else must agree to the last bit.
 TOLERANCES = {"vol_moving_avg": 1e-12}
+EQUAL = "every value equal to the bit"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Agreement:
         for name, difference in self.differences.items():
             beyond = f"{difference.beyond:,} WRONG, e.g. {difference.example}; " if difference.beyond else ""
             found.append(f"{name}: {beyond}{difference.rows:,} not bit-equal, at most {difference.worst:.1e} relative")
-        return "; ".join(found) or "every value equal to the bit"
+        return "; ".join(found) or EQUAL
 
 
 def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement:

@@ -6,7 +6,6 @@ the driver's share of each stage, and says from how many parts on it would be th
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import tempfile
@@ -18,7 +17,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib import paths
 from lib.compute.engine import Engine
 from lib.data.ingest import ingest
@@ -108,10 +107,9 @@ def table(few: dict[str, Cost], many: dict[str, Cost], more: int) -> list[list[s
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.driver", description=__doc__.splitlines()[0])
+    parser = command_line("driver", __doc__)
     parser.add_argument("--parts", nargs=2, type=int, default=PARTS, help="the two numbers of parts")
     parser.add_argument("--engine", choices=("local", "spark"), default="local")
-    to_option(parser)
     options = parser.parse_args(arguments)
     console = Console()
     found = []
@@ -121,8 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = table(found[0], found[1], options.parts[1] - options.parts[0])
     title = f"{options.parts[1]:,} parts, engine {options.engine}"
     print_table(console, title, lines)
-    plain = [{stage: vars(cost) for stage, cost in one.items()} for one in found]
-    keep(options.to, f"{title}\n\n{markdown(lines)}", {"machine": machine(), "parts": options.parts, "costs": plain})
+    keep(options.to, f"{title}\n\n{markdown(lines)}", {"machine": machine(), "parts": options.parts, "costs": found})
 
 
 if __name__ == "__main__":

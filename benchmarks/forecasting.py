@@ -7,7 +7,6 @@ statsforecast's AutoETS and seasonal naive, on fewer symbols, since they fit one
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib.evaluation import chunks
 from lib.features import definitions, evening
 from lib.features.sessions import calendar_for
@@ -196,29 +195,19 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
     >>> table({"contestants": {"other": line}})[-1]
     ['other', '10', '0.900', '0.800', '2.0', '500']
     """
-    return [
-        list(HEADER),
-        *(
-            [
-                name,
-                f"{line['rows']:,}",
-                f"{line['relative_mae']:.3f}",
-                f"{line['ours']:.3f}",
-                f"{line['seconds']:.1f}",
-                f"{line['peak_bytes'] / 1000000.0:.0f}",
-            ]
-            for name, line in found["contestants"].items()
-        ),
-    ]
+    lines = [list(HEADER)]
+    for name, line in found["contestants"].items():
+        errors = (f"{line[which]:.3f}" for which in ("relative_mae", "ours"))
+        lines.append([name, f"{line['rows']:,}", *errors, f"{line['seconds']:.1f}", f"{line['peak_bytes'] / 1e6:.0f}"])
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.forecasting", description=__doc__.splitlines()[0])
+    parser = command_line("forecasting", __doc__)
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
     parser.add_argument("--symbols", type=int, default=300, help="symbols, at most (default: %(default)s)")
     parser.add_argument("--fewer", type=int, default=100, help="symbols of statsforecast (default: %(default)s)")
-    to_option(parser)
     options = parser.parse_args(arguments)
     found = run(options.study, options.symbols, options.fewer)
     print_table(Console(), "the next day's volume", table(found))

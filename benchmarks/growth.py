@@ -6,10 +6,8 @@ whose processes are no children of the run's, and what is measured is the driver
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,9 @@ from rich.console import Console
 
 from benchmarks import archive, study
 from benchmarks.accounting import Usage
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import Extent, read_through
 from lib.figures import style
-from lib.files import write_atomically
 from lib.paths import ROOT
 from lib.stages import STAGES
 
@@ -89,10 +86,8 @@ def read(found: Mapping[str, Any]) -> list[Measured]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
+    parser = command_line("growth", __doc__)
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help=f"times Kaggle's (default: {' '.join(SIZES)})")
-    to_option(parser)
-    parser.add_argument("--figure", type=Path, help="write the figure to this PNG file")
     parser.add_argument("--work", type=Path, help="a folder with room for twice the largest archive")
     parser.add_argument(
         "--spark-master", default="", help="the URL of a standalone cluster on this machine: measure the driver"
@@ -111,12 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines = table(measured)
     title = f"{'the driver of ' if options.spark_master else ''}the whole study, {about['cores']} cores"
     print_table(console, title, lines)
-    if options.figure:
-        write_atomically(options.figure, style.png(figure(measured)))
-    sizes = [
-        {"size": size, "archive": asdict(extent), "usages": {name: asdict(usage) for name, usage in usages.items()}}
-        for size, extent, usages in measured
-    ]
+    sizes = [{"size": size, "archive": extent, "usages": usages} for size, extent, usages in measured]
     text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
     keep(options.to, text, {"machine": about, "sizes": sizes})
 

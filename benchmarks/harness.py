@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, tables in the terminal and in Markdown, and the option ``--to``."""
+"""What the benchmarks share: the machine, tables in the terminal and in Markdown, and a command line with ``--to``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,15 @@ def print_table(console: Console, title: str, lines: Sequence[Sequence[str]]) ->
     console.print(shown)
 
 
-def to_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that `keep` follows."""
+def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The options of ``python -m benchmarks.NAME``, so far: the one that `keep` follows."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(about or "").partition("\n")[0])
     parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
+    return parser
 
 
 def keep(to: Path | None, text: str, found: Mapping[str, Any]) -> None:
     """Write a table to ``TO.md`` and all that was measured to ``TO.json``, if asked for."""
     if to:
         write_atomically(to.with_suffix(".md"), text)
-        write_atomically(to.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
+        write_atomically(to.with_suffix(".json"), json.dumps(found, indent=1, default=asdict) + "\n")

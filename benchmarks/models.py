@@ -16,7 +16,8 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from lib.evaluation.errors import best_scale
-from lib.evaluation.rows import Rows, distinct_days, load_rows
+from lib.evaluation.rows import Rows, distinct_days
+from lib.evaluation.sample import draw_rows
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.table import Floats
 from lib.paths import StudyPaths
@@ -93,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", default=["sample"], help="studies that have been run")
     for study in parser.parse_args(arguments).studies:
-        for horizon in (0, 1):
-            rows = load_rows(open_dataset(StudyPaths(study).features), horizon)
+        features = open_dataset(StudyPaths(study).features)
+        for horizon, sample in draw_rows(features, (0, 1), most=features.rows).items():
+            rows = sample.rows
             print(f"\n{study}, horizon {horizon}: {len(rows):,} rows, {PERIODS} later periods", flush=True)
             print(judge(rows).round(4).to_string(), flush=True)
 

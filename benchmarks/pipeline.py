@@ -7,16 +7,16 @@ ours, and prints a table of seconds, memory and ratios. Read the ratios: seconds
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset
 from rich.console import Console
@@ -24,7 +24,7 @@ from rich.console import Console
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")
@@ -50,7 +50,6 @@ HEADER = (
     *(f"ours / it: {what}" for what in ("prices", "features", "both", "CPU", "peak")),
     "its values",
 )
-UNCHANGED, CHANGED = "ours again, nothing changed", "ours again, one file changed"
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,7 @@ def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
     return measure([*command, *arguments], environment, cwd=ROOT)
 
 
-def run(
-    folder: Path, names: Sequence[str], rounds: int, console: Console, work: Path, reruns: bool = True
-) -> tuple[Extent, list[Result]]:
+def run(folder: Path, names: Sequence[str], rounds: int, console: Console, work: Path) -> tuple[Extent, list[Result]]:
     """Run the contestants and compare what they wrote.
 
     Parameters
@@ -148,8 +145,6 @@ def run(
         Says what runs now.
     work : pathlib.Path
         A folder with room for two contestants' outputs.
-    reruns : bool
-        Whether to also measure ours on an archive of which it has made everything before, or all but one file.
 
     Returns
     -------
@@ -175,14 +170,6 @@ def run(
                 results[name].usages[stage].append(usage)
             if turn == 0:
                 results[name] = _checked(results[name], reference, out, extent, console)
-    if reruns:
-        for title in (UNCHANGED, CHANGED):
-            changed = folder if title == UNCHANGED else _with_one_change(folder, work / "changed")
-            rows = read_through(changed).rows
-            usages = {stage: [run_stage(OURS, stage, changed, reference)] for stage in STAGES}
-            _check_account(reference, rows)
-            results[title] = Result(title, usages)
-            console.print(f"{title}: {results[title].wall():.1f} s")
     return extent, list(results.values())
 
 
@@ -199,8 +186,8 @@ def table(results: Sequence[Result]) -> list[list[str]]:
     ours = next(result for result in results if result.name == OURS)
     lines = [list(HEADER)]
     for result in results:
-        verdicts = [f"{stage}: {found}" for stage, found in result.agreements.items() if str(found) != str(_PERFECT)]
-        verdict = "; ".join(verdicts) or (str(_PERFECT) if result.agreements else "reference" if result is ours else "")
+        verdicts = [f"{stage}: {found}" for stage, found in result.agreements.items() if str(found) != agreement.EQUAL]
+        verdict = "reference" if result is ours else "; ".join(verdicts) or agreement.EQUAL
         lines.append(
             [
                 result.name,
@@ -208,7 +195,7 @@ def table(results: Sequence[Result]) -> list[list[str]]:
                 f"{result.wall():.1f}",
                 f"{result.cpu():.1f}",
                 f"{result.memory / 1e9:.2f}",
-                f"{result.bytes / 1e9:.2f}" if result.bytes else "",
+                f"{result.bytes / 1e9:.2f}",
                 *(f"{ours.wall(stage) / result.wall(stage):.2f}" for stage in STAGES),
                 f"{ours.wall() / result.wall():.2f}",
                 f"{ours.cpu() / result.cpu():.2f}",
@@ -219,16 +206,23 @@ def table(results: Sequence[Result]) -> list[list[str]]:
     return lines
 
 
-_PERFECT = Agreement(rows=0, missing=0, extra=0, missing_symbols=(), is_sorted=True)
+def read(found: Mapping[str, Any]) -> dict[str, Result]:
+    """The results that were kept as JSON, by the contestants' names; without what their values were found to be."""
+    return {
+        one["name"]: Result(
+            one["name"], {stage: [Usage(**usage) for usage in usages] for stage, usages in one["usages"].items()}
+        )
+        for one in found["results"]
+    }
 
 
 def _checked(result: Result, reference: Path, out: Path, extent: Extent, console: Console) -> Result:
     size = sum(path.stat().st_size for stage in STAGES for path in (out / stage).glob("*.parquet"))
     if result.name == OURS:
-        kept, set_aside = _rows(out / "prices"), _rows(out / "quarantine")
-        if kept + set_aside != extent.rows:
+        kept, set_aside, features = (_rows(out / name) for name in ("prices", "quarantine", "features"))
+        if kept + set_aside != extent.rows or features != kept:
             raise AssertionError(
-                f"ours: {kept:,} rows kept and {set_aside:,} set aside of {extent.rows:,} in the archive"
+                f"ours: {kept:,} rows kept and {set_aside:,} set aside of {extent.rows:,} in the archive, {features:,} with features"
             )
         console.print(
             f"ours: {kept:,} rows kept and {set_aside:,} set aside: all {extent.rows:,} rows of {extent.files:,} files"
@@ -244,48 +238,20 @@ def _checked(result: Result, reference: Path, out: Path, extent: Extent, console
     return Result(result.name, result.usages, size, found)
 
 
-def _check_account(out: Path, rows: int) -> tuple[int, int]:
-    """Rows that ours kept and set aside; they must add up to the archive's, and features must have all that were kept."""
-    kept, set_aside, features = (_rows(out / name) for name in ("prices", "quarantine", "features"))
-    if kept + set_aside != rows or features != kept:
-        raise AssertionError(
-            f"ours: {kept:,} rows kept and {set_aside:,} set aside of {rows:,} in the archive, {features:,} with features"
-        )
-    return kept, set_aside
-
-
 def _rows(folder: Path) -> int:
     files = [str(path) for path in folder.glob("*.parquet") if not path.name.startswith("_")]
     return int(pyarrow.dataset.dataset(files, format="parquet").count_rows()) if files else 0
 
 
-def _with_one_change(folder: Path, to: Path) -> Path:
-    """The same archive by hard links, but for one file, which loses its last row; links that lead out of an archive are not read."""
-    shutil.rmtree(to, ignore_errors=True)
-    for path in sorted(folder.rglob("*.csv")):
-        link = to / path.relative_to(folder)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            link.hardlink_to(path.resolve())
-        except OSError:  # another file system
-            shutil.copyfile(path, link)
-    victim = max(to.glob("stocks/*.csv"))
-    content = victim.read_bytes()
-    victim.unlink()
-    victim.write_bytes(content[: content.rstrip(b"\n").rfind(b"\n") + 1])
-    return to
-
-
 def main() -> int:
     """The command line; 1 when a contestant's values differ from ours."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__.splitlines()[0])
+    parser = command_line("pipeline", __doc__)
     parser.add_argument("--archive", type=Path, help="a folder in Kaggle's layout; without it, a synthetic one is made")
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the synthetic one (default: 1/20)"
     )
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="beside ours")
     parser.add_argument("--rounds", type=int, default=1, help="the table shows the median of so many (default: 1)")
-    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -301,7 +267,14 @@ def main() -> int:
     lines = table(results)
     print_table(console, title, [line[:-1] for line in lines])  # what the values are has been said line by line
     text = f"{title}; load before the run {about['load']}\n\n{markdown(lines)}"
-    measured = {"machine": about, "archive": asdict(extent), "results": [asdict(result) for result in results]}
+    measured = {
+        "machine": about,
+        "archive": extent,
+        "results": [
+            vars(result) | {"agreements": {stage: str(found) for stage, found in result.agreements.items()}}
+            for result in results
+        ],
+    }
     keep(arguments.to, text, measured)
     wrong = [result.name for result in results for found in result.agreements.values() if not found.same or found.extra]
     if wrong:

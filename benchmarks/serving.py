@@ -15,7 +15,6 @@ Times on a busy machine say little: read them beside the load, which is printed,
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -38,7 +37,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib import paths
 from lib.features.definitions import EXAMPLE_QUERY, INPUTS
 from lib.models.predictor import Predictor
@@ -423,10 +422,9 @@ def run(study: str, parts: Sequence[str], console: Console) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 1 when the endpoint's answers are not the model's, or a session is left."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
+    parser = command_line("serving", __doc__)
     parser.add_argument("study", nargs="?", default="sample", help="a study that has been run (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts alone")
-    to_option(parser)
     options = parser.parse_args(arguments)
     if not paths.StudyPaths(options.study).grid.exists():
         parser.error(f"study {options.study} has no model yet; make one with: bash run_all.sh {options.study}")

@@ -6,12 +6,10 @@ same archive after ours: an older version, for instance.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from rich.console import Console
 
 from benchmarks import archive
 from benchmarks.accounting import Usage, measure
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 from lib.stages import STAGES
@@ -124,19 +122,20 @@ def longer(content: bytes, days: int) -> bytes:
     return b"\n".join([content.rstrip(b"\n"), *more, b""])
 
 
-def usages_of(found: Mapping[str, Any]) -> dict[str, Usage]:
-    """The usages of ours, of a result that was kept as JSON."""
-    return {name: Usage(**usage) for name, usage in found["usages"]["ours"].items()}
+def usages_of(found: Mapping[str, Any]) -> dict[str, dict[str, Usage]]:
+    """The usages of a result that was kept as JSON: by contestant, then by stage."""
+    return {
+        name: {stage: Usage(**usage) for stage, usage in stages.items()} for name, stages in found["usages"].items()
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=__doc__.splitlines()[0])
+    parser = command_line("study", __doc__)
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
     )
     parser.add_argument("--repository", type=Path, help="another checkout, to be run after ours")
-    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for twice the archive")
     options = parser.parse_args(arguments)
     console = Console()
@@ -154,8 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     for title, found in usages.items():
         print_table(console, f"{title}: {extent.rows:,} rows, {extent.files:,} files", table(found))
     text = "\n".join(f"{title}\n\n{markdown(table(found))}" for title, found in usages.items())
-    plain = {title: {name: asdict(usage) for name, usage in found.items()} for title, found in usages.items()}
-    keep(options.to, text, {"machine": machine(), "archive": asdict(extent), "usages": plain})
+    keep(options.to, text, {"machine": machine(), "archive": extent, "usages": usages})
 
 
 if __name__ == "__main__":

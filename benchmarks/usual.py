@@ -6,12 +6,10 @@ solution runs stage by stage, each a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from rich.console import Console
 
 from benchmarks import agreement, archive, study
 from benchmarks.accounting import Usage, measure
-from benchmarks.harness import keep, machine, markdown, print_table, to_option
+from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 from lib.stages import STAGES
@@ -68,15 +66,8 @@ def summary(found: Mapping[str, Any]) -> str:
     )
 
 
-def usages_of(found: Mapping[str, Any]) -> dict[str, dict[str, Usage]]:
-    """The usages of a result that was kept as JSON."""
-    return {
-        name: {stage: Usage(**usage) for stage, usage in stages.items()} for name, stages in found["usages"].items()
-    }
-
-
 def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
-    """Run both on a synthetic archive of that size; what JSON keeps of it."""
+    """Run both on a synthetic archive of that size; what was found."""
     folder = work / "archive"
     archive.write(folder, fraction)
     extent = read_through(folder)
@@ -94,8 +85,8 @@ def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
     ours = work / "study" / "outputs" / "study"
     return {
         "machine": machine(),
-        "archive": asdict(extent),
-        "usages": {name: {stage: asdict(usage) for stage, usage in found.items()} for name, found in usages.items()},
+        "archive": extent,
+        "usages": usages,
         "model_bytes": {
             name: sum(path.stat().st_size for path in (made / "model").iterdir() if path.suffix != ".md")
             for name, made in (("ours", ours), ("usual", work / "usual"))
@@ -119,18 +110,17 @@ def _medians(ours: Path, usual: Path) -> dict[str, int]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.usual", description=__doc__.splitlines()[0])
+    parser = command_line("usual", __doc__)
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
     )
-    to_option(parser)
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     options = parser.parse_args(arguments)
     console = Console()
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         found = run(options.fraction, Path(name), console)
-    lines = table(usages_of(found))
-    print_table(console, f"{found['archive']['rows']:,} rows", lines)
+    lines = table(found["usages"])
+    print_table(console, f"{found['archive'].rows:,} rows", lines)
     console.print(summary(found))
     keep(options.to, f"{markdown(lines)}\n{summary(found)}\n", found)
 

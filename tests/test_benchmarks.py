@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from rich.console import Console
 from tools import need
 
 from benchmarks import __main__ as everything
-from benchmarks import accounting, agreement, archive, driver, growth, pipeline, prediction, study, usual
+from benchmarks import accounting, agreement, archive, driver, growth, pipeline, study, usual
 from lib.stages import STAGES
 
 SMALL = Fraction(1, 250)
@@ -36,7 +37,7 @@ def small_archive(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("module", [accounting, archive, driver, growth, pipeline, prediction, study, usual])
+@pytest.mark.parametrize("module", [accounting, archive, driver, growth, pipeline, study, usual])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -267,7 +268,7 @@ def test_missing_extra_and_unsorted_rows_are_counted(tmp_path, features):
 
 def contest(small_archive: Path, tmp_path: Path, *names: str) -> dict[str, pipeline.Result]:
     console = Console(file=io.StringIO())
-    _, results = pipeline.run(small_archive, names, 1, console, tmp_path, reruns=False)
+    _, results = pipeline.run(small_archive, names, 1, console, tmp_path)
     return {result.name: result for result in results}
 
 
@@ -296,13 +297,14 @@ def test_the_pipeline_writes_its_table(small_archive, tmp_path, monkeypatch, cap
     )
     assert pipeline.main() == 0
     text = (tmp_path / "found.md").read_text()
-    assert "every value equal to the bit" in text and pipeline.UNCHANGED in text and pipeline.CHANGED in text
+    assert agreement.EQUAL in text
     found = json.loads((tmp_path / "found.json").read_text())
-    assert [result["name"] for result in found["results"]] == ["ours", "Polars", pipeline.UNCHANGED, pipeline.CHANGED]
+    assert [result["name"] for result in found["results"]] == ["ours", "Polars"]
+    assert found["results"][1]["agreements"] == dict.fromkeys(pipeline.STAGES, agreement.EQUAL)
     assert str(tmp_path) not in text + json.dumps(found)
 
 
-# Beside the usual solution, one prediction, and all in one go
+# Beside the usual solution, and all in one go
 
 
 def test_medians_that_differ_from_the_usual_solutions_are_counted(tmp_path, features):
@@ -319,23 +321,25 @@ def test_medians_that_differ_from_the_usual_solutions_are_counted(tmp_path, feat
 def two_parts(monkeypatch):
     """One part that can be measured in a moment, and one that cannot."""
     broken = everything.Part("Broken", "It is.", lambda _: ["nothing"])
-    monkeypatch.setattr(everything, "PARTS", {"broken": broken, "prediction": everything.PARTS["prediction"]})
+    command = ["pipeline", "--fraction", "1/1000", "--only", "ours", "--to", "{to}"]
+    small = replace(everything.PARTS["pipeline"], command=lambda _: command)
+    monkeypatch.setattr(everything, "PARTS", {"broken": broken, "pipeline": small})
 
 
-def test_all_in_one_go_keeps_what_was_measured(sample_study, two_parts, tmp_path, capfd):
+def test_all_in_one_go_keeps_what_was_measured(two_parts, tmp_path, capfd):
     need("polars", importlib.util.find_spec("polars") is not None)
     keep, results = tmp_path / "keep", tmp_path / "RESULTS.md"
     readme = everything.README.read_text()
-    arguments = ["--only", "broken", "prediction", "--keep", str(keep), "--results", str(results)]
+    arguments = ["--only", "broken", "pipeline", "--keep", str(keep), "--results", str(results)]
     assert everything.main(arguments) == 1
     assert "broken failed, exit code 1" in capfd.readouterr().out
     text = results.read_text()
     assert "## Broken\n\nNot measured." in text
-    assert "| ours: the lookup table |" in text and "Measured on" in text and str(tmp_path) not in text
-    kept = (keep / "prediction.json").stat().st_mtime_ns
+    assert "| ours |" in text and "Measured on" in text and str(tmp_path) not in text
+    kept = (keep / "pipeline.json").stat().st_mtime_ns
     assert everything.main(arguments[:1] + arguments[2:]) == 0
     assert "--again measures it anew" in capfd.readouterr().out
-    assert (keep / "prediction.json").stat().st_mtime_ns == kept
+    assert (keep / "pipeline.json").stat().st_mtime_ns == kept
     assert results.read_text() == text
     assert everything.README.read_text() == readme, "other results are not the README's"
 
@@ -356,7 +360,7 @@ def kept_run() -> dict:
             "bytes": 1,
             "agreements": {},
         }
-        for name, wall, memory in [("ours", 1, 10**9), ("PySpark", 4, 2 * 10**9), (pipeline.UNCHANGED, 0.1, 10**9)]
+        for name, wall, memory in [("ours", 1, 10**9), ("PySpark", 4, 2 * 10**9)]
     ]
     sizes = [
         {"size": size, "archive": extent, "usages": dict.fromkeys([*STAGES, study.WHOLE], usage(wall, 10**9))}
@@ -389,7 +393,6 @@ def test_results_say_ratios_first():
     ) < summary.index("|")
     assert "the usual solution | 0.10 |  | 1.00 |" in summary
     assert "| prices and features: PySpark | 0.25 | 0.25 | 0.50 |" in summary
-    assert "- A run after which nothing has changed takes 0.10 of the first." in summary
     assert "- The whole study of 2.0 times the rows takes 2.0 times the time and 1.00 times the memory." in summary
     assert text.index("the text of pipeline") > text.index(summary)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lib.evaluation import hashing
 from lib.features.definitions import INPUTS
 from lib.models.table import Floats
+from lib.storage.dataset import Dataset
 
 Mask = NDArray[np.bool_]
 COLUMNS = ["Symbol", "Date", "Volume", *INPUTS]
@@ -21,13 +22,6 @@ COLUMNS = ["Symbol", "Date", "Volume", *INPUTS]
 
 class ShortPricesError(ValueError):
     """Prices of too few days: there is nothing to learn from, or nothing to judge it on."""
-
-
-class Features(Protocol):
-    """What `load_rows` needs of a dataset."""
-
-    def tables(self, columns: list[str] | None = None) -> Iterable[pa.Table]:
-        """One table a part, sorted by Symbol and Date; a symbol is in one part only."""
 
 
 @dataclass(frozen=True)
@@ -195,25 +189,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def load_rows(features: Features, horizon: int) -> Rows:
-    """Read all rows of a study's features into memory; `lib.evaluation.sample.draw_rows` reads a fixed number.
-
-    Parameters
-    ----------
-    features : Features
-        ``lib.storage.dataset.open_dataset(StudyPaths(study).features)``.
-    horizon : int
-        See `part_rows`.
-
-    Raises
-    ------
-    ShortPricesError
-        No row has features.
-    """
-    return needed(joined([part_rows(table, horizon) for table in features.tables(COLUMNS)]), features)
-
-
-def needed(rows: Rows, features: Features) -> Rows:
+def needed(rows: Rows, features: Dataset) -> Rows:
     """``rows``; raises `ShortPricesError` where ``features`` gave none."""
     if not len(rows):
         counts = (

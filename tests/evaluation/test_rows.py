@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from evaluation_rows import TWO_PARTS, Parts, frame, study
+from evaluation_rows import TWO_PARTS, Parts, all_rows, frame, study
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ from lib.evaluation.rows import (
     chronological_split,
     distinct_days,
     joined,
-    load_rows,
     random_split,
     split_at,
     symbol_split,
@@ -23,7 +22,7 @@ from lib.evaluation.rows import (
 
 
 def test_rows_without_features_are_left_out_and_symbols_numbered_over_all_parts() -> None:
-    rows = load_rows(TWO_PARTS, 0)
+    rows = all_rows(TWO_PARTS)
     assert [rows.symbols[number] for number in rows.symbol] == ["A", "A", "A", "B", "D"]
     assert rows.volume.tolist() == [20, 30, 40, 2, 300]
     assert rows.features.tolist() == [[15, 150], [25, 250], [35, 350], [1.5, 15], [200, 2000]]
@@ -33,7 +32,7 @@ def test_rows_without_features_are_left_out_and_symbols_numbered_over_all_parts(
 
 
 def test_at_horizon_1_the_features_are_those_of_the_symbols_row_before() -> None:
-    rows = load_rows(TWO_PARTS, 1)
+    rows = all_rows(TWO_PARTS, 1)
     assert [rows.symbols[number] for number in rows.symbol] == ["A", "A"]
     assert rows.volume.tolist() == [30, 40]
     assert rows.features.tolist() == [[15, 150], [25, 250]]
@@ -42,7 +41,7 @@ def test_at_horizon_1_the_features_are_those_of_the_symbols_row_before() -> None
 
 
 def test_without_a_row_before_the_last_value_is_the_average() -> None:
-    rows = load_rows(Parts(frame("A", [10, 30], [10.0, 20.0])), 0)
+    rows = all_rows(Parts(frame("A", [10, 30], [10.0, 20.0])))
     assert rows.previous_volume.tolist() == [10.0, 10.0]
 
 
@@ -51,9 +50,9 @@ def test_no_features_at_all_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(
         ShortPricesError, match=r"no symbol has more than 1 row, .*; take prices of a longer time, a year or more$"
     ):
-        load_rows(Parts(one), 0)
+        all_rows(Parts(one))
     with pytest.raises(ShortPricesError, match=r"more than 3 rows, .* a year or more, or lower features.window$"):
-        load_rows(Parts(one, three), 0)
+        all_rows(Parts(one, three))
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.99))
@@ -105,7 +104,7 @@ def test_what_cannot_be_split_is_said() -> None:
 
 
 def test_joined_rows_are_those_of_the_parts() -> None:
-    rows = load_rows(TWO_PARTS, 0)
-    again = joined([load_rows(Parts(part), 0) for part in (TWO_PARTS.frames[0], TWO_PARTS.frames[2])])
+    rows = all_rows(TWO_PARTS)
+    again = joined([all_rows(Parts(part)) for part in (TWO_PARTS.frames[0], TWO_PARTS.frames[2])])
     assert [again.symbols[place] for place in again.symbol] == [rows.symbols[place] for place in rows.symbol]
     assert (again.volume == rows.volume).all()

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_rows import by_symbol, stored, study
+from evaluation_rows import all_rows, by_symbol, stored, study
 
 from lib.compute.engine import Engine
 from lib.evaluation.baselines import AVERAGE, LAST, MODEL, SCALED, baselines, looked_up
 from lib.evaluation.errors import best_scale, tenths
-from lib.evaluation.rows import ByDate, load_rows, random_split, symbol_split
+from lib.evaluation.rows import ByDate, random_split, symbol_split
 from lib.evaluation.scores import Case, headline_metrics, judge
 from lib.models.ratio_by_quantile import RatioByQuantile
 
@@ -27,7 +27,7 @@ def features(tmp_path: Path):
 
 def case(features, split) -> tuple[Case, object, np.ndarray]:
     """A case, all rows in memory, and which are held out."""
-    rows = load_rows(features, 0)
+    rows = all_rows(features)
     held = split.test(rows)
     train = rows.chosen(~held)
     fitted = RatioByQuantile().fit(train.features, train.volume)
@@ -82,7 +82,7 @@ def test_the_interval_is_judged_to_whole_shares(features) -> None:
 
 
 def test_the_cut_into_parts_and_the_workers_change_nothing(features, tmp_path: Path) -> None:
-    rows = load_rows(features, 0)
+    rows = all_rows(features)
     cases = [case(features, split)[0] for split in (ByDate(FIRST_TEST_DATE), random_split(rows, 0.2, 1))]
     alone = judge(features, cases, Engine(workers=1))
     for again, score in zip(judge(features, cases, Engine(workers=2)), alone, strict=True):

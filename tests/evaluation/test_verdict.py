@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_rows import by_symbol, compared, evaluated, frame, headline, stored, study
+from evaluation_rows import all_rows, by_symbol, compared, evaluated, frame, headline, stored, study
 
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED
 from lib.evaluation.lead import UNTESTED
-from lib.evaluation.rows import load_rows
 from lib.evaluation.verdict import metrics_json, verdict
 from lib.models.forest import Forest
 from lib.models.ratio_by_quantile import RatioByQuantile
@@ -104,7 +103,7 @@ def test_metrics_json_is_read_back_with_the_headline_on_top() -> None:
 def test_odd_markets_are_judged_without_an_error(volumes: list[int], symbols: str, tmp_path: Path) -> None:
     averages: list[float | None] = [None, *([float(a + b) / 2 for a, b in pairwise(volumes)])]
     features = stored(tmp_path, *(frame(symbol, volumes, averages) for symbol in symbols))
-    found = evaluated(features, RatioByQuantile(), load_rows(features, 0), 0.3)
+    found = evaluated(features, RatioByQuantile(), all_rows(features), 0.3)
     table = found.comparisons[0, "chronological"]
     extra = {
         "coverage": found.coverage,

@@ -15,10 +15,9 @@ from types import SimpleNamespace
 import httpx
 import psutil
 import pytest
+from attacker import BINARY, CHUNK, ROW, TEXT, Line, Target, states, states_again, upload
 from serving_study import free_port, make_study, running, wait_for
 
-from benchmarks import attacks
-from benchmarks.attacks import BINARY, Line, Target
 from benchmarks.serving import Visitor, kernels, message
 from lib.serving.access import FREE_GUESSES
 from lib.serving.dashboard.kernel_messages import V1
@@ -42,7 +41,7 @@ def site(tmp_path_factory):
         options += ["--allow-host", "study.example.org"]
         with running("hasty_dashboard", *options, port=port, log=folder / "log") as url:
             [process] = [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
-            site = SimpleNamespace(url=url, process=process, target=Target(url, source="127.0.0.1"), log=folder / "log")
+            site = SimpleNamespace(url=url, process=process, target=Target(url), log=folder / "log")
             with as_before(site):
                 yield site
 
@@ -97,7 +96,7 @@ def ask(site, path="/", **headers):
 async def closed(line):
     """Whether the server closes the line; what it has sent until then is thrown away."""
     async with asyncio.timeout(60):
-        await line.closed()
+        await line.drain()
         return True
 
 
@@ -105,10 +104,10 @@ def test_malformed_messages_close_the_line(attacked):
     malformed = {
         "parts": ((16_000_000).to_bytes(4, "big"), BINARY, ""),
         "parts of v1": ((2**40).to_bytes(8, "little"), BINARY, V1),
-        "huge JSON": (b"[" + b"[]," * 3_000_000 + b"[]]", attacks.TEXT, ""),
-        "deep JSON": (b'{"a":' * 100_000, attacks.TEXT, ""),
-        "channel": (json.dumps(message("comm_msg", {"comm_id": "x"}, channel="iopub")).encode(), attacks.TEXT, ""),
-        "not UTF-8": (b"\xff" * 100, attacks.TEXT, ""),
+        "huge JSON": (b"[" + b"[]," * 3_000_000 + b"[]]", TEXT, ""),
+        "deep JSON": (b'{"a":' * 100_000, TEXT, ""),
+        "channel": (json.dumps(message("comm_msg", {"comm_id": "x"}, channel="iopub")).encode(), TEXT, ""),
+        "not UTF-8": (b"\xff" * 100, TEXT, ""),
     }
 
     async def attack():
@@ -127,11 +126,11 @@ def test_a_visitor_who_never_reads_is_dropped(attacked):
     async def attack():
         line = await Line.open(attacked.target, await attacked.target.session())
         control = uuid.uuid4().hex
-        await attacks.upload(line, await attacks.states(line, control), b"1,2\n" * 2**20)
+        await upload(line, await states(line, control), b"1,2\n" * 2**20)
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(120):
                 while True:
-                    await line.send(attacks.states_again(control))
+                    await line.send(states_again(control))
         assert await closed(line)
 
     asyncio.run(attack())
@@ -142,15 +141,15 @@ def test_a_busy_kernel_is_sent_no_more(attacked):
 
     async def attack():
         line = await Line.open(attacked.target, await attacked.target.session())
-        widgets = await attacks.states(line, uuid.uuid4().hex)
+        widgets = await states(line, uuid.uuid4().hex)
         [kernel] = kernels(attacked.process)
         kernel.suspend()
 
-        async def upload():
+        async def send():
             for _ in range(20):
-                await attacks.upload(line, widgets, b"1,2\n" * (10 * 2**18))
+                await upload(line, widgets, b"1,2\n" * (10 * 2**18))
 
-        assert await peak(attacked.process, upload(), 4) < GROWTH
+        assert await peak(attacked.process, send(), 4) < GROWTH
         kernel.resume()
         line.writer.transport.abort()
 
@@ -162,21 +161,32 @@ def test_an_error_of_a_kernel_is_kept_to_itself(attacked):
 
     async def attack():
         line = await Line.open(attacked.target, await attacked.target.session())
-        widgets = await attacks.states(line, uuid.uuid4().hex)
+        widgets = await states(line, uuid.uuid4().hex)
         field = next(name for name, one in widgets.items() if one["model_name"] == "TextModel")
         data = {"method": "update", "state": {"value": [1]}, "buffer_paths": []}
         for _ in range(3):
-            await line.send(json.dumps(attacks.message("comm_msg", {"comm_id": field, "data": data})).encode())
+            await line.send(json.dumps(message("comm_msg", {"comm_id": field, "data": data})).encode())
         async with asyncio.timeout(15):
-            assert await attacks.states(line, uuid.uuid4().hex) == widgets
+            assert await states(line, uuid.uuid4().hex) == widgets
         line.writer.transport.abort()
 
     asyncio.run(attack())
 
 
 def test_few_large_messages_are_received_at_once(attacked):
-    """The attack begins eight of 11 MB."""
-    gained = asyncio.run(peak(attacked.process, attacks.unfinished_messages(attacked.target), 6))
+    """Eight lines of two sessions, each with 11 MB of a message that never ends."""
+
+    async def fill(line):
+        for number in range(176):
+            await line.send(CHUNK, BINARY if number == 0 else 0, final=False)
+
+    async def attack():
+        sessions = [await attacked.target.session() for _ in range(2)]
+        lines = [await Line.open(attacked.target, kernel) for kernel in sessions for _ in range(4)]  # which stay open
+        await asyncio.gather(*(fill(line) for line in lines))
+        await asyncio.sleep(3600)
+
+    gained = asyncio.run(peak(attacked.process, attack(), 6))
     assert 2 * 11 * 2**20 < gained < 6 * 11 * 2**20
 
 
@@ -190,12 +200,12 @@ def test_a_page_is_told_that_its_kernel_needed_too_much_memory(attacked):
             kernel_id = await attacked.target.session()
             line = await Line.open(attacked.target, kernel_id)
             control = uuid.uuid4().hex
-            widgets = await attacks.states(line, control)
+            widgets = await states(line, control)
             ended = asyncio.create_task(line.drain())
-            await attacks.upload(line, widgets, attacks.ROW * 170_000)
+            await upload(line, widgets, ROW * 170_000)
             with contextlib.suppress(ConnectionError):
                 while not ended.done():
-                    await line.send(attacks.states_again(control))
+                    await line.send(states_again(control))
             await ended
             answer = await client.get(f"{attacked.url}/session/{kernel_id}")
             assert answer.status_code == 404
@@ -252,6 +262,20 @@ def test_a_crowd_of_idle_connections_is_refused_but_not_the_others(attacked):
         ):
             client.get(f"{attacked.url}/health", timeout=5)
         assert attacked.process.num_fds() < 400
+
+
+def test_answers_that_nobody_reads_do_not_pile_up(attacked):
+    """Requests for 160 MB, one behind the other, on lines that are never read: each waits until the answer before it has gone."""
+    request = f"GET /voila/static/voila.js HTTP/1.1\r\nHost: {attacked.target.host}\r\n\r\n".encode()
+
+    async def attack():
+        lines = [await attacked.target.connect() for _ in range(4)]
+        for _, writer in lines:
+            writer.transport.pause_reading()
+            writer.write(request * 2000)
+        await asyncio.sleep(3600)
+
+    assert asyncio.run(peak(attacked.process, attack(), 6)) < GROWTH
 
 
 def test_headers_and_bodies_have_limits(site):
@@ -344,7 +368,7 @@ def test_a_kernel_that_computes_ends_with_its_killed_server(tmp_path, monkeypatc
     port = free_port()
     with running("lib.serving.dashboard.server", port=port, log=tmp_path / "log") as url:
         [process] = [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
-        asyncio.run(Target(url, source="127.0.0.1").session())
+        asyncio.run(Target(url).session())
         [kernel] = kernels(process)
         kernel.send_signal(signal.SIGSTOP)
         process.kill()

@@ -1,4 +1,4 @@
-"""The patches of Voilà, Jupyter and Tornado that need no server to be seen; tests/test_attacks.py has those that do."""
+"""The patches of Voilà, Jupyter and Tornado that need no server to be seen; test_attacks.py has those that do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado.ioloop import IOLoop
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
-from benchmarks import attacks
+from benchmarks.serving import message
 from lib.serving.dashboard import voila_patches
 from lib.serving.dashboard.voila_patches import (
     MAX_PENDING,
@@ -259,7 +259,7 @@ def test_processes_with_the_same_token_accept_each_others_cookies():
 
 def test_a_line_that_breaks_while_the_kernel_is_busy_ends():
     """Tornado reads on, and learns that the line is over, only when its last message is handed on; a stopped kernel takes none."""
-    message = json.dumps(attacks.message("comm_info_request", {}))
+    asked = json.dumps(message("comm_info_request", {}))
 
     async def wait():
         handler = SimpleNamespace(ws_connection=object())
@@ -269,7 +269,7 @@ def test_a_line_that_breaks_while_the_kernel_is_busy_ends():
         )
         connection.line_is_broken = lambda: Connection.line_is_broken(connection)
         handler.connection = connection
-        waiting = asyncio.create_task(Connection.receive(connection, message))
+        waiting = asyncio.create_task(Connection.receive(connection, asked))
         await asyncio.sleep(0.05)
         assert not waiting.done()
         Protocol._forget_message(SimpleNamespace(stream=SimpleNamespace(error=None), handler=handler))

@@ -199,6 +199,7 @@ def test_predicts_many_in_order(ask, predictor):
         ("", ["body"]),
         ("[[1, 2]", ["body"]),
         ("[" * 50_000, ["body"]),
+        ("[" + "[]," * 330_000 + "[]]", ["body"]),
         (json.dumps([[1, 2]] * (MAX_PAIRS + 1)), ["body"]),
     ],
     ids=lambda value: value[:14] if isinstance(value, str) else "",

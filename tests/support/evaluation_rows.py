@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from lib.compute.engine import Engine
 from lib.evaluation.evaluate import Evaluation, Settings, evaluate
-from lib.evaluation.rows import Rows, chronological_split, distinct_days
+from lib.evaluation.rows import COLUMNS, Rows, chronological_split, distinct_days, joined, needed, part_rows
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.models.regressor import TableRegressor
 from lib.storage.dataset import Dataset, PartFile
@@ -63,6 +63,11 @@ def study(count: int = 4000, symbols: int = 8, seed: int = 0, noise: float = 0.4
     names = [chr(65 + number) for number in range(symbols)]
     inputs = np.column_stack([average, price])
     return Rows(names, symbol, date_, inputs, np.rint(volume), np.roll(volume, 1), 0)
+
+
+def all_rows(features: Dataset | Parts, horizon: int = 0) -> Rows:
+    """What `draw_rows` gives of features of few rows."""
+    return needed(joined([part_rows(table, horizon) for table in features.tables(COLUMNS)]), features)
 
 
 def by_symbol(rows: Rows) -> list[pd.DataFrame]:
