@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.evaluation.forecast_file import read
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.serving.forecast_file import read
 
 WINDOW = 30  # trading days of the moving average that forecasts are compared with
 

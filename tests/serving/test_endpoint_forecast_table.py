@@ -9,8 +9,8 @@ import json
 import pytest
 from serving_study import write_three_forecasts
 
+from lib.evaluation.forecast_file import COLUMNS, KEYS
 from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError, nearest
-from lib.serving.forecast_file import COLUMNS, KEYS
 
 
 @pytest.fixture

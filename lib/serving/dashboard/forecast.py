@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from lib.evaluation.forecast_file import COLUMNS
 from lib.evaluation.judged_forecasts import LEVEL, verdicts
 from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
@@ -30,7 +31,6 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.serving.forecast_file import COLUMNS
 from lib.serving.forecast_words import expectation, past_warning, unit, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,

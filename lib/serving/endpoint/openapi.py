@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lib.evaluation.forecast_file import KEYS
 from lib.features.definitions import BY_NAME, INPUTS, VOLUME_AVERAGE
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.answers import (
@@ -21,7 +22,6 @@ from lib.serving.endpoint.answers import (
     PRICES,
 )
 from lib.serving.endpoint.forecast_table import OF_SYMBOL
-from lib.serving.forecast_file import KEYS
 
 Schema = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""``forecasts.csv``, as everything that serves reads it: one row a symbol and horizon, checked whole.
+"""``forecasts.csv``, as all that shows or serves it reads it: one row a symbol and horizon, checked whole.
 
 The standard library alone: every visitor of the dashboard has a process of their own, which must stay small.
 """
