@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from lib.evaluation.forecast_file import COLUMNS
-from lib.evaluation.judged_forecasts import LEVEL, verdicts
+from lib.evaluation.judged_forecasts import TIMES, verdicts
 from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
@@ -42,7 +42,7 @@ from lib.serving.symbol_forecasts import (
     sessions_needed,
 )
 from lib.stages import maker
-from lib.text import beside_average, csv_cell, day, of_times, short
+from lib.text import beside_average, csv_cell, day, short
 
 log = logging.getLogger("market-study")
 
@@ -343,7 +343,7 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
     if most > longest:
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
         beyond = f"<p class='hint'>Beyond {known} is taken to go on.</p>"
-    rounded = "" if fewest == most else f"; {of_times(LEVEL)} between {_many(fewest)} and {_many(most)}"
+    rounded = "" if fewest == most else f"; {TIMES} between {_many(fewest)} and {_many(most)}"
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'
         f"<p>for {shares:,.0f} shares at {share * 100:g}% of each session's volume{rounded}.</p>{beyond}"
