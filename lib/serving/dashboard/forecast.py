@@ -34,9 +34,9 @@ from lib.serving.dashboard.widgets import (
 from lib.serving.forecast_words import expectation, past_warning, unit, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,
-    ForecastTable,
     HorizonForecast,
     SymbolForecast,
+    SymbolForecasts,
     largest_changes,
     load,
     sessions_needed,
@@ -83,7 +83,7 @@ class ForecastTab:
             self.picker.pick(self._one.symbol)
         self._show_changes({})
 
-    def _make(self, table: ForecastTable) -> None:
+    def _make(self, table: SymbolForecasts) -> None:
         names = {symbol: one.security_name for symbol, one in table.symbols.items()}
         self.picker = SymbolPicker(names, "forecast", self._picked)
         self.next_session, self.chart_heading, self.chart = map(html, ("next-session", "heading", "chart"))
