@@ -14,8 +14,6 @@ from pathlib import Path
 from lib.evaluation.forecast_file import read
 from lib.features.definitions import VOLUME_AVERAGE
 
-WINDOW = 30  # trading days of the moving average that forecasts are compared with
-
 
 class ForecastsError(ValueError):
     """A file that holds no forecasts; the message says what is wrong and what makes it."""
