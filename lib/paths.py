@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -59,17 +60,21 @@ def java_wrapper() -> Path:
 class _Output(property, Generic[SomePlace]):
     """A property that is a place in the study's folder, or in that of its datasets."""
 
+    def __init__(self, get: Callable[[StudyPaths], SomePlace], about: str) -> None:
+        super().__init__(get)
+        self.__doc__ = about  # Python 3.11 would show the class's own
+
     if TYPE_CHECKING:  # for property itself it is Any
 
         def __get__(self, study: Any, owner: type | None = None) -> SomePlace: ...  # type: ignore[override]
 
 
 def _file(where: str, about: str) -> _Output[Path]:
-    return _Output(lambda study: study.folder / where, doc=about)
+    return _Output(lambda study: study.folder / where, about)
 
 
 def _dataset(where: str, about: str) -> _Output[Place]:
-    return _Output(lambda study: study.datasets / where, doc=about)
+    return _Output(lambda study: study.datasets / where, about)
 
 
 @dataclass(frozen=True)
