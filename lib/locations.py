@@ -276,19 +276,17 @@ def everything(folder: Url) -> dict[str, tuple[int, str]]:
         }
 
 
-def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], at_once: int = AT_ONCE
-) -> Iterator[Future[Result]]:
-    """Call a function that waits for storage on items, some at once; its futures come in the order of the items."""
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], at_once: int = AT_ONCE) -> Iterator[Result]:
+    """Call a function that waits for storage on items, some at once; its results come in the order of the items."""
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
                 if len(waiting) > 2 * at_once:
-                    yield waiting.popleft()
+                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft()
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 

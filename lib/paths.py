@@ -6,9 +6,10 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lib.locations import Place, place
 from lib.text import did_you_mean, near
@@ -56,6 +57,26 @@ def java_wrapper() -> Path:
     return outputs() / ".java" / "bin" / "java"
 
 
+class _Output(property, Generic[SomePlace]):
+    """A property that is a place in the study's folder, or in that of its datasets."""
+
+    def __init__(self, get: Callable[[StudyPaths], SomePlace], about: str) -> None:
+        super().__init__(get)
+        self.__doc__ = about  # Python 3.11 would show the class's own
+
+    if TYPE_CHECKING:  # for property itself it is Any
+
+        def __get__(self, study: Any, owner: type | None = None) -> SomePlace: ...  # type: ignore[override]
+
+
+def _file(where: str, about: str) -> _Output[Path]:
+    return _Output(lambda study: study.folder / where, about)
+
+
+def _dataset(where: str, about: str) -> _Output[Place]:
+    return _Output(lambda study: study.datasets / where, about)
+
+
 @dataclass(frozen=True)
 class StudyPaths:
     """Where one study's artifacts are.
@@ -78,20 +99,12 @@ class StudyPaths:
         """All of the study's outputs."""
         return outputs() / self.name
 
-    @property
-    def archive(self) -> Path:
-        """The sample's raw archive, laid out as Kaggle's is."""
-        return self.folder / "archive"
-
-    @property
-    def unpacked(self) -> Path:
-        """Raw archives that had to be unpacked to be read."""
-        return self.folder / ".unpacked"
-
-    @property
-    def datasets_url(self) -> Path:
-        """Where the datasets are on object storage, in one line; there is no such file where they are beside it."""
-        return self.folder / "datasets.url"
+    archive = _file("archive", "The sample's raw archive, laid out as Kaggle's is.")
+    unpacked = _file(".unpacked", "Raw archives that had to be unpacked to be read.")
+    datasets_url = _file(
+        "datasets.url",
+        "Where the datasets are on object storage, in one line; there is no such file where they are beside it.",
+    )
 
     @property
     def datasets(self) -> Place:
@@ -101,155 +114,44 @@ class StudyPaths:
         except (FileNotFoundError, NotADirectoryError):
             return self.folder
 
-    @property
-    def staging(self) -> Place:
-        """Rows of files with several symbols, while they are sorted into parts."""
-        return self.datasets / ".staging"
-
-    @property
-    def prices(self) -> Place:
-        """Parquet dataset: every row kept."""
-        return self.datasets / "prices"
-
-    @property
-    def quarantine(self) -> Place:
-        """Parquet dataset: every row set aside, with its reason and raw text."""
-        return self.datasets / "quarantine"
-
-    @property
-    def files(self) -> Place:
-        """Parquet dataset: the row account of each raw file."""
-        return self.datasets / "files"
-
-    @property
-    def features(self) -> Place:
-        """Parquet dataset: prices and the two features."""
-        return self.datasets / "features"
-
-    @property
-    def recent(self) -> Place:
-        """Parquet dataset: each symbol's last rows of features, as many as forecasts look back."""
-        return self.datasets / "recent"
-
-    @property
-    def feature_counts(self) -> Place:
-        """Parquet dataset: rows of features counted in bins, for the report."""
-        return self.datasets / "feature_counts"
-
-    @property
-    def date_counts(self) -> Place:
-        """Parquet dataset: the dates of each part, and on how many of their evenings a forecast may learn."""
-        return self.datasets / "date_counts"
-
-    @property
-    def model(self) -> Path:
-        """The model's folder."""
-        return self.folder / "model"
-
-    @property
-    def estimator(self) -> Path:
-        """The fitted estimator, without pickle."""
-        return self.model / "model.skops"
-
-    @property
-    def grid(self) -> Path:
-        """The estimator as a lookup table: what serving loads."""
-        return self.model / "grid.safetensors"
-
-    @property
-    def symbols(self) -> Path:
-        """Each symbol's recent days: what the dashboard fills its form with."""
-        return self.folder / "symbols.safetensors"
-
-    @property
-    def forecasts_csv(self) -> Path:
-        """The forecasts of every symbol, as a file for people and for the server."""
-        return self.folder / "forecasts.csv"
-
-    @property
-    def model_card(self) -> Path:
-        """What the model is, for a reader."""
-        return self.model / "model_card.md"
-
-    @property
-    def metrics(self) -> Path:
-        """Every measured number of the evaluation."""
-        return self.folder / "metrics.json"
-
-    @property
-    def walk_forward(self) -> Place:
-        """Parquet dataset: every judged forecast of the next day."""
-        return self.datasets / "walk_forward"
-
-    @property
-    def forecasts(self) -> Place:
-        """Parquet dataset: the forecasts, one row a symbol and horizon."""
-        return self.datasets / "forecasts"
-
-    @property
-    def forecast_sums(self) -> Place:
-        """Parquet dataset: sums of the forecasts' errors by group."""
-        return self.datasets / "forecast_sums"
-
-    @property
-    def forecast_metrics(self) -> Path:
-        """Every measured number of the forecasts."""
-        return self.folder / "forecast_metrics.json"
-
-    @property
-    def forecaster(self) -> Path:
-        """The fitted forecasters, without pickle: what serving loads."""
-        return self.folder / "forecaster.skops"
-
-    @property
-    def kept(self) -> Path:
-        """Drawn rows, fitted models and sums, by what they were made from, so that a later run need not make them again."""
-        return self.folder / ".kept"
-
-    @property
-    def notebooks(self) -> Path:
-        """The executed notebooks."""
-        return self.folder / "notebooks"
-
-    @property
-    def reports(self) -> Path:
-        """The executed notebooks as HTML pages."""
-        return self.folder / "reports"
-
-    @property
-    def index(self) -> Path:
-        """The study's own page: its latest forecasts, what they are worth, and links to the reports."""
-        return self.folder / "index.html"
-
-    @property
-    def run_record(self) -> Path:
-        """What made these artifacts."""
-        return self.folder / "run.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held while a run writes here."""
-        return self.folder / ".lock"
-
-    @property
-    def lock_of_servers(self) -> Path:
-        """Held by every server of the study."""
-        return self.folder / ".lock_of_servers"
-
-    @property
-    def lock_holder(self) -> Path:
-        """Who holds the lock, for the message of a second run."""
-        return self.folder / ".lock_holder"
-
-    @property
-    def history(self) -> Path:
-        """One line a run."""
-        return self.folder / "history.jsonl"
-
-    @property
-    def stage_records(self) -> Path:
-        """What the stages were made of, and what they made: the stage cache."""
-        return self.folder / "stages"
+    staging = _dataset(".staging", "Rows of files with several symbols, while they are sorted into parts.")
+    prices = _dataset("prices", "Parquet dataset: every row kept.")
+    quarantine = _dataset("quarantine", "Parquet dataset: every row set aside, with its reason and raw text.")
+    files = _dataset("files", "Parquet dataset: the row account of each raw file.")
+    features = _dataset("features", "Parquet dataset: prices and the two features.")
+    recent = _dataset("recent", "Parquet dataset: each symbol's last rows of features, as many as forecasts look back.")
+    feature_counts = _dataset("feature_counts", "Parquet dataset: rows of features counted in bins, for the report.")
+    date_counts = _dataset(
+        "date_counts",
+        "Parquet dataset: the dates of each part, and on how many of their evenings a forecast may learn.",
+    )
+    model = _file("model", "The model's folder.")
+    estimator = _file("model/model.skops", "The fitted estimator, without pickle.")
+    grid = _file("model/grid.safetensors", "The estimator as a lookup table: what serving loads.")
+    symbols = _file("symbols.safetensors", "Each symbol's recent days: what the dashboard fills its form with.")
+    forecasts_csv = _file("forecasts.csv", "The forecasts of every symbol, as a file for people and for the server.")
+    model_card = _file("model/model_card.md", "What the model is, for a reader.")
+    metrics = _file("metrics.json", "Every measured number of the evaluation.")
+    walk_forward = _dataset("walk_forward", "Parquet dataset: every judged forecast of the next day.")
+    forecasts = _dataset("forecasts", "Parquet dataset: the forecasts, one row a symbol and horizon.")
+    forecast_sums = _dataset("forecast_sums", "Parquet dataset: sums of the forecasts' errors by group.")
+    forecast_metrics = _file("forecast_metrics.json", "Every measured number of the forecasts.")
+    forecaster = _file("forecaster.skops", "The fitted forecasters, without pickle: what serving loads.")
+    kept = _file(
+        ".kept",
+        "Drawn rows, fitted models and sums, by what they were made from, so that a later run need not make them again.",
+    )
+    notebooks = _file("notebooks", "The executed notebooks.")
+    reports = _file("reports", "The executed notebooks as HTML pages.")
+    index = _file(
+        "index.html", "The study's own page: its latest forecasts, what they are worth, and links to the reports."
+    )
+    run_record = _file("run.json", "What made these artifacts.")
+    lock = _file(".lock", "Held while a run writes here.")
+    lock_of_servers = _file(".lock_of_servers", "Held by every server of the study.")
+    lock_holder = _file(".lock_holder", "Who holds the lock, for the message of a second run.")
+    history = _file("history.jsonl", "One line a run.")
+    stage_records = _file("stages", "What the stages were made of, and what they made: the stage cache.")
 
     def artifact(self, name: str) -> Place:
         """What a row of `lib.stages` calls ``name``: a property here, or the name of a file in the study's folder.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from lib.locations import Place
 from lib.paths import StudyPaths, no_study
-from lib.storage.dataset import Dataset, DatasetError, open_dataset
+from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import did_you_mean, near
 
 Day = str | datetime.date
@@ -82,18 +82,6 @@ def _read(
             raise
         made = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
         raise DatasetError(no_study(study) or made) from error
-    table = _selected(dataset, columns, symbols, start, end)
-    frame: pd.DataFrame = table.to_pandas(date_as_object=False)
-    return frame
-
-
-def _selected(
-    dataset: Dataset,
-    columns: Sequence[str] | None,
-    symbols: str | Sequence[str] | None,
-    start: Day | None,
-    end: Day | None,
-) -> pa.Table:
     wanted = None if columns is None else list(columns)
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
     first, last = _day("start", start), _day("end", end)
@@ -117,7 +105,8 @@ def _selected(
     if missing:
         known = [symbol for table in dataset.tables(["Symbol"]) for symbol in pc.unique(table["Symbol"]).to_pylist()]
         raise KeyError(f"no symbol {min(missing)!r} in {dataset.folder}{did_you_mean(near(min(missing), known))}")
-    return pa.concat_tables(found)
+    frame: pd.DataFrame = pa.concat_tables(found).to_pandas(date_as_object=False)
+    return frame
 
 
 def _day(argument: str, day: Day | None) -> pa.Scalar | None:

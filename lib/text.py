@@ -164,31 +164,6 @@ def beside_average(change: float | None, average: str) -> str:
     return f"{abs(change):.0%} {'above' if change > 0 else 'below'} {average}"
 
 
-def of_days(level: float) -> str:
-    """How often a range holds, in words.
-
-    Examples
-    --------
-    >>> of_days(0.8), of_days(0.9), of_days(0.95)
-    ('on 4 days out of 5', 'on 9 days out of 10', 'on 19 days out of 20')
-    """
-    for total in (5, 10, 20, 100):
-        if math.isclose(level * total, round(level * total), abs_tol=1e-9):
-            return f"on {round(level * total)} days out of {total}"
-    return f"on {level:.1%} of days"
-
-
-def of_times(level: float) -> str:
-    """As `of_days`, for a range that is not of single days.
-
-    Examples
-    --------
-    >>> of_times(0.8)
-    '4 times out of 5'
-    """
-    return of_days(level).removeprefix("on ").replace("days", "times")
-
-
 def short_digest(value: Any, digits: int = 12) -> Any:
     """A digest by its first digits; anything else as it is.
 

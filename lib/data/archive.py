@@ -12,7 +12,7 @@ import io
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -371,37 +371,31 @@ def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str
         return _digest_or_error(archive.location, None)
     else:
         known = known or {}
-        unknown = [name for name in names if name not in known]
-        read = dict(zip(unknown, _digests([archive.location / name for name in unknown]), strict=True))
-        digests = [known.get(name) or read[name] for name in names]
+        read = _digests([archive.location / name for name in names if name not in known])
+        digests = [known.get(name) or read[archive.location / name] for name in names]
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 
 
-def _digests(places: list[Path]) -> list[str]:
+def _digests(places: list[Path]) -> dict[Path, str]:
     """The files' digests, by several threads: hashing leaves Python's lock to the others.
 
     The threads end with the process, whatever they wait for: Ctrl-C must not wait for a disk that does not answer, as the
     threads of concurrent.futures make it.
     """
-    found: dict[int, str] = {}
-    waiting: Iterator[tuple[int, Path]] = iter(enumerate(places))
-    lock = threading.Lock()
+    found: dict[Path, str] = {}
+    waiting = iter(places)  # one for all threads
 
     def work() -> None:
-        while True:
-            with lock:
-                number, path = next(waiting, (-1, Path()))
-            if number < 0:
-                return
-            found[number] = _digest_or_error(path, LARGEST)
+        for path in waiting:
+            found[path] = _digest_or_error(path, LARGEST)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(8, len(places)))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [found[number] for number in range(len(places))]
+    return found
 
 
 def _digest_or_error(path: Path, largest: int | None) -> str:

@@ -145,14 +145,16 @@ def rows_of_table(
     timed = np.zeros(table.num_rows, dtype=bool)
     dates = table["Date"]
     if pa.types.is_date32(dates.type):
-        columns["Date"] = _whole(dates)
+        columns["Date"] = dates_and_numbers.whole(dates)
     else:
         columns["Date"], timed = dates_and_numbers.dates(dates, plan.order)
     for name in VALUES[1:]:
         if name in table.schema.names:
             column = table[name]
             columns[name] = (
-                dates_and_numbers.numbers(column, plan.mark) if pa.types.is_string(column.type) else _whole(column)
+                dates_and_numbers.numbers(column, plan.mark)
+                if pa.types.is_string(column.type)
+                else dates_and_numbers.whole(column)
             )
     ends = np.cumsum(counts)
     no_adjusted = np.ones(len(counts), dtype=bool)
@@ -182,7 +184,7 @@ def rows_of_table(
             bad |= symbols.is_null().to_numpy(zero_copy_only=False)
             places = np.flatnonzero(bad)
     if "Security Name" in table.schema.names:
-        columns["Security Name"] = _whole(table["Security Name"])
+        columns["Security Name"] = dates_and_numbers.whole(table["Security Name"])
     reasons, repaired = _reasons(places, plan, ends, counts, raw, symbols, no_adjusted)
     made = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
@@ -203,10 +205,6 @@ def rows_of_table(
         np.bincount(file_of_row[was_rounded], minlength=len(counts)).astype(np.int64),
         timed[good],
     )
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
 
 
 def _adjusted(
@@ -246,12 +244,12 @@ def _symbols(table: pa.Table) -> pa.Array | None:
     """The symbols of rows that say theirs, as a dictionary; a series other than EQ is a symbol of its own."""
     if "Symbol" not in table.schema.names:
         return None
-    symbols = _whole(table["Symbol"])
+    symbols = dates_and_numbers.whole(table["Symbol"])
     if not pa.types.is_dictionary(symbols.type):
         symbols = symbols.dictionary_encode()
     names = [None if text is None else symbol_text(text) for text in symbols.dictionary.to_pylist()]
     if "Series" in table.schema.names:
-        series = _whole(table["Series"])
+        series = dates_and_numbers.whole(table["Series"])
         series = series if pa.types.is_dictionary(series.type) else series.dictionary_encode()
         codes = [(text or "").strip() for text in series.dictionary.to_pylist()]
         if set(codes) - {"EQ", ""}:

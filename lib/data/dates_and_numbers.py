@@ -305,9 +305,14 @@ def _float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
 
 
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
+
+
 def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
     if isinstance(column, pa.ChunkedArray):
-        column = (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
+        column = whole(column)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 

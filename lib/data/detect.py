@@ -17,8 +17,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
 from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
@@ -136,37 +134,29 @@ def price_files(location: Place, members: Sequence[Member], options: Options, pa
             made.not_read.append(NotRead(printable(member.name), why))
         else:
             candidates.append(member)
-    if isinstance(location, Url):
-        looks = locations.ahead(functools.partial(_look_alone, location, options), candidates)
-        for own, own_samples in (look.result() for look in looks):
-            made.found.extend(own.found)
-            made.names.update({**own.names, **made.names})
-            made.listed.extend(own.listed)
-            made.metadata.extend(own.metadata)
-            made.not_read.extend(own.not_read)
-            samples.update(own_samples)
-    for member in [] if isinstance(location, Url) else candidates:
-        _look_or_refuse(location, member, options, made, samples)
+    mapped = locations.ahead if isinstance(location, Url) else map
+    for own, own_samples in mapped(functools.partial(_look, location, options), candidates):
+        made.found.extend(own.found)
+        for symbol, name in own.names.items():
+            made.names.setdefault(symbol, name)
+        made.listed.extend(own.listed)
+        made.metadata.extend(own.metadata)
+        made.not_read.extend(own.not_read)
+        samples.update(own_samples)
     made.found[:] = _symbols_from_folders(made.found)
     made.found[:] = _settle_dates(location, made.found, samples, options)
     return made
 
 
-def _look_alone(location: Place, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
+def _look(location: Place, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
     """What one file adds."""
     made, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
-    _look_or_refuse(location, member, options, made, samples)
-    return made, samples
-
-
-def _look_or_refuse(
-    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
-) -> None:
     try:
         _look_at(location, member, options, made, samples)
     except OSError as error:
         symbol = symbol_of(member.name) or printable(member.name)
         made.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
+    return made, samples
 
 
 def is_price_file(path: Place) -> bool:
@@ -234,7 +224,7 @@ def _look_at(
         return
     metadata = read_names(location, member, head)
     if metadata:
-        made.names.update({**metadata[0], **made.names})
+        made.names.update(metadata[0])
         made.listed.extend(metadata[1])
         made.metadata.append(member)
         return
@@ -283,11 +273,7 @@ def _look_at_parquet(
     location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
-        if member.packed is not None:
-            source = pa.BufferReader(unpack.whole(location, member))
-        else:
-            source = locations.stream(location / member.name)
-        sample = parquet_files.plan_file(source, options)
+        sample = parquet_files.plan_file(parquet_files.source(location, member), options)
     except NotPrices as error:
         made.not_read.append(NotRead(printable(member.name), str(error)))
     except Refused as error:

@@ -95,7 +95,7 @@ class IngestPart:
                 if isinstance(location, Path) and folder:
                     found = _read_regular(self.location, member.name, file.size, buffer, end, known.get(file.symbol))
                 if found is None:
-                    found, content = next(fetched).result() if isinstance(location, Url) else _read_any(read, member)
+                    found, content = next(fetched) if isinstance(location, Url) else _read_any(read, member)
                     if quoted := single_symbol.quoted(file, content):
                         self._other.append(quoted)
                         continue
@@ -116,11 +116,8 @@ class IngestPart:
         self._joined = memoryview(buffer)[:end]
         lines = [grown.described(s.file, s.symbol, s.security_name, s.blake3, s.body.refused) for s in self._sources]
         others = [file for file in self.files if file.plan or file.refused]
-        if isinstance(location, Url):
-            reading = locations.ahead(functools.partial(single_symbol.read, location, self.base), others)
-            self._other += [content.result() for content in reading]
-        else:
-            self._other += [single_symbol.read(location, self.base, file) for file in others]
+        mapped = locations.ahead if isinstance(location, Url) else map
+        self._other += mapped(functools.partial(single_symbol.read, location, self.base), others)
         lines += [found.described() for found in self._other]
         if self.staged:
             lines.append(f"{self.staged.digest()}\t{sorted(self.names.items())}\n")

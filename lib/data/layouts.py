@@ -107,8 +107,8 @@ class Layout:
         How the rows are sorted.
     adjusted : str
         Whether Open to Close are adjusted for splits and dividends.
-    missing : str
-        What a study would want and the layout does not have.
+    lacks : str
+        What else than an adjusted close a study would want.
     in_order : bool
         Only a header of these columns in this order is the provider's.
     """
@@ -122,11 +122,16 @@ class Layout:
     dates: str = "2021-01-04"
     order: str = "oldest first"
     adjusted: str = "no"
-    missing: str = ""
+    lacks: str = ""
     in_order: bool = False
 
+    @property
+    def missing(self) -> str:
+        """What a study would want and the layout does not have."""
+        adjusted = set(self.header.split()) & set(NAMES["Adj Close"][0].split())
+        return "; ".join(filter(None, ("" if adjusted else "an adjusted close", self.lacks)))
 
-_NO_ADJUSTED = "an adjusted close"
+
 LAYOUTS = (
     Layout(
         "yahoo",
@@ -140,7 +145,6 @@ LAYOUTS = (
         "date open high low close volume",
         symbol="the file's name, or the line Ticker below the header",
         adjusted="for splits and dividends (auto_adjust, the default since 0.2.51)",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "yfinance_history",
@@ -149,7 +153,6 @@ LAYOUTS = (
         optional="capitalgains adjclose",
         dates="2021-01-04 00:00:00-05:00",
         adjusted="for splits and dividends (auto_adjust)",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "stooq",
@@ -157,7 +160,6 @@ LAYOUTS = (
         "date open high low close volume",
         symbol="the file's name (aapl_us_d.csv)",
         adjusted="for splits and dividends, unless switched off",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "stooq_bulk",
@@ -166,7 +168,6 @@ LAYOUTS = (
         symbol="<TICKER> (AAPL.US)",
         dates="20210104",
         adjusted="for splits and dividends",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "borismarjanovic",
@@ -174,7 +175,6 @@ LAYOUTS = (
         "date open high low close volume openint",
         symbol="the file's name (aapl.us.txt)",
         adjusted="for splits and dividends",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "camnugent",
@@ -183,7 +183,6 @@ LAYOUTS = (
         columns={"Symbol": "name"},
         symbol="Name",
         adjusted="for splits",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "andrewmvd",
@@ -206,7 +205,6 @@ LAYOUTS = (
         symbol="symbol",
         adjusted="prices-split-adjusted.csv for splits, prices.csv not",
         in_order=True,  # whoever has these columns in another order has them from elsewhere
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "wiki",
@@ -245,7 +243,6 @@ LAYOUTS = (
         "timestamp open high low close volume",
         symbol="the file's name (daily_IBM.csv)",
         order="newest first",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "nasdaq",
@@ -254,7 +251,6 @@ LAYOUTS = (
         dates="03/26/2021 (month first)",
         order="newest first",
         adjusted="for splits",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "investing",
@@ -264,18 +260,17 @@ LAYOUTS = (
         dates="03/26/2021 or Mar 26, 2021",
         order="newest first",
         adjusted="for splits",
-        missing=f"{_NO_ADJUSTED}; volumes are rounded (80.22M)",
+        lacks="volumes are rounded (80.22M)",
     ),
     Layout(
         "investing_de",
         "Investing.com, in German",
         "datum zuletzt eroffn hoch tief vol",
-        optional="",
         symbol="the file's name",
         dates="26.03.2021",
         order="newest first",
         adjusted="for splits",
-        missing=f"{_NO_ADJUSTED}; volumes are rounded",
+        lacks="volumes are rounded",
     ),
     Layout(
         "tiingo",
@@ -290,7 +285,6 @@ LAYOUTS = (
         "ticker volume open close high low windowstart transactions",
         symbol="ticker",
         dates="nanoseconds since 1970",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "eodhd",
@@ -312,7 +306,6 @@ LAYOUTS = (
         optional="totaltrades isin",
         symbol="SYMBOL, with -SERIES behind it for series other than EQ",
         dates="04-JAN-2021",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "nse_symbol",
@@ -321,7 +314,6 @@ LAYOUTS = (
         optional="symbol ltp last turnover trades deliverablevolume deliverble 52wh 52wl value nooftrades",
         symbol="Symbol, or the file's name",
         dates="2021-01-04 or 04-Jan-2021",
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "ariva",
@@ -331,7 +323,6 @@ LAYOUTS = (
         order="newest first",
         adjusted="as chosen at the download",
         columns={"Volume": "stuecke"},
-        missing=_NO_ADJUSTED,
     ),
     Layout(
         "cryptodatadownload",
@@ -341,7 +332,7 @@ LAYOUTS = (
         symbol="symbol (BTC/USD)",
         dates="2021-01-04 00:00:00",
         order="newest first",
-        missing=f"{_NO_ADJUSTED}; volumes have fractions (archive.volume, archive.volume_unit)",
+        lacks="volumes have fractions (archive.volume, archive.volume_unit)",
     ),
     Layout(
         "tradingview",
@@ -350,7 +341,6 @@ LAYOUTS = (
         symbol="the file's name (BATS_AAPL, 1D.csv)",
         dates="seconds since 1970, or 2021-01-04",
         adjusted="for splits",
-        missing=_NO_ADJUSTED,
     ),
 )
 BY_COLUMNS = "columns under known names"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib import files, locations, paths
+from lib import files, paths
 from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
 from lib.data.columns import Rows
 from lib.data.dates_and_numbers import parse_number
@@ -280,10 +280,7 @@ def _contradictions(table: pa.Table) -> list[str]:
 def _read(location: Place, file: Found) -> tuple[Rows, int]:
     plan = file.plan or _KAGGLE
     if plan.parquet:
-        packed = file.member.packed is not None
-        source = locations.stream(location / file.member.name)
-        if packed:
-            source = pa.BufferReader(unpack.whole(location, file.member))
+        source = parquet_files.source(location, file.member)
         rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))
         return rows, file.member.size
     header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows

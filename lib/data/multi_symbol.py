@@ -288,9 +288,7 @@ def _spooled(location: Place, member: Member, to: Place) -> int:
 
 
 def _row_groups(location: Place, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
-    packed = member.packed is not None
-    source = pa.BufferReader(unpack.whole(location, member)) if packed else locations.stream(location / member.name)
-    metadata = pq.read_metadata(source)
+    metadata = pq.read_metadata(parquet_files.source(location, member))
     groups: list[int] = []
     rows, first = 0, 0
     for number in range(metadata.num_row_groups):
@@ -363,13 +361,8 @@ def _read(
 
 
 def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
-    packed = piece.member.packed is not None
     try:
-        source = (
-            pa.BufferReader(unpack.whole(location, piece.member))
-            if packed
-            else locations.stream(location / piece.member.name)
-        )
+        source = parquet_files.source(location, piece.member)
         yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArchiveError(

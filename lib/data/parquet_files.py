@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib.data import columns, layouts, plans
+from lib import locations
+from lib.data import columns, layouts, plans, unpack
 from lib.data.columns import Rows
 from lib.data.layouts import LayoutError, Reading
+from lib.data.members import Member
 from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample, Tickers
+from lib.locations import Place
 
 _SAMPLE = 40  # rows
+
+
+def source(location: Place, member: Member) -> Any:
+    """What pyarrow reads a file of an archive from, itself or out of a zip; OSError where it cannot be read."""
+    if member.packed is not None:
+        return pa.BufferReader(unpack.whole(location, member))
+    return locations.stream(location / member.name)
 
 
 def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:

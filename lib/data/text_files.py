@@ -6,7 +6,6 @@ line, so that a bad row costs only itself.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -236,16 +235,12 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
         strays = [_strays(body, others, plan)] if len(others) else []
-    long, texts = [], functools.partial(_texts_of, body, lines)
+    long, texts = [], lambda rows: _RawText([body], [lines[rows]])
     for ticker, own in plan.tickers:
         fields = {"Date": plan.reading.columns["Date"], **dict(own)}
         columns = table.select([f"c{index}" for index in fields.values()]).rename_columns(list(fields))
         long.append(rows_of_symbol(columns, plan, ticker, fields, lines + body.first_line, texts))
     return as_one_file([*long, *strays])
-
-
-def _texts_of(body: Body, lines: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> _RawText:
-    return _RawText([body], [lines[rows]])
 
 
 def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:

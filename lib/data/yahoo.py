@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ from lib import files
 from lib.data.members import ArchiveError
 from lib.data.schema import COLUMNS
 
-AGAIN = 5  # rows
+AGAIN = 5  # kept rows that are asked for once more
 _ROUNDS = 4  # how often a symbol is asked for before it counts as failed
 _PATIENCE = 5  # failures in a row after which a round ends: there is no network, or Yahoo refuses this address
 _BATCH = 50  # symbols between two pauses
@@ -31,24 +30,6 @@ Download = Callable[[str, str], pd.DataFrame]
 
 class NoRowsError(Exception):
     """Yahoo answered, and has no rows of a symbol since that day."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The rows of a symbol that an earlier call has kept.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Of `lib.data.schema.COLUMNS`, Date as text.
-    """
-
-    rows: pd.DataFrame
-
-    @property
-    def again_from(self) -> str:
-        """The day from which on to ask again."""
-        return str(self.rows["Date"].iloc[-min(AGAIN, len(self.rows))])
 
 
 def read_symbols(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
@@ -129,13 +110,13 @@ def update(
     failures: dict[str, str] = {}
     anew: list[str] = []
     written = 0
-    since = {symbol: known.again_from if known else start for symbol, known in kept.items()}
+    since = {symbol: start if known is None else known["Date"].iloc[-AGAIN:].iloc[0] for symbol, known in kept.items()}
     for symbol, rows in _fetched(since, get, sleep, failures):
         known = kept[symbol]
-        if known is not None and _changed(known.rows, rows):
+        if known is not None and _changed(known, rows):
             anew.append(symbol)
             continue
-        written += _write(stocks, symbol, rows if known is None else _joined(known.rows, rows), start)
+        written += _write(stocks, symbol, rows if known is None else _joined(known, rows), start)
     for symbol, rows in _fetched(dict.fromkeys(anew, start), get, sleep, failures):
         written += _write(stocks, symbol, rows, start)
     missing = [symbol for symbol in symbols if not _path(stocks, symbol).exists()]
@@ -245,7 +226,8 @@ def _client(cache: Path) -> Download:
     return download
 
 
-def _kept(stocks: Path, symbol: str, start: str) -> Kept | None:
+def _kept(stocks: Path, symbol: str, start: str) -> pd.DataFrame | None:
+    """The rows of a symbol that an earlier call has kept: of `lib.data.schema.COLUMNS`, Date as text."""
     path = _path(stocks, symbol)
     try:
         rows = pd.read_csv(
@@ -255,7 +237,7 @@ def _kept(stocks: Path, symbol: str, start: str) -> Kept | None:
         return None
     if tuple(rows.columns) != COLUMNS or rows.empty or not (stocks.parent / ".start").exists():
         return None
-    return Kept(rows) if (stocks.parent / ".start").read_text() == start else None
+    return rows if (stocks.parent / ".start").read_text() == start else None
 
 
 def _changed(known: pd.DataFrame, rows: pd.DataFrame) -> bool:

@@ -55,7 +55,7 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["predictor", *numbers]).astype(dict.fromkeys(numbers, float))
 
 
-def verdict(table: pd.DataFrame, horizon: int) -> str:
+def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
     """What a comparison says, in plain words computed from its numbers.
 
     Parameters
@@ -109,7 +109,7 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for horizon in horizons:
         table = compare(found, horizon)
-        content: dict[str, Any] = {"verdict": verdict(table, horizon), "rows": 0, "baselines": {}}
+        content: dict[str, Any] = {"verdict": forecast_verdict(table, horizon), "rows": 0, "baselines": {}}
         if len(table):
             whole = found[(found["horizon"] == horizon) & (found["grouping"] == "all")].set_index("predictor")
             lines = table.set_index("predictor")

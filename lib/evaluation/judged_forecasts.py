@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import files, paths
-from lib.text import of_days, of_times, printable
+from lib.text import printable
 
 LEVEL = 0.8  # the share of days that the ranges are meant to hold
+TIMES = "4 times out of 5"  # the same in words
 
 
 def how_often(horizon: int) -> str:
@@ -23,7 +24,7 @@ def how_often(horizon: int) -> str:
     >>> how_often(1), how_often(5)
     ('on 4 days out of 5', '4 times out of 5')
     """
-    return of_days(LEVEL) if horizon == 1 else of_times(LEVEL)
+    return "on 4 days out of 5" if horizon == 1 else TIMES
 
 
 def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lib import code, files, paths
 from lib.compute.engine import Engine
 from lib.evaluation.chunks import Chunk, chunks
+from lib.evaluation.forecast_file import LARGEST
 from lib.features import evening
 from lib.features.definitions import VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
@@ -87,7 +88,7 @@ def forecasts(
 
 def whole(values: Floats) -> NDArray[np.int64]:
     """Shares as 64-bit integers, which a forecast of more than there are may not fit."""
-    return np.minimum(values, 2.0**62).astype(np.int64)
+    return np.minimum(values, float(LARGEST)).astype(np.int64)
 
 
 @dataclass

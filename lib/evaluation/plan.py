@@ -7,17 +7,14 @@ the archive's end leaves the forecasts before it as they are. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lib.evaluation.hashing import power_of_two
-from lib.features.sessions import Calendar, calendar_for
+from lib.features.sessions import Calendar, Days, calendar_for, days_of
 
 Floats = NDArray[np.float64]
-
-Days = NDArray[np.int32]
 TEST_SHARE = 0.2  # of the dates, the last ones, at least
 LATER_SHARE = 0.5  # of the training rows, at horizons beyond the first, whose targets are steadier
 LINEAR_ROWS = 2_000_000  # that the Gram matrices are made of, at most
@@ -96,7 +93,7 @@ def refit_dates(dates: Days, refits: int) -> Days:
     found = np.array([edge], dtype=np.int32)
     days = [np.arange(edge - edge % step, last + 1, step).astype("datetime64[D]") for step in GRID_DAYS]
     for coarse, fine in [*grids, *zip(days, days, strict=True)]:
-        refit_grid, start_grid = _days(coarse), _days(fine)
+        refit_grid, start_grid = days_of(coarse), days_of(fine)
         start = start_grid[np.searchsorted(start_grid, edge, side="right") - 1]
         later = _with_news(refit_grid[(refit_grid > start) & (refit_grid <= last)], dates, start)
         found = np.append(start, later).astype(np.int32)
@@ -109,10 +106,6 @@ def _with_news(refits: Days, dates: Days, start: int) -> Days:
     """Those before which the archive has dates that the model before them has not seen: another fit on the same rows is the same model."""
     seen = np.searchsorted(dates, np.append(start, refits))
     return refits[np.diff(seen) > 0]
-
-
-def _days(dates: NDArray[Any]) -> Days:
-    return dates.astype("datetime64[D]").astype(np.int32)
 
 
 def make_plan(dates: Days, usable: NDArray[np.int64], settings: Settings, calendar_name: str) -> Plan:

@@ -18,6 +18,7 @@ from lib.storage.dataset import Dataset
 
 Mask = NDArray[np.bool_]
 COLUMNS = ["Symbol", "Date", "Volume", *INPUTS]
+_AT_ONCE = 1 << 18  # rows, unless one symbol has more
 
 
 class ShortPricesError(ValueError):
@@ -153,16 +154,8 @@ def part_rows(table: pa.Table, horizon: int) -> Rows:
     return Rows(symbols, symbol[rows], days, inputs, volume[rows], previous, horizon)
 
 
-def some_symbols(table: pa.Table, most: int = 1 << 18) -> Iterator[pa.Table]:
-    """A part, some whole symbols at a time.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        With a dictionary-encoded Symbol.
-    most : int
-        Rows at a time, unless one symbol has more.
-    """
+def some_symbols(table: pa.Table) -> Iterator[pa.Table]:
+    """A part, some whole symbols at a time; its Symbol is dictionary-encoded."""
     if not table.num_rows:
         return
     table = table.unify_dictionaries().combine_chunks()  # a symbol has one index in all of them
@@ -170,7 +163,9 @@ def some_symbols(table: pa.Table, most: int = 1 << 18) -> Iterator[pa.Table]:
     ends = np.append(np.flatnonzero(symbol[1:] != symbol[:-1]) + 1, len(symbol))
     start = 0
     while start < len(symbol):
-        end = int(ends[max(np.searchsorted(ends, start + most, side="right") - 1, np.searchsorted(ends, start + 1))])
+        end = int(
+            ends[max(np.searchsorted(ends, start + _AT_ONCE, side="right") - 1, np.searchsorted(ends, start + 1))]
+        )
         yield table.slice(start, end - start)
         start = end
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 AVERAGE_ROWS = 30  # of the average that every volume is taken relative to, and that forecasts are compared with
 LAGS = (1, 2, 3, 4, 5, 10, 21)  # sessions back from the day that is forecast
@@ -82,7 +83,13 @@ BY_NAME = {feature.name: feature for feature in DAILY}
 EXAMPLE_QUERY = "&".join(f"{name}={BY_NAME[name].example}" for name in INPUTS)
 
 _LOG = "log of a ratio"
-_VOLUME = ("Volume",)
+_VOLUME, _CLOSE, _RANGE = ("Volume",), ("Close",), ("High", "Low")
+
+
+def _features(*rows: tuple[Any, ...]) -> tuple[Feature, ...]:
+    """One feature a row: its name, source, unit, label, text and bounds."""
+    return tuple(Feature(*row) for row in rows)
+
 
 VOLUMES = (
     *(
@@ -120,146 +127,88 @@ VOLUMES = (
         )
         for w in SPREADS
     ),
-    Feature(
-        "volume_weekday",
-        _VOLUME,
-        _LOG,
-        "same weekday",
-        "Mean log Volume of the last 4 rows on the weekday of the day forecast.",
+    *_features(
+        (
+            "volume_weekday",
+            _VOLUME,
+            _LOG,
+            "same weekday",
+            "Mean log Volume of the last 4 rows on the weekday of the day forecast.",
+        ),
+        (
+            "volume_quarter_ago",
+            _VOLUME,
+            _LOG,
+            "a quarter ago",
+            "Mean log Volume of the rows 61 to 65 rows before the day forecast.",
+        ),
+        (
+            "volume_year_ago",
+            _VOLUME,
+            _LOG,
+            "a year ago",
+            "Mean log Volume of the rows 250 to 254 rows before the day forecast.",
+        ),
+        ("volume_peak_21", _VOLUME, _LOG, "busiest of 21 days", "Largest log Volume of the last 21 rows."),
+        (
+            "rows_since_peak",
+            _VOLUME,
+            "rows",
+            "rows since a spike",
+            "Rows since Volume was last above twice its 30-day average.",
+            0,
+            252,
+        ),
+        ("quiet_share", _VOLUME, "share", "days without trade", "Share of the last 63 rows without any trade.", 0, 1),
+        ("volume_average", _VOLUME, "log shares", "30-day average", "Mean Volume over the last 30 rows.", 0, 30),
+        ("history", (), "log rows", "length of history", "Rows of the symbol so far, up to 252.", 0),
     ),
-    Feature(
-        "volume_quarter_ago",
-        _VOLUME,
-        _LOG,
-        "a quarter ago",
-        "Mean log Volume of the rows 61 to 65 rows before the day forecast.",
-    ),
-    Feature(
-        "volume_year_ago",
-        _VOLUME,
-        _LOG,
-        "a year ago",
-        "Mean log Volume of the rows 250 to 254 rows before the day forecast.",
-    ),
-    Feature("volume_peak_21", _VOLUME, _LOG, "busiest of 21 days", "Largest log Volume of the last 21 rows."),
-    Feature(
-        "rows_since_peak",
-        _VOLUME,
-        "rows",
-        "rows since a spike",
-        "Rows since Volume was last above twice its 30-day average.",
-        0.0,
-        252.0,
-    ),
-    Feature(
-        "quiet_share", _VOLUME, "share", "days without trade", "Share of the last 63 rows without any trade.", 0.0, 1.0
-    ),
-    Feature("volume_average", _VOLUME, "log shares", "30-day average", "Mean Volume over the last 30 rows.", 0.0, 30.0),
-    Feature("history", (), "log rows", "length of history", "Rows of the symbol so far, up to 252.", 0.0),
 )
-PRICES = (
-    Feature(
+PRICES = _features(
+    (
         "dollar_volume",
-        ("Close", "Volume"),
+        _CLOSE + _VOLUME,
         "log dollars",
         "dollar volume",
         "The average times the closing price.",
-        -10.0,
-        40.0,
+        -10,
+        40,
     ),
-    Feature("price", ("Close",), "log dollars", "price", "The closing price.", -10.0, 20.0),
-    Feature("range", ("High", "Low"), _LOG, "day's range", "High over low.", 0.0, 2.0),
-    Feature(
-        "range_relative",
-        ("High", "Low"),
-        _LOG,
-        "day's range / usual",
-        "The day's range over its mean of 21 rows.",
-        -5.0,
-        5.0,
-    ),
-    Feature("range_mean_5", ("High", "Low"), _LOG, "range of 5 days", "Mean range over 5 rows.", 0.0, 2.0),
-    Feature("range_mean_21", ("High", "Low"), _LOG, "range of 21 days", "Mean range over 21 rows.", 0.0, 2.0),
-    Feature("return", ("Close",), _LOG, "day's return", "Close over the close before.", -2.0, 2.0),
-    Feature("return_size", ("Close",), _LOG, "size of the return", "The return's absolute value.", 0.0, 2.0),
-    Feature("return_5", ("Close",), _LOG, "5-day return", "Close over the close 5 rows before.", -2.0, 2.0),
-    Feature("return_21", ("Close",), _LOG, "21-day return", "Close over the close 21 rows before.", -3.0, 3.0),
-    Feature("return_spread", ("Close",), _LOG, "volatility", "Mean size of the return over 21 rows.", 0.0, 2.0),
-    Feature(
-        "gap", ("Open", "Close"), _LOG, "overnight gap", "Size of the move from the close before to the open.", 0.0, 2.0
-    ),
-    Feature(
-        "close_in_range",
-        ("High", "Low", "Close"),
-        "share",
-        "close within the range",
-        "0: the day's low, 1: its high.",
-        0.0,
-        1.0,
-    ),
+    ("price", _CLOSE, "log dollars", "price", "The closing price.", -10, 20),
+    ("range", _RANGE, _LOG, "day's range", "High over low.", 0, 2),
+    ("range_relative", _RANGE, _LOG, "day's range / usual", "The day's range over its mean of 21 rows.", -5, 5),
+    ("range_mean_5", _RANGE, _LOG, "range of 5 days", "Mean range over 5 rows.", 0, 2),
+    ("range_mean_21", _RANGE, _LOG, "range of 21 days", "Mean range over 21 rows.", 0, 2),
+    ("return", _CLOSE, _LOG, "day's return", "Close over the close before.", -2, 2),
+    ("return_size", _CLOSE, _LOG, "size of the return", "The return's absolute value.", 0, 2),
+    ("return_5", _CLOSE, _LOG, "5-day return", "Close over the close 5 rows before.", -2, 2),
+    ("return_21", _CLOSE, _LOG, "21-day return", "Close over the close 21 rows before.", -3, 3),
+    ("return_spread", _CLOSE, _LOG, "volatility", "Mean size of the return over 21 rows.", 0, 2),
+    ("gap", ("Open", "Close"), _LOG, "overnight gap", "Size of the move from the close before to the open.", 0, 2),
+    ("close_in_range", _RANGE + _CLOSE, "share", "close within the range", "0: the day's low, 1: its high.", 0, 1),
 )
-CALENDAR = (
-    Feature(
-        "days_since_session",
-        (),
-        "days",
-        "days since the last session",
-        "Calendar days since the session before.",
-        0.0,
-        60.0,
-    ),
-    Feature(
-        "days_until_session",
-        (),
-        "days",
-        "days until the next session",
-        "Calendar days until the session after.",
-        0.0,
-        60.0,
-    ),
-    Feature("weekday", (), "0 = Monday", "weekday", "Weekday of the day forecast.", 0.0, 6.0),
-    Feature("month", (), "1 = January", "month", "Month of the day forecast.", 1.0, 12.0),
-    Feature("day_of_month", (), "1 to 31", "day of month", "Day of the month of the day forecast.", 1.0, 31.0),
-    Feature(
-        "sessions_to_month_end", (), "sessions", "sessions to month's end", "Sessions left in the month.", 0.0, 31.0
-    ),
-    Feature(
-        "sessions_from_month_start",
-        (),
-        "sessions",
-        "sessions of the month",
-        "Sessions before it in the month.",
-        0.0,
-        31.0,
-    ),
-    Feature(
+CALENDAR = _features(
+    ("days_since_session", (), "days", "days since the last session", "Calendar days since the session before.", 0, 60),
+    ("days_until_session", (), "days", "days until the next session", "Calendar days until the session after.", 0, 60),
+    ("weekday", (), "0 = Monday", "weekday", "Weekday of the day forecast.", 0, 6),
+    ("month", (), "1 = January", "month", "Month of the day forecast.", 1, 12),
+    ("day_of_month", (), "1 to 31", "day of month", "Day of the month of the day forecast.", 1, 31),
+    ("sessions_to_month_end", (), "sessions", "sessions to month's end", "Sessions left in the month.", 0, 31),
+    ("sessions_from_month_start", (), "sessions", "sessions of the month", "Sessions before it in the month.", 0, 31),
+    (
         "third_friday",
         (),
         "0 or 1",
         "third Friday",
         "Whether options expire (the session before, when it is a holiday).",
-        0.0,
-        1.0,
+        0,
+        1,
     ),
-    Feature(
-        "quarter_third_friday", (), "0 or 1", "third Friday of a quarter", "Whether futures expire as well.", 0.0, 1.0
-    ),
-    Feature("early_close", (), "0 or 1", "early close", "Whether the exchange closes early.", 0.0, 1.0),
-    Feature(
-        "after_third_friday",
-        (),
-        "0 or 1",
-        "after a third Friday",
-        "Whether options expired the session before.",
-        0.0,
-        1.0,
-    ),
-    Feature(
-        "after_early_close", (), "0 or 1", "after an early close", "Whether the session before closed early.", 0.0, 1.0
-    ),
-    Feature(
-        "before_early_close", (), "0 or 1", "before an early close", "Whether the session after closes early.", 0.0, 1.0
-    ),
+    ("quarter_third_friday", (), "0 or 1", "third Friday of a quarter", "Whether futures expire as well.", 0, 1),
+    ("early_close", (), "0 or 1", "early close", "Whether the exchange closes early.", 0, 1),
+    ("after_third_friday", (), "0 or 1", "after a third Friday", "Whether options expired the session before.", 0, 1),
+    ("after_early_close", (), "0 or 1", "after an early close", "Whether the session before closed early.", 0, 1),
+    ("before_early_close", (), "0 or 1", "before an early close", "Whether the session after closes early.", 0, 1),
 )
 FEATURES = (*VOLUMES, *PRICES, *CALENDAR)
 NAMES = tuple(feature.name for feature in FEATURES)

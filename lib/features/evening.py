@@ -174,10 +174,8 @@ def _decayed_sums(logs: Integers, windows: _Windows, keep: float, rows: int) -> 
     return sums
 
 
-def _same_weekday(
-    logs: Integers, windows: _Windows, of_row: NDArray[np.int32], of_target: NDArray[np.int32], rows: int = 4
-) -> Floats:
-    """Mean over the last rows on the weekday of the day forecast; NaN where there is none yet."""
+def _same_weekday(logs: Integers, windows: _Windows, of_row: NDArray[np.int32], of_target: NDArray[np.int32]) -> Floats:
+    """Mean over the last 4 rows on the weekday of the day forecast; NaN where there is none yet."""
     mean = np.full(windows.rows, np.nan)
     for day in range(7):
         at = np.flatnonzero(of_row == day)
@@ -189,7 +187,7 @@ def _same_weekday(
         newest = count[wanted]
         first = wanted - windows.position[wanted]
         before = np.where(first > 0, count[first - 1], 0)  # of the symbols before
-        oldest = np.maximum(newest - rows, before)
+        oldest = np.maximum(newest - 4, before)
         with np.errstate(invalid="ignore"):
             mean[wanted] = (total[newest] - total[oldest]) / np.where(newest > oldest, newest - oldest, np.nan)
     return mean

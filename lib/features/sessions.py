@@ -180,15 +180,16 @@ def _exchange_sessions(name: str, first: int, last: int) -> tuple[Days, NDArray[
         sessions = weekly_sessions(workdays, first, last)
         return sessions, np.zeros(len(sessions), dtype=bool)
     calendar = exchange_calendars.get_calendar(name, start=start, end=end)
-    inner, early = _days(calendar.sessions), _days(calendar.early_closes)
-    before = weekly_sessions(workdays, first, int(start.to_datetime64().astype("datetime64[D]").astype(int)) - 1)
-    after = weekly_sessions(workdays, int(end.to_datetime64().astype("datetime64[D]").astype(int)) + 1, last)
+    inner, early = days_of(calendar.sessions), days_of(calendar.early_closes)
+    before = weekly_sessions(workdays, first, int(days_of(start)) - 1)
+    after = weekly_sessions(workdays, int(days_of(end)) + 1, last)
     sessions = np.concatenate([before, inner, after])
     return sessions, np.isin(sessions, early)
 
 
-def _days(index: object) -> Days:
-    return np.asarray(index, dtype="datetime64[D]").astype(np.int32)
+def days_of(dates: object) -> Days:
+    """Dates as days since 1970-01-01."""
+    return np.asarray(dates, dtype="datetime64[D]").astype(np.int32)
 
 
 def _calendar(name: str, sessions: Days, early: NDArray[np.bool_]) -> Calendar:
@@ -201,7 +202,7 @@ def _calendar(name: str, sessions: Days, early: NDArray[np.bool_]) -> Calendar:
     month_end = np.searchsorted(month, months, side="right") - 1
     month_start = np.searchsorted(month, months, side="left")
     # Of options: the third Friday, or the session before it when that is a holiday.
-    first_day = months.astype("datetime64[D]").astype(np.int32)
+    first_day = days_of(months)
     third_friday = first_day + (4 - weekday(first_day)) % 7 + 14
     expiry = np.zeros(count, dtype=bool)
     at = np.searchsorted(sessions, third_friday, side="right") - 1

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator
 
 from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES
 from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
 from lib.figures.style import new_figure
+
+Edges = npt.NDArray[np.float64]
 
 
 def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axes]:
@@ -34,3 +37,11 @@ def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axe
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter("{x:,g}")
     return figure, axes
+
+
+def density(axes: Axes, right: Edges, up: Edges, counts: npt.NDArray[np.int64], what: str) -> None:
+    """Colour the cells between edges by how many ``counts`` has there, row by row; a bar says which colour is how many."""
+    norm = LogNorm(1, max(2, counts.max()))
+    mesh = axes.pcolormesh(right, up, np.ma.masked_equal(counts, 0), cmap="viridis_r", norm=norm)
+    bar = axes.figure.colorbar(mesh, ax=axes, label=what, pad=0.02, format="{x:,g}")
+    bar.outline.set_visible(False)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.features.counts import AVERAGE_EDGES
 from lib.features.definitions import VOLUME_AVERAGE
+from lib.figures.axes import density
 from lib.figures.style import (
     BLUE,
     GREY,
@@ -52,13 +52,7 @@ the days the actual volume is within a factor of about 1.6 of the predicted.'
     if not total:
         return nothing(title, "No day is held out.")
     figure, axes = new_figure(title, "predicted volume (shares)", "actual volume (shares)", 4.6)
-    mesh = axes.pcolormesh(
-        AVERAGE_EDGES,
-        AVERAGE_EDGES,
-        np.ma.masked_equal(counts.T, 0),
-        cmap="viridis_r",
-        norm=LogNorm(1, max(2, counts.max())),
-    )
+    density(axes, AVERAGE_EDGES, AVERAGE_EDGES, counts.T, "days")
     axes.set_xscale("log")
     axes.set_yscale("log")
     shown = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
@@ -70,8 +64,6 @@ the days the actual volume is within a factor of about 1.6 of the predicted.'
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(EngFormatter(sep=" "))
-    bar = figure.colorbar(mesh, ax=axes, label="days", pad=0.02, format="{x:,g}")
-    bar.outline.set_visible(False)
     near = sum(int(np.trace(counts, offset)) for offset in range(-2, 3)) / total
     return described(
         figure,

@@ -6,14 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from lib.features.counts import AVERAGE_EDGES, MEDIAN_EDGES, RATIO_EDGES
 from lib.features.definitions import PRICE_MEDIAN, VOLUME_AVERAGE
-from lib.figures.axes import feature_axes
+from lib.figures.axes import density, feature_axes
 from lib.figures.style import BLUE, INK, SKY, described, house_style, new_figure, nothing
 from lib.text import as_text, percent
 
@@ -150,15 +149,7 @@ def feature_density(counts: npt.NDArray[np.int64]) -> Figure:
     if not total:
         return nothing(title, "No row has both features.")
     figure, axes = feature_axes(title, counts)
-    mesh = axes.pcolormesh(
-        MEDIAN_EDGES,
-        AVERAGE_EDGES,
-        np.ma.masked_equal(counts, 0),
-        cmap="viridis_r",
-        norm=LogNorm(1, max(2, counts.max())),
-    )
-    bar = figure.colorbar(mesh, ax=axes, label="rows", pad=0.02, format="{x:,g}")
-    bar.outline.set_visible(False)
+    density(axes, MEDIAN_EDGES, AVERAGE_EDGES, counts, "rows")
     quartiles = np.searchsorted(np.cumsum(counts.sum(axis=1)), [0.25 * total, 0.75 * total])
     low, high = AVERAGE_EDGES[quartiles[0]], AVERAGE_EDGES[quartiles[1] + 1]
     engineering = EngFormatter(places=0, sep=" ")

@@ -6,7 +6,8 @@ The standard library alone, as `lib.serving.symbol_forecasts`.
 from __future__ import annotations
 
 from lib.evaluation.judged_forecasts import how_often
-from lib.serving.symbol_forecasts import WINDOW, HorizonForecast, SymbolForecast
+from lib.features.definitions import AVERAGE_ROWS
+from lib.serving.symbol_forecasts import HorizonForecast, SymbolForecast
 from lib.text import beside_average, day, days, short
 
 
@@ -31,7 +32,7 @@ def expectation(one: SymbolForecast, each: HorizonForecast) -> str:
     >>> expectation(SymbolForecast("A", "", day, 2.01e7, False, {1: each}), each)
     'about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M.'
     """
-    average = beside_average(one.change(each.horizon), f"the {WINDOW}-day average")
+    average = beside_average(one.change(each.horizon), f"the {AVERAGE_ROWS}-day average")
     between = f"{how_often(each.horizon)} between {short(each.low)} and {short(each.high)}"
     return f"about {short(each.forecast)} {unit(each)}, {average}; {between}."
 

@@ -19,14 +19,6 @@ class NotMadeError(Exception):
     """The study has not made what an answer needs; the message says which command makes it."""
 
 
-class NoModelError(NotMadeError):
-    """There is no model to predict with."""
-
-
-class NoForecastsError(NotMadeError):
-    """There are no forecasts to answer."""
-
-
 class Current(Generic[T]):
     """What a file of a study holds, and whether the file has changed.
 
@@ -34,18 +26,15 @@ class Current(Generic[T]):
     ----------
     load : callable
         Reads the file; an exception means that it is not to be used.
-    missing : type
-        The error to raise where nothing was loaded yet.
-    what : str
-        Its message; what is wrong with a file that was refused is added.
+    missing : str
+        What `NotMadeError` says where nothing was loaded yet; what is wrong with a file that was refused is added.
     """
 
-    def __init__(self, path: Path, load: Callable[[Path], T], missing: type[NotMadeError], what: str) -> None:
+    def __init__(self, path: Path, load: Callable[[Path], T], missing: str) -> None:
         self.problem = ""  # why the newest file is not in use
         self._path = path
         self._load = load
         self._missing = missing
-        self._what = what
         self._value: T | None = None
         self._seen: tuple[int, int, int] | None = None
 
@@ -82,7 +71,7 @@ class Current(Generic[T]):
     def value(self) -> T:
         """What is in use; raises `NotMadeError` when nothing is."""
         if self._value is None:
-            raise self._missing(f"{self._what} ({self.problem})" if self.problem else self._what)
+            raise NotMadeError(f"{self._missing} ({self.problem})" if self.problem else self._missing)
         return self._value
 
 
@@ -93,12 +82,12 @@ class CurrentModel(Current[Predictor]):
     --------
     >>> CurrentModel("no-such-study").predictor
     Traceback (most recent call last):
-    lib.serving.live_model.NoModelError: study no-such-study has no model yet; make one with: bash run_all.sh no-such-study
+    lib.serving.live_model.NotMadeError: study no-such-study has no model yet; make one with: bash run_all.sh no-such-study
     """
 
     def __init__(self, study: str) -> None:
         message = f"study {study} has no model yet; make one with: bash run_all.sh {study}"
-        super().__init__(paths.StudyPaths(study).grid, Predictor.load, NoModelError, message)
+        super().__init__(paths.StudyPaths(study).grid, Predictor.load, message)
         self.study = study
 
     def refresh(self) -> bool:
@@ -110,11 +99,11 @@ class CurrentModel(Current[Predictor]):
 
     @property
     def predictor(self) -> Predictor:
-        """The predictor in use; raises `NoModelError` when there is none."""
+        """The predictor in use; raises `NotMadeError` when there is none."""
         return self.value
 
 
 def current_forecasts(study: str) -> Current[ForecastTable]:
     """The study's forecasts."""
     message = f"study {study} has no forecasts yet; make them with: bash run_all.sh {study}"
-    return Current(paths.StudyPaths(study).forecasts_csv, ForecastTable.load, NoForecastsError, message)
+    return Current(paths.StudyPaths(study).forecasts_csv, ForecastTable.load, message)

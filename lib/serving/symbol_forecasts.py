@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.evaluation.forecast_file import read
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.serving.forecast_file import read
-
-WINDOW = 30  # trading days of the moving average that forecasts are compared with
 
 
 class ForecastsError(ValueError):
@@ -76,7 +74,7 @@ class SymbolForecast:
 
 
 @dataclass(frozen=True)
-class ForecastTable:
+class SymbolForecasts:
     """The forecasts of a study."""
 
     symbols: dict[str, SymbolForecast]
@@ -88,12 +86,12 @@ class ForecastTable:
         return sorted(set.intersection(*each)) if each else []
 
 
-def load(path: Path) -> ForecastTable | None:
+def load(path: Path) -> SymbolForecasts | None:
     """Read a study's ``forecasts.csv``.
 
     Returns
     -------
-    ForecastTable or None
+    SymbolForecasts or None
         None where the study has none.
 
     Raises
@@ -121,7 +119,7 @@ def load(path: Path) -> ForecastTable | None:
         first, last = (datetime.date.fromisoformat(row[key]) for key in ("for_from", "for_to"))
         each = HorizonForecast(row["horizon"], first, last, row["forecast"], row["low"], row["high"])
         symbols[symbol].horizons[each.horizon] = each
-    return ForecastTable(symbols)
+    return SymbolForecasts(symbols)
 
 
 def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: float) -> tuple[float, float, float]:
@@ -173,7 +171,7 @@ def _ceiling(sessions: float) -> float:
     return float(math.ceil(round(sessions, 9)))  # 4.000000000000001 sessions are four
 
 
-def largest_changes(table: ForecastTable, horizon: int, least_average: float, count: int) -> list[SymbolForecast]:
+def largest_changes(table: SymbolForecasts, horizon: int, least_average: float, count: int) -> list[SymbolForecast]:
     """The symbols with the largest expected rises, then those with the largest falls; by change, descending.
 
     Parameters

@@ -11,7 +11,7 @@ from lib.evaluation.judged_forecasts import verdicts
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, past_warning, when
 from lib.serving.letter_case import LetterCases
-from lib.serving.symbol_forecasts import ForecastsError, ForecastTable, SymbolForecast, load
+from lib.serving.symbol_forecasts import ForecastsError, SymbolForecast, SymbolForecasts, load
 from lib.stages import maker
 from lib.text import day, printable
 
@@ -80,7 +80,7 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
     yield from (f"How good that is: {verdict}" for verdict in verdicts(study, wanted))
 
 
-def _symbol(given: str, table: ForecastTable, study: paths.StudyPaths) -> SymbolForecast:
+def _symbol(given: str, table: SymbolForecasts, study: paths.StudyPaths) -> SymbolForecast:
     meant = LetterCases(table.symbols).meant(given)
     if len(meant) == 1:
         return table.symbols[meant[0]]

@@ -202,7 +202,7 @@ class Dataset:
             return [decode(content, columns)] if symbols is None or _may_hold(content, symbols) else []
 
         for found in locations.ahead(read, self.stored, at_once=1):  # the next while the caller uses this one
-            yield from found.result()
+            yield from found
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the whole dataset as one table; at full scale, name the columns that are needed.
@@ -497,8 +497,7 @@ def _commit_objects(
     if moved or beside:
         locations.write(marker, _NOT_PARQUET.encode())
     try:
-        for copied in locations.ahead(lambda pair: locations.copy(pair[1], pair[0]), moved.items()):
-            copied.result()
+        list(locations.ahead(lambda pair: locations.copy(pair[1], pair[0]), moved.items()))
         locations.replace(manifest, content, version)
     except (FileNotFoundError, locations.ChangedError):
         # The same run twice, or an answer that got lost, does no harm. The other run has swept our parts, or else does not know them.

@@ -114,9 +114,8 @@ def _digests(raw: Archive, members: Sequence[Member]) -> list[str]:
             except OSError:
                 return ""
 
-        if isinstance(raw.location, Url):
-            return [found.result() for found in locations.ahead(digest, members)]
-        return [digest(member) for member in members]
+        mapped = locations.ahead if isinstance(raw.location, Url) else map
+        return list(mapped(digest, members))
 
 
 def _listed(named: list[str], count: int) -> str:

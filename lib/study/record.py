@@ -109,20 +109,8 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
 def history_line(record: dict[str, Any]) -> dict[str, Any]:
     """What ``history.jsonl`` keeps of a run: enough to tell two runs apart."""
     kept = (
-        "started",
-        "finished",
-        "failure",
-        "params",
-        "overrides",
-        "code",
-        "python",
-        "archive",
-        "rows",
-        "metrics",
-        "forecasts",
-        "stages",
-        "out_of_date",
-        "kept",
+        *("started", "finished", "failure", "params", "overrides", "code", "python", "archive"),
+        *("rows", "metrics", "forecasts", "stages", "out_of_date", "kept"),
     )
     line = {key: record[key] for key in kept if key in record}
     return {**line, "artifacts": {path: entry["sha256"] for path, entry in record["artifacts"].items()}}

@@ -10,9 +10,9 @@ import re
 import pytest
 
 from lib import paths
+from lib.evaluation.forecast_file import COLUMNS
 from lib.reports import page as report
 from lib.reports.latest_forecasts import MOST, latest_forecasts
-from lib.serving.forecast_file import COLUMNS
 
 LAST = datetime.date(2013, 3, 1)
 ENDED = datetime.date(2012, 2, 3)

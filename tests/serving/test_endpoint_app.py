@@ -262,7 +262,21 @@ def test_lists_forecasts_as_json_or_csv(ask):
     answer = ask("/forecasts?symbols=ZED,AAPL", headers={"accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert [row["Symbol"] for row in csv.DictReader(io.StringIO(answer.text))] == ["AAPL"] * 3 + ["ZED"] * 3
-    assert ask("/forecasts", headers={"accept": "image/png"}).status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/csv", "text/csv; charset=utf-8"),
+        ("text/csv, application/json;q=0.5", "text/csv; charset=utf-8"),
+    ],
+)
+def test_gives_csv_to_who_names_it(ask, accept, given):
+    headers = {} if accept is None else {"accept": accept}
+    assert ask("/forecasts", headers=headers).headers["content-type"] == given
 
 
 def test_says_which_command_makes_forecasts(ask, study):

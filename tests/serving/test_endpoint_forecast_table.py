@@ -9,8 +9,8 @@ import json
 import pytest
 from serving_study import write_three_forecasts
 
+from lib.evaluation.forecast_file import COLUMNS, KEYS, LARGEST
 from lib.serving.endpoint.forecast_table import ForecastTable, UnknownSymbolError, nearest
-from lib.serving.forecast_file import COLUMNS, KEYS
 
 
 @pytest.fixture
@@ -126,7 +126,8 @@ def test_csv_has_the_file_s_columns_and_no_formula(path):
         ("forecast", "1e6", "line 3: forecast is '1e6'; allowed: a whole number"),
         ("forecast", "-1", "line 3: forecast is '-1'"),
         ("low", "99999999", "line 3: low 99999999 is above forecast"),
-        ("high", "1" * 19, "line 3: high is"),
+        ("high", str(LARGEST + 1), "line 3: high is"),
+        ("high", "1" * 5000, "line 3: high is"),
         ("vol_moving_avg", "nan", "line 3: vol_moving_avg is 'nan'; allowed: a number from 0"),
         ("vol_moving_avg", "inf", "line 3: vol_moving_avg is 'inf'"),
         ("ratio", "-0.1", "line 3: ratio is '-0.1'"),
@@ -159,6 +160,11 @@ def test_refuses_a_damaged_file(path, damage, message):
     with pytest.raises(ValueError, match=r"forecasts\.csv: ") as error:
         ForecastTable.load(path)
     assert message in str(error.value)
+
+
+def test_takes_the_largest_forecast_that_is_written(path):
+    change(path, 3, "high", str(LARGEST))
+    assert json.loads(ForecastTable.load(path).of("AAPL"))["forecasts"][1]["high"] == LARGEST
 
 
 def test_a_ratio_may_be_missing(path):

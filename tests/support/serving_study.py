@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from lib import paths
+from lib.evaluation.forecast_file import COLUMNS
 from lib.features import recent_days
 from lib.files import write_atomically
 from lib.models.predictor import to_bytes
 from lib.models.table import LookupTable
-from lib.serving.forecast_file import COLUMNS
 
 INFORMATION = {
     "model": "ratio_by_quantile",

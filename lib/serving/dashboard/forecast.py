@@ -12,7 +12,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from lib.evaluation.judged_forecasts import LEVEL, verdicts
+from lib.evaluation.forecast_file import COLUMNS
+from lib.evaluation.judged_forecasts import TIMES, verdicts
 from lib.features.inputs import InputError, written_number
 from lib.features.recent_days import RecentDays
 from lib.serving.dashboard import pictures
@@ -30,19 +31,18 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.serving.forecast_file import COLUMNS
 from lib.serving.forecast_words import expectation, past_warning, unit, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,
-    ForecastTable,
     HorizonForecast,
     SymbolForecast,
+    SymbolForecasts,
     largest_changes,
     load,
     sessions_needed,
 )
 from lib.stages import maker
-from lib.text import beside_average, csv_cell, day, of_times, short
+from lib.text import beside_average, csv_cell, day, short
 
 log = logging.getLogger("market-study")
 
@@ -83,7 +83,7 @@ class ForecastTab:
             self.picker.pick(self._one.symbol)
         self._show_changes({})
 
-    def _make(self, table: ForecastTable) -> None:
+    def _make(self, table: SymbolForecasts) -> None:
         names = {symbol: one.security_name for symbol, one in table.symbols.items()}
         self.picker = SymbolPicker(names, "forecast", self._picked)
         self.next_session, self.chart_heading, self.chart = map(html, ("next-session", "heading", "chart"))
@@ -343,7 +343,7 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
     if most > longest:
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
         beyond = f"<p class='hint'>Beyond {known} is taken to go on.</p>"
-    rounded = "" if fewest == most else f"; {of_times(LEVEL)} between {_many(fewest)} and {_many(most)}"
+    rounded = "" if fewest == most else f"; {TIMES} between {_many(fewest)} and {_many(most)}"
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'
         f"<p>for {shares:,.0f} shares at {share * 100:g}% of each session's volume{rounded}.</p>{beyond}"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 
 from lib.serving.dashboard.symbol_search import exact, label, matches
-from lib.serving.live_model import NoModelError
+from lib.serving.live_model import NotMadeError
 
 log = logging.getLogger("market-study")
 
@@ -35,7 +35,7 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
             self.failure.value = ""
         try:
             callback(self, *arguments)
-        except NoModelError as error:
+        except NotMadeError as error:
             self.failure.value = notice(str(error))
         except Exception:
             log.exception("%s failed", callback.__qualname__)

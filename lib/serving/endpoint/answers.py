@@ -339,39 +339,6 @@ def answer_forecasts(table: ForecastTable, query: bytes, media_type: str) -> byt
     return table.csv(rows) if media_type == CSV else table.json(rows)
 
 
-def choose_type(accept: str) -> str:
-    """The media type that an ``Accept`` header prefers of JSON and CSV; JSON when it prefers neither.
-
-    Raises
-    ------
-    RequestError
-        406: it takes neither.
-
-    Examples
-    --------
-    >>> choose_type("text/csv"), choose_type("*/*"), choose_type("text/html, text/*;q=0.5")
-    ('text/csv', 'application/json', 'text/csv')
-    """
-    weights = {JSON: 0.0, CSV: 0.0}
-    for entry in accept.split(",") if accept.strip() else ["*/*"]:
-        kind, *options = (part.strip().lower() for part in entry.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        for media_type in weights:
-            if kind in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
-                weights[media_type] = max(weights[media_type], _weight(weight))
-    best = max(weights, key=lambda media_type: weights[media_type])
-    if not weights[best]:
-        raise RequestError("not_acceptable", ["header", "accept"], f"answers are {JSON} or {CSV}", accept, 406)
-    return best
-
-
-def _weight(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), 1.0)
-    except ValueError:
-        return 0.0
-
-
 def read_rows(body: bytes | bytearray) -> list[dict[str, Any]]:
     """A symbol's own rows in a POST.
 

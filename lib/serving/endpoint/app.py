@@ -43,13 +43,13 @@ from lib.serving.access import Access
 from lib.serving.endpoint import openapi
 from lib.serving.endpoint.answers import (
     CSV,
+    JSON,
     MAX_BODY,
     RequestError,
     answer_forecast,
     answer_forecasts,
     answer_pairs,
     answer_query,
-    choose_type,
     read_flag,
     read_query,
     read_rows,
@@ -185,7 +185,7 @@ class Handlers:
 
     async def list_forecasts(self, request: Request) -> Response:
         """Answer ``GET /forecasts``."""
-        media_type = choose_type(",".join(request.headers.getlist("accept")))
+        media_type = CSV if CSV in request.headers.get("accept", "") else JSON
         answer = answer_forecasts(self.forecasts.value, request.scope["query_string"], media_type)
         file_name = {"content-disposition": 'attachment; filename="forecasts.csv"'} if media_type == CSV else {}
         return Response(answer, headers={"vary": "accept", **file_name}, media_type=media_type)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.evaluation.forecast_file import COLUMNS, KEYS, read
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.serving.forecast_file import COLUMNS, KEYS, read
 from lib.serving.letter_case import LetterCases
 from lib.text import csv_cell
 
@@ -72,7 +72,7 @@ class ForecastTable:
 
     @classmethod
     def load(cls, path: Path) -> ForecastTable:
-        """The table of a study's ``forecasts.csv``; raises as `lib.serving.forecast_file.read` does."""
+        """The table of a study's ``forecasts.csv``; raises as `lib.evaluation.forecast_file.read` does."""
         return cls(read(path))
 
     def of(self, symbol: str, horizon: int | None = None) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lib.evaluation.forecast_file import KEYS
 from lib.features.definitions import BY_NAME, INPUTS, VOLUME_AVERAGE
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.answers import (
@@ -21,7 +22,6 @@ from lib.serving.endpoint.answers import (
     PRICES,
 )
 from lib.serving.endpoint.forecast_table import OF_SYMBOL
-from lib.serving.forecast_file import KEYS
 
 Schema = dict[str, Any]
 
@@ -155,7 +155,6 @@ _RESPONSES: dict[str, Schema] = {
     "400": _refusal("Refusal", "Not a valid HTTP request"),
     "401": _refusal("Refusal", "The server asks for its token", "WWW-Authenticate", "Bearer"),
     "404": _refusal("Problems", "There is no forecast of this symbol or horizon; `msg` names the nearest ones"),
-    "406": _refusal("Problems", "The answer is to be neither JSON nor CSV"),
     "409": _refusal("Problems", "Two rows are of the same day"),
     "413": _refusal("Problems", "The body is too large"),
     "421": _refusal("Refusal", "The Host header is not a name of this server; --allow-host adds names"),
@@ -292,7 +291,7 @@ def document(with_rows: bool, token: bool) -> Schema:
                 "forecasts",
                 "The forecasts of all symbols, or of some",
                 {"content": {JSON: {"schema": _list(_ref("Forecast"))}, CSV: {"schema": _TEXT}}},
-                "404 406 422 503",
+                "404 422 503",
                 parameters=[_parameter(name, _FILTERS[name]) for name in FILTERS],
             )
         },

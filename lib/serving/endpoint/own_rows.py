@@ -11,7 +11,7 @@ import numpy as np
 
 from lib import paths
 from lib.features import definitions
-from lib.serving.live_model import Current, NoForecastsError
+from lib.serving.live_model import Current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,14 @@ class OwnRows:
 
     def __init__(self, study: str) -> None:
         message = f"study {study} has no forecaster yet; make it with: bash run_all.sh {study}"
-        self._current = Current(paths.StudyPaths(study).forecaster, _load, NoForecastsError, message)
+        self._current = Current(paths.StudyPaths(study).forecaster, _load, message)
 
     def __call__(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Forecast every horizon from rows as `lib.serving.endpoint.answers.read_rows` makes them.
 
         Raises
         ------
-        lib.serving.live_model.NoForecastsError
+        lib.serving.live_model.NotMadeError
             The study has no forecaster yet, or one that cannot be read.
         """
         self._current.refresh()

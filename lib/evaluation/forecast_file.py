@@ -1,4 +1,4 @@
-"""``forecasts.csv``, as everything that serves reads it: one row a symbol and horizon, checked whole.
+"""``forecasts.csv``, as all that shows or serves it reads it: one row a symbol and horizon, checked whole.
 
 The standard library alone: every visitor of the dashboard has a process of their own, which must stay small.
 """
@@ -20,6 +20,7 @@ COLUMNS = (
     *("forecast", "low", "high", VOLUME_AVERAGE.name, "ratio", "stale"),
 )
 KEYS = tuple(column.lower().replace(" ", "_") for column in COLUMNS)  # the columns' names in JSON
+LARGEST = 2**62  # shares: what a larger forecast is cut off at
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -99,7 +100,7 @@ def _row(cells: dict[str, str], where: str) -> dict[str, Any]:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= LARGEST):
         raise ValueError(text)
     return int(text)
 
