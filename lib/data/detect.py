@@ -39,7 +39,7 @@ _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|L
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
 # What file names have beside the symbol, by who writes them.
 _NAMES = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
         r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
