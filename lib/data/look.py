@@ -315,7 +315,13 @@ def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _as_yaml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, on one line
+    """A value on one line: JSON is YAML, but for some characters that YAML forbids, or reads as the end of a line."""
+    written = json.dumps(value, ensure_ascii=False)
+    if any("\ud800" <= character <= "\udfff" for character in written):
+        raise ArchiveError(
+            f"{printable(written)}: a byte that is not UTF-8, which no params file can hold; rename the file or folder first"
+        )
+    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in written)
 
 
 def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
@@ -333,7 +339,7 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     Raises
     ------
     ArchiveError
-        There is such a file already.
+        There is such a file already, or a name has a byte that is not UTF-8.
     """
     path = paths.params_file(name)
     if path.exists():

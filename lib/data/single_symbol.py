@@ -42,7 +42,7 @@ class Content:
 
     def described(self) -> str:
         """Everything that its rows are made of."""
-        return f"{self.file.name}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
+        return f"{printable(self.file.name)}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
 
 
 def read(location: Place, base: str, file: PriceFile) -> Content:

@@ -124,11 +124,11 @@ def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
         if member.packed is not None:
             with open_members(location) as read:
                 source = pa.BufferReader(read(member))
+        elif isinstance(location, Path):
+            with locations.opened(path := location / member.name):  # no FIFO
+                source = pa.OSFile(os.fsencode(path))
         else:
             source = locations.stream(location / member.name)
-            if isinstance(source, str):
-                with locations.opened(Path(source)):  # no FIFO
-                    source = pa.OSFile(source)
         if how == "workbook":
             yield from workbooks.as_csv(source.read(), size)
             return

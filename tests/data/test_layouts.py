@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from layout_files import WRITERS, truth
+from layout_files import SYMBOLS, WRITERS, truth
 
 from lib.compute.engine import Engine
 from lib.data import look, plans, sources
@@ -486,3 +489,21 @@ def test_fractions_in_a_column_that_was_chosen_are_not_rounded_unasked(tmp_path)
     (tmp_path / "A.csv").write_text("".join(f"2021-01-{day:02},10,11,9,10,9.5,100\n" for day in range(4, 24)))
     found = look.look(tmp_path / "A.csv", sources.reading_options(columns=NUMBERED))
     assert found.refused and "volume" not in found.params
+
+
+def test_names_with_a_byte_that_is_not_utf_8_are_read_and_stay_different(outputs, tmp_path):
+    table = WRITERS["camnugent"](truth())
+    day = "2021-01-04,10,11,9,10,5\n"
+    names = [b"K\xfcrse/A.csv", b"B\xff.csv", b"B\\xff.csv", b"symbol=C\xff/part-0.csv", b"symbol=C\xfe/part-0.csv"]
+    contents = {os.fsdecode(name): f"Date,Open,High,Low,Close,Volume\n{day}".encode() for name in names}
+    contents[os.fsdecode(b"T\xff/all.csv")] = next(iter(table.contents.values()))
+    contents[os.fsdecode(b"G\xff.csv.gz")] = gzip.compress(f"Date,Open,High,Low,Close,Volume\n{day}".encode())
+    made = pa.BufferOutputStream()
+    pq.write_table(pa.table({"Date": ["2021-01-04"], **{name: [1.0] for name in COLUMNS[1:]}}), made)
+    contents[os.fsdecode(b"P\xff.parquet")] = made.getvalue().to_pybytes()
+    _, found = made_of(contents, tmp_path / "archive")
+    symbols = {"A", r"B\xff", r"B\\xff", r"C\xff", r"C\xfe", r"G\xff", r"P\xff", *SYMBOLS}
+    assert set(found.prices.read(["Symbol"])["Symbol"].to_pylist()) == symbols
+    files = found.files.read(["file"])["file"].to_pylist()
+    assert files.count(r"T\xff/all.csv") == len(SYMBOLS) and len(set(files)) == len(names) + 3
+    assert look.look(tmp_path / "archive").lines

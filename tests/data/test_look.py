@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from layout_files import WRITERS, truth
 
@@ -155,3 +157,46 @@ def test_one_key_that_a_look_is_told_can_be_read_again(key, value, tmp_path, mon
     told = str(value).lower()
     assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", told]) == 0
     assert getattr(params.load(tmp_path / "params" / "mine.yaml").archive, key) == value
+
+
+ODD = [
+    "\x85",
+    "\x7f",
+    "\x9b",
+    "\ufffe",
+    "\ufeff",
+    "\u2028",
+    "\xa0",
+    "\t",
+    "\x1b",
+    '"\\',
+    "ü",
+    "日",
+    "\U0001f600",
+    "\U000e0001",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_name_of_any_characters_is_read_again_as_it_is(odd, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
+    place = write({f"x{odd}.csv": f"Date,Open,High,Low,last{odd}x,Volume\n{rows}".encode()}, tmp_path / f"a{odd}b")
+    told = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
+    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
+    assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
+    section = params.load(tmp_path / "params" / "mine.yaml").archive
+    assert (section.source, section.only_files) == (str(place), told["only_files"])
+    assert section.columns == {"Close": told["columns.Close"]}
+
+
+def test_a_byte_that_is_not_utf_8_in_a_path_is_looked_at_and_refused_in_a_params_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
+    place = write({"A.csv": f"Date,Open,High,Low,Close,Volume\n{rows}".encode()}, tmp_path / os.fsdecode(b"K\xfcrse"))
+    assert command_line.main(["run", "--look", str(place)]) == 0
+    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
+    told = capsys.readouterr().err
+    assert "a byte that is not UTF-8" in told and "K\\xfcrse" in told and not list((tmp_path / "params").iterdir())
