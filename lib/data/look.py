@@ -274,7 +274,7 @@ def _read(location: Place, file: Found) -> tuple[Rows, int]:
     header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows
     content, complete = unpack.beginning(location, file.member, max(_MOST, 20 * header))
     if not complete:
-        content = content[: content.rfind(b"\n") + 1] or content
+        content = content[: max(content.rfind(b"\n"), content.rfind(b"\r")) + 1] or content
     body: Body = text_files.body_of(content, plan)
     return text_files.read_rows([body], plan), len(content)
 

@@ -391,11 +391,20 @@ def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | N
     ) as file:
         before = 1 if piece.start else 0
         content = file.read(piece.stop - piece.start + before, piece.start - before)
-        more = b""
+        if (
+            before and b"\n" not in content
+        ):  # no line begins here: all have been read with the first piece, if they end in CR alone
+            return Body(b"", 1)
+        step = _LONGEST_LINE
         while content and not content.endswith(b"\n"):  # the line that begins within the range belongs to it
-            more = file.read(_LONGEST_LINE, piece.start - before + len(content))
+            more = file.read(step, piece.start - before + len(content))
             if not more:
                 break
+            if len(content) > LARGEST:
+                raise ArchiveError(
+                    f"{printable(piece.member.name)}: {len(content):,} bytes without a line feed; save it with the line ends of Linux or Windows"
+                )
+            step *= 2
             content += more[: more.find(b"\n") + 1] if b"\n" in more else more
     if not piece.start:
         return text_files.body_of(content, piece.plan)

@@ -327,6 +327,38 @@ def test_a_long_file_is_cut_into_pieces_that_lose_no_line(header, encoding, outp
     assert {row["code"] for row in quarantined} == {"wrong_number_of_fields", "unparsable_value"}
 
 
+@pytest.mark.parametrize("ends", [b"\r", b"\n", b"\r\n"])
+def test_a_long_file_of_any_line_ends_is_read_once(ends, outputs, tmp_path, monkeypatch):
+    from lib.data import multi_symbol
+
+    files = WRITERS["nyse"](truth())
+    content = files.contents["prices.csv"].replace(b"\n", ends) + b"nonsense" + ends
+    mixed = content + files.contents["prices.csv"].partition(b"\n")[2].replace(b"2021-", b"2022-").replace(b"\n", b"\r")
+    monkeypatch.setattr(multi_symbol, "_PIECE", 200)
+    monkeypatch.setattr(multi_symbol, "_LONGEST_LINE", 50)
+    for name, text, times in (("one", content, 1), ("mixed", mixed, 2)):
+        _, made = made_of({"prices.csv": text}, tmp_path / name)
+        assert made.prices.rows == times * len(files.rows)
+        [stray] = made.quarantine.read().to_pylist()
+        assert (stray["line"], stray["raw"]) == (len(files.rows) + 2, "nonsense")
+
+
+@pytest.mark.parametrize("name", ["yahoo", "nyse", "yfinance wide", "investing"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_files_put_together_with_their_byte_order_marks_lose_no_row(name, encoding, outputs, tmp_path):
+    files = WRITERS[name](truth())
+    texts = {path: content.decode("utf-8-sig") for path, content in files.contents.items()}
+    together = {}
+    for path, text in texts.items():
+        header, _, rest = text.partition("\n")
+        half = len(rest.splitlines()) // 2
+        rows = rest.splitlines(keepends=True)
+        head = f"\ufeff{header}\n" if name != "yfinance wide" else "\ufeff"
+        together[path] = f"\ufeff{header}\n{''.join(rows[:half])}{head}{''.join(rows[half:])}".encode(encoding)
+    _, made = made_of(together, tmp_path / "archive", **files.options)
+    assert made.prices.rows == len(files.rows) and not made.quarantine.rows
+
+
 def test_parquet_with_damaged_pages_is_named(outputs, tmp_path):
     files = WRITERS["Parquet long"](truth(days=200))
     path, content = next(iter(files.contents.items()))
