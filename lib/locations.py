@@ -198,11 +198,7 @@ class _Stream(io.RawIOBase):
 def stream(file: Place) -> Any:
     """What pyarrow reads a file from, piece by piece: its path, or an object of Python's kind of file."""
     if isinstance(file, Path):
-        if str(file).isprintable():
-            return str(file)
-        import pyarrow
-
-        return pyarrow.OSFile(os.fsencode(file))  # of a path as text pyarrow makes UTF-8
+        return str(file)
     return io.BufferedReader(_Stream(_Object(file, size(file))), 1 << 18)  # a request takes as long as so many bytes
 
 

@@ -17,8 +17,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
 from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
@@ -280,11 +278,7 @@ def _look_at_parquet(
     location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
-        if member.packed is not None:
-            source = pa.BufferReader(unpack.whole(location, member))
-        else:
-            source = locations.stream(location / member.name)
-        sample = parquet_files.plan_file(source, options)
+        sample = parquet_files.plan_file(unpack.source(location, member), options)
     except NotPrices as error:
         made.not_read.append(NotRead(printable(member.name), str(error)))
     except Refused as error:

@@ -20,13 +20,13 @@ from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample, Ti
 _SAMPLE = 40  # rows
 
 
-def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
+def plan_file(source: pa.NativeFile, options: Options) -> Sample:
     """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`.
 
     Parameters
     ----------
-    source : str or pyarrow.BufferReader
-        The file's path, or its bytes.
+    source : pyarrow.NativeFile
+        The file.
     """
     try:
         file = pq.ParquetFile(source)
@@ -76,7 +76,7 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
 
 
 def read_row_groups(
-    source: str | pa.BufferReader, groups: Sequence[int], first_row: int, plan: Plan, most: int
+    source: pa.NativeFile, groups: Sequence[int], first_row: int, plan: Plan, most: int
 ) -> Iterator[Rows]:
     """Read row groups of a file; a row's line is its number in the file, from 1.
 

@@ -513,8 +513,9 @@ def test_a_look_says_what_a_run_would_stop_for(tmp_path):
     (tmp_path / "A.csv").write_text(HEADER + "".join(rows + rows))
     found = look.look(tmp_path / "A.csv")
     assert found.refused
-    assert any(line.startswith("repeated dates: 20 of 40 rows") and "{Symbol: COLUMN}" in line for line in found.lines)
-    assert any(line.startswith("contradictions: in 40 of 40 rows High is below Low") for line in found.lines)
+    assert "a run would stop: 1 price file contradicts itself" in "\n".join(found.lines)
+    assert "a run would stop: 20 of 40 raw rows would be quarantined" in "\n".join(found.lines)
+    assert any("{Symbol: COLUMN}" in line for line in found.lines)
 
 
 def test_fractions_in_a_column_that_was_chosen_are_not_rounded_unasked(tmp_path):
