@@ -269,7 +269,7 @@ def _rows_of_sample(
     if "volume" in params:
         as_rounded = [replace(own.file, plan=replace(own.file.plan or _KAGGLE, rounded=True)) for own in beginnings]
         beginnings = [_read(listed.location, file) for file in as_rounded]
-    for stop in _stops(listed, beginnings, refused, scratch):
+    for stop in _stops(listed, beginnings, refused, scratch) if read or whole else []:
         first, *rest = stop.splitlines()
         lines += [f"a run would stop: {first}", *rest]
         stops = True
@@ -286,8 +286,10 @@ def _stops(
     """What a run would stop for, if what was read were all: by the accounts that a run gives of it."""
     parsed, contents = [], []
     for file in refused:
+        content = b""
         with contextlib.suppress(OSError):
-            contents.append(_content(file, unpack.beginning(listed.location, file.member, _MOST)[0]))
+            content = unpack.beginning(listed.location, file.member, _MOST)[0]
+        contents.append(_content(file, content))
     for own in beginnings:
         if not detect.is_table(own.file):
             parsed.append(single_symbol.accounted([_content(own.file, own.content)], own.rows))
@@ -322,6 +324,8 @@ def _read(location: Place, file: Found) -> _Read:
         return _Read(file, b"", rows, file.member.size * int(rows.counts.sum()) // max(1, total))
     header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows
     content, complete = unpack.beginning(location, file.member, max(_MOST, 20 * header))
+    if complete and unpack.packing(file.member.name):
+        unpack.whole(location, file.member)  # which finds a damaged end
     if not complete:
         content = content[: max(content.rfind(b"\n"), content.rfind(b"\r")) + 1] or content
     return _Read(file, content, text_files.read_rows([text_files.body_of(content, plan)], plan), len(content))

@@ -76,6 +76,8 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
         with_line = part.filter(pc.is_valid(part["line"])) if read else part
         for counted in pc.value_counts(with_line["code"]).to_pylist():
             reasons[counted["values"]] += counted["counts"]
+    if not reasons:
+        return "no price is left: no file has a row that is not blank\nSet archive.source to another archive"
     kind, count = reasons.most_common(1)[0]
     worst = sorted((file for file in files if file["commonest_reason"]), key=lambda file: -file["rows_quarantined"])
     said = f" The commonest reason: {kind.replace('_', ' ')} ({count:,}). Worst files:\n" + "\n".join(

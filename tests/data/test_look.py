@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from datetime import date, timedelta
 
@@ -264,6 +265,14 @@ STOPS = {
         {"A.csv": [ALONE, *rows_of()], "all.csv": [TABLE, *rows_of("A"), *rows_of("B")]},
         "two price files claim the same symbol (1 symbol):\n  A: A.csv and all.csv",
     ),
+    "only blank rows": (
+        {"A.csv": ["Date,Open,High,Low,Close,Adj Close,Volume\n", *[" ,,,,,,\n"] * 40]},
+        "no file has a row that is not blank",
+    ),
+    "a packed file cut off": (
+        {"A.csv.gz": [gzip.compress("".join([ALONE, *rows_of(days=400)]).encode())[:-9].decode("latin-1")]},
+        "1 of 1 price files cannot be read",
+    ),
     "one file that cannot be read": ({**GOOD, "A.csv": [*rows_of()]}, "40 of 840 raw rows would be quarantined"),
 }
 
@@ -271,7 +280,7 @@ STOPS = {
 @pytest.mark.parametrize("case", STOPS)
 def test_a_look_at_all_rows_says_what_the_run_says(case, outputs, tmp_path):
     contents, told = STOPS[case]
-    place = write({name: "".join(rows).encode() for name, rows in contents.items()}, tmp_path / "archive")
+    place = write({name: "".join(rows).encode("latin-1") for name, rows in contents.items()}, tmp_path / "archive")
     found = look.look(place)
     assert found.refused == bool(told), found.lines
     try:
@@ -286,3 +295,8 @@ def test_a_look_at_all_rows_says_what_the_run_says(case, outputs, tmp_path):
 def test_prices_too_short_for_a_study_are_not_said_to_run(tmp_path):
     assert look.look(write({"A.csv": "".join([ALONE, *rows_of(days=19)]).encode()}, tmp_path / "short")).refused
     assert not look.look(write({"A.csv": "".join([ALONE, *rows_of()]).encode()}, tmp_path / "whole")).refused
+
+
+def test_of_a_line_longer_than_what_is_looked_at_nothing_is_said(tmp_path):
+    content = "".join([ALONE.replace("\n", f",{' ' * look._MOST}\n"), *(row.replace("\n", ",\n") for row in rows_of())])
+    assert not look.look(write({"A.csv": content.encode()}, tmp_path / "archive")).refused
