@@ -13,7 +13,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -162,7 +162,7 @@ def list_archive(
     names, listed = {**found.names, **names}, [*listed, *found.listed]
     base = _base(file.member.name for file in found.found)
     alone = [file for file in found.found if not detect.is_table(file)]
-    tables = [file for file in found.found if detect.is_table(file)]
+    tables = [replace(file, symbol=printable(file.symbol)) for file in found.found if detect.is_table(file)]
     price_files = [
         PriceFile(
             file.member.name[len(base) :],
@@ -177,7 +177,7 @@ def list_archive(
     ]
     price_files.sort(key=lambda file: (file.symbol, file.name))
     _refuse_two_of_one_symbol(shown, price_files)
-    with_file = {file.symbol for file in alone} | {file.symbol for file in tables}
+    with_file = {file.symbol for file in found.found}
     return Archive(
         location=location,
         base=base,

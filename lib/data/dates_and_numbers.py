@@ -23,8 +23,8 @@ DecimalMark = Literal["point", "comma"]
 NULLS = frozenset({"", "-", "--", "nan", "null", "none", "na", "n/a", "nat", "#n/a", "n.a."})
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = (
-    r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))\s*(?P<half>[AaPp][Mm])?"
-    r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2})?)?"
+    r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))(?:\s*(?P<half>[AaPp][Mm]))?"
+    r"(?:\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2}))?)?"
 )
 # In English, German, French, Spanish, Portuguese and Italian.
 _WEEKDAYS = (
@@ -68,7 +68,7 @@ _MONTHS = {
     for name in names.split()
 }
 _CURRENCY = "$€£¥₹"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:(?P<s>[ '’])\d{3})(?:(?P=s)\d{3})*(?:[.,]\d*)?", re.ASCII)  # 1 234 567, 1'234'567
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}

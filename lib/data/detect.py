@@ -41,7 +41,7 @@ _COPIES = (
 )
 # What file names have beside the symbol, by who writes them.
 _NAMES = tuple(
-    re.compile(pattern, re.IGNORECASE)
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         *_COPIES,
         r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques|Dati Storici"
@@ -273,7 +273,7 @@ def _look_at_parquet(
     location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
-        sample = parquet_files.plan_file(parquet_files.source(location, member), options)
+        sample = parquet_files.plan_file(unpack.source(location, member), options)
     except NotPrices as error:
         made.not_read.append(NotRead(printable(member.name), str(error)))
     except Refused as error:

@@ -188,14 +188,8 @@ def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine)
     by_symbol = {file.symbol: file for file in archive.files}
     stage = multi_symbol.stage_files(location, archive.tables, study.staging, engine) if archive.tables else None
     staged = stage.symbols if stage else ()
-    if both := sorted(by_symbol.keys() & set(staged)):
-        listed = [f"  {both[0]}: {printable(by_symbol[both[0]].name)} and {stage.files_of(both[0])}" if stage else ""]
-        raise quarantine.QuarantineError(
-            f"two price files claim the same symbol ({len(both):,} symbols):\n"
-            + "\n".join(listed)
-            + "\nTake one of them out of "
-            "the archive, or name the files to read with archive.only_files"
-        )
+    if stage:
+        stage.refuse_symbols_of({symbol: file.name for symbol, file in by_symbol.items()})
     regular = not isinstance(place := locations.place(str(location)), Url) and is_folder(place)
     before = grown.earlier_parts(study, code) if regular else []  # as `_read_regular` reads
     earlier = {symbol: part for part in before for symbol in part.files}

@@ -379,7 +379,10 @@ def normalised(name: str) -> str:
         return _letters(plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
     whole = _letters(plain)
-    for found in (whole, _letters(re.sub(r"[(（].*?[)）]", "", plain))):
+    end = (
+        max(plain.rfind(")"), plain.rfind("）")) + 1
+    )  # behind it no bracket is closed, and each would be looked for in vain
+    for found in (whole, _letters(re.sub(r"[(（][^)）]*[)）]", "", plain[:end]) + plain[end:])):
         if found in _other_scripts():
             return found
     return "".join(filter(str.isascii, whole)) or whole
@@ -387,7 +390,9 @@ def normalised(name: str) -> str:
 
 def _letters(name: str) -> str:
     """Letters and digits in small, without accents."""
-    parts = (char for char in unicodedata.normalize("NFKD", name.lower()) if char.isalnum())
+    # Character by character, as Python puts a thousand accents on one letter in order in a time that grows with their square.
+    apart = (unicodedata.normalize("NFKD", char) for char in name.lower())
+    parts = (char for text in apart for char in text if char.isalnum())
     return unicodedata.normalize("NFC", "".join(parts))
 
 

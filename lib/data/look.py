@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lib import files, paths
-from lib.data import archive, detect, parquet_files, plans, sources, text_files, unpack
+from lib.data import (
+    archive,
+    detect,
+    multi_symbol,
+    parquet_files,
+    plans,
+    quarantine,
+    single_symbol,
+    sources,
+    text_files,
+    unpack,
+)
 from lib.data.columns import Rows
 from lib.data.dates_and_numbers import parse_number
 from lib.data.detect import Found
 from lib.data.members import ArchiveError, Member
 from lib.data.plans import VALUES, Options, Plan
-from lib.data.quarantine import SUPERSEDED
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
-from lib.data.text_files import Body
 from lib.locations import Place
 from lib.params import Params
 from lib.text import printable
@@ -72,7 +83,7 @@ class Look:
     undecided : str
         The key that the user has to choose the value of, as several of `CHOICES` are possible; empty where nothing is open.
     refused : bool
-        A run would stop, since too many rows would be set aside.
+        A run would stop, for what the lines say.
     """
 
     lines: list[str]
@@ -104,7 +115,7 @@ def look(
         except ArchiveError as error:
             return Look([str(error)], {}, readable=False, undecided=_undecided([str(error)]))
         lines = _describe(found)
-        rows, refused = _rows_of_sample(found, params, "Volume" in dict(options.columns))
+        rows, refused = _rows_of_sample(found, params, "Volume" in dict(options.columns), Path(scratch))
         lines += rows + _not_read(found)
         if any(not file.refused for file in _found(found)):
             return Look(lines, params, refused=refused)
@@ -168,7 +179,19 @@ def _describe(listed: archive.Archive) -> list[str]:
     return lines
 
 
-def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chosen: bool) -> tuple[list[str], bool]:
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a file: its beginning, unpacked, unless it is Parquet, the rows there, and how many bytes of the file they are."""
+
+    file: Found
+    content: bytes
+    rows: Rows
+    used: int
+
+
+def _rows_of_sample(
+    listed: archive.Archive, params: dict[str, str], volume_chosen: bool, scratch: Path
+) -> tuple[list[str], bool]:
     """Read a sample of the rows as a run would: of some files, the beginning of each. And whether a run would refuse them.
 
     Where the user has said which column the volume is, fractions may mean that it is another: nothing is chosen for them.
@@ -176,19 +199,25 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
     found = [file for file in _found(listed) if not file.refused]
     step = max(1, len(found) // _SAMPLE)
     sample = found[::step][:_SAMPLE]
+    beginnings: list[_Read] = []
     tables: list[pa.Table] = []
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
     fractions: list[float] = []
     read = rounded = bytes_read = 0
+    stops = False
+    refused = [file for file in _found(listed) if file.refused][::step][:_SAMPLE]
     for file in sample:
         try:
-            rows, used = _read(listed.location, file)
-        except (OSError, plans.Refused) as error:
+            beginning = _read(listed.location, file)
+        except (OSError, UnicodeDecodeError, pa.ArrowException, plans.Refused) as error:
             reasons["unreadable file"] += 1
             examples.setdefault("unreadable file", f"{printable(file.member.name)}: {error}")
+            refused.append(replace(file, plan=None, refused=f"{quarantine.UNREADABLE}: {error}"))
             continue
-        bytes_read += used
+        beginnings.append(beginning)
+        rows = beginning.rows
+        bytes_read += beginning.used
         read += int(rows.counts.sum())
         rounded += int(rows.rounded.sum())
         for row, reason in rows.bad.items():
@@ -221,12 +250,12 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
         span = pc.min_max(table["Date"]).as_py()
         estimate = "" if whole or not bytes_read else f", about {read * total / bytes_read:,.0f} rows in all"
         lines.append(
-            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(map(printable, sorted(symbols)[:_SHOWN]))}{', ...' * (len(symbols) > _SHOWN)})"
+            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(map(_shown, sorted(symbols)[:_SHOWN]))}{', ...' * (len(symbols) > _SHOWN)})"
         )
         lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
         longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
         window = Params().features.window
-        if whole and longest <= window:
+        if stops := whole and longest <= window:
             lines.append(
                 f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: take prices of a longer time, a year or more"
             )
@@ -252,43 +281,69 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
             lines.append(
                 "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
             )
-    settled = ("unreadable_file", *(["fractional_volume"] if "volume" in params else []))
-    share = sum(count for kind, count in reasons.items() if kind not in settled) / max(1, read)
-    if share > 0.01:
-        lines.append(f"that is {share:.1%}: a run stops above 1 % unless ingest.max_quarantined_share allows more")
-    contradictions = _contradictions(table) if table is not None else []
-    return [line for line in [*lines, *contradictions] if line], share > 0.01 or bool(contradictions)
+    if "volume" in params:
+        as_rounded = [replace(own.file, plan=replace(own.file.plan or _KAGGLE, rounded=True)) for own in beginnings]
+        beginnings = [_read(listed.location, file) for file in as_rounded]
+    for stop in _stops(listed, beginnings, refused, scratch) if read or whole else []:
+        first, *rest = stop.splitlines()
+        lines += [f"a run would stop: {first}", *rest]
+        stops = True
+    return [line for line in lines if line], stops
 
 
-def _contradictions(table: pa.Table) -> list[str]:
-    """What of rows that can be kept stops a run all the same, if it is in more than 5 % of a file's: here, of all rows."""
-    said = []
-    repeated = len(table) - len(table.group_by(["Symbol", "Date"]).aggregate([]))
-    if repeated > SUPERSEDED * len(table):
-        said.append(
-            f"repeated dates: {repeated:,} of {len(table):,} rows have a date of their symbol that is there already, and a run would stop. Are "
-            "there several symbols in a file, and does a column name them? Then archive.columns: {Symbol: COLUMN}"
-        )
-    crossed = pc.sum(pc.less(table["High"], table["Low"])).as_py() or 0
-    if crossed > SUPERSEDED * len(table):
-        said.append(
-            f"contradictions: in {crossed:,} of {len(table):,} rows High is below Low, and a run would stop. Are the columns in another order?"
-        )
-    return said
+def _shown(symbol: str) -> str:
+    return symbol if symbol.isprintable() else printable(symbol)  # one from a file's name has its escapes already
 
 
-def _read(location: Place, file: Found) -> tuple[Rows, int]:
+def _stops(
+    listed: archive.Archive, beginnings: Sequence[_Read], refused: Sequence[Found], scratch: Path
+) -> Iterator[str]:
+    """What a run would stop for, if what was read were all: by the accounts that a run gives of it."""
+    parsed, contents = [], []
+    for file in refused:
+        content = b""
+        with contextlib.suppress(OSError):
+            content = unpack.beginning(listed.location, file.member, _MOST)[0]
+        contents.append(_content(file, content))
+    for own in beginnings:
+        if not detect.is_table(own.file):
+            parsed.append(single_symbol.accounted([_content(own.file, own.content)], own.rows))
+    parsed += single_symbol.parse_contents(contents)
+    if tables := [own for own in beginnings if detect.is_table(own.file)]:
+        found, rows, texts = zip(*((own.file, own.rows, own.content) for own in tables), strict=True)
+        stage = multi_symbol.stage_beginnings(listed.location, found, rows, texts, scratch)
+        try:
+            stage.refuse_symbols_of({file.symbol: file.name for file in listed.files})
+            parsed.append(stage.part(stage.symbols or [""], first=True).parsed({}))
+        except quarantine.QuarantineError as error:
+            yield str(error)
+    if parsed:
+        accounts = pa.concat_tables(part.files for part in parsed)
+        said = quarantine.contradictions(accounts)
+        most = Params().ingest.max_quarantined_share
+        yield from filter(None, (said, quarantine.too_many(accounts, (part.quarantine for part in parsed), most)))
+
+
+def _content(file: Found, content: bytes) -> single_symbol.Content:
+    plan = None if file.refused else file.plan or _KAGGLE
+    own = archive.PriceFile(file.member.name, file.symbol, None, file.member.size, plan=plan, refused=file.refused)
+    return single_symbol.Content(own, content, "", file.refused)
+
+
+def _read(location: Place, file: Found) -> _Read:
     plan = file.plan or _KAGGLE
     if plan.parquet:
-        source = parquet_files.source(location, file.member)
+        source = unpack.source(location, file.member)
+        total = pq.read_metadata(source).num_rows
         rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))
-        return rows, file.member.size
+        return _Read(file, b"", rows, file.member.size * int(rows.counts.sum()) // max(1, total))
     header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows
     content, complete = unpack.beginning(location, file.member, max(_MOST, 20 * header))
+    if complete and unpack.packing(file.member.name):
+        unpack.whole(location, file.member)  # which finds a damaged end
     if not complete:
-        content = content[: content.rfind(b"\n") + 1] or content
-    body: Body = text_files.body_of(content, plan)
-    return text_files.read_rows([body], plan), len(content)
+        content = content[: max(content.rfind(b"\n"), content.rfind(b"\r")) + 1] or content
+    return _Read(file, content, text_files.read_rows([text_files.body_of(content, plan)], plan), len(content))
 
 
 def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[Found]) -> str:
@@ -327,7 +382,13 @@ def _some(entries: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _as_yaml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, on one line
+    """A value on one line: JSON is YAML, but for some characters that YAML forbids, or reads as the end of a line."""
+    written = json.dumps(value, ensure_ascii=False)
+    if any("\ud800" <= character <= "\udfff" for character in written):
+        raise ArchiveError(
+            f"{printable(written)}: a byte that is not UTF-8, which no params file can hold; rename the file or folder first"
+        )
+    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in written)
 
 
 def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
@@ -345,7 +406,7 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     Raises
     ------
     ArchiveError
-        There is such a file already.
+        There is such a file already, or a name has a byte that is not UTF-8.
     """
     path = paths.params_file(name)
     if path.exists():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -183,6 +183,15 @@ class Stage:
         entry, start, _ = next(iter((*part.good, *part.bad)))
         return self.files[self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file]
 
+    def refuse_symbols_of(self, others: Mapping[str, str]) -> None:
+        """Refuse a symbol that has a file of its own, too; ``others`` has the names of such files by symbol."""
+        if both := sorted(others.keys() & set(self.symbols)):
+            raise QuarantineError(
+                f"two price files claim the same symbol ({len(both):,} symbol{'s' * (len(both) != 1)}):\n"
+                f"  {both[0]}: {printable(others[both[0]])} and {self.files_of(both[0])}\n"
+                "Take one of them out of the archive, or name the files to read with archive.only_files"
+            )
+
     def part(self, symbols: Sequence[str], first: bool) -> StagedPart:
         """What a worker needs for one part.
 
@@ -230,19 +239,47 @@ def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: 
     for number, file in enumerate(found):
         if number not in digests:
             digests[number] = _digest(location / file.member.name), file.member.size
+    return _of(location, pieces, first_lines, found, [digests[number] for number in range(len(found))], staged)
+
+
+def stage_beginnings(
+    location: Place, found: Sequence[Found], rows: Sequence[Rows], texts: Sequence[bytes], folder: Path
+) -> Stage:
+    """As `stage_files`, of rows that have been read from the beginning of each file.
+
+    Parameters
+    ----------
+    texts : sequence of bytes
+        Each file's beginning, unpacked; not needed of Parquet.
+    """
+    pieces = []
+    for number, (file, text) in enumerate(zip(found, texts, strict=True)):
+        assert file.plan is not None
+        beginning = folder / f"beginning-{number}"
+        beginning.write_bytes(text)
+        pieces.append(
+            Piece(number, number, file.member, file.plan, file.symbol, stop=len(text), spooled=str(beginning))
+        )
+    staged = _sorted((([piece], own) for piece, own in zip(pieces, rows, strict=True)), str(folder), {}, {})
+    return _of(location, pieces, [0] * len(pieces), found, [("", file.member.size) for file in found], [staged])
+
+
+def _of(
+    location: Place,
+    pieces: Sequence[Piece],
+    first_lines: Sequence[int],
+    found: Sequence[Found],
+    digests: Sequence[tuple[str, int]],
+    staged: Sequence[Staged],
+) -> Stage:
     names: dict[str, str] = {}
     for result in staged:
         names = {**result.names, **names}
     symbols = {symbol for result in staged for entry in (*result.good, *result.bad) for symbol in entry.symbols}
+    files = tuple(printable(file.member.name) for file in found)
+    in_order = tuple(sorted(symbols - {""}))
     return Stage(
-        str(location),
-        pieces,
-        tuple(first_lines),
-        tuple(printable(file.member.name) for file in found),
-        tuple(digests[number] for number in range(len(found))),
-        staged,
-        tuple(sorted(symbols - {""})),
-        names,
+        str(location), tuple(pieces), tuple(first_lines), files, tuple(digests), tuple(staged), in_order, names
     )
 
 
@@ -288,7 +325,7 @@ def _spooled(location: Place, member: Member, to: Place) -> int:
 
 
 def _row_groups(location: Place, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
-    metadata = pq.read_metadata(parquet_files.source(location, member))
+    metadata = pq.read_metadata(unpack.source(location, member))
     groups: list[int] = []
     rows, first = 0, 0
     for number in range(metadata.num_row_groups):
@@ -319,19 +356,28 @@ def _tasks(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
 
 def stage(task: StageTask) -> Staged:
     """Read pieces, and write their rows sorted by symbol."""
-    good: list[Sorted] = []
-    bad: list[Sorted] = []
     lines: dict[int, int] = {}
     digests: dict[int, tuple[str, int]] = {}
+    return _sorted(_read(task, lines, digests), task.to, lines, digests)
+
+
+def _sorted(
+    read: Iterable[tuple[list[Piece], Rows]],
+    to: str,
+    lines: Mapping[int, int],
+    digests: Mapping[int, tuple[str, int]],
+) -> Staged:
+    good: list[Sorted] = []
+    bad: list[Sorted] = []
     names: dict[str, str] = {}
     no_adjusted: set[int] = set()
     rounded = 0
-    for pieces, rows in _read(task, lines, digests):
+    for pieces, rows in read:
         no_adjusted |= {piece.file for piece, without in zip(pieces, rows.no_adjusted, strict=True) if without}
         rounded += int(rows.rounded.sum())
         table, symbols = _table(pieces, rows)
         _note_names(rows.table, names)
-        stem = f"{task.to}/rows-{pieces[0].number}-{pieces[0].first_row}-{len(good)}"
+        stem = f"{to}/rows-{pieces[0].number}-{pieces[0].first_row}-{len(good)}"
         good.append(_write(f"{stem}.arrow", table, symbols))
         if rows.bad:
             bad.append(_write(f"{stem}-bad.arrow", *_bad_table(pieces, rows)))
@@ -362,7 +408,7 @@ def _read(
 
 def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
     try:
-        source = parquet_files.source(location, piece.member)
+        source = unpack.source(location, piece.member)
         yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArchiveError(
@@ -384,11 +430,20 @@ def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | N
     ) as file:
         before = 1 if piece.start else 0
         content = file.read(piece.stop - piece.start + before, piece.start - before)
-        more = b""
+        if (
+            before and b"\n" not in content
+        ):  # no line begins here: all have been read with the first piece, if they end in CR alone
+            return Body(b"", 1)
+        step = _LONGEST_LINE
         while content and not content.endswith(b"\n"):  # the line that begins within the range belongs to it
-            more = file.read(_LONGEST_LINE, piece.start - before + len(content))
+            more = file.read(step, piece.start - before + len(content))
             if not more:
                 break
+            if len(content) > LARGEST:
+                raise ArchiveError(
+                    f"{printable(piece.member.name)}: {len(content):,} bytes without a line feed; save it with the line ends of Linux or Windows"
+                )
+            step *= 2
             content += more[: more.find(b"\n") + 1] if b"\n" in more else more
     if not piece.start:
         return text_files.body_of(content, piece.plan)

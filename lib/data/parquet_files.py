@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,31 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib import locations
-from lib.data import columns, layouts, plans, unpack
+from lib.data import columns, layouts, plans
 from lib.data.columns import Rows
 from lib.data.layouts import LayoutError, Reading
-from lib.data.members import Member
 from lib.data.plans import VALUES, NotPrices, Options, Plan, Refused, Sample, Tickers
-from lib.locations import Place
 
 _SAMPLE = 40  # rows
 
 
-def source(location: Place, member: Member) -> Any:
-    """What pyarrow reads a file of an archive from, itself or out of a zip; OSError where it cannot be read."""
-    if member.packed is not None:
-        return pa.BufferReader(unpack.whole(location, member))
-    return locations.stream(location / member.name)
-
-
-def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
+def plan_file(source: pa.NativeFile, options: Options) -> Sample:
     """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`.
 
     Parameters
     ----------
-    source : str or pyarrow.BufferReader
-        The file's path, or its bytes.
+    source : pyarrow.NativeFile
+        The file.
     """
     try:
         file = pq.ParquetFile(source)
@@ -87,7 +76,7 @@ def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
 
 
 def read_row_groups(
-    source: str | pa.BufferReader, groups: Sequence[int], first_row: int, plan: Plan, most: int
+    source: pa.NativeFile, groups: Sequence[int], first_row: int, plan: Plan, most: int
 ) -> Iterator[Rows]:
     """Read row groups of a file; a row's line is its number in the file, from 1.
 

@@ -186,7 +186,7 @@ def _names_columns(content: bytes, encoding: str) -> bool:
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
-    """A file's text as UTF-8 with one kind of line end, without a byte-order mark.
+    """A file's text as UTF-8 with one kind of line end, without a byte-order mark at its beginning or, of files put together, a line's.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def to_utf8(content: bytes, encoding: str) -> bytes:
     content = content.removeprefix(codecs.BOM_UTF8)
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return content
+    return content.replace(b"\n" + codecs.BOM_UTF8, b"\n")
 
 
 def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, whole: bool = True) -> Sample:

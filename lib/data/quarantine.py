@@ -43,9 +43,17 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
     str or None
         Sentences with the files, a reason and a raw line; None where nothing stands in the way.
     """
+    return contradictions(accounts) or too_many(accounts, quarantined, most)
+
+
+def contradictions(accounts: pa.Table) -> str | None:
+    """What `refusal` says of files whose prices contradict each other."""
     contradicting = accounts.filter(pc.is_valid(accounts["contradiction"]))
-    if len(contradicting):
-        return _columns_exchanged(contradicting.to_pylist())
+    return _columns_exchanged(contradicting.to_pylist()) if len(contradicting) else None
+
+
+def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:
+    """What `refusal` says of rows that are quarantined."""
     unreadable = accounts.filter(pc.starts_with(accounts["refused"], UNREADABLE))
     # Of a file that cannot be read nobody knows how many rows it has. One or a few are set aside; most are a broken disk or download.
     if 2 * len(unreadable) > len(accounts):
@@ -68,6 +76,8 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
         with_line = part.filter(pc.is_valid(part["line"])) if read else part
         for counted in pc.value_counts(with_line["code"]).to_pylist():
             reasons[counted["values"]] += counted["counts"]
+    if not reasons:
+        return "no price is left: no file has a row that is not blank\nSet archive.source to another archive"
     kind, count = reasons.most_common(1)[0]
     worst = sorted((file for file in files if file["commonest_reason"]), key=lambda file: -file["rows_quarantined"])
     said = f" The commonest reason: {kind.replace('_', ' ')} ({count:,}). Worst files:\n" + "\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime
 import math
@@ -63,7 +64,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     "negative volume: '-3'"
     """
     try:
-        text = line.decode("utf-8")
+        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")  # files put together have it in the middle
     except UnicodeDecodeError as error:
         return f"not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}"
     try:

@@ -42,7 +42,7 @@ class Content:
 
     def described(self) -> str:
         """Everything that its rows are made of."""
-        return f"{self.file.name}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
+        return f"{printable(self.file.name)}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
 
 
 def read(location: Place, base: str, file: PriceFile) -> Content:
@@ -95,9 +95,14 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     for plan, batches in groups.items():
         for batch in batches:
             rows = text_files.read_rows([text_files.body_of(content.content, plan) for content in batch], plan)
-            sources = [_source(content, rows, number) for number, content in enumerate(batch)]
-            made.append(parse.account(sources, rows.table.select(list(plans.VALUES)), rows.bad, _Texts(rows)))
+            made.append(accounted(batch, rows))
     return made
+
+
+def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:
+    """Make prices of the rows that were read of files."""
+    sources = [_source(content, rows, number) for number, content in enumerate(found)]
+    return parse.account(sources, rows.table.select(list(plans.VALUES)), rows.bad, _Texts(rows))
 
 
 def _source(content: Content, rows: Rows, number: int) -> parse.Source:

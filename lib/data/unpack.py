@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -34,6 +35,15 @@ def packing(name: str) -> str:
     ('gzip', 'workbook', '')
     """
     return PACKINGS.get(os.path.splitext(name)[1].lower(), "")
+
+
+def source(location: Place, member: Member) -> Any:
+    """What pyarrow reads a Parquet file from."""
+    if member.packed is not None:
+        return pa.BufferReader(whole(location, member))
+    path = location / member.name
+    # As text a path would have to be UTF-8.
+    return pa.OSFile(os.fsencode(path)) if isinstance(path, Path) else locations.stream(path)
 
 
 def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
@@ -124,11 +134,11 @@ def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
         if member.packed is not None:
             with open_members(location) as read:
                 source = pa.BufferReader(read(member))
+        elif isinstance(location, Path):
+            with locations.opened(path := location / member.name):  # no FIFO
+                source = pa.OSFile(os.fsencode(path))
         else:
             source = locations.stream(location / member.name)
-            if isinstance(source, str):
-                with locations.opened(Path(source)):  # no FIFO
-                    source = pa.OSFile(source)
         if how == "workbook":
             yield from workbooks.as_csv(source.read(), size)
             return

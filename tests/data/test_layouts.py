@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import decimal
 import gzip
+import os
 import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from layout_files import WRITERS, truth
+from layout_files import SYMBOLS, WRITERS, truth
 
 from lib.compute.engine import Engine
 from lib.data import look, plans, sources
@@ -364,6 +365,38 @@ def test_a_long_file_is_cut_into_pieces_that_lose_no_line(header, encoding, outp
     assert {row["code"] for row in quarantined} == {"wrong_number_of_fields", "unparsable_value"}
 
 
+@pytest.mark.parametrize("ends", [b"\r", b"\n", b"\r\n"])
+def test_a_long_file_of_any_line_ends_is_read_once(ends, outputs, tmp_path, monkeypatch):
+    from lib.data import multi_symbol
+
+    files = WRITERS["nyse"](truth())
+    content = files.contents["prices.csv"].replace(b"\n", ends) + b"nonsense" + ends
+    mixed = content + files.contents["prices.csv"].partition(b"\n")[2].replace(b"2021-", b"2022-").replace(b"\n", b"\r")
+    monkeypatch.setattr(multi_symbol, "_PIECE", 200)
+    monkeypatch.setattr(multi_symbol, "_LONGEST_LINE", 50)
+    for name, text, times in (("one", content, 1), ("mixed", mixed, 2)):
+        _, made = made_of({"prices.csv": text}, tmp_path / name)
+        assert made.prices.rows == times * len(files.rows)
+        [stray] = made.quarantine.read().to_pylist()
+        assert (stray["line"], stray["raw"]) == (len(files.rows) + 2, "nonsense")
+
+
+@pytest.mark.parametrize("name", ["yahoo", "nyse", "yfinance wide", "investing"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_files_put_together_with_their_byte_order_marks_lose_no_row(name, encoding, outputs, tmp_path):
+    files = WRITERS[name](truth())
+    texts = {path: content.decode("utf-8-sig") for path, content in files.contents.items()}
+    together = {}
+    for path, text in texts.items():
+        header, _, rest = text.partition("\n")
+        half = len(rest.splitlines()) // 2
+        rows = rest.splitlines(keepends=True)
+        head = f"\ufeff{header}\n" if name != "yfinance wide" else "\ufeff"
+        together[path] = f"\ufeff{header}\n{''.join(rows[:half])}{head}{''.join(rows[half:])}".encode(encoding)
+    _, made = made_of(together, tmp_path / "archive", **files.options)
+    assert made.prices.rows == len(files.rows) and not made.quarantine.rows
+
+
 def test_parquet_with_damaged_pages_is_named(outputs, tmp_path):
     files = WRITERS["Parquet long"](truth(days=200))
     path, content = next(iter(files.contents.items()))
@@ -519,11 +552,30 @@ def test_a_look_says_what_a_run_would_stop_for(tmp_path):
     (tmp_path / "A.csv").write_text(HEADER + "".join(rows + rows))
     found = look.look(tmp_path / "A.csv")
     assert found.refused
-    assert any(line.startswith("repeated dates: 20 of 40 rows") and "{Symbol: COLUMN}" in line for line in found.lines)
-    assert any(line.startswith("contradictions: in 40 of 40 rows High is below Low") for line in found.lines)
+    assert "a run would stop: 1 price file contradicts itself" in "\n".join(found.lines)
+    assert "a run would stop: 20 of 40 raw rows would be quarantined" in "\n".join(found.lines)
+    assert any("{Symbol: COLUMN}" in line for line in found.lines)
 
 
 def test_fractions_in_a_column_that_was_chosen_are_not_rounded_unasked(tmp_path):
     (tmp_path / "A.csv").write_text("".join(f"2021-01-{day:02},10,11,9,10,9.5,100\n" for day in range(4, 24)))
     found = look.look(tmp_path / "A.csv", sources.reading_options(columns=NUMBERED))
     assert found.refused and "volume" not in found.params
+
+
+def test_names_with_a_byte_that_is_not_utf_8_are_read_and_stay_different(outputs, tmp_path):
+    table = WRITERS["camnugent"](truth())
+    day = "2021-01-04,10,11,9,10,5\n"
+    names = [b"K\xfcrse/A.csv", b"B\xff.csv", b"B\\xff.csv", b"symbol=C\xff/part-0.csv", b"symbol=C\xfe/part-0.csv"]
+    contents = {os.fsdecode(name): f"Date,Open,High,Low,Close,Volume\n{day}".encode() for name in names}
+    contents[os.fsdecode(b"T\xff/all.csv")] = next(iter(table.contents.values()))
+    contents[os.fsdecode(b"G\xff.csv.gz")] = gzip.compress(f"Date,Open,High,Low,Close,Volume\n{day}".encode())
+    made = pa.BufferOutputStream()
+    pq.write_table(pa.table({"Date": ["2021-01-04"], **{name: [1.0] for name in COLUMNS[1:]}}), made)
+    contents[os.fsdecode(b"P\xff.parquet")] = made.getvalue().to_pybytes()
+    _, found = made_of(contents, tmp_path / "archive")
+    symbols = {"A", r"B\xff", r"B\\xff", r"C\xff", r"C\xfe", r"G\xff", r"P\xff", *SYMBOLS}
+    assert set(found.prices.read(["Symbol"])["Symbol"].to_pylist()) == symbols
+    files = found.files.read(["file"])["file"].to_pylist()
+    assert files.count(r"T\xff/all.csv") == len(SYMBOLS) and len(set(files)) == len(names) + 3
+    assert look.look(tmp_path / "archive").lines

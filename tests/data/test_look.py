@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from layout_files import WRITERS, truth
 
 from lib import __main__ as command_line
 from lib import params, paths
-from lib.data import look, sources
+from lib.data import archive, look, sources
+from lib.data.ingest import ingest
+from lib.data.quarantine import QuarantineError
 
 
 def write(files, folder):
@@ -62,6 +70,15 @@ def test_a_sample_is_said_to_be_one(tmp_path, monkeypatch):
     found = look.look(write(WRITERS["yahoo"](truth()).contents, tmp_path / "archive"))
     assert lines_that_begin(found, "what follows is of a sample: the beginning of 3 of 3 files")
     assert "about 1" in lines_that_begin(found, "dates: ")[0]  # hundred and twenty rows
+
+
+def test_the_beginning_of_a_parquet_file_is_said_to_be_a_sample(tmp_path):
+    days = [date(2000, 1, 3) + timedelta(day) for day in range(6000)]
+    prices = {name: [1.0] * 6000 for name in ("Open", "High", "Low", "Close", "Volume")}
+    pq.write_table(pa.table({"Date": days, **prices}), tmp_path / "A.parquet")
+    found = look.look(tmp_path)
+    assert lines_that_begin(found, "what follows is of a sample: the beginning of 1 of 1 files, 5,000 rows")
+    assert lines_that_begin(found, "dates: ")[0].endswith("about 6,000 rows in all")
 
 
 @pytest.mark.parametrize("name", ["investing", "cryptodatadownload"])
@@ -121,7 +138,11 @@ def test_a_params_file_whose_run_would_stop_is_not_said_to_run(tmp_path, monkeyp
     place = write(files, tmp_path / "archive")
     assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
     told = capsys.readouterr().out
-    assert "a run stops above 1 %" in told and "as it is, a run would stop" in told and "run it: " not in told
+    assert (
+        "a run would stop: 10 of 130 raw rows would be quarantined" in told
+        and "as it is, a run would stop" in told
+        and "run it: " not in told
+    )
 
 
 def test_what_a_look_is_told_stands_in_the_params_file_it_writes(tmp_path, monkeypatch, capsys):
@@ -155,3 +176,127 @@ def test_one_key_that_a_look_is_told_can_be_read_again(key, value, tmp_path, mon
     told = str(value).lower()
     assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", told]) == 0
     assert getattr(params.load(tmp_path / "params" / "mine.yaml").archive, key) == value
+
+
+ODD = [
+    "\x85",
+    "\x7f",
+    "\x9b",
+    "\ufffe",
+    "\ufeff",
+    "\u2028",
+    "\xa0",
+    "\t",
+    "\x1b",
+    '"\\',
+    "ü",
+    "日",
+    "\U0001f600",
+    "\U000e0001",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_name_of_any_characters_is_read_again_as_it_is(odd, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
+    place = write({f"x{odd}.csv": f"Date,Open,High,Low,last{odd}x,Volume\n{rows}".encode()}, tmp_path / f"a{odd}b")
+    told = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
+    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
+    assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
+    section = params.load(tmp_path / "params" / "mine.yaml").archive
+    assert (section.source, section.only_files) == (str(place), told["only_files"])
+    assert section.columns == {"Close": told["columns.Close"]}
+
+
+def test_a_byte_that_is_not_utf_8_in_a_path_is_looked_at_and_refused_in_a_params_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
+    place = write({"A.csv": f"Date,Open,High,Low,Close,Volume\n{rows}".encode()}, tmp_path / os.fsdecode(b"K\xfcrse"))
+    assert command_line.main(["run", "--look", str(place)]) == 0
+    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
+    told = capsys.readouterr().err
+    assert "a byte that is not UTF-8" in told and "K\\xfcrse" in told and not list((tmp_path / "params").iterdir())
+
+
+def rows_of(symbol="", prices="10,12,9,11", days=40, first=date(2021, 1, 4)):
+    """A row a day, with the symbol where there is one: Open, High, Low, Close and a volume."""
+    return [f"{first + timedelta(day)},{symbol}{',' * bool(symbol)}{prices},5\n" for day in range(days)]
+
+
+ALONE, TABLE = "Date,Open,High,Low,Close,Volume\n", "Date,Symbol,Open,High,Low,Close,Volume\n"
+GOOD = {f"{symbol}.csv": [ALONE, *rows_of(days=400)] for symbol in ("B", "C")}
+LATER = date(2022, 1, 3)
+# What the run says in which case; nothing where it does not stop.
+STOPS = {
+    "all is well": (GOOD, ""),
+    "Open and High exchanged": (
+        {"A.csv": [ALONE, *rows_of(prices="12,10,9,11")]},
+        "Open or Close is outside Low to High",
+    ),
+    "one small file with High below Low": (
+        {**GOOD, "A.csv": [ALONE, *rows_of(), *rows_of(prices="10,9,12,11", days=8, first=LATER)]},
+        "A.csv: 8 of 48 rows contradict themselves",
+    ),
+    "as many rows of one large file": (
+        {**GOOD, "B.csv": [*GOOD["B.csv"], *rows_of(prices="10,9,12,11", days=8, first=LATER + timedelta(400))]},
+        "",
+    ),
+    "one small file with repeated dates": (
+        {**GOOD, "A.csv": [ALONE, *rows_of(days=20), *rows_of(days=20)]},
+        "20 of 840 raw rows would be quarantined",
+    ),
+    "repeated dates in few of all rows": ({**GOOD, "A.csv": [ALONE, *rows_of(), *rows_of(days=4)]}, ""),
+    "one small symbol of a table with High below Low": (
+        {"all.csv": [TABLE, *rows_of("A", days=400), *rows_of("B", "10,9,12,11", days=12)]},
+        "12 of 12 rows contradict themselves",
+    ),
+    "a day of one symbol in two tables": (
+        {"one.csv": [TABLE, *rows_of("A")], "two.csv": [TABLE, *rows_of("A", first=date(2021, 2, 12))]},
+        "A on 2021-02-12 is in one.csv and in two.csv",
+    ),
+    "a symbol with days in two tables": (
+        {"one.csv": [TABLE, *rows_of("A")], "two.csv": [TABLE, *rows_of("A", first=LATER)]},
+        "",
+    ),
+    "a symbol with a file and in a table": (
+        {"A.csv": [ALONE, *rows_of()], "all.csv": [TABLE, *rows_of("A"), *rows_of("B")]},
+        "two price files claim the same symbol (1 symbol):\n  A: A.csv and all.csv",
+    ),
+    "only blank rows": (
+        {"A.csv": ["Date,Open,High,Low,Close,Adj Close,Volume\n", *[" ,,,,,,\n"] * 40]},
+        "no file has a row that is not blank",
+    ),
+    "a packed file cut off": (
+        {"A.csv.gz": [gzip.compress("".join([ALONE, *rows_of(days=400)]).encode())[:-9].decode("latin-1")]},
+        "1 of 1 price files cannot be read",
+    ),
+    "one file that cannot be read": ({**GOOD, "A.csv": [*rows_of()]}, "40 of 840 raw rows would be quarantined"),
+}
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_a_look_at_all_rows_says_what_the_run_says(case, outputs, tmp_path):
+    contents, told = STOPS[case]
+    place = write({name: "".join(rows).encode("latin-1") for name, rows in contents.items()}, tmp_path / "archive")
+    found = look.look(place)
+    assert found.refused == bool(told), found.lines
+    try:
+        ingest(archive.list_archive(place), paths.StudyPaths("s"))
+        said = ""
+    except QuarantineError as error:
+        said = str(error).partition("\nEvery row set aside")[0]
+    assert told in said and bool(told) == bool(said)
+    assert f"a run would stop: {said}" in "\n".join(found.lines) or not said
+
+
+def test_prices_too_short_for_a_study_are_not_said_to_run(tmp_path):
+    assert look.look(write({"A.csv": "".join([ALONE, *rows_of(days=19)]).encode()}, tmp_path / "short")).refused
+    assert not look.look(write({"A.csv": "".join([ALONE, *rows_of()]).encode()}, tmp_path / "whole")).refused
+
+
+def test_of_a_line_longer_than_what_is_looked_at_nothing_is_said(tmp_path):
+    content = "".join([ALONE.replace("\n", f",{' ' * look._MOST}\n"), *(row.replace("\n", ",\n") for row in rows_of())])
+    assert not look.look(write({"A.csv": content.encode()}, tmp_path / "archive")).refused

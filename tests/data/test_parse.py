@@ -53,7 +53,7 @@ def read_number(text: str) -> float | None:
 def read_row(line: bytes) -> tuple | str:
     """The row's values, or the first word of the reason why it is bad, or nothing for what is no row."""
     try:
-        texts = [text.strip(" \t") for text in next(csv.reader([line.decode("utf-8")]))]
+        texts = [text.strip(" \t") for text in next(csv.reader([line.removeprefix(b"\xef\xbb\xbf").decode("utf-8")]))]
     except UnicodeDecodeError:
         return "not"
     if not any(texts) or ",".join(texts) == HEADER:
