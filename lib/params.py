@@ -236,13 +236,7 @@ class Run(Section):
 
 
 class Params(Section):
-    """Everything a study sets.
-
-    Examples
-    --------
-    >>> Params().features.window
-    30
-    """
+    """Everything a study sets."""
 
     archive: Archive = Archive()
     compute: Compute = Compute()
@@ -256,11 +250,6 @@ class Params(Section):
 
 def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     """The values of a notebook's parameters cell.
-
-    Parameters
-    ----------
-    stage : str
-        A key of `lib.stages.STAGES`.
 
     Returns
     -------

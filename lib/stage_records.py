@@ -80,35 +80,17 @@ class Record:
 
 
 def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what a stage made, its executed notebook among it.
-
-    Parameters
-    ----------
-    stage : str
-        A key of `lib.stages.STAGES`.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
-    """
+    """SHA-256 of each file that a stage made, its executed notebook among them, by its path within the study's folder."""
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
 def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what was made; what is not there is left out.
+    """SHA-256 of each file that was made, by its path within the study's folder; what is not there is left out.
 
     Parameters
     ----------
     made : iterable of pathlib.Path or Url
         Files, folders or datasets. Of a dataset on object storage, only its manifest is read, and its parts are listed.
-    study : StudyPaths
-        The study whose folder holds them.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
     """
     found: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -268,10 +250,6 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    study : str
-        The study's name.
-    reasons : iterable of str
-        As `out_of_date` gives them.
     last : mapping
         What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
 

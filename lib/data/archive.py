@@ -126,24 +126,7 @@ class Archive:
 def list_archive(
     location: Place, follow_links: bool = False, options: Options | None = None, only_files: str = ""
 ) -> Archive:
-    """List an archive.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        A folder, a ``.zip``, or a single price file.
-    follow_links : bool
-        Read what links lead to outside the archive, too.
-    options : Options, optional
-        What the params file says about how files are read.
-    only_files : str, optional
-        Read only price files whose path matches this pattern.
-
-    Raises
-    ------
-    ArchiveError
-        As `lib.data.sources.open_archive` does.
-    """
+    """List an archive: a folder, a ``.zip`` or a price file; options and errors as for `lib.data.sources.open_archive`."""
     shown = printable(str(location))
     if detect.is_price_file(location):
         with locations.opened(location) as file:
@@ -330,12 +313,7 @@ def _base(price_files: Iterable[str]) -> str:
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:
-    """The digest of an archive's content, as 64 hex digits.
-
-    Parameters
-    ----------
-    entries : iterable of (str, str)
-        Each price file's name and digest, in any order.
+    """The digest of an archive's content, of each price file's name and digest in any order, as 64 hex digits.
 
     Examples
     --------

@@ -82,15 +82,7 @@ class Look:
 def look(
     location: Place, options: Options | None = None, follow_links: bool = False, only_files: str | None = None
 ) -> Look:
-    """Look at an archive.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        A folder, ``.zip``, ``.tar`` or price file.
-    options, follow_links, only_files
-        See `lib.data.sources.open_archive`.
-    """
+    """Look at an archive: a folder, ``.zip``, ``.tar`` or price file, with the options of `lib.data.sources.open_archive`."""
     options = options or Options()
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(location, Path) and location.is_file() and location.name.lower().endswith(sources.TARS):
@@ -319,21 +311,14 @@ def _as_yaml(value: Any) -> str:
 
 
 def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
-    """Write the params file of a study of the archive.
+    """Write the params file of a study of the archive; `ArchiveError` where there is one already.
 
     Parameters
     ----------
-    name : str
-        The study's.
     given : str
         The archive's path, as ``archive.source`` will name it.
     chosen : dict of str to object
         Keys of the section ``archive`` that the look was told, by their values.
-
-    Raises
-    ------
-    ArchiveError
-        There is such a file already.
     """
     path = paths.params_file(name)
     if path.exists():

@@ -21,13 +21,7 @@ _SAMPLE = 40  # rows
 
 
 def plan_file(source: str | pa.BufferReader, options: Options) -> Sample:
-    """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`.
-
-    Parameters
-    ----------
-    source : str or pyarrow.BufferReader
-        The file's path, or its bytes.
-    """
+    """Find out how a Parquet file, given by its path or its bytes, is to be read: see `lib.data.plans.plan_file`."""
     try:
         file = pq.ParquetFile(source)
         header = tuple(file.schema_arrow.names)

@@ -185,15 +185,7 @@ def _names_columns(content: bytes, encoding: str) -> bool:
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
-    """A file's text as UTF-8 with one kind of line end, without a byte-order mark.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file, or of its beginning.
-    encoding : str
-        As `encoding_of` names it.
-    """
+    """A file's text as UTF-8 with one kind of line end, without a byte-order mark."""
     if encoding.startswith("utf-16"):
         content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
     elif encoding != "utf-8":
@@ -296,13 +288,7 @@ def _refuse_binary(content: bytes) -> None:
 
 
 def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
-    """A plan with what its sample's dates say; raises `Refused` for intraday rows.
-
-    Parameters
-    ----------
-    fields : list of tuple of str
-        The rows of the sample.
-    """
+    """A plan with what its sample's dates say; raises `Refused` for intraday rows."""
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     possible = [found for text in texts if (found := dates_and_numbers.date_orders(text))]
     orders = frozenset(next(iter(found)) for found in possible if len(found) == 1)

@@ -42,12 +42,7 @@ def code(reason: str) -> str:
 
 
 def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, float, int] | str:
-    """Read one row, slowly and exactly: the definition of what a good row is.
-
-    Parameters
-    ----------
-    line : bytes
-        The row without its newline.
+    """Read one row, without its newline, slowly and exactly: the definition of what a good row is.
 
     Returns
     -------

@@ -35,13 +35,7 @@ class NoRowsError(Exception):
 
 @dataclass(frozen=True)
 class Kept:
-    """The rows of a symbol that an earlier call has kept.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Of `lib.data.schema.COLUMNS`, Date as text.
-    """
+    """The rows of a symbol that an earlier call has kept: `lib.data.schema.COLUMNS`, Date as text."""
 
     rows: pd.DataFrame
 
@@ -65,11 +59,6 @@ def read_symbols(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
     -------
     list of str
         Upper case, in order, each once.
-
-    Raises
-    ------
-    ArchiveError
-        There are none.
     """
     found = list(given)
     if len(found) == 1 and ("/" in found[0] or found[0].endswith((".txt", ".csv"))):
@@ -97,7 +86,7 @@ def update(
     download: Download | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Bring the archive in ``folder`` up to date.
+    """Bring the archive in ``folder`` up to date; returns sentences for the user.
 
     Parameters
     ----------
@@ -108,11 +97,6 @@ def update(
     download : callable, optional
         From a symbol and the first day to a frame as ``yfinance.Ticker.history(auto_adjust=False)`` has it. It raises
         `NoRowsError` where there are none; after any other exception that symbol is asked for again.
-
-    Returns
-    -------
-    list of str
-        What to tell the user: sentences.
 
     Raises
     ------

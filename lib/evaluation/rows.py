@@ -202,8 +202,6 @@ def load_rows(features: Features, horizon: int) -> Rows:
     ----------
     features : Features
         ``lib.storage.dataset.open_dataset(StudyPaths(study).features)``.
-    horizon : int
-        See `part_rows`.
 
     Raises
     ------
@@ -237,19 +235,12 @@ def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
 
 
 def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDate:
-    """Hold out the last dates.
+    """Hold out the last dates, a share of them and at least one; `ShortPricesError` where there are not two.
 
     Parameters
     ----------
     days : ndarray of datetime64[D]
         The different days of the rows, ascending.
-    test_share : float
-        Share of the days, rounded up to at least one.
-
-    Raises
-    ------
-    ShortPricesError
-        There are not two days.
     """
     if len(days) < 2:
         raise ShortPricesError(
@@ -260,19 +251,12 @@ def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDa
 
 
 def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> ByDate:
-    """The chronological split whose test begins on a date.
+    """The chronological split whose test begins on a date; ValueError where one side would be empty.
 
     Parameters
     ----------
     days : ndarray of datetime64[D]
         The different days of the rows, ascending.
-    first_test_date : datetime64[D]
-        Rows of earlier dates are the training rows.
-
-    Raises
-    ------
-    ValueError
-        One side would be empty.
     """
     if (days >= first_test_date).all() or not (days >= first_test_date).any():
         side = "before" if (days >= first_test_date).all() else "on or after"
@@ -281,14 +265,12 @@ def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> By
 
 
 def random_split(rows: Rows, test_share: float, seed: int) -> AtRandom:
-    """Hold out rows at random: those whose hash is least.
+    """Hold out rows at random, a share of them and at least one: those whose hash is least.
 
     Parameters
     ----------
     rows : Rows
         All, or a sample: exactly a share of these is held out, and of all about as much.
-    test_share : float
-        Share of the rows, at least one.
     """
     hashed = rows.hashed("random split", seed)
     count = max(1, round(len(rows) * test_share))
@@ -296,15 +278,7 @@ def random_split(rows: Rows, test_share: float, seed: int) -> AtRandom:
 
 
 def symbol_split(symbols: Iterable[str], test_share: float, seed: int) -> BySymbol:
-    """Hold out whole symbols: those whose hash is least.
-
-    Parameters
-    ----------
-    symbols : iterable of str
-        Those that have rows.
-    test_share : float
-        Share of the symbols, at least one.
-    """
+    """Hold out whole symbols, a share of them and at least one: those whose hash is least."""
     names = sorted(symbols)
     if len(names) < 2:
         raise ValueError(f"the rows have {len(names)} symbol; a split by symbol needs 2 at least")

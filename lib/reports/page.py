@@ -47,15 +47,7 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a page.
-
-    Parameters
-    ----------
-    text : str
-        Plain, without markup.
-    level : int
-        From 1.
-    """
+    """A heading of a page: plain text without markup, and its level from 1."""
 
     text: str
     level: int
@@ -94,8 +86,6 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
         with an error makes a page that shows the error.
     page : pathlib.Path
         The page to write, ``outputs/STUDY/reports/STAGE.html``; it links its siblings and ``../index.html``.
-    study : str
-        The study's name, for the title and the navigation.
     note : str
         The message at the page's head: why it is out of date.
     """
@@ -105,15 +95,6 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
 
 def report_html(notebook: nbformat.NotebookNode, stage: str, study: str, note: str = "") -> str:
     """The HTML of the page that `write_report` writes.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        Executed.
-    stage : str
-        Which stage it is, such as ``01_ingest``.
-    note : str
-        See `write_report`.
 
     Examples
     --------
@@ -262,15 +243,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
 
 
 def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
-    """The HTML page that shows runs side by side: of each table what differs, the rest folded.
-
-    Parameters
-    ----------
-    tables : dict of str to pandas.DataFrame
-        As `lib.study.compare.comparison` gives them.
-    names : sequence of str
-        The runs: ``STUDY`` or ``STUDY@N``.
-    """
+    """The HTML page that shows runs side by side: of each table what differs, the rest folded."""
     headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
     body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
     studies = dict.fromkeys(name.partition("@")[0] for name in names)

@@ -49,11 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Serve a study until stopped.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        What `add_arguments` describes.
-
     Returns
     -------
     int

@@ -89,23 +89,7 @@ class ForecastTable:
 
 
 def load(path: Path) -> ForecastTable | None:
-    """Read a study's ``forecasts.csv``.
-
-    Returns
-    -------
-    ForecastTable or None
-        None where the study has none.
-
-    Raises
-    ------
-    ForecastsError
-        The file is not such a table.
-
-    Examples
-    --------
-    >>> load(Path("no-such-file")) is None
-    True
-    """
+    """Read a study's ``forecasts.csv``; None where there is none, `ForecastsError` where it is not such a table."""
     try:
         rows = read(path)
     except FileNotFoundError:
@@ -131,8 +115,6 @@ def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: floa
 
     Parameters
     ----------
-    shares : float
-        The position.
     share_of_volume : float
         Of each session's volume, above 0 and at most 1.
 

@@ -59,11 +59,6 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
 
     In a folder files of the same size are digested once more; in a zip a file counts as changed where its size has.
 
-    Parameters
-    ----------
-    raw : Archive
-        As it is now; something of it has changed.
-
     Returns
     -------
     str

@@ -9,15 +9,7 @@ LOCKED = 3  # another run holds the study
 
 
 class StudyError(RuntimeError):
-    """A run that cannot start or go on.
-
-    Parameters
-    ----------
-    message : str
-        What the user reads: what is wrong, and what to do.
-    code : int
-        The command's exit code: `FAILED`, `REFUSED` or `LOCKED`.
-    """
+    """A run that cannot start or go on: what is wrong and what to do, and the exit code, `FAILED`, `REFUSED` or `LOCKED`."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

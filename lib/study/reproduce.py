@@ -69,14 +69,7 @@ class Comparison:
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float = 0.0) -> Comparison:
-    """Compare two mappings by name.
-
-    Parameters
-    ----------
-    first, second : mapping of str to object
-        Digests, or results.
-    tolerance : float
-        The relative difference within which two floats count as the same.
+    """Compare two mappings by name; two floats count as the same within a relative difference of ``tolerance``.
 
     Examples
     --------
@@ -103,13 +96,7 @@ def _same(first: Any, second: Any, tolerance: float) -> bool:
 
 
 def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comparison:
-    """Bring a study up to date, run it again from nothing elsewhere, and compare every artifact's digest.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        Either run failed.
-    """
+    """Bring a study up to date, run it again from nothing elsewhere, and compare every artifact's digest."""
     run_study(name, params, replace(options, retrain=True), caller)
     first = _digests(name)
     before = os.environ.get("STUDY_OUTPUTS")
@@ -145,18 +132,7 @@ def _digests(name: str) -> dict[str, str]:
 
 
 def compare_with_lock(name: str, params: Params) -> Comparison | None:
-    """Compare a finished study with what is expected of it.
-
-    Returns
-    -------
-    Comparison or None
-        None when nothing is expected of it, or of other params.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        The study is not finished.
-    """
+    """Compare a finished study with what is expected of it; None when nothing is expected of it, or of other params."""
     lock = paths.results_lock(name)
     try:
         expected = files.read_json(lock)
@@ -174,18 +150,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
 
 
 def write_lock(name: str, params: Params) -> Path:
-    """Make the results of a finished study those that are expected of it.
-
-    Returns
-    -------
-    pathlib.Path
-        The file that holds them, `lib.paths.results_lock`.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        The study is not finished.
-    """
+    """Make the results of a finished study those that are expected of it; returns their file, `lib.paths.results_lock`."""
     content = {
         "about": f"What the study {name} is expected to give; renewed by: python -m lib lock {name}",
         "tolerance": TOLERANCE,
@@ -198,13 +163,6 @@ def write_lock(name: str, params: Params) -> Path:
 
 def results(name: str, params: Params) -> dict[str, Any]:
     """What a finished study gave.
-
-    Parameters
-    ----------
-    name : str
-        The study's name.
-    params : Params
-        What it must have been run with.
 
     Returns
     -------

@@ -112,8 +112,6 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
 
     Parameters
     ----------
-    name : str
-        The study's name: its outputs go to ``outputs/NAME``.
     caller : pathlib.Path, optional
         The folder that a relative ``archive.source`` may also start at.
 

@@ -392,14 +392,10 @@ def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def configuration(host: str, port: int, token: str, max_visitors: int, max_per_address: int) -> Config:
-    """The settings of Voilà and of what it stands on.
+    """The settings of Voilà and of what it stands on; no other port is tried.
 
     Parameters
     ----------
-    host : str
-        The address to listen on.
-    port : int
-        The port to listen on; no other is tried.
     token : str
         What visitors have to show; empty: nothing.
     max_visitors, max_per_address : int

@@ -161,15 +161,7 @@ def legend(*entries: tuple[str, str]) -> str:
 
 
 def both_widths(draw: Callable[[int, int], str], width: int, height: int) -> str:
-    """A drawing made for a wide page and again for a telephone, where the other's letters would be too small to read.
-
-    Parameters
-    ----------
-    draw : callable
-        Given width and height, draws an ``<svg>``.
-    width, height : int
-        Of the wide one.
-    """
+    """A drawing of ``width`` and ``height`` for a wide page and again for a telephone, where the other's letters would be too small to read."""
     return f'<div class="wide">{draw(width, height)}</div><div class="narrow">{draw(380, 260)}</div>'
 
 

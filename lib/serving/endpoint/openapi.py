@@ -275,15 +275,7 @@ def _forecast(with_rows: bool) -> Schema:
 
 
 def document(with_rows: bool, token: bool) -> Schema:
-    """The OpenAPI document.
-
-    Parameters
-    ----------
-    with_rows : bool
-        Whether ``POST /forecast`` is served.
-    token : bool
-        Whether the server asks for a token.
-    """
+    """The OpenAPI document."""
     paths = {
         "/predict": _predict(),
         "/forecast": _forecast(with_rows),
