@@ -177,10 +177,10 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
                 found[stage] = [UNFINISHED]
             continue
         reasons = [
-            f"{path} was changed since" for path in record.artifacts if not digest.same(path, record.artifacts[path])
+            f"{path} has changed since" for path in record.artifacts if not digest.same(path, record.artifacts[path])
         ]
         reasons += [
-            f"{path.removeprefix('.').partition('/')[0]} has been made again since"
+            f"{path.removeprefix('.').partition('/')[0]} has been regenerated since"
             for path, value in record.inputs.items()
             if not digest.same(path, value)
         ]
@@ -255,8 +255,8 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> note("sample", ["model has been made again since"], {})
-    'Out of date: model has been made again since. To bring it up to date: bash run_all.sh sample'
+    >>> note("sample", ["model has been regenerated since"], {})
+    'Out of date: model has been regenerated since. To bring it up to date: bash run_all.sh sample'
     >>> note("sample", [], {})
     ''
     """
@@ -287,10 +287,10 @@ def kept_notes(study: paths.StudyPaths) -> dict[str, str]:
 
 
 def _kept_note(stage: str, until: str, kept: Kept) -> str:
-    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    asked = f"data up to {until} (run.retrain: {kept.retrain})"
     if "forecasts" in STAGES[stage].makes:
-        return f"Its models and its report are from {asked}; forecasts.csv, and what is served, are of newer ones."
-    return f"Made from {asked}; newer days are not in it."
+        return f"Its models and its report are based on {asked}; forecasts.csv, and what is served, on newer data."
+    return f"Based on {asked}; newer days are not included."
 
 
 def shown_notes(study: paths.StudyPaths) -> dict[str, str]:

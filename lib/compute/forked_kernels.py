@@ -146,7 +146,7 @@ class ForkServer:
                 self._line.sendall(json.dumps(request).encode() + b"\n")
                 answer = answers.readline()
         if not answer:
-            raise RuntimeError("the process that starts kernels ended; what it said is above. Try again")
+            raise RuntimeError("the process that starts kernels ended; its output is above. Try again")
         if int(answer) < 0:
             raise RuntimeError("no room for another kernel: memory, or the number of processes, is at its limit")
         return int(answer)

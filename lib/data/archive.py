@@ -30,7 +30,7 @@ from lib.text import printable, shortened
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
 METADATA = "symbols_valid_meta.csv"
 FOLDERS = ("etfs", "stocks")
-NO_METADATA = f"no file says what the symbols are called ({METADATA}, or another list), so no row has a Security Name"
+NO_METADATA = f"no file with security names ({METADATA}, or another list), so no row has a Security Name"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _SHOWN = 20  # files that a message names
 
@@ -117,9 +117,9 @@ class Archive:
             listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
             if len(self.ignored) > _SHOWN:
                 rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
-                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, which the report of 01_ingest names: {rest}")
-            count = "1 file is" if len(self.ignored) == 1 else f"{len(self.ignored):,} files are"
-            said.append("\n".join([f"{count} not read:", *listed]))
+                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, listed in the report of 01_ingest: {rest}")
+            count = "1 file was" if len(self.ignored) == 1 else f"{len(self.ignored):,} files were"
+            said.append("\n".join([f"{count} skipped:", *listed]))
         return said
 
 
@@ -213,7 +213,7 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
     several = [names for names in several if len(names) > 1]
     if several:
         listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
-        listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
+        listed += [f"  and {len(several) - _SHOWN:,} more symbols"] * (len(several) > _SHOWN)
         raise ArchiveError(
             f"{shown}: two price files claim the same symbol; rename or remove one of them, or name those to read with archive.only_files:\n"
             + "\n".join(listed)
@@ -228,7 +228,7 @@ def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     )
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} {'is' if len(not_read) == 1 else 'are'} not read, such as {shortened(first.name, 80)}: {first.why}"
+        said += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
     return said
 
 

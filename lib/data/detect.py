@@ -305,7 +305,7 @@ def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str
                 Found(
                     member,
                     _symbol_or_name(member.name),
-                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column says it; rename the file, such "
+                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column contains it; rename the file, such "
                     "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}, or {Symbol: 1} for the first",
                 )
             )
@@ -431,8 +431,8 @@ def _settle_dates(
         if not evidence:
             where = printable(files[0].member.name) if len(files) == 1 else f"any of {len(files):,} files"
             raise ArchiveError(
-                f"dates such as {example!r} can be read day first or month first, and no date in {where} says which; "
-                "say it in the params file: archive.dates: day_first, or archive.dates: month_first"
+                f"dates such as {example!r} can be read day first or month first, and no date in {where} shows which; "
+                "set it in the params file: archive.dates: day_first, or archive.dates: month_first"
             )
         raise ArchiveError(
             f"dates are written day first in {printable(evidence['day_first'])} and month first in "

@@ -196,9 +196,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
     total = sum(file.member.size for file in found if not unpack.packing(file.member.name))
     whole = len(sample) == len(found) and bytes_read >= total
     lines = [
-        ""
-        if whole
-        else f"what follows is of a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
+        "" if whole else f"based on a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
     ]
     table = pa.concat_tables(tables) if tables else None
     if table is not None and table.num_rows:
@@ -213,7 +211,7 @@ def _rows_of_sample(listed: archive.Archive, params: dict[str, str], volume_chos
         window = Params().features.window
         if whole and longest <= window:
             lines.append(
-                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: take prices of a longer time, a year or more"
+                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: provide a longer price history, a year or more"
             )
         lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
         lines.append("first rows as they would be kept:")
@@ -243,7 +241,7 @@ def _contradictions(table: pa.Table) -> list[str]:
     repeated = len(table) - len(table.group_by(["Symbol", "Date"]).aggregate([]))
     if repeated > SUPERSEDED * len(table):
         said.append(
-            f"repeated dates: {repeated:,} of {len(table):,} rows have a date of their symbol that is there already, and a run would stop. Are "
+            f"repeated dates: {repeated:,} of {len(table):,} rows repeat a date of the same symbol, and a run would stop. Are "
             "there several symbols in a file, and does a column name them? Then archive.columns: {Symbol: COLUMN}"
         )
     crossed = pc.sum(pc.less(table["High"], table["Low"])).as_py() or 0
@@ -279,7 +277,7 @@ def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[F
     signs = [name for sign, name in _CURRENCIES.items() if sign in text]
     endings = Counter(name for symbol in symbols for ending, name in _PLACES.items() if symbol.endswith(ending))
     hints = [*signs, *(f"{name} ({count:,} symbols, by their endings)" for name, count in endings.most_common(3))]
-    return ", ".join(hints) or "nothing says which; reports write dollars"
+    return ", ".join(hints) or "unknown; reports assume dollars"
 
 
 def _not_read(listed: archive.Archive) -> list[str]:
@@ -289,7 +287,7 @@ def _not_read(listed: archive.Archive) -> list[str]:
         lines.append(f"cannot be read: {len(refused):,} price file{'s' * (len(refused) != 1)}")
         lines += _some((printable(file.name), file.refused or "") for file in refused)
     if listed.ignored:
-        lines.append(f"not read: {len(listed.ignored):,} other files")
+        lines.append(f"skipped: {len(listed.ignored):,} other files")
         lines += _some((printable(file.name), file.why) for file in listed.ignored)
     return lines
 
@@ -322,9 +320,9 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     """
     path = paths.params_file(name)
     if path.exists():
-        raise ArchiveError(f"{path}: is there already; choose another name than {name}, or remove it")
+        raise ArchiveError(f"{path}: already exists; choose a name other than {name}, or remove it")
     lines = [
-        f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
+        f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not set here has its default:",
         "# params/sample.yaml lists every key.",
         "#",
         *(f"#   {printable(line)}" for line in found.lines if line.startswith(_IN_PARAMS)),
@@ -340,7 +338,7 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     if found.undecided:
         first, second, why = CHOICES[found.undecided]
         lines += [
-            f"  # {why}: take the # away from one of these lines",
+            f"  # {why}: uncomment one of these lines",
             *(f"  # {found.undecided}: {value}" for value in (first, second)),
         ]
     files.write_atomically(path, "\n".join(lines) + "\n")

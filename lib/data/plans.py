@@ -338,7 +338,7 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
         if not options.columns:
             raise Refused(
                 f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
-                f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
+                f"map the columns by number, and check this guess: -p archive.columns '{_usual_order(row)}'"
             )
         header = numbered(len(header))
     try:
@@ -545,7 +545,7 @@ def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) ->
     if mark is None:
         example = next((text for text in samples if "," in text), samples[0])
         raise Refused(
-            f"undecided numbers: {example!r} can be read with a decimal comma or with a comma between thousands; say which: "
+            f"undecided numbers: {example!r} can be read with a decimal comma or with a comma between thousands; choose one: "
             "archive.decimal: comma, or archive.decimal: point"
         )
     return mark
@@ -590,5 +590,5 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
     if len(several) > max(1, len(seen) // 10) or (several and len(seen) < 3):
         first, second = sorted(several[0])[:2]
         raise Refused(
-            f"intraday rows: one day has the times {first or '00:00'} and {second}; only daily prices are read, so make one row a day of them"
+            f"intraday rows: one day has the times {first or '00:00'} and {second}; only daily prices are read, so aggregate them to one row per day"
         )

@@ -75,7 +75,7 @@ def read_symbols(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
             "archive.source is yahoo, and archive.symbols names none; such as archive.symbols: [AAPL, MSFT]"
         )
     if odd := [symbol for symbol in symbols if "/" in symbol or symbol.startswith(".")]:
-        raise ArchiveError(f"archive.symbols: {odd[0]!r} is no symbol of Yahoo's")
+        raise ArchiveError(f"archive.symbols: {odd[0]!r} is not a Yahoo symbol")
     return symbols
 
 
@@ -101,7 +101,7 @@ def update(
     Raises
     ------
     ArchiveError
-        A symbol has no rows, neither new nor kept.
+        A symbol has no rows, neither downloaded nor cached.
     """
     stocks = folder / "stocks"
     stocks.mkdir(parents=True, exist_ok=True)
@@ -124,17 +124,17 @@ def update(
         written += _write(stocks, symbol, rows, start)
     missing = [symbol for symbol in symbols if not _path(stocks, symbol).exists()]
     if missing:
-        why = failures.get(missing[0], "Yahoo has no rows of it; is it the symbol that finance.yahoo.com shows?")
+        why = failures.get(missing[0], "Yahoo has no rows for it; is it the symbol that finance.yahoo.com shows?")
         raise ArchiveError(
-            f"archive.source: yahoo: no prices of {', '.join(missing[:20])}{' ...' * (len(missing) > 20)}, neither new nor kept ({why})"
+            f"archive.source: yahoo: no prices for {', '.join(missing[:20])}{' ...' * (len(missing) > 20)}, neither downloaded nor cached ({why})"
         )
     said = [f"Yahoo: {written:,} of {len(symbols):,} symbols have new rows"]
     if anew:
-        said.append(f"fetched anew, after a split or dividend: {', '.join(anew[:20])}")
+        said.append(f"downloaded again after a split or dividend: {', '.join(anew[:20])}")
     if failures:
         first_failure = next(iter(failures.values()))
         said.append(
-            f"Yahoo gave no rows of {len(failures):,} symbols ({first_failure}); what was kept of them is used as it is"
+            f"Yahoo returned no rows for {len(failures):,} symbols ({first_failure}); their cached rows are used instead"
         )
     return said
 

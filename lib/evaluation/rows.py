@@ -221,7 +221,7 @@ def needed(rows: Rows, features: Features) -> Rows:
         lower = ", or lower features.window" if longest > 2 else ""  # two rows are a day and the evening before
         raise ShortPricesError(
             f"the prices are too short: no symbol has more than {longest:,} row{'' if longest == 1 else 's'}, too few for "
-            f"features.window; take prices of a longer time, a year or more{lower}"
+            f"features.window; provide a longer price history, a year or more{lower}"
         )
     return rows
 
@@ -245,7 +245,7 @@ def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDa
     if len(days) < 2:
         raise ShortPricesError(
             f"the prices are too short: both features exist for {len(days)} day{'' if len(days) == 1 else 's'}, and at least 2 are "
-            "needed, one to learn from and one to judge on; take prices of a longer time, a year or more"
+            "needed, one to learn from and one to judge on; provide a longer price history, a year or more"
         )
     return ByDate(days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
 

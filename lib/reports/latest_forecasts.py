@@ -119,7 +119,7 @@ def _row(row: Mapping[str, Any], later: Mapping[str, Any] | None, usual: Mapping
 
 
 def _past(as_of: datetime.date, for_from: datetime.date) -> str:
-    return f"Prices end on {day(as_of)}: from {day(for_from)} on, which may be past"
+    return f"Prices end on {day(as_of)}: from {day(for_from)} on, a period that may already be over"
 
 
 def _short(shares: int) -> str:

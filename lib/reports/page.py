@@ -37,7 +37,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
-    "Params": "What was asked for differently",
+    "Params": "The params that differ",
     "Rows": "Raw rows",
     "Seconds": "How long each stage took when it last ran",
     "Artifacts": "First digits of the SHA-256 of what differs",
@@ -248,7 +248,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
     body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
     studies = dict.fromkeys(name.partition("@")[0] for name in names)
     links = ", ".join(f'<a href="{html.escape(study)}/index.html">{html.escape(study)}</a>' for study in studies)
-    body += f"<p>Of each study or run: what it gave, what it was asked for, what it took. The pages of: {links}.</p>\n"
+    body += f"<p>For each study or run: its results, its params and its cost. Their pages: {links}.</p>\n"
     for heading, frame in zip(headings, tables.values(), strict=True):
         body += f'<h2 id="{heading.anchor}"><a href="#{heading.anchor}">{heading.text}</a></h2>\n'
         frame = frame.rename(columns={"what": ""})
@@ -256,7 +256,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         if len(differing):
             body += boxed_tables(table_html(differing.set_index(""), COMPARED[heading.text], index=True))
         if len(same):
-            number = f"{len(same)} more" if len(differing) else f"All {len(same)}" if len(same) > 1 else "It is"
+            number = f"{len(same)} more" if len(differing) else f"All {len(same)}" if len(same) > 1 else "One row"
             body += f"<details><summary>{number}, the same in all</summary>\n"
             body += boxed_tables(table_html(same.set_index(""), "The same in all", index=True))
             body += "</details>\n"
@@ -269,7 +269,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         folder=None,
         contents=headings,
         body=Markup(body),
-        foot="Made from the last line of each study's history.jsonl, or from the line that was asked for.",
+        foot="Made from the last line of each study's history.jsonl, or from the line requested.",
     )
 
 

@@ -224,7 +224,7 @@ def open_dataset(folder: Place) -> Dataset:
 def _listed(manifest: Any) -> tuple[PartFile, ...]:
     """The parts that a manifest lists."""
     if manifest["sha256"] != _digest(manifest["parts"]):
-        raise ValueError("its digest is another than it says")
+        raise ValueError("its digest does not match")
     return tuple(PartFile(**part) for part in manifest["parts"])
 
 

@@ -88,7 +88,7 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
             words.append(f"{files} {what}: {_listed(sorted(names)[:_NAMED], len(names))}")
     return (
         ". ".join(words)
-        or "raw archive changed, but no price file: the names of its symbols, or files that are not read"
+        or "raw archive changed, but no price file: the names of its symbols, or files that are skipped"
     )
 
 

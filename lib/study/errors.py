@@ -5,7 +5,7 @@ from __future__ import annotations
 # Exit codes.
 FAILED = 1  # a stage failed, or the disk did
 REFUSED = 2  # params, the archive or the command are wrong, or outputs cannot be written
-LOCKED = 3  # another run holds the study
+LOCKED = 3  # the study is already running
 
 
 class StudyError(RuntimeError):

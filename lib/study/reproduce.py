@@ -63,8 +63,8 @@ class Comparison:
         total = len(self.same) + len(self.different) + len(self.missing) + len(self.new)
         lines = [f"{len(self.same)} of {total}"]
         lines += [f"  different: {path}" for path in self.different]
-        lines += [f"  not made again: {path}" for path in self.missing]
-        lines += [f"  not there before: {path}" for path in self.new]
+        lines += [f"  missing from the second run: {path}" for path in self.missing]
+        lines += [f"  new in the second run: {path}" for path in self.new]
         return "\n".join(lines)
 
 
@@ -105,7 +105,7 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
     with folder as scratch, FileLock(Path(scratch, ".lock")):
         os.environ["STUDY_OUTPUTS"] = scratch
         try:
-            print(f"{name}: once more, from nothing, in a scratch folder", file=sys.stderr)
+            print(f"{name}: again from scratch, in a scratch folder", file=sys.stderr)
             # Elsewhere, too, than on object storage.
             here = params.model_copy(update={"run": params.run.model_copy(update={"datasets": None})})
             run_study(name, here, Options(force=True, scratch=True, command=options.command), caller)
@@ -179,7 +179,7 @@ def results(name: str, params: Params) -> dict[str, Any]:
     study = paths.StudyPaths(name)
     if stale := stage_records.shown_notes(study):
         told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
-        raise StudyError(f"{name}: its results do not belong together\n{told}", REFUSED)
+        raise StudyError(f"{name}: its results are inconsistent\n{told}", REFUSED)
     deciding = _deciding(params)
     try:
         ran = files.read_json(study.run_record)["params"]
@@ -194,9 +194,7 @@ def results(name: str, params: Params) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None
     if other:
-        raise StudyError(
-            f"{name}: {', '.join(other)} was another in its last run; first: bash run_all.sh {name}", REFUSED
-        )
+        raise StudyError(f"{name}: {', '.join(other)} differed in its last run; first: bash run_all.sh {name}", REFUSED)
     return {"data": data, "metrics": predictors}
 
 

@@ -88,8 +88,8 @@ PUBLIC = (
 
 ENDED = "It ends after ten minutes without use. Your inputs are kept."
 DIED = (
-    f"Its process ended by itself, as it does when it needs more than {forkserver.MAX_MEMORY >> 20} MB of memory. "
-    "Reload the page to go on; a smaller file may be predicted."
+    f"Its process exited unexpectedly, as it does when it needs more than {forkserver.MAX_MEMORY >> 20} MB of memory. "
+    "Reload the page to continue; try a smaller file."
 )
 
 

@@ -39,7 +39,7 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
             self.failure.value = notice(str(error))
         except Exception:
             log.exception("%s failed", callback.__qualname__)
-            self.failure.value = notice("Something went wrong on the server; reload the page to go on.")
+            self.failure.value = notice("Something went wrong on the server; reload the page to continue.")
 
     return run
 

@@ -355,7 +355,7 @@ class Service:
         detail = "this server asks for a token: Authorization: Bearer ..."
         if wait := self.access.guesses.wait(address):
             headers["retry-after"] = str(int(wait) + 1)
-            detail += f"; after wrong ones the next is looked at in {int(wait) + 1} s"
+            detail += f"; after wrong tokens, the next one is checked in {int(wait) + 1} s"
         return _json(json.dumps({"detail": detail}).encode(), headers, 401)
 
 

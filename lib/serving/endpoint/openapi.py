@@ -155,12 +155,12 @@ _RESPONSES: dict[str, Schema] = {
     "400": _refusal("Refusal", "Not a valid HTTP request"),
     "401": _refusal("Refusal", "The server asks for its token", "WWW-Authenticate", "Bearer"),
     "404": _refusal("Problems", "There is no forecast of this symbol or horizon; `msg` names the nearest ones"),
-    "406": _refusal("Problems", "The answer is to be neither JSON nor CSV"),
+    "406": _refusal("Problems", "`Accept` allows neither JSON nor CSV"),
     "409": _refusal("Problems", "Two rows are of the same day"),
     "413": _refusal("Problems", "The body is too large"),
     "421": _refusal("Refusal", "The Host header is not a name of this server; --allow-host adds names"),
     "422": _refusal("Problems", "An input is missing or wrong; `loc` names it"),
-    "503": _refusal("Refusal", "Not made yet: says which command makes it", "Retry-After", "Seconds"),
+    "503": _refusal("Refusal", "Not made yet; the message names the command that makes it", "Retry-After", "Seconds"),
 }
 _HEADERS: Schema = {
     "X-Model-Digest": {"description": "The model that answered", "schema": _TEXT, "required": True},
@@ -292,7 +292,7 @@ def document(with_rows: bool, token: bool) -> Schema:
         "/ready": {
             "get": _operation(
                 "ready",
-                "The process can predict; says with which model",
+                "The process can predict; names the model",
                 _content(
                     _object(
                         {
