@@ -286,7 +286,7 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why."""
+        """Forget a kernel, note whether it exited unexpectedly, and close its lines: its page then asks why."""
         for channel in list(Channel.open_channels):
             if channel.kernel_id == kernel_id:
                 call_later(0, channel.close)
