@@ -87,7 +87,7 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
     assert dict(zip(*(forecasts[name].to_pylist() for name in ("Symbol", "stale")), strict=True))["CC"] is False
     of_forecasts = (
         f"Its models and its report are based on data up to {study.last} (run.retrain: weekly); "
-        "forecasts.csv, and what is served, are of newer ones."
+        "forecasts.csv, and what is served, on newer data."
     )
     notes = dict.fromkeys(TRAINED, note) | {"05_forecast": of_forecasts}
     assert study.record()["kept"] == notes and "out_of_date" not in study.record()
