@@ -46,8 +46,6 @@ class Part:
 
     Parameters
     ----------
-    about : str
-        What a reader of its table should know first.
     command : callable
         From the fraction of the archive to what follows ``python -m benchmarks.``. ``{to}`` stands for the file of results
         without its suffix: the command writes a table to ``{to}.md`` and everything to ``{to}.json``.
@@ -144,13 +142,7 @@ def machine() -> dict[str, Any]:
 
 
 def results(kept: Mapping[str, Found]) -> str:
-    """The text of RESULTS.md.
-
-    Parameters
-    ----------
-    kept : mapping of str to mapping
-        What each part kept, by the part's name: ``about``, ``found`` and ``text``.
-    """
+    """The text of RESULTS.md."""
     lines = ["# Results", ""]
     lines += [
         "Made by `python -m benchmarks`, which measures all of this anew on your machine. Read the ratios first: "
@@ -175,13 +167,7 @@ def results(kept: Mapping[str, Found]) -> str:
 
 
 def summary(kept: Mapping[str, Found]) -> str:
-    """The ratios that matter most, as Markdown: the head of RESULTS.md, and the README's table.
-
-    Parameters
-    ----------
-    kept : mapping of str to mapping
-        As for `results`; lines whose part is missing are left out.
-    """
+    """The ratios that matter most, as Markdown: the head of RESULTS.md, and the README's table; lines whose part is missing are left out."""
     lines = [["ours / it; below 1, ours takes less", "time", "CPU time", "peak memory"]]
     lead, facts = "", []
     found = {name: one["found"] for name, one in kept.items()}

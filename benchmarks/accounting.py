@@ -37,8 +37,6 @@ class Usage:
     memory : int
         Bytes that all its processes held together at their peak: on Linux the proportional set size, where a page
         shared by n processes counts once, elsewhere the sum of resident set sizes, which is more.
-    processes : int
-        How many processes it had at most at one time.
     """
 
     wall: float
@@ -52,12 +50,7 @@ class CommandError(RuntimeError):
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Usage:
-    """Run a command, and account for it.
-
-    Parameters
-    ----------
-    environment : mapping of str to str, optional
-        Added to this process's.
+    """Run a command, with ``environment`` added to this process's, and account for it.
 
     Raises
     ------

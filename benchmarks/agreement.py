@@ -93,15 +93,7 @@ class Agreement:
 
 
 def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement:
-    """Compare two datasets.
-
-    Parameters
-    ----------
-    reference, other : pathlib.Path
-        Folders of Parquet files.
-    columns : tuple of str
-        What to compare, beside the key: `PRICES` or `FEATURES`.
-    """
+    """Compare two folders of Parquet files in ``columns``, `PRICES` or `FEATURES`."""
     symbols, keys = _keys(reference)
     _, other_keys = _keys(other, symbols)
     order = None

@@ -193,16 +193,7 @@ def metadata(listed: list[Security]) -> bytes:
 
 
 def write(to: Path, fraction: Fraction, workers: int = 0) -> None:
-    """Write an archive.
-
-    Parameters
-    ----------
-    to : pathlib.Path
-        A new folder, or a ``.zip``.
-    fraction : fractions.Fraction
-        Its size; 1 is Kaggle's.
-    workers : int
-        Processes; 0 is one a core.
+    """Write an archive ``fraction`` times the size of Kaggle's, as a new folder or a ``.zip``; 0 ``workers``: one a core.
 
     Raises
     ------

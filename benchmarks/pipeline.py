@@ -110,19 +110,7 @@ def read_through(folder: Path) -> Extent:
 
 
 def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
-    """Run one stage of a contestant as a process of its own.
-
-    Parameters
-    ----------
-    contestant : str
-        A key of `CONTESTANTS`.
-    stage : str
-        ``prices`` or ``features``.
-    folder : pathlib.Path
-        The archive.
-    out : pathlib.Path
-        Holds ``prices`` and ``features``; the second stage reads what the first wrote.
-    """
+    """Run a stage, ``prices`` or ``features``, of a contestant as a process of its own; the second reads in ``out`` what the first wrote."""
     module, *arguments = CONTESTANTS[contestant]
     os.sync()  # no contestant shall wait for the disk to take what the one before it wrote
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
@@ -135,21 +123,12 @@ def run(folder: Path, names: Sequence[str], rounds: int, console: Console, work:
 
     Parameters
     ----------
-    folder : pathlib.Path
-        The archive.
     names : sequence of str
         Keys of `CONTESTANTS`; ours is run in any case, since the others are compared with it.
     rounds : int
         How often each is run; every round runs all of them, so that a slow minute of the machine meets all alike.
-    console : rich.console.Console
-        Says what runs now.
     work : pathlib.Path
         A folder with room for two contestants' outputs.
-
-    Returns
-    -------
-    Extent
-        Of the archive.
     """
     names = [OURS, *(name for name in names if name != OURS)]
     results = {name: Result(name, {stage: [] for stage in STAGES}) for name in names}

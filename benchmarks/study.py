@@ -49,10 +49,6 @@ def first_run(folder: Path, repository: Path, work: Path, console: Console, spar
 
     Parameters
     ----------
-    folder : pathlib.Path
-        The archive: a folder in Kaggle's layout.
-    work : pathlib.Path
-        An empty folder.
     spark_master : str
         A cluster's URL: its workers compute, and what is measured is the driver.
 

@@ -72,7 +72,7 @@ COLUMNS = {
     "rows_kept": "rows in prices",
     "rows_quarantined": "rows in quarantine",
     "rows_repeated": "of those, rows whose date comes again further down in the file",
-    "refused": "why the file was set aside whole; null where it was not",
+    "refused": "why the file was set aside entirely; null where it was not",
     "commonest_reason": "of its rows in quarantine; null where there is none",
     "example": "the line and text of the first row quarantined for it",
     "first_date": "of the rows kept",

@@ -26,7 +26,7 @@ from lib.text import printable
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a stage failed, the disk is full, or --reproduce found a difference; 2 wrong params, archive or
-command, or outputs cannot be written; 3 another run holds the study; 129 the terminal was closed;
+command, or outputs cannot be written; 3 the study is already running; 129 the terminal was closed;
 130 interrupted (Ctrl-C); 143 terminated"""
 
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return _look(options) if options.look else _run(options, words[1:])
         except KeyboardInterrupt:
-            told = "interrupted; finished stages and parts are kept: the same command goes on from there"
+            told = "interrupted; finished stages and parts are kept: the same command continues from there"
             print("interrupted" if options.look else told, file=sys.stderr)
             return 130
     if options.command == "compare":
@@ -70,8 +70,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         commands["run"].error("--as names the outputs of one study")
     if options.command == "run" and options.name and not options.look and not options.studies:
         commands["run"].error(
-            f"--as {options.name} runs a study into a copy: say which, such as bash run_all.sh sample --as {options.name}; for prices of your own, "
-            f"bash run_all.sh --look PATH --as {options.name} comes first"
+            f"--as {options.name} needs the name of the study to run, such as bash run_all.sh sample --as {options.name}; for prices of your own, first: "
+            f"bash run_all.sh --look PATH --as {options.name}"
         )
     return options
 
@@ -107,12 +107,14 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--from", dest="start", metavar="STAGE", help="run from this stage on, such as 03_train")
     run.add_argument("--only", metavar="STAGE", help="run this stage alone")
     run.add_argument("--force", action="store_true", help="run every stage, changed or not")
-    run.add_argument("--explain", action="store_true", help="say for each stage why it runs or not")
+    run.add_argument("--explain", action="store_true", help="explain for each stage why it runs or not")
     run.add_argument(
         "--reproduce", action="store_true", help="run it again in a scratch folder and compare every artifact's bytes"
     )
     run.add_argument(
-        "--look", metavar="PATH", help="say what is at PATH and how it would be read, from a sample; nothing is run"
+        "--look",
+        metavar="PATH",
+        help="describe the files at PATH and how they would be read, from a sample; runs nothing",
     )
     run.add_argument(
         "--as",
@@ -123,7 +125,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--replace", action="store_true", help="let -p replace the results of a study that a server is serving"
     )
-    run.add_argument("--wait", action="store_true", help="wait while another run holds the study")
+    run.add_argument("--wait", action="store_true", help="wait for another run of the study to end")
     compare = commands.add_parser(
         "compare",
         help="compare studies, or runs of one",
@@ -214,11 +216,11 @@ def _copy_name(name: str) -> str:
     try:
         taken = path.exists()
     except (OSError, ValueError) as error:  # too long, or a NUL
-        raise study_params.ParamsError(f"--as {name}: no name of a study ({error})") from None
+        raise study_params.ParamsError(f"--as {name}: not a valid study name ({error})") from None
     if "/" in name:
-        raise study_params.ParamsError(f"--as {name}: a name, and no path; the results go to outputs/NAME")
+        raise study_params.ParamsError(f"--as {name}: must be a name, not a path; the results go to outputs/NAME")
     if taken:
-        raise study_params.ParamsError(f"--as {name}: {path} is a study of its own; choose another name")
+        raise study_params.ParamsError(f"--as {name}: {path} is a separate study; choose another name")
     return study_params.study_name(path)
 
 
@@ -250,7 +252,7 @@ def _look(options: argparse.Namespace) -> int:
         )
         if not found.readable and not (found.undecided and options.name):
             several = len(found.lines) > 1  # a description of what is there, and not the one reason
-            cause = [f"{printable(source)}: no file of prices here can be read"] if several else []
+            cause = [f"{printable(source)}: no price file here can be read"] if several else []
             print("error: " + "\n".join([*cause, *found.lines]), file=sys.stderr)
             return errors.REFUSED
         print("\n".join(found.lines))
@@ -262,7 +264,9 @@ def _look(options: argparse.Namespace) -> int:
             if found.undecided:
                 print(f"wrote {written}; choose archive.{found.undecided} in it, and then run it: {command}")
             elif found.refused:
-                print(f"wrote {written}; as it is, a run would stop for what is said above. Then: {command}")
+                print(
+                    f"wrote {written}; a run would stop because of the problems above; fix them first. Then: {command}"
+                )
             else:
                 print(f"wrote {written}; run it: {command}")
     except (study_params.ParamsError, ArchiveError, LocationError) as error:
@@ -312,7 +316,7 @@ def _params_path(named: str, caller: Path) -> Path:
         found = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), None)
         is_study = not is_path and paths.params_file(named).exists()
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
-        raise study_params.ParamsError(f"{named}: no path of a params file ({error})") from None
+        raise study_params.ParamsError(f"{named}: not a path of a params file ({error})") from None
     if is_study:
         return paths.params_file(named)
     if found and found.suffix not in (".yaml", ".yml"):
@@ -335,7 +339,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     _forget_coroutines()
-    print("terminated; finished stages and parts are kept: the same command goes on from there", file=sys.stderr)
+    print("terminated; finished stages and parts are kept: the same command continues from there", file=sys.stderr)
     raise SystemExit(128 + number)
 
 

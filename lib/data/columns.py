@@ -136,10 +136,6 @@ def rows_of_table(
     ----------
     table : pyarrow.Table
         Under the names of `VALUES`: each column typed, or as text.
-    counts : numpy.ndarray of int64
-        Rows of each file.
-    lines : list of numpy.ndarray
-        See `Rows`.
     """
     columns: dict[str, pa.Array] = {}
     timed = np.zeros(table.num_rows, dtype=bool)
@@ -337,8 +333,6 @@ def rows_of_symbol(
         Date, and the symbol's own columns, under the names of `VALUES`.
     columns : dict of str to int
         Which field of a row's text each of them is.
-    lines : numpy.ndarray
-        Of each row.
     raw : callable
         From the numbers of some rows of ``table`` to their texts.
     """

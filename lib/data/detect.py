@@ -294,7 +294,7 @@ def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str
                 Found(
                     member,
                     _symbol_or_name(member.name),
-                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column says it; rename the file, such "
+                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column contains it; rename the file, such "
                     "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}, or {Symbol: 1} for the first",
                 )
             )
@@ -425,7 +425,7 @@ def _settle_dates(
             orders = sorted(dates_and_numbers.date_orders(example) or ())
             raise ArchiveError(
                 f"dates such as {example!r} can be read {' or '.join(orders).replace('_', ' ')}, and the dates in {where} do not show which; "
-                f"say it in the params file: {' or '.join(f'archive.dates: {order}' for order in orders)}"
+                f"set it in the params file: {' or '.join(f'archive.dates: {order}' for order in orders)}"
             )
         shown = " and ".join(f"{order.replace('_', ' ')} in {printable(name)}" for order, name in evidence.items())
         raise ArchiveError(

@@ -42,13 +42,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Earlier:
-    """A part of the prices as they are before this run, and which files' rows it has.
-
-    Parameters
-    ----------
-    files : dict of str to Known
-        By symbol.
-    """
+    """A part of the prices as they are before this run, and which files' rows it has, by symbol."""
 
     prices: StoredPart
     files: Mapping[str, Known]
@@ -72,13 +66,7 @@ def input_digest(lines: Iterable[str]) -> str:
 
 
 def earlier_parts(study: paths.StudyPaths, code: str) -> list[Earlier]:
-    """The parts of a study's prices that this very code has made of files laid out as Kaggle's alone.
-
-    Parameters
-    ----------
-    code : str
-        See `lib.code.digest`.
-    """
+    """The parts of a study's prices that this very code has made of files laid out as Kaggle's alone."""
     try:
         prices, accounts = dataset.open_dataset(study.prices), dataset.open_dataset(study.files)
         found = [(dataset.part_key(code, input_digest(_lines(table))), table) for table in accounts.tables(_READ)]
@@ -107,13 +95,7 @@ def _known(accounts: pa.Table) -> dict[str, Known]:
 
 
 def of_symbols(earlier: Mapping[str, Earlier], symbols: Iterable[str]) -> Earlier | None:
-    """Of the parts that have some of these symbols, the one with the most.
-
-    Parameters
-    ----------
-    earlier : dict of str to Earlier
-        By symbol.
-    """
+    """Of the parts that have some of these symbols, the one with the most."""
     there = {symbol: earlier[symbol] for symbol in symbols if symbol in earlier}
     if not there:
         return None

@@ -149,15 +149,10 @@ def ingest(
 ) -> Ingested:
     """Make the datasets of prices, of quarantined rows and of the raw files' accounts.
 
-    Parameters
-    ----------
-    max_quarantined_share : float
-        Of all raw rows.
-
     Raises
     ------
     lib.data.quarantine.QuarantineError
-        Too many rows are quarantined, none is left, or prices contradict each other. The dataset of prices stays what it was;
+        More than ``max_quarantined_share`` of all raw rows is quarantined, none is left, or prices contradict each other. The dataset of prices stays what it was;
         the other two say what was found.
     """
     engine = engine or Engine()

@@ -553,12 +553,12 @@ def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
     if missing and (closes := _side_by_side(header)):
         raise LayoutError(
             f"several symbols side by side, such as {closes[0]} and {closes[1]}; each needs Open, High, Low, Close and Volume, and to be written "
-            "in capitals. Or make one row a day and symbol of them, with the columns Date, Symbol, Open, High, Low, Close and Volume"
+            "in capitals. Or convert them to one row per day and symbol, with the columns Date, Symbol, Open, High, Low, Close and Volume"
         )
     if missing:
         named = ", ".join(f"{name}: COLUMN" for name in missing)
         raise LayoutError(
-            f"no column is known to be {' or '.join(missing)}; found: {_shown(header)}. Say which is what: archive.columns: {{{named}}} in the params "
+            f"no column is known to be {' or '.join(missing)}; found: {_shown(header)}. Map the columns: archive.columns: {{{named}}} in the params "
             f"file, or -p archive.columns '{{{named}}}'"
         )
     return columns

@@ -96,15 +96,7 @@ class Look:
 def look(
     location: Place, options: Options | None = None, follow_links: bool = False, only_files: str | None = None
 ) -> Look:
-    """Look at an archive.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        A folder, ``.zip``, ``.tar`` or price file.
-    options, follow_links, only_files
-        See `lib.data.sources.open_archive`.
-    """
+    """Look at an archive: a folder, ``.zip``, ``.tar`` or price file, with the options of `lib.data.sources.open_archive`."""
     options = options or Options()
     with tempfile.TemporaryDirectory() as scratch:
         if isinstance(location, Path) and location.is_file() and location.name.lower().endswith(sources.TARS):
@@ -240,9 +232,7 @@ def _rows_of_sample(
     total = sum(file.member.size for file in found if not unpack.packing(file.member.name))
     whole = len(sample) == len(found) and bytes_read >= total
     lines = [
-        ""
-        if whole
-        else f"what follows is of a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
+        "" if whole else f"based on a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
     ]
     table = pa.concat_tables(tables) if tables else None
     if table is not None and table.num_rows:
@@ -257,7 +247,7 @@ def _rows_of_sample(
         window = Params().features.window
         if stops := whole and longest <= window:
             lines.append(
-                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: take prices of a longer time, a year or more"
+                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: provide a longer price history, a year or more"
             )
         lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
         lines.append("first rows as they would be kept:")
@@ -354,7 +344,7 @@ def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[F
     signs = [name for sign, name in _CURRENCIES.items() if sign in text]
     endings = Counter(name for symbol in symbols for ending, name in _PLACES.items() if symbol.endswith(ending))
     hints = [*signs, *(f"{name} ({count:,} symbols, by their endings)" for name, count in endings.most_common(3))]
-    return ", ".join(hints) or "nothing says which; reports write dollars"
+    return ", ".join(hints) or "unknown; reports assume dollars"
 
 
 def _not_read(listed: archive.Archive) -> list[str]:
@@ -364,7 +354,7 @@ def _not_read(listed: archive.Archive) -> list[str]:
         lines.append(f"cannot be read: {len(refused):,} price file{'s' * (len(refused) != 1)}")
         lines += _some((printable(file.name), file.refused or "") for file in refused)
     if listed.ignored:
-        lines.append(f"not read: {len(listed.ignored):,} other files")
+        lines.append(f"skipped: {len(listed.ignored):,} other files")
         lines += _some((printable(file.name), file.why) for file in listed.ignored)
     return lines
 
@@ -392,12 +382,10 @@ def _as_yaml(value: Any) -> str:
 
 
 def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
-    """Write the params file of a study of the archive.
+    """Write the params file of a study of the archive; `ArchiveError` where there is one already.
 
     Parameters
     ----------
-    name : str
-        The study's.
     given : str
         The archive's path, as ``archive.source`` will name it.
     chosen : dict of str to object
@@ -410,9 +398,9 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     """
     path = paths.params_file(name)
     if path.exists():
-        raise ArchiveError(f"{path}: is there already; choose another name than {name}, or remove it")
+        raise ArchiveError(f"{path}: already exists; choose a name other than {name}, or remove it")
     lines = [
-        f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not said here has its default:",
+        f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not set here has its default:",
         "# params/sample.yaml lists every key.",
         "#",
         *(f"#   {printable(line)}" for line in found.lines if line.startswith(_IN_PARAMS)),
@@ -428,7 +416,7 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
     if found.undecided:
         why, *values = CHOICES[found.undecided]
         lines += [
-            f"  # {why}: take the # away from one of these lines",
+            f"  # {why}: uncomment one of these lines",
             *(f"  # {found.undecided}: {value}" for value in values),
         ]
     files.write_atomically(path, "\n".join(lines) + "\n")

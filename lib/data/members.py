@@ -172,7 +172,7 @@ def too_large(size: int) -> str:
     """The message about a file with so many bytes."""
     return (
         f"too large: {size:,} bytes, where {LARGEST:,} are allowed; a price file holds one symbol's daily prices, "
-        "about a hundred bytes a day: cut it up, or take it out of the archive"
+        "about a hundred bytes a day: split it, or take it out of the archive"
     )
 
 
@@ -194,7 +194,7 @@ def _list_folder(location: Path, follow_links: bool) -> tuple[list[Member], list
             entries = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             raise ArchiveError(
-                f"{printable(path.rstrip('/'))}: the folder cannot be read ({error.strerror}); may you read it?"
+                f"{printable(path.rstrip('/'))}: the folder cannot be read ({error.strerror}); check its permissions"
             ) from None
         while entries:
             entry = entries.pop()  # it keeps what is asked of the file, ten times its name
@@ -276,7 +276,7 @@ def _no_zip(location: Place, error: Exception) -> str:
         with locations.opened(location) as file:
             start = file.read(8, 0)
     except OSError as reason:
-        return f"cannot be read ({reason.strerror or reason}); may you read it?"
+        return f"cannot be read ({reason.strerror or reason}); check its permissions"
     if location.name.lower().endswith(OTHER_WORKBOOKS):
         return f"a workbook of a spreadsheet program: {SAVE_AS_CSV}"
     if start.startswith(b"PK") or location.name.lower().endswith(".zip"):
@@ -305,7 +305,7 @@ def _unpack(file: Opened, member: Member) -> bytes:
         if member.size > max(1 << 20, LARGEST_RATIO * packed.packed):
             raise ValueError(
                 f"{packed.packed:,} bytes that unpack to {member.size:,}, more than {LARGEST_RATIO} times as many, as a zip "
-                "bomb does; if it is right, unpack the zip and name the folder as archive.source"
+                "bomb does; if this is intended, unpack the zip and name the folder as archive.source"
             )
         signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size, packed.offset))
         if signature != b"PK\x03\x04":
@@ -320,7 +320,7 @@ def _unpack(file: Opened, member: Member) -> bytes:
             decompressor = _DECOMPRESSORS[packed.method]()
             content = decompressor.decompress(content, member.size + 1)  # type: ignore[attr-defined]
         if len(content) != member.size or zlib.crc32(content) != packed.crc:
-            raise ValueError("the zip is damaged here, as its checksum says: download it again")
+            raise ValueError("checksum mismatch: the zip is damaged; download it again")
     except Exception as error:  # what zlib, bz2 and struct raise, too
         raise OSError(f"zip member cannot be read: {error}") from error
     return content

@@ -75,15 +75,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class StageTask:
-    """What one worker reads at a time.
-
-    Parameters
-    ----------
-    location : str
-        The archive.
-    to : str
-        The folder that their rows go to.
-    """
+    """What one worker reads at a time; its rows go to files in the folder ``to``."""
 
     location: str
     pieces: tuple[Piece, ...]
@@ -530,8 +522,6 @@ class StagedPart:
     ----------
     good, bad : tuple of (Sorted, int, int)
         Files, and which of their rows.
-    location, pieces, first_lines, files, digests :
-        See `Stage`.
     no_adjusted : frozenset of int
         The files whose Adj Close is Close.
     """

@@ -21,13 +21,7 @@ _SAMPLE = 40  # rows
 
 
 def plan_file(source: pa.NativeFile, options: Options) -> Sample:
-    """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`.
-
-    Parameters
-    ----------
-    source : pyarrow.NativeFile
-        The file.
-    """
+    """Find out how a Parquet file is to be read: see `lib.data.plans.plan_file`."""
     try:
         file = pq.ParquetFile(source)
         header = tuple(file.schema_arrow.names)

@@ -186,15 +186,7 @@ def _names_columns(content: bytes, encoding: str) -> bool:
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
-    """A file's text as UTF-8 with one kind of line end, without a byte-order mark at its beginning or, of files put together, a line's.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file, or of its beginning.
-    encoding : str
-        As `encoding_of` names it.
-    """
+    """A file's text as UTF-8 with one kind of line end, without a byte-order mark at its beginning or, of files put together, a line's."""
     if encoding.startswith("utf-16"):
         content = content[: len(content) // 2 * 2].decode(encoding, "replace").encode()
     elif encoding != "utf-8":
@@ -297,13 +289,7 @@ def _refuse_binary(content: bytes) -> None:
 
 
 def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
-    """A plan with what its sample's dates say; raises `Refused` for intraday rows.
-
-    Parameters
-    ----------
-    fields : list of tuple of str
-        The rows of the sample.
-    """
+    """A plan with what its sample's dates say; raises `Refused` for intraday rows."""
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     date_form = next((form for text in texts if (form := dates_and_numbers.date_form(text))), "")
     plan = replace(plan, date_form=date_form, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
@@ -351,7 +337,7 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
         if not options.columns:
             raise Refused(
                 f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
-                f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
+                f"map the columns by number, and check this guess: -p archive.columns '{_usual_order(row)}'"
             )
         header = numbered(len(header))
     try:
@@ -561,7 +547,7 @@ def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) ->
     if mark is None:
         example = next((text for text in samples if "," in text), samples[0])
         raise Refused(
-            f"undecided numbers: {example!r} can be read with a decimal comma or with a comma between thousands; say which: "
+            f"undecided numbers: {example!r} can be read with a decimal comma or with a comma between thousands; choose one: "
             "archive.decimal: comma, or archive.decimal: point"
         )
     return mark
@@ -606,5 +592,5 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
     if len(several) > max(1, len(seen) // 10) or (several and len(seen) < 3):
         first, second = sorted(several[0])[:2]
         raise Refused(
-            f"intraday rows: one day has the times {first or '00:00'} and {second}; only daily prices are read, so make one row a day of them"
+            f"intraday rows: one day has the times {first or '00:00'} and {second}; only daily prices are read, so aggregate them to one row per day"
         )

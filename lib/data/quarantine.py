@@ -96,8 +96,8 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
     lost = [file for file in files if not file["rows_kept"]]
     if lost:
         fix += (
-            "; to allow more (ingest.max_quarantined_share) would lose "
-            f"{'this symbol' if len(lost) == 1 else 'these symbols'} whole: {_some(shortened(file['symbol'], 40) for file in lost)}"
+            "; to allow more (ingest.max_quarantined_share) would drop "
+            f"{'this symbol' if len(lost) == 1 else 'these symbols'} entirely: {_some(shortened(file['symbol'], 40) for file in lost)}"
         )
     elif kind != "repeated_date":
         fix += f", or allow more: -p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
@@ -117,7 +117,7 @@ def remarks(accounts: pa.Table) -> list[str]:
     cut = [shortened(name, 80) for name in accounts.filter(pc.greater(accounts["cut_volume"], 0))["file"].to_pylist()]
     said = []
     if lost:
-        said.append(f"{len(lost):,} of {len(accounts):,} price files were set aside whole:\n{_listed(lost)}")
+        said.append(f"{len(lost):,} of {len(accounts):,} price files were set aside entirely:\n{_listed(lost)}")
     if cut:
         said.append(
             f"{len(cut):,} of {len(accounts):,} price files end without a newline, in a volume far below those before: they seem cut "
@@ -129,7 +129,7 @@ def remarks(accounts: pa.Table) -> list[str]:
 def _columns_exchanged(files: list[dict[str, Any]]) -> str:
     return (
         f"{len(files):,} price {'file contradicts itself' if len(files) == 1 else 'files contradict themselves'}; are the columns "
-        f"in another order than the header, {','.join(COLUMNS)}, says?\n"
+        f"in an order other than that of the header, {','.join(COLUMNS)}?\n"
         + _listed(map(_contradictions, files))
         + "\nFix the header or the columns, or take the files out of the archive"
     )
@@ -141,7 +141,8 @@ def _contradictions(file: dict[str, Any]) -> str:
         (file["outside_range"], "Open or Close is outside Low to High"),
     ]
     kinds = (
-        " and ".join(f"{said} in {count:,}" for count, said in found if count) or "Adj Close is no price, but a volume"
+        " and ".join(f"{said} in {count:,}" for count, said in found if count)
+        or "Adj Close looks like a volume, not a price"
     )
     return (
         f"{shortened(file['file'], 80)}: {file['contradictions']:,} of {file['rows_kept']:,} rows contradict themselves ({kinds}); "

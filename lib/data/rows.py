@@ -18,7 +18,7 @@ from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 
 BLANK = "blank row"  # or the header once more: no row at all, neither kept nor set aside
-CODES = {  # of rows, then of files that are set aside whole
+CODES = {  # of rows, then of files that are set aside entirely
     *("null_value", "unparsable_date", "unparsable_value", "negative_volume", "volume_too_large", "fractional_volume"),
     *("repeated_date", "wrong_number_of_fields", "unparsable_row", "not_utf_8"),
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
@@ -43,12 +43,7 @@ def code(reason: str) -> str:
 
 
 def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, float, int] | str:
-    """Read one row, slowly and exactly: the definition of what a good row is.
-
-    Parameters
-    ----------
-    line : bytes
-        The row without its newline.
+    """Read one row, without its newline, slowly and exactly: the definition of what a good row is.
 
     Returns
     -------

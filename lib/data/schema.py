@@ -53,7 +53,7 @@ FILES = pa.schema(
         ("rows_kept", pa.int64()),
         ("rows_quarantined", pa.int64()),
         ("rows_repeated", pa.int64()),  # of those quarantined: the date comes again further down
-        ("refused", pa.string()),  # why the file was set aside whole; null for a file that was read
+        ("refused", pa.string()),  # why the file was set aside entirely; null for a file that was read
         ("commonest_reason", pa.string()),  # of the rows quarantined, the first with the commonest code
         ("example", pa.string()),  # that row's line and text
         ("first_date", pa.date32()),

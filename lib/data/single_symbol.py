@@ -46,15 +46,7 @@ class Content:
 
 
 def read(location: Place, base: str, file: PriceFile) -> Content:
-    """Read a file of an archive.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive: a folder or a ``.zip``.
-    base : str
-        The folder of the price files within the archive.
-    """
+    """Read a file of an archive."""
     try:
         content = unpack.whole(location, Member(base + file.name, file.size, file.packed))
     except OSError as error:

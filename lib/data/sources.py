@@ -33,14 +33,8 @@ def reading_options(
 
     Parameters
     ----------
-    dates : str, optional
-        The order of dates such as 01/02/2021.
-    decimal : str, optional
-        ``point`` or ``comma``.
     volume : str
         ``whole`` or ``rounded``.
-    volume_unit : float
-        The volume that counts as 1.
 
     Raises
     ------
@@ -76,8 +70,6 @@ def open_archive(
         The sample is laid out in ``study.archive``.
     follow_links : bool
         Read what links lead to outside the archive, too.
-    options : Options, optional
-        See `reading_options`.
     only_files : str, optional
         Read only price files whose path matches this pattern.
 

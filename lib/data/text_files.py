@@ -29,28 +29,14 @@ _LONGEST = 10_000  # characters of a raw line that are kept
 
 @dataclass(frozen=True)
 class Body:
-    """The rows of a file.
-
-    Parameters
-    ----------
-    text : bytes
-        UTF-8, each line ended by a newline.
-    first_line : int
-        The line that they begin on.
-    """
+    """The rows of a file, from line ``first_line`` on: UTF-8, each line ended by a newline."""
 
     text: bytes
     first_line: int
 
 
 def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
-    """Read the rows of files that share a plan.
-
-    Parameters
-    ----------
-    bodies : sequence of Body
-        Of each file, as `body_of` cuts it.
-    """
+    """Read the rows of files that share a plan, each as `body_of` cuts it."""
     if not bodies:
         return no_rows(0)
     if plan.tickers:
@@ -65,13 +51,7 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
 
 
 def body_of(content: bytes, plan: Plan) -> Body:
-    """Cut the header off a file.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file, or of its beginning.
-    """
+    """Cut the header off a file's content, or off its beginning."""
     text = to_utf8(content, plan.encoding)
     position = 0
     for _ in range(plan.skip):

@@ -47,15 +47,7 @@ def source(location: Place, member: Member) -> Any:
 
 
 def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
-    """The first bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive: a folder or a ``.zip``.
-    size : int
-        Bytes, at most.
-    """
+    """The first ``size`` bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read."""
     if member.packed is None and not packing(member.name):
         with locations.opened(location / member.name, member.size) as file:
             content = file.read(size + 1, 0)
@@ -67,15 +59,7 @@ def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
 
 
 def end(location: Place, member: Member, size: int) -> bytes:
-    """The last bytes of a file that is not packed; of one that is, nothing.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive: a folder or a ``.zip``.
-    size : int
-        Bytes, at most.
-    """
+    """The last ``size`` bytes of a file that is not packed; of one that is, nothing."""
     if member.packed is not None or packing(member.name):
         return b""
     with locations.opened(location / member.name, member.size) as file:
@@ -83,13 +67,7 @@ def end(location: Place, member: Member, size: int) -> bytes:
 
 
 def whole(location: Place, member: Member) -> bytes:
-    """All bytes of a file, unpacked; OSError where it cannot be read, looks like a bomb, or has more than `lib.data.members.LARGEST`.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive: a folder or a ``.zip``.
-    """
+    """All bytes of a file, unpacked; OSError where it cannot be read, looks like a bomb, or has more than `lib.data.members.LARGEST`."""
     if not packing(member.name):
         with open_members(location) as read:
             return read(member)
@@ -103,15 +81,7 @@ def whole(location: Place, member: Member) -> bytes:
 
 
 def spool(location: Place, member: Member, to: Path) -> int:
-    """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb.
-
-    Parameters
-    ----------
-    location : pathlib.Path or Url
-        The archive: a folder or a ``.zip``.
-    to : pathlib.Path
-        Where to.
-    """
+    """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb."""
     written = 0
     blocks = _unpacked(location, member, _BLOCK) if packing(member.name) else _zip_blocks(location, member)
     with to.open("wb") as file:

@@ -46,11 +46,6 @@ def read_symbols(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
     -------
     list of str
         Upper case, in order, each once.
-
-    Raises
-    ------
-    ArchiveError
-        There are none.
     """
     found = list(given)
     if len(found) == 1 and ("/" in found[0] or found[0].endswith((".txt", ".csv"))):
@@ -67,7 +62,7 @@ def read_symbols(given: Sequence[str], folders: Sequence[Path]) -> list[str]:
             "archive.source is yahoo, and archive.symbols names none; such as archive.symbols: [AAPL, MSFT]"
         )
     if odd := [symbol for symbol in symbols if "/" in symbol or symbol.startswith(".")]:
-        raise ArchiveError(f"archive.symbols: {odd[0]!r} is no symbol of Yahoo's")
+        raise ArchiveError(f"archive.symbols: {odd[0]!r} is not a Yahoo symbol")
     return symbols
 
 
@@ -78,7 +73,7 @@ def update(
     download: Download | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Bring the archive in ``folder`` up to date.
+    """Bring the archive in ``folder`` up to date; returns sentences for the user.
 
     Parameters
     ----------
@@ -90,15 +85,10 @@ def update(
         From a symbol and the first day to a frame as ``yfinance.Ticker.history(auto_adjust=False)`` has it. It raises
         `NoRowsError` where there are none; after any other exception that symbol is asked for again.
 
-    Returns
-    -------
-    list of str
-        What to tell the user: sentences.
-
     Raises
     ------
     ArchiveError
-        A symbol has no rows, neither new nor kept.
+        A symbol has no rows, neither downloaded nor cached.
     """
     stocks = folder / "stocks"
     stocks.mkdir(parents=True, exist_ok=True)
@@ -121,17 +111,17 @@ def update(
         written += _write(stocks, symbol, rows, start)
     missing = [symbol for symbol in symbols if not _path(stocks, symbol).exists()]
     if missing:
-        why = failures.get(missing[0], "Yahoo has no rows of it; is it the symbol that finance.yahoo.com shows?")
+        why = failures.get(missing[0], "Yahoo has no rows for it; is it the symbol that finance.yahoo.com shows?")
         raise ArchiveError(
-            f"archive.source: yahoo: no prices of {', '.join(missing[:20])}{' ...' * (len(missing) > 20)}, neither new nor kept ({why})"
+            f"archive.source: yahoo: no prices for {', '.join(missing[:20])}{' ...' * (len(missing) > 20)}, neither downloaded nor cached ({why})"
         )
     said = [f"Yahoo: {written:,} of {len(symbols):,} symbols have new rows"]
     if anew:
-        said.append(f"fetched anew, after a split or dividend: {', '.join(anew[:20])}")
+        said.append(f"downloaded again after a split or dividend: {', '.join(anew[:20])}")
     if failures:
         first_failure = next(iter(failures.values()))
         said.append(
-            f"Yahoo gave no rows of {len(failures):,} symbols ({first_failure}); what was kept of them is used as it is"
+            f"Yahoo returned no rows for {len(failures):,} symbols ({first_failure}); their cached rows are used instead"
         )
     return said
 

@@ -23,13 +23,7 @@ CHUNK = 1 << 17  # rows whose features are computed at a time
 
 
 def tickets(symbols: Sequence[str], starts: NDArray[np.int64], days: Days) -> Floats:
-    """A number from 0 to 1 for each row, from a hash of its symbol and date alone: draws compare it with a share.
-
-    Parameters
-    ----------
-    starts : ndarray of int64
-        The row at which each symbol starts.
-    """
+    """A number from 0 to 1 for each row, from a hash of its symbol and date alone: draws compare it with a share."""
     counts = np.diff(np.append(starts, len(days)))
     return hashing.uniform(np.repeat(hashing.symbol_seeds(symbols), counts), days)
 

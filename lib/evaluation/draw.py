@@ -45,13 +45,7 @@ class Drawn:
 
 
 def drawn(features: Dataset, plan: Plan, engine: Engine, kept: Path | None = None) -> Iterator[Drawn]:
-    """What each part of features contributes, in order; a part that has not changed, nor what is drawn of it, is not drawn again.
-
-    Parameters
-    ----------
-    kept : pathlib.Path, optional
-        See `lib.storage.kept.map_kept`.
-    """
+    """What each part of features contributes, in order; a part that has not changed, nor what is drawn of it, is taken from ``kept``."""
     # That the last model is fitted on all there is does not change what is drawn: no evening's horizon ends later.
     how = [code.digest(__name__, {}), plan.cuts[:-1], plan.share, plan.linear_share, plan.settings.horizons]
     keys = [

@@ -23,12 +23,7 @@ def predictors(found: pd.DataFrame) -> list[str]:
 
 
 def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """The model beside every baseline.
-
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As `lib.evaluation.sums.added` makes it.
+    """The model beside every baseline, from the sums of `lib.evaluation.sums.added`.
 
     Returns
     -------
@@ -56,12 +51,7 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
 
 
 def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
-    """What a comparison says, in plain words computed from its numbers.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `compare` makes it.
+    """What a table of `compare` says, in plain words computed from its numbers.
 
     Returns
     -------
@@ -94,12 +84,7 @@ def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
 
 
 def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
-    """Every measured number, as ``forecast_metrics.json`` holds them.
-
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        As `lib.evaluation.sums.added` makes it.
+    """Every measured number, as ``forecast_metrics.json`` holds them, from the sums of `lib.evaluation.sums.added`.
 
     Returns
     -------

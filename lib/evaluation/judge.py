@@ -44,15 +44,7 @@ WALK_FORWARD_SCHEMA = pa.schema(
 
 @dataclass
 class JudgedPart:
-    """One part of features, to the same part of judged rows and of sums.
-
-    Parameters
-    ----------
-    part : StoredPart
-        Of features.
-    last : datetime.date or None
-        The last date of its rows, where it has any.
-    """
+    """One part of features, whose last date is ``last`` if it has rows, to the same part of judged rows and of sums."""
 
     part: StoredPart
     last: datetime.date | None

@@ -53,13 +53,7 @@ def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdicts(study: paths.StudyPaths, horizons: Sequence[int] | None = None) -> list[str]:
-    """How good the forecasts are, a sentence or two a horizon.
-
-    Parameters
-    ----------
-    horizons : sequence of int, optional
-        Sessions; by default all that were judged.
-    """
+    """How good the forecasts are, a sentence or two a horizon (sessions); by default of all that were judged."""
     found = judged_forecasts(study)
     wanted = found if horizons is None else horizons
     return [found[horizon]["verdict"] for horizon in wanted if found.get(horizon, {}).get("verdict")]

@@ -48,12 +48,8 @@ def forecasts(
 
     Parameters
     ----------
-    made : Evenings
-        Of the chunk's rows.
     last : int
         The archive's last date, in days since 1970-01-01: the forecasts of symbols that end before it are stale.
-    forecasters : sequence of Forecaster
-        One a horizon.
     """
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     # Of a last day that an archive has by mistake there may be no day after that has a name.

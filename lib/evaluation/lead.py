@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-UNTESTED = "Too little was judged to say whether that is more than chance."
+UNTESTED = "Too little data to tell this from chance."
 
 
 def lead_over_blocks(differences: NDArray[np.float64], total: float) -> tuple[float, float]:

@@ -194,7 +194,7 @@ def needed(rows: Rows, features: Dataset) -> Rows:
         lower = ", or lower features.window" if longest > 2 else ""  # two rows are a day and the evening before
         raise ShortPricesError(
             f"the prices are too short: no symbol has more than {longest:,} row{'' if longest == 1 else 's'}, too few for "
-            f"features.window; take prices of a longer time, a year or more{lower}"
+            f"features.window; provide a longer price history, a year or more{lower}"
         )
     return rows
 
@@ -208,42 +208,28 @@ def distinct_days(dates: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
 
 
 def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDate:
-    """Hold out the last dates.
+    """Hold out the last dates, a share of them and at least one; `ShortPricesError` where there are not two.
 
     Parameters
     ----------
     days : ndarray of datetime64[D]
         The different days of the rows, ascending.
-    test_share : float
-        Share of the days, rounded up to at least one.
-
-    Raises
-    ------
-    ShortPricesError
-        There are not two days.
     """
     if len(days) < 2:
         raise ShortPricesError(
             f"the prices are too short: both features exist for {len(days)} day{'' if len(days) == 1 else 's'}, and at least 2 are "
-            "needed, one to learn from and one to judge on; take prices of a longer time, a year or more"
+            "needed, one to learn from and one to judge on; provide a longer price history, a year or more"
         )
     return ByDate(days[min(len(days) - 1, max(1, int(len(days) * (1 - test_share))))])
 
 
 def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> ByDate:
-    """The chronological split whose test begins on a date.
+    """The chronological split whose test begins on a date; ValueError where one side would be empty.
 
     Parameters
     ----------
     days : ndarray of datetime64[D]
         The different days of the rows, ascending.
-    first_test_date : datetime64[D]
-        Rows of earlier dates are the training rows.
-
-    Raises
-    ------
-    ValueError
-        One side would be empty.
     """
     if (days >= first_test_date).all() or not (days >= first_test_date).any():
         side = "before" if (days >= first_test_date).all() else "on or after"
@@ -252,14 +238,12 @@ def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> By
 
 
 def random_split(rows: Rows, test_share: float, seed: int) -> AtRandom:
-    """Hold out rows at random: those whose hash is least.
+    """Hold out rows at random, a share of them and at least one: those whose hash is least.
 
     Parameters
     ----------
     rows : Rows
         All, or a sample: exactly a share of these is held out, and of all about as much.
-    test_share : float
-        Share of the rows, at least one.
     """
     hashed = rows.hashed("random split", seed)
     count = max(1, round(len(rows) * test_share))
@@ -267,15 +251,7 @@ def random_split(rows: Rows, test_share: float, seed: int) -> AtRandom:
 
 
 def symbol_split(symbols: Iterable[str], test_share: float, seed: int) -> BySymbol:
-    """Hold out whole symbols: those whose hash is least.
-
-    Parameters
-    ----------
-    symbols : iterable of str
-        Those that have rows.
-    test_share : float
-        Share of the symbols, at least one.
-    """
+    """Hold out whole symbols, a share of them and at least one: those whose hash is least."""
     names = sorted(symbols)
     if len(names) < 2:
         raise ValueError(f"the rows have {len(names)} symbol; a split by symbol needs 2 at least")

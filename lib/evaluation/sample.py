@@ -58,8 +58,6 @@ def draw_rows(
 
     Parameters
     ----------
-    horizons : sequence of int
-        See `lib.evaluation.rows.part_rows`.
     most : int
         All rows are drawn where there are no more; else a share of them, see `lib.evaluation.hashing.power_of_two`.
     kept : pathlib.Path, optional

@@ -88,15 +88,6 @@ def headline_metrics(
 ) -> dict[str, float]:
     """The few numbers that a model carries with it, on the held-out rows.
 
-    Parameters
-    ----------
-    train : Rows
-        What the model was fitted on.
-    table : LookupTable
-        The model's.
-    kept : pathlib.Path, optional
-        See `judge`.
-
     Returns
     -------
     dict

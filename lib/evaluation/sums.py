@@ -87,7 +87,7 @@ class _Groups:
 def error_sums(
     judged: Judged, ranges: Mapping[str, tuple[Floats, Floats]], tail: float, whole_only: Container[str] = ()
 ) -> pa.Table:
-    """The sums of some rows.
+    """The sums of some rows, as `SCHEMA`.
 
     Parameters
     ----------
@@ -97,11 +97,6 @@ def error_sums(
         Probability below and above the range.
     whole_only : container of str
         Predictors that are judged over all rows and not by group.
-
-    Returns
-    -------
-    pyarrow.Table
-        As `SCHEMA`.
     """
     if not len(judged.traded):
         return SCHEMA.empty_table()
@@ -161,17 +156,12 @@ def _table(horizon: int, lines: list[dict[str, Any]]) -> pa.Table:
 
 
 def added(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    """The sums of all parts; what is in memory at a time does not grow with their number.
+    """The sums of all parts, one line a horizon, predictor, grouping and key; what is in memory at a time does not grow with their number.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         As `SCHEMA`, in the order of the parts: sums of floats depend on it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One line a horizon, predictor, grouping and key.
     """
     total = Total()
     for table in tables:
@@ -219,14 +209,7 @@ def median_ape(sums: pd.DataFrame, horizon: int, predictor: str) -> float:
 
 
 def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, average: str) -> pd.DataFrame:
-    """How good a predictor is, group by group.
-
-    Parameters
-    ----------
-    sums : pandas.DataFrame
-        As `added` makes it.
-    model, average : str
-        The predictor, and the one that it is compared with.
+    """How good a predictor is beside another, group by group, from the sums of `added`.
 
     Returns
     -------
@@ -253,8 +236,6 @@ def lead(
 
     Parameters
     ----------
-    sums : pandas.DataFrame
-        As `added` makes it.
     measure : {"error", "squared"}
         Which sums.
 

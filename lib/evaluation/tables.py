@@ -87,12 +87,7 @@ def _lead(scores: pd.DataFrame, horizon: int, other: str, objective: str) -> tup
 
 
 def overview(comparisons: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The errors of comparisons, as multiples of the moving average's, side by side.
-
-    Parameters
-    ----------
-    comparisons : iterable of pandas.DataFrame
-        As `compare` makes them.
+    """The errors of tables of `compare`, as multiples of the moving average's, side by side.
 
     Returns
     -------
@@ -227,15 +222,6 @@ def curve_parts(train: Rows, seed: int, points: int = 6) -> list[NDArray[np.intp
 
 def spread_line(rows: Rows, fit: Callable[[Rows], Predict], test_share: float, seed: int) -> dict[str, float]:
     """How good the random split with another seed finds a model.
-
-    Parameters
-    ----------
-    rows : Rows
-        Those drawn.
-    fit : callable
-        From training rows to the model's predictions.
-    test_share : float
-        Share of the rows held out.
 
     Returns
     -------

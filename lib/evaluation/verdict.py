@@ -66,9 +66,9 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
     if errors[ORACLE] < average:
         share = (average - errors[MODEL]) / (average - errors[ORACLE])
         won = (
-            f"the model wins {share:.0%} of what can be won"
+            f"the model captures {share:.0%} of the achievable improvement"
             if share > 0
-            else "of what can be won, the model wins nothing"
+            else "the model captures none of the achievable improvement"
         )
         sentences.append(
             f"A model fitted on the test rows themselves would reach {ratio(errors[ORACLE], average):.4f}: from these two inputs, {won}."

@@ -54,17 +54,7 @@ class Forecasts:
 def make_forecasts(
     study: paths.StudyPaths, settings: Settings, calendar_name: str = "XNYS", engine: Engine | None = None
 ) -> Forecasts:
-    """Walk forward through a study's features, and forecast what comes after them.
-
-    Parameters
-    ----------
-    calendar_name : str
-        See `lib.features.sessions.calendar_for`.
-
-    Returns
-    -------
-    Forecasts
-        The datasets, ``forecasts.csv`` and ``forecaster.skops`` are written.
+    """Walk forward through a study's features, and forecast what comes after them; writes the datasets, ``forecasts.csv`` and ``forecaster.skops``.
 
     Raises
     ------

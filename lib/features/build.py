@@ -21,8 +21,6 @@ class FeaturesPart:
 
     Parameters
     ----------
-    part : StoredPart
-        Of prices.
     min_periods : int
         Rows that a window must hold to give a value.
     summarised : bool

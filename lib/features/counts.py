@@ -10,12 +10,7 @@ RATIO_EDGES: npt.NDArray[np.float64] = np.append(np.linspace(0, 3, 61), np.inf)
 
 
 def count_ratios(volume: npt.ArrayLike, vol_moving_avg: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Count ``volume / vol_moving_avg`` in the bins of `RATIO_EDGES`, a part of a dataset at a time.
-
-    Parameters
-    ----------
-    volume, vol_moving_avg : array-like of float, shape (rows,)
-        Shares a day. Rows whose average is null (NaN) or 0 have no ratio and are left out.
+    """Count ``volume / vol_moving_avg`` in the bins of `RATIO_EDGES`, a part of a dataset at a time; an average of null (NaN) or 0 is left out.
 
     Returns
     -------
@@ -39,14 +34,7 @@ MEDIAN_EDGES: npt.NDArray[np.float64] = np.logspace(-2, 5, 71)
 
 
 def count_feature_pairs(vol_moving_avg: npt.ArrayLike, adj_close_rolling_med: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Count rows by their two features, a part of a dataset at a time.
-
-    Parameters
-    ----------
-    vol_moving_avg : array-like of float, shape (rows,)
-        Shares a day.
-    adj_close_rolling_med : array-like of float, shape (rows,)
-        Dollars.
+    """Count rows by their two features, in shares a day and dollars, a part of a dataset at a time.
 
     Returns
     -------
@@ -80,23 +68,13 @@ def feature_pairs() -> npt.NDArray[np.float64]:
     -------
     numpy.ndarray of float64, shape (7000, 2)
         vol_moving_avg and adj_close_rolling_med, ready for a model's ``predict``.
-
-    Examples
-    --------
-    >>> feature_pairs().shape
-    (7000, 2)
     """
     averages, medians = (np.sqrt(edges[1:] * edges[:-1]) for edges in (AVERAGE_EDGES, MEDIAN_EDGES))
     return np.column_stack([np.repeat(averages, len(medians)), np.tile(medians, len(averages))])
 
 
 def count_predictions(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Count days by predicted and actual volume.
-
-    Parameters
-    ----------
-    predicted, actual : array-like of float, shape (rows,)
-        Shares.
+    """Count days by predicted and actual volume, in shares.
 
     Returns
     -------

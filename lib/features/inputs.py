@@ -27,15 +27,7 @@ _WRITTEN = {
 
 
 class InputError(ValueError):
-    """Text that is not a number an input can be; ``str()`` says it in full.
-
-    Parameters
-    ----------
-    kind : str
-        A short name of what is wrong.
-    message : str
-        What is wrong and what is allowed.
-    """
+    """Text that is not a number an input can be; ``str()`` says it in full, ``kind`` is a short name of it."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -43,12 +35,7 @@ class InputError(ValueError):
 
 
 def number(name: str, text: str) -> float:
-    """The finite number that a program wrote: a decimal, nothing else. Errors call it ``name``.
-
-    Raises
-    ------
-    InputError
-        The text is empty, too long, not a decimal number, or too large for a float.
+    """The finite number that a program wrote: a decimal, nothing else, or an `InputError` that calls it ``name``.
 
     Examples
     --------
@@ -71,11 +58,6 @@ def written_number(name: str, text: str, decimal: str = ".") -> float:
     ----------
     decimal : {".", ","}
         The decimal mark. The other one, spaces and apostrophes may stand between groups of three digits.
-
-    Raises
-    ------
-    InputError
-        The text is empty, too long, not such a number, or too large for a float.
 
     Examples
     --------

@@ -176,8 +176,8 @@ def mismatch(symbols: Symbols, information: Mapping[str, Any], study: str) -> st
     model_least_shown = f", {model_least} at least" if days == model_days else ""
     return (
         f"The symbols' averages and medians, up to {symbols.last_date}, are over {days} trading days{least_shown} and the model was "
-        f"trained on {model_days}{model_least_shown}: no symbol can be picked until both are of one run. "
-        f"Make them so with: bash run_all.sh {study}"
+        f"trained on {model_days}{model_least_shown}: no symbol can be picked until both come from the same run. "
+        f"Run the study again: bash run_all.sh {study}"
     )
 
 

@@ -105,13 +105,7 @@ def calendar_for(name: str, dates: Days, rows: NDArray[np.int64] | None = None) 
 
 
 def continued(calendar: Calendar, first: int, last: int) -> Calendar:
-    """The same market's calendar around other dates; ``calendar`` itself where it reaches far enough for them.
-
-    Parameters
-    ----------
-    first, last : int
-        Days since 1970-01-01.
-    """
+    """The same market's calendar around other dates (days since 1970-01-01); ``calendar`` itself where it reaches far enough for them."""
     if calendar.sessions[0] <= first - NEEDED and calendar.sessions[-1] >= last + NEEDED:
         return calendar
     if calendar.name == FROM_DATA:
@@ -125,24 +119,12 @@ def _weekly(weekdays: NDArray[np.bool_], first: int, last: int) -> Calendar:
 
 
 def trading_weekdays(dates: Days, rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-    """The weekdays on which a market trades.
-
-    Parameters
-    ----------
-    dates : ndarray of int32
-        Distinct dates with rows.
-    rows : ndarray of int64, optional
-        Of each date; one, unless given.
+    """The weekdays on which a market trades, from the distinct dates that have rows, and how many each has (one, unless given).
 
     Returns
     -------
     ndarray of bool, shape (7,)
         Monday to Sunday: those with at least half as many rows as the one with the most.
-
-    Examples
-    --------
-    >>> trading_weekdays(np.arange(0, 70, dtype="int32")).all()
-    np.True_
     """
     counts = np.bincount(weekday(dates), rows, minlength=7)
     return 2 * counts >= counts.max()

@@ -63,7 +63,7 @@ class Summary:
 
 
 def summarise(table: pa.Table, needed: int) -> dict[str, pa.Table]:
-    """The last rows of each symbol of a part, and its rows counted.
+    """The last rows of each symbol of a part, and its rows counted, by `DATASETS`.
 
     Parameters
     ----------
@@ -71,11 +71,6 @@ def summarise(table: pa.Table, needed: int) -> dict[str, pa.Table]:
         Of features: `lib.features.windows.SCHEMA`, symbols whole; Symbol and Security Name may be dictionary-encoded.
     needed : int
         Rows that a window must hold to give a value.
-
-    Returns
-    -------
-    dict of str to pyarrow.Table
-        By `DATASETS`.
     """
     starts = symbol_starts(table["Symbol"])
     lengths = np.diff(np.append(starts, table.num_rows))
@@ -119,12 +114,7 @@ def _dates(table: pa.Table, position: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def date_counts(counts: Dataset) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The dates of a study, and how many evenings of each may be drawn.
-
-    Parameters
-    ----------
-    counts : Dataset
-        Of `DATE_COUNTS`.
+    """The dates of a study, and how many evenings of each may be drawn, from `DATE_COUNTS`.
 
     Returns
     -------

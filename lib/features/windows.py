@@ -66,11 +66,6 @@ def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     ----------
     symbols : pyarrow.ChunkedArray of string, length n
         The column of symbols, in order; it may be dictionary-encoded.
-
-    Returns
-    -------
-    ndarray of int64, shape (symbols,)
-        Ascending.
     """
     symbols = symbols.combine_chunks() if isinstance(symbols, pa.ChunkedArray) else symbols
     if isinstance(symbols, pa.ChunkedArray):  # what pyarrow leaves of a column of several dictionaries
@@ -83,13 +78,6 @@ def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 def positions(starts: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
     """Each row's position within its symbol, from 0.
-
-    Parameters
-    ----------
-    starts : ndarray of int64
-        From `symbol_starts`.
-    rows : int
-        Of all symbols.
 
     Examples
     --------

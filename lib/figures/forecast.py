@@ -177,10 +177,10 @@ def importance(table: pd.DataFrame) -> Figure:
     Examples
     --------
     >>> importance(pd.DataFrame({"label": ["weekday"], "growth": [0.012]})).get_label()
-    'What the forecast needs: weekday +1.2%.'
+    'Feature importance: weekday +1.2%.'
     """
     figure, axes = new_figure(
-        "What the forecast needs", "growth of the error without it", "", height=0.32 * len(table) + 1.2
+        "Feature importance", "growth of the error without it", "", height=0.32 * len(table) + 1.2
     )
     places = np.arange(len(table))[::-1]
     axes.barh(places, table["growth"], height=0.62, color=BLUE)
@@ -190,4 +190,4 @@ def importance(table: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     words = [f"{label} +{growth:.1%}" for label, growth in zip(table["label"], table["growth"], strict=True)]
-    return described(figure, f"What the forecast needs: {', '.join(words)}.")
+    return described(figure, f"Feature importance: {', '.join(words)}.")

@@ -120,14 +120,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
 
 @house_style
 def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
-    """Why rows were set aside: bars, or a sentence if none were.
-
-    Parameters
-    ----------
-    counts : mapping of str to int
-        Rows quarantined for each reason.
-    rows_read : int
-        All raw rows, for the shares.
+    """Why rows were set aside, with their share of all raw rows: bars, or a sentence if none were.
 
     Examples
     --------
@@ -154,14 +147,7 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
 
 @house_style
 def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
-    """Values that are odd but possible, kept and counted here: bars, or a sentence if there are none.
-
-    Parameters
-    ----------
-    counts : mapping of str to int
-        Rows kept for each kind of oddity.
-    rows_kept : int
-        All rows kept, for the shares.
+    """Values that are odd but possible, kept and counted here, with their share of the rows kept: bars, or a sentence if there are none.
 
     Examples
     --------

@@ -103,12 +103,7 @@ def described(figure: Figure, alt: str) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG at twice the screen's density; the same figure gives the same bytes.
-
-    Returns
-    -------
-    bytes
-        No date and no software version in them.
+    """The figure as PNG at twice the screen's density, without date and software version: the same figure gives the same bytes.
 
     Examples
     --------
@@ -123,18 +118,7 @@ def png(figure: Figure) -> bytes:
 
 
 def show(figure: Figure) -> None:
-    """Display a figure in a notebook, with its alt text in the output's metadata (where Jupyter and our reports look).
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        Its label is the alt text.
-
-    Raises
-    ------
-    ValueError
-        The figure has no alt text.
-    """
+    """Display a figure in a notebook, with its label as alt text in the output's metadata, where Jupyter and our reports look; ValueError without one."""
     alt = str(figure.get_label())
     if not alt:
         raise ValueError("this figure has no alt text; say in words what it shows: described(figure, '...')")

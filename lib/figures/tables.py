@@ -32,11 +32,6 @@ NUMBER = ' class="number"'
 def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     """The HTML of `show_table`: a ``<table>``.
 
-    Parameters
-    ----------
-    index : bool
-        Show the index as row headings.
-
     Examples
     --------
     >>> table_html(pd.DataFrame({"rows": [12154]}), "Kept")

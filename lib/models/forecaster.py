@@ -179,13 +179,7 @@ def write_served(path: Path, served: Served) -> None:
 
 
 def read_served(path: Path) -> Served:
-    """Load what `write_served` saved; a file that holds any other type is refused.
-
-    Raises
-    ------
-    ValueError
-        The file holds more than arrays, numbers and text.
-    """
+    """Load what `write_served` saved; a file that holds more than arrays, numbers and text is refused with a ValueError."""
     content = skops_file.load(path)
     forecasters = tuple(
         Forecaster(one["horizon"], _model(one), Ranges(**one["ranges"])) for one in content["forecasters"]
@@ -199,13 +193,7 @@ def model_to_bytes(model: Model) -> bytes:
 
 
 def read_model(content: bytes) -> Model:
-    """Load a model from what `model_to_bytes` gave; what holds any other type is refused.
-
-    Raises
-    ------
-    ValueError
-        It holds more than arrays, numbers and text.
-    """
+    """Load a model from what `model_to_bytes` gave; what holds more than arrays, numbers and text is refused with a ValueError."""
     return _model(skops_file.loads(content))
 
 

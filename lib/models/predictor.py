@@ -24,15 +24,7 @@ from lib.storage import arrays
 
 
 class PredictionInputError(ValueError):
-    """An input that no prediction can be made for.
-
-    Parameters
-    ----------
-    field : str
-        Which input: ``vol_moving_avg`` or ``adj_close_rolling_med``.
-    message : str
-        What was found and what is allowed.
-    """
+    """An input that no prediction can be made for; ``field`` is its name."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -40,12 +32,7 @@ class PredictionInputError(ValueError):
 
 
 class Predictor:
-    """A trained model: its table, asked for whole numbers of shares, and what it is.
-
-    Parameters
-    ----------
-    information : dict
-        What the model is: see `load`.
+    """A trained model: its table, asked for whole numbers of shares, and what it is (see `load`).
 
     Examples
     --------
@@ -117,22 +104,12 @@ class Predictor:
         return np.rint(self.table.predict(*_pair(vol_moving_avg, adj_close_rolling_med))).astype(np.int64)
 
     def predict_interval(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> tuple[Any, Any]:
-        """Predict the interval that holds Volume on four days out of five.
-
-        Parameters
-        ----------
-        vol_moving_avg, adj_close_rolling_med : float or array-like of shape (n,)
-            As for `predict`.
+        """Predict the interval that holds Volume on four days out of five; inputs and errors as for `predict`.
 
         Returns
         -------
         (low, high) : pair of int, or of ndarray of int64, shape (n,)
             Shares; ``low <= predict(...) <= high``, both ends belong to the interval.
-
-        Raises
-        ------
-        PredictionInputError
-            As for `predict`.
         """
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
             volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)
@@ -142,13 +119,7 @@ class Predictor:
         return np.floor(lows).astype(np.int64), np.ceil(highs).astype(np.int64)
 
     def in_training_range(self, vol_moving_avg: ArrayLike, adj_close_rolling_med: ArrayLike) -> Any:
-        """Tell whether both inputs lie between the smallest and the largest value that the model was trained on.
-
-        Parameters
-        ----------
-        vol_moving_avg, adj_close_rolling_med : float or array-like of shape (n,)
-            As for `predict`.
-        """
+        """Tell whether both inputs lie between the smallest and the largest value that the model was trained on."""
         (low_volume, high_volume), (low_price, high_price) = (self.information["range"][name] for name in INPUTS)
         if _is_scalar(vol_moving_avg) and _is_scalar(adj_close_rolling_med):
             volume, price = _number(INPUTS[0], vol_moving_avg), _number(INPUTS[1], adj_close_rolling_med)

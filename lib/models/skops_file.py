@@ -65,13 +65,7 @@ def stored_zip(members: Mapping[str, bytes]) -> bytes:
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Any:
-    """Load what a file holds; one with a type beside ``trusted`` and those that skops knows is refused.
-
-    Raises
-    ------
-    ValueError
-        The file holds other types.
-    """
+    """Load what a file holds; one with a type beside ``trusted`` and those that skops knows is refused with a ValueError."""
     try:
         return loads(path.read_bytes(), trusted)
     except ValueError as error:

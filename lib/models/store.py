@@ -27,13 +27,7 @@ def write_estimator(path: Path, estimator: TableRegressor) -> None:
 
 
 def read_estimator(path: Path) -> TableRegressor:
-    """Load an estimator that `write_estimator` saved; a file that holds any other type is refused.
-
-    Raises
-    ------
-    ValueError
-        The file holds types beside `TRUSTED_TYPES`.
-    """
+    """Load an estimator that `write_estimator` saved; a file with types beside `TRUSTED_TYPES` is refused with a ValueError."""
     estimator: TableRegressor = skops_file.load(path, TRUSTED_TYPES)
     return estimator
 
@@ -49,7 +43,7 @@ def describe(
     metrics: dict[str, float],
     min_periods: int | None = None,
 ) -> dict[str, Any]:
-    """What a model is, for `lib.models.predictor.Predictor.information`, the API and the model card.
+    """What a model is, in plain numbers and strings, for `lib.models.predictor.Predictor.information`, the API and the model card.
 
     Parameters
     ----------
@@ -69,11 +63,6 @@ def describe(
         ``mae`` and ``mae_moving_average`` on the held-out dates, in shares, and what else was measured on them.
     min_periods : int or None
         Rows that the features' windows must hold; None: all.
-
-    Returns
-    -------
-    dict
-        Plain numbers and strings.
     """
     return {
         "model": model_name(estimator),
@@ -93,13 +82,7 @@ def describe(
 
 
 def model_card(information: Mapping[str, Any]) -> str:
-    """What a reader should know before using the model, as Markdown.
-
-    Parameters
-    ----------
-    information : mapping
-        As `describe` makes it.
-    """
+    """What a reader should know before using the model of `describe`, as Markdown."""
     measured = information["metrics"]
     (low_volume, high_volume), (low_price, high_price) = (information["range"][name] for name in INPUTS)
     when = {
@@ -137,13 +120,7 @@ def model_card(information: Mapping[str, Any]) -> str:
 
 
 def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, Any]) -> None:
-    """Write a study's ``model/``: the estimator, its table and the model card, and nothing else.
-
-    Parameters
-    ----------
-    information : dict
-        As `describe` makes it.
-    """
+    """Write a study's ``model/``: the estimator, its table and the model card, and nothing else."""
     made = (study.estimator, study.model_card, study.grid)
     for path in study.model.glob("*"):  # what an earlier version left would be taken for an artifact of this run
         if path not in made:

@@ -81,7 +81,7 @@ def _row(row: Mapping[str, Any], later: Mapping[str, Any] | None, usual: Mapping
 
 
 def _past(as_of: str, for_from: str) -> str:
-    return f"Prices end on {day(_date(as_of))}: from {day(_date(for_from))} on, which may be past"
+    return f"Prices end on {day(_date(as_of))}: from {day(_date(for_from))} on, a period that may already be over"
 
 
 def _short(shares: int) -> str:

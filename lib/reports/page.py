@@ -37,7 +37,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
-    "Params": "What was asked for differently",
+    "Params": "The params that differ",
     "Rows": "Raw rows",
     "Seconds": "How long each stage took when it last ran",
     "Artifacts": "First digits of the SHA-256 of what differs",
@@ -47,15 +47,7 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a page.
-
-    Parameters
-    ----------
-    text : str
-        Plain, without markup.
-    level : int
-        From 1.
-    """
+    """A heading of a page: plain text without markup, and its level from 1."""
 
     text: str
     level: int
@@ -94,8 +86,6 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
         with an error makes a page that shows the error.
     page : pathlib.Path
         The page to write, ``outputs/STUDY/reports/STAGE.html``; it links its siblings and ``../index.html``.
-    study : str
-        The study's name, for the title and the navigation.
     note : str
         The message at the page's head: why it is out of date.
     """
@@ -105,15 +95,6 @@ def write_report(notebook: Path, page: Path, study: str, note: str = "") -> None
 
 def report_html(notebook: nbformat.NotebookNode, stage: str, study: str, note: str = "") -> str:
     """The HTML of the page that `write_report` writes.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        Executed.
-    stage : str
-        Which stage it is, such as ``01_ingest``.
-    note : str
-        See `write_report`.
 
     Examples
     --------
@@ -262,20 +243,12 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
 
 
 def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
-    """The HTML page that shows runs side by side: of each table what differs, the rest folded.
-
-    Parameters
-    ----------
-    tables : dict of str to pandas.DataFrame
-        As `lib.study.compare.comparison` gives them.
-    names : sequence of str
-        The runs: ``STUDY`` or ``STUDY@N``.
-    """
+    """The HTML page that shows runs side by side: of each table what differs, the rest folded."""
     headings = [Heading(title, 2, title.lower().replace(" ", "-")) for title in tables]
     body = f"<h1>{html.escape(' and '.join(filter(None, (', '.join(names[:-1]), names[-1]))))}</h1>\n"
     studies = dict.fromkeys(name.partition("@")[0] for name in names)
     links = ", ".join(f'<a href="{html.escape(study)}/index.html">{html.escape(study)}</a>' for study in studies)
-    body += f"<p>Of each study or run: what it gave, what it was asked for, what it took. The pages of: {links}.</p>\n"
+    body += f"<p>For each study or run: its results, its params and its cost. Their pages: {links}.</p>\n"
     for heading, frame in zip(headings, tables.values(), strict=True):
         body += f'<h2 id="{heading.anchor}"><a href="#{heading.anchor}">{heading.text}</a></h2>\n'
         frame = frame.rename(columns={"what": ""})
@@ -283,7 +256,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         if len(differing):
             body += boxed_tables(table_html(differing.set_index(""), COMPARED[heading.text], index=True))
         if len(same):
-            number = f"{len(same)} more" if len(differing) else f"All {len(same)}" if len(same) > 1 else "It is"
+            number = f"{len(same)} more" if len(differing) else f"All {len(same)}" if len(same) > 1 else "One row"
             body += f"<details><summary>{number}, the same in all</summary>\n"
             body += boxed_tables(table_html(same.set_index(""), "The same in all", index=True))
             body += "</details>\n"
@@ -296,7 +269,7 @@ def comparison_html(tables: Mapping[str, pd.DataFrame], names: Sequence[str]) ->
         folder=None,
         contents=headings,
         body=Markup(body),
-        foot="Made from the last line of each study's history.jsonl, or from the line that was asked for.",
+        foot="Made from the last line of each study's history.jsonl, or from the line requested.",
     )
 
 

@@ -210,15 +210,7 @@ class Access:
         return False
 
     def allows(self, address: str, authorization: str) -> bool:
-        """Whether a request may be answered.
-
-        Parameters
-        ----------
-        address : str
-            Where it comes from: `address`.
-        authorization : str
-            Its ``Authorization`` header: ``Bearer TOKEN``. None at all is no guess.
-        """
+        """Whether a request may be answered, from its `address` and its ``Authorization`` header, ``Bearer TOKEN``. None at all is no guess."""
         if not self.required:
             return True
         kind, _, token = authorization.partition(" ")

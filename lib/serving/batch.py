@@ -58,13 +58,7 @@ class Batch:
     errors: list[tuple[int, str]] = field(default_factory=list)
 
     def csv(self) -> bytes:
-        """The file's rows with the results appended, in UTF-8; no cell is a formula to a spreadsheet.
-
-        Raises
-        ------
-        BatchError
-            It would have more than `MAX_ANSWER_BYTES`.
-        """
+        """The file's rows with the results appended, in UTF-8; no cell is a formula to a spreadsheet. `BatchError` beyond `MAX_ANSWER_BYTES`."""
         content = io.BytesIO()
         # In bytes and not in a `StringIO`, which takes four for each character.
         with io.TextIOWrapper(content, encoding="utf-8", newline="", write_through=True) as text:

@@ -9,7 +9,7 @@ from lib.text import plain_number
 
 
 def query(bounds: Mapping[str, Sequence[float]]) -> str:
-    """A query that lies inside a model's training range, so that the first answer seen is no guess beyond its data.
+    """A query that lies inside a model's training range, so that the first answer seen is no extrapolation.
 
     Parameters
     ----------

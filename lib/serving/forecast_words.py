@@ -43,5 +43,5 @@ def past_warning(one: SymbolForecast) -> str:
         return ""
     return (
         f"The prices of {one.symbol} end on {day(one.as_of)}, earlier than others of this study: "
-        "what is forecast may be past."
+        "the forecast period may already be over."
     )

@@ -49,15 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Serve a study until stopped.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        What `add_arguments` describes.
-
     Returns
     -------
     int
-        0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process ended by itself.
+        0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process exited unexpectedly.
     """
     name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
@@ -118,7 +113,7 @@ def main(options: argparse.Namespace) -> int:
         )
         while True:
             if ended := _ended(processes):
-                _say(f"the {ended} ended by itself, exit code {processes[ended].returncode}; stopping the other")
+                _say(f"the {ended} exited unexpectedly, exit code {processes[ended].returncode}; stopping the other")
                 return 1
             time.sleep(0.25)
     except Stopped:

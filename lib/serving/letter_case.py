@@ -8,11 +8,6 @@ from collections.abc import Iterable
 class LetterCases:
     """Symbols, to be found in any letter case.
 
-    Parameters
-    ----------
-    symbols : iterable of str
-        All that there are.
-
     Examples
     --------
     >>> symbols = LetterCases(["AAPL", "BRKa", "BRKA"])

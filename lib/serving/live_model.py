@@ -39,14 +39,9 @@ class Current(Generic[T]):
         self._seen: tuple[int, int, int] | None = None
 
     def refresh(self) -> bool:
-        """Load the file if it is not the one in use.
+        """Load the file if it is not the one in use; returns whether another one is in use now.
 
         A file that cannot be used leaves what is in use as it is, with `problem` and a line in the log.
-
-        Returns
-        -------
-        bool
-            Whether another one is in use now.
         """
         try:
             status = self._path.stat()

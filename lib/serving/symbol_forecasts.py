@@ -87,23 +87,7 @@ class SymbolForecasts:
 
 
 def load(path: Path) -> SymbolForecasts | None:
-    """Read a study's ``forecasts.csv``.
-
-    Returns
-    -------
-    SymbolForecasts or None
-        None where the study has none.
-
-    Raises
-    ------
-    ForecastsError
-        The file is not such a table.
-
-    Examples
-    --------
-    >>> load(Path("no-such-file")) is None
-    True
-    """
+    """Read a study's ``forecasts.csv``; None where there is none, `ForecastsError` where it is not such a table."""
     try:
         rows = read(path)
     except FileNotFoundError:
@@ -129,8 +113,6 @@ def sessions_needed(symbol: SymbolForecast, shares: float, share_of_volume: floa
 
     Parameters
     ----------
-    shares : float
-        The position.
     share_of_volume : float
         Of each session's volume, above 0 and at most 1.
 

@@ -129,15 +129,7 @@ class PartFile:
 
 @dataclass(frozen=True)
 class PartResult:
-    """A finished part.
-
-    Parameters
-    ----------
-    key : str
-        Digest of what it was made of.
-    files : dict of str to PartFile
-        Its file in each folder, by the folder's name.
-    """
+    """A finished part: the digest of what it was made of, and its file in each folder, by the folder's name."""
 
     key: str
     files: Mapping[str, PartFile]
@@ -145,7 +137,7 @@ class PartResult:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A committed dataset. Only the files that its manifest lists are read, and each is checked against its digest.
+    """A committed dataset. Only the files that its manifest lists are read; one whose digest has changed is a `DatasetError`.
 
     Parameters
     ----------
@@ -177,25 +169,7 @@ class Dataset:
         return [part.stored(self.folder) for part in self.parts]
 
     def tables(self, columns: Sequence[str] | None = None, symbols: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Read part by part.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            By default all.
-        symbols : sequence of str, optional
-            Leave out parts that hold none of these.
-
-        Yields
-        ------
-        pyarrow.Table
-            One a part, in symbol order.
-
-        Raises
-        ------
-        DatasetError
-            A part has changed since it was written.
-        """
+        """Read part by part, in symbol order, without the parts that hold none of ``symbols``."""
 
         def read(part: StoredPart) -> list[pa.Table]:
             content = part.content()
@@ -205,29 +179,13 @@ class Dataset:
             yield from found
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the whole dataset as one table; at full scale, name the columns that are needed.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            By default all.
-
-        Raises
-        ------
-        DatasetError
-            A part has changed since it was written.
-        """
+        """Read the whole dataset as one table; at full scale, name the columns that are needed."""
         return pa.concat_tables(self.tables(columns))
 
     def extremes(self, column: str) -> list[tuple[Any, Any] | None]:
         """The least and the largest value of a column in each part, as the files' statistics say; None for a part without rows.
 
         The parts' bytes are not checked.
-
-        Raises
-        ------
-        DatasetError
-            A part cannot be read.
         """
         try:
             found = [_statistics(pq.read_metadata(locations.stream(path)), column) for path in self.paths]
@@ -266,22 +224,12 @@ def open_dataset(folder: Place) -> Dataset:
 def _listed(manifest: Any) -> tuple[PartFile, ...]:
     """The parts that a manifest lists."""
     if manifest["sha256"] != _digest(manifest["parts"]):
-        raise ValueError("its digest is another than it says")
+        raise ValueError("its digest does not match")
     return tuple(PartFile(**part) for part in manifest["parts"])
 
 
 def decode(content: memoryview, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
-    """The table that a part's bytes hold.
-
-    Parameters
-    ----------
-    content : memoryview of bytes
-        See `StoredPart.content`.
-    columns : sequence of str, optional
-        By default all.
-    dictionaries : sequence of str
-        Columns of strings to keep dictionary-encoded.
-    """
+    """The table that a part's bytes hold, see `StoredPart.content`; the string columns ``dictionaries`` stay dictionary-encoded."""
     file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), read_dictionary=list(dictionaries))
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
@@ -314,11 +262,6 @@ def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
         Distinct, in order.
     most : int
         Symbols of the largest part.
-
-    Returns
-    -------
-    list of list of str
-        The parts, in order; none is empty.
 
     Examples
     --------

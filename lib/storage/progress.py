@@ -12,22 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs.
-
-    Parameters
-    ----------
-    title : str
-        What is being done.
-    total : int
-        How much there is to do.
-    unit : str
-        Of what, such as ``rows``.
-
-    Yields
-    ------
-    callable
-        Takes how much more was done.
-    """
+    """Show a bar while the block runs, and give a function that takes how much more was done."""
     terminal = os.environ.get("STUDY_TERMINAL")  # in a kernel: the terminal of the command that runs the study
     if not (terminal or sys.stderr.isatty()):
         yield lambda amount: None

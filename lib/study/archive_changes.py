@@ -59,11 +59,6 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
 
     In a folder files of the same size are digested once more; in a zip a file counts as changed where its size has.
 
-    Parameters
-    ----------
-    raw : Archive
-        As it is now; something of it has changed.
-
     Returns
     -------
     str
@@ -93,7 +88,7 @@ def told(raw: Archive, study: paths.StudyPaths) -> str:
             words.append(f"{files} {what}: {_listed(sorted(names)[:_NAMED], len(names))}")
     return (
         ". ".join(words)
-        or "raw archive changed, but no price file: the names of its symbols, or files that are not read"
+        or "raw archive changed, but no price file: the names of its symbols, or files that are skipped"
     )
 
 

@@ -45,7 +45,7 @@ def locate(params: Params, study: paths.StudyPaths, caller: Path | None) -> Para
         )
         found = next((candidate for candidate in candidates if candidate.exists()), candidates[0]).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a user without a home, a NUL
-        raise StudyError(f"archive.source: {source!r} is no path of a folder or .zip ({error})", REFUSED) from None
+        raise StudyError(f"archive.source: {source!r} is not a path of a folder or .zip ({error})", REFUSED) from None
     if written := _overlap(found, study):
         raise StudyError(
             f"archive.source: {paths.as_typed(found)} and {paths.as_typed(written)}, which a run of {study.name} writes and sweeps, are one "

@@ -63,29 +63,12 @@ def params_of(of: Mapping[str, str]) -> dict[str, str]:
 
 
 def page_ingredients(stage: str, study: paths.StudyPaths, note: str) -> dict[str, str]:
-    """Everything that decides a stage's HTML page: its executed notebook, its note, and what makes pages.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256, by name.
-    """
+    """Everything that decides a stage's HTML page, as SHA-256 by name: its executed notebook, its note, and what makes pages."""
     return {**_page_makers(), "executed notebook": files.sha256(study.notebook(stage)), "note": note}
 
 
 def index_ingredients(record: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that decides the index page but for the times of the run: its record, and what makes pages.
-
-    Parameters
-    ----------
-    record : mapping
-        What ``run.json`` holds.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256, by name.
-    """
+    """Everything that decides the index page but for the times of the run, as SHA-256 by name: ``run.json``, and what makes pages."""
     lasting = {key: value for key, value in record.items() if key not in ("started", "finished", "stages")}
     digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
     return {**_page_makers(), "record of the run": digest}
@@ -102,15 +85,6 @@ def _page_makers() -> dict[str, str]:
 
 def reasons_to_run(now: Mapping[str, str], before: Record | None, artifacts_now: Mapping[str, str]) -> list[str]:
     """Why a stage must run; none when it need not.
-
-    Parameters
-    ----------
-    now : dict of str to str
-        The stage's ingredients.
-    before : Record or None
-        The record of its last run.
-    artifacts_now : dict of str to str
-        What there is now of what it made.
 
     Examples
     --------

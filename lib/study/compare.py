@@ -73,12 +73,7 @@ def read_run(text: str) -> dict[str, Any]:
 
 
 def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
-    """What the runs share and where they differ.
-
-    Parameters
-    ----------
-    runs : list of mapping
-        As `read_run` gives them.
+    """What the runs of `read_run` share and where they differ.
 
     Returns
     -------
@@ -129,13 +124,7 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
 
 
 def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
-    """Print the rows that differ, and how many don't.
-
-    Parameters
-    ----------
-    tables : dict of str to pandas.DataFrame
-        As `comparison` gives them.
-    """
+    """Print the rows that differ, and how many don't."""
     for title, frame in tables.items():
         differing = frame[frame["same"] == "no"].drop(columns="same")
         if differing.empty:
@@ -154,15 +143,7 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
 
 
 def write_page(tables: Mapping[str, pd.DataFrame], names: list[str]) -> Path:
-    """Write the tables as a page beside the studies, `lib.paths.comparison_page`, and return its path.
-
-    Parameters
-    ----------
-    tables : dict of str to pandas.DataFrame
-        As `comparison` gives them.
-    names : list of str
-        The runs that they compare: ``STUDY`` or ``STUDY@N``.
-    """
+    """Write the tables as a page beside the studies, `lib.paths.comparison_page`, and return its path."""
     page = paths.comparison_page(names)
     files.write_atomically(page, comparison_html(tables, names))
     return page

@@ -30,15 +30,7 @@ LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine wi
 
 
 class ExecutionError(RuntimeError):
-    """A notebook that failed.
-
-    Parameters
-    ----------
-    message : str
-        Why, for the user.
-    code : int
-        The exit code of the run.
-    """
+    """A notebook that failed: why, for the user, and the exit code of the run."""
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)

@@ -41,13 +41,7 @@ def without_grammars() -> Iterator[None]:
 
 
 def normalised(notebook: Any) -> Any:
-    """Take from an executed notebook what differs between two runs of the same: times, paths of this machine.
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        The same object, changed.
-    """
+    """Take from an executed notebook, in place, what differs between two runs of the same: times, paths of this machine."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     notebook.metadata = without_paths(notebook.metadata)

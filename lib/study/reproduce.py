@@ -63,20 +63,13 @@ class Comparison:
         total = len(self.same) + len(self.different) + len(self.missing) + len(self.new)
         lines = [f"{len(self.same)} of {total}"]
         lines += [f"  different: {path}" for path in self.different]
-        lines += [f"  not made again: {path}" for path in self.missing]
-        lines += [f"  not there before: {path}" for path in self.new]
+        lines += [f"  missing from the second run: {path}" for path in self.missing]
+        lines += [f"  new in the second run: {path}" for path in self.new]
         return "\n".join(lines)
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float = 0.0) -> Comparison:
-    """Compare two mappings by name.
-
-    Parameters
-    ----------
-    first, second : mapping of str to object
-        Digests, or results.
-    tolerance : float
-        The relative difference within which two floats count as the same.
+    """Compare two mappings by name; two floats count as the same within a relative difference of ``tolerance``.
 
     Examples
     --------
@@ -103,13 +96,7 @@ def _same(first: Any, second: Any, tolerance: float) -> bool:
 
 
 def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comparison:
-    """Bring a study up to date, run it again from nothing elsewhere, and compare every artifact's digest.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        Either run failed.
-    """
+    """Bring a study up to date, run it again from nothing elsewhere, and compare every artifact's digest."""
     run_study(name, params, replace(options, retrain=True), caller)
     first = _digests(name)
     before = os.environ.get("STUDY_OUTPUTS")
@@ -118,7 +105,7 @@ def reproduce(name: str, params: Params, options: Options, caller: Path) -> Comp
     with folder as scratch, FileLock(Path(scratch, ".lock")):
         os.environ["STUDY_OUTPUTS"] = scratch
         try:
-            print(f"{name}: once more, from nothing, in a scratch folder", file=sys.stderr)
+            print(f"{name}: again from scratch, in a scratch folder", file=sys.stderr)
             # Elsewhere, too, than on object storage.
             here = params.model_copy(update={"run": params.run.model_copy(update={"datasets": None})})
             run_study(name, here, Options(force=True, scratch=True, command=options.command), caller)
@@ -145,18 +132,7 @@ def _digests(name: str) -> dict[str, str]:
 
 
 def compare_with_lock(name: str, params: Params) -> Comparison | None:
-    """Compare a finished study with what is expected of it.
-
-    Returns
-    -------
-    Comparison or None
-        None when nothing is expected of it, or of other params.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        The study is not finished.
-    """
+    """Compare a finished study with what is expected of it; None when nothing is expected of it, or of other params."""
     lock = paths.results_lock(name)
     try:
         expected = files.read_json(lock)
@@ -174,18 +150,7 @@ def compare_with_lock(name: str, params: Params) -> Comparison | None:
 
 
 def write_lock(name: str, params: Params) -> Path:
-    """Make the results of a finished study those that are expected of it.
-
-    Returns
-    -------
-    pathlib.Path
-        The file that holds them, `lib.paths.results_lock`.
-
-    Raises
-    ------
-    lib.study.errors.StudyError
-        The study is not finished.
-    """
+    """Make the results of a finished study those that are expected of it; returns their file, `lib.paths.results_lock`."""
     content = {
         "about": f"What the study {name} is expected to give; renewed by: python -m lib lock {name}",
         "tolerance": TOLERANCE,
@@ -198,13 +163,6 @@ def write_lock(name: str, params: Params) -> Path:
 
 def results(name: str, params: Params) -> dict[str, Any]:
     """What a finished study gave.
-
-    Parameters
-    ----------
-    name : str
-        The study's name.
-    params : Params
-        What it must have been run with.
 
     Returns
     -------
@@ -221,7 +179,7 @@ def results(name: str, params: Params) -> dict[str, Any]:
     study = paths.StudyPaths(name)
     if stale := stage_records.shown_notes(study):
         told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
-        raise StudyError(f"{name}: its results do not belong together\n{told}", REFUSED)
+        raise StudyError(f"{name}: its results are inconsistent\n{told}", REFUSED)
     deciding = _deciding(params)
     try:
         ran = files.read_json(study.run_record)["params"]
@@ -236,9 +194,7 @@ def results(name: str, params: Params) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None
     if other:
-        raise StudyError(
-            f"{name}: {', '.join(other)} was another in its last run; first: bash run_all.sh {name}", REFUSED
-        )
+        raise StudyError(f"{name}: {', '.join(other)} differed in its last run; first: bash run_all.sh {name}", REFUSED)
     return {"data": data, "metrics": predictors}
 
 

@@ -85,12 +85,6 @@ def kept(
     ----------
     every : {"always", "weekly", "monthly"}
         What ``run.retrain`` is.
-    now : dict of str to str
-        The stage's ingredients.
-    last : Record or None
-        The record of its last run.
-    artifacts_now : dict of str to str
-        What there is now of what it made.
     """
     if every == "always" or last is None or not STAGES[stage].retrained or artifacts_now != last.artifacts:
         return None

@@ -112,15 +112,13 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
 
     Parameters
     ----------
-    name : str
-        The study's name: its outputs go to ``outputs/NAME``.
     caller : pathlib.Path, optional
         The folder that a relative ``archive.source`` may also start at.
 
     Raises
     ------
     StudyError
-        The archive is not one, another run holds the study, or a stage failed. Its text is what the user reads.
+        The archive is not one, the study is already running, or a stage failed. Its text is what the user reads.
     """
     study = paths.StudyPaths(name)
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -386,11 +384,11 @@ def _kept(
         last = replace(last, kept=kept, artifacts=stage_records.artifacts(stage, study))
         stage_records.write_record(study.stage_record(stage), last)
     until = datetime.date.fromisoformat(last.until)
-    asked = f"days to {until}, as run.retrain: {kept.retrain} asks"
+    asked = f"data up to {until} (run.retrain: {kept.retrain})"
     if forecast:
-        console.print(f"{title} {stage:<12} {time.monotonic() - begin:6.1f} s  by models of {asked}")
+        console.print(f"{title} {stage:<12} {time.monotonic() - begin:6.1f} s  by models based on {asked}")
     else:
-        console.print(f"{title} {stage:<12} kept: made from {asked}", style="dim")
+        console.print(f"{title} {stage:<12} kept: based on {asked}", style="dim")
     if options.explain:
         again = retrain.next_time(until, kept.retrain)
         console.print(f"{'':6}{'; '.join(reasons)}; it runs again once there are prices of {again}", style="dim")
@@ -434,7 +432,7 @@ def _failure(stage: str, study: paths.StudyPaths, what: str, options: Options, c
         f"{stage} failed: {what}\n"
         f"  notebook, with the traceback: {paths.as_typed(study.notebook(stage))}\n"
         f"  kept: {', '.join(kept) or 'nothing'}; finished parts of datasets are kept too\n"
-        f"  to go on, once it is fixed: {options.command}",
+        f"  to continue once this is fixed: {options.command}",
         code,
     )
 
@@ -490,7 +488,7 @@ def _disk_errors_reported(study: paths.StudyPaths, options: Options) -> Iterator
     except OSError as error:
         raise StudyError(
             f"{study.name}: {_told(error)}\n"
-            f"  finished stages and parts are kept; to go on, once it is fixed: {options.command}",
+            f"  finished stages and parts are kept; to continue once this is fixed: {options.command}",
             FAILED,
         ) from None
 

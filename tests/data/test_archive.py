@@ -231,7 +231,7 @@ def test_many_symbols_with_two_files_are_not_all_named(make_archive):
     place = make_archive({f"{folder}/S{n:02}.csv": 1 for n in range(30) for folder in ("etfs", "stocks")})
     with pytest.raises(ArchiveError) as caught:
         sources.open_archive(str(place), STUDY)
-    assert str(caught.value).splitlines()[-1] == "  and so for 10 symbols more"
+    assert str(caught.value).splitlines()[-1] == "  and 10 more symbols"
 
 
 def test_what_is_found_instead_of_price_files_is_said(tmp_path):
@@ -240,7 +240,7 @@ def test_what_is_found_instead_of_price_files_is_said(tmp_path):
         (tmp_path / name).write_text("")
     with pytest.raises(ArchiveError) as caught:
         sources.open_archive(str(tmp_path), STUDY)
-    assert "found 1 .json (C.json), 1 without an ending (notes); 2 are not read, such as C.json: not one of" in str(
+    assert "found 1 .json (C.json), 1 without an ending (notes); 2 were skipped, such as C.json: not one of" in str(
         caught.value
     )
 
@@ -250,7 +250,7 @@ def test_files_that_are_not_read_are_named(make_archive):
     (place / "README").write_text("")
     (remark,) = archive.list_archive(place).remarks()
     assert remark.splitlines() == [
-        "4 files are not read:",
+        "4 files were skipped:",
         "  .DS_Store: hidden, or one of macOS's own",
         "  README: not one of .csv, .txt, .tsv, .parquet, packed or not, or .xlsx",
         "  notes.txt: no columns of dates and prices, separated by a comma, semicolon, tab or |: it begins 'hello'",
@@ -260,7 +260,7 @@ def test_files_that_are_not_read_are_named(make_archive):
         (place / f"stocks/{number:02}.md").write_text("")
     (remark,) = archive.list_archive(place).remarks()
     assert remark.splitlines()[-1].startswith(
-        "  and 14 more, which the report of 01_ingest names: 13 .md (stocks/17.md), 1 "
+        "  and 14 more, listed in the report of 01_ingest: 13 .md (stocks/17.md), 1 "
     )
 
 

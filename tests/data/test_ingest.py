@@ -279,7 +279,7 @@ def test_what_would_lose_a_symbol_is_not_advised(run):
         in message
     )
     assert "line 2: '2020-01-01'" in message
-    assert "to allow more (ingest.max_quarantined_share) would lose this symbol whole: C" in message
+    assert "to allow more (ingest.max_quarantined_share) would drop this symbol entirely: C" in message
     assert "-p ingest" not in message
     assert "stocks/A.csv" not in message
 
@@ -299,7 +299,8 @@ def test_columns_in_another_order_than_the_header_says_stop_the_run(run):
         run({"stocks/A.csv": content(*exchanged), "stocks/B.csv": 180})
     message = str(caught.value)
     assert (
-        "1 price file contradicts itself; are the columns in another order than the header, Date,Open,High," in message
+        "1 price file contradicts itself; are the columns in an order other than that of the header, Date,Open,High,"
+        in message
     )
     assert (
         "  stocks/A.csv: 180 of 180 rows contradict themselves (High is below Low in 180 and Open or Close" in message
@@ -367,7 +368,7 @@ def test_files_of_which_nothing_was_kept_are_named(run):
     assert quarantine.remarks(dataset.open_dataset(STUDY.files).read()) == [
         "\n".join(
             [
-                "3 of 4 price files were set aside whole:",
+                "3 of 4 price files were set aside entirely:",
                 "  stocks/B.csv: 0 of 0 rows: empty file",
                 "  etfs/C.csv: 1 of 1 rows: null value: Open, High, Low, Close, Adj Close, Volume; line 2: '2020-01-03,,,,,,'",
                 "  etfs/D.csv: 0 of 0 rows: no rows",
@@ -391,7 +392,7 @@ def test_files_that_seem_cut_off_are_named(run):
 def test_a_volume_under_adj_close_is_called_so(run):
     rows = [",".join([*row.split(",")[:5], row.split(",")[6], "0"]) for row in price_rows("A", 60)]
     with pytest.raises(
-        QuarantineError, match=r"rows contradict themselves \(Adj Close is no price, but a volume\); line 2: "
+        QuarantineError, match=r"rows contradict themselves \(Adj Close looks like a volume, not a price\); line 2: "
     ):
         run({"stocks/A.csv": content(*rows)})
 

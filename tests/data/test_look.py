@@ -36,9 +36,7 @@ def test_a_look_says_what_a_run_would_keep(name, tmp_path):
     found = look.look(write(files.contents, tmp_path / "archive"))
     assert f"{len(files.rows):,} kept" in lines_that_begin(found, "dates: 2021-01-04 to 2021-02-26")[0]
     assert lines_that_begin(found, "symbols: 3 (AAPL, BRK.B, TRUE)")
-    assert not lines_that_begin(found, "what follows is of a sample") and not lines_that_begin(
-        found, "would be set aside"
-    )
+    assert not lines_that_begin(found, "based on a sample") and not lines_that_begin(found, "would be set aside")
 
 
 def test_what_would_be_set_aside_and_what_is_not_read_is_said_with_reasons(tmp_path):
@@ -51,9 +49,7 @@ def test_what_would_be_set_aside_and_what_is_not_read_is_said_with_reasons(tmp_p
         "  unparsable value (1): stocks/AAPL.csv, line 42: unparsable value: Low is 'x'; '2021-03-01,1,2,x,1,1,5'"
         in found.lines
     )
-    assert lines_that_begin(found, "not read: 2 other files") and lines_that_begin(
-        found, "cannot be read: 1 price file"
-    )
+    assert lines_that_begin(found, "skipped: 2 other files") and lines_that_begin(found, "cannot be read: 1 price file")
     assert lines_that_begin(found, "  fundamentals.csv: no columns of dates and prices")
 
 
@@ -68,7 +64,7 @@ def test_prices_too_short_for_a_study_are_said_to_be(tmp_path):
 def test_a_sample_is_said_to_be_one(tmp_path, monkeypatch):
     monkeypatch.setattr(look, "_MOST", 1000)
     found = look.look(write(WRITERS["yahoo"](truth()).contents, tmp_path / "archive"))
-    assert lines_that_begin(found, "what follows is of a sample: the beginning of 3 of 3 files")
+    assert lines_that_begin(found, "based on a sample: the beginning of 3 of 3 files")
     assert "about 1" in lines_that_begin(found, "dates: ")[0]  # hundred and twenty rows
 
 
@@ -92,7 +88,7 @@ def test_the_params_file_it_writes_is_read_as_it_is(name, tmp_path, monkeypatch,
     assert section.volume == ("rounded" if name == "cryptodatadownload" else "whole")
     assert "run it: bash run_all.sh mine" in capsys.readouterr().out
     assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -126,7 +122,7 @@ def test_a_look_that_finds_no_file_it_can_read_begins_with_the_fault(tmp_path, c
     place = write({"A.csv": b""}, tmp_path / "archive")
     assert command_line.main(["run", "--look", str(place)]) == 2
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first == f"error: {place}: no file of prices here can be read"
+    assert first == f"error: {place}: no price file here can be read"
     assert any("A.csv: empty file" in line for line in rest)
 
 
@@ -140,7 +136,7 @@ def test_a_params_file_whose_run_would_stop_is_not_said_to_run(tmp_path, monkeyp
     told = capsys.readouterr().out
     assert (
         "a run would stop: 10 of 130 raw rows would be quarantined" in told
-        and "as it is, a run would stop" in told
+        and "a run would stop because of the problems above" in told
         and "run it: " not in told
     )
 

@@ -73,7 +73,7 @@ def test_a_dividend_or_split_since_fetches_that_symbol_anew(event, tmp_path):
     update(tmp_path, market)
     (market.factor if event == "dividend" else market.split)["MSFT"] = 0.98 if event == "dividend" else 2
     said, _ = update(tmp_path, market)
-    assert "fetched anew, after a split or dividend: MSFT" in said
+    assert "downloaded again after a split or dividend: MSFT" in said
     assert market.asked[-1] == ("MSFT", START)
     adjusted = pd.read_csv(tmp_path / "stocks" / "MSFT.csv", float_precision="round_trip")["Adj Close"]
     assert adjusted.tolist() == market.frame("MSFT")["Adj Close"].tolist()
@@ -85,7 +85,9 @@ def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
     before = lines(tmp_path, "AAPL")
     market.failing = 100
     said, waits = update(tmp_path, market)
-    assert "gave no rows of 2 symbols (ConnectionError: no network); what was kept of them is used as it is" in said[-1]
+    assert (
+        "returned no rows for 2 symbols (ConnectionError: no network); their cached rows are used instead" in said[-1]
+    )
     assert lines(tmp_path, "AAPL") == before
     assert len(waits) == 3 and waits[0] < waits[1] < waits[2]  # each wait is longer than the one before
 
@@ -98,7 +100,7 @@ def test_a_failure_now_and_then_is_tried_again(tmp_path):
 
 
 def test_a_symbol_that_yahoo_does_not_have_stops_the_run(tmp_path):
-    with pytest.raises(ArchiveError, match="no prices of NOPE, neither new nor kept"):
+    with pytest.raises(ArchiveError, match="no prices for NOPE, neither downloaded nor cached"):
         update(tmp_path, Market(["AAPL"], 5), ("AAPL", "NOPE"))
 
 
@@ -115,7 +117,7 @@ def test_one_symbol_that_fails_costs_the_others_nothing(tmp_path):
     update(tmp_path, market, symbols)
     market.days, market.broken, market.asked = pd.bdate_range(START, periods=21), {"S3", "S4"}, []
     said, waits = update(tmp_path, market, symbols)
-    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "gave no rows of 2 symbols" in said[1]
+    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "returned no rows for 2 symbols" in said[1]
     assert len(market.asked) == 20 + 3 * 2 and len(waits) == 3
     assert [len(lines(tmp_path, symbol)) for symbol in ("S2", "S3")] == [22, 21]
 
@@ -126,7 +128,7 @@ def test_without_any_answer_few_are_asked_and_all_are_said_to_have_failed(tmp_pa
     update(tmp_path, market, symbols)
     market.failing, market.asked = 1000, []
     said, _ = update(tmp_path, market, symbols)
-    assert "gave no rows of 200 symbols" in said[-1] and len(market.asked) == 4 * 5
+    assert "returned no rows for 200 symbols" in said[-1] and len(market.asked) == 4 * 5
 
 
 def test_rows_are_days_of_the_exchange_with_a_price():
@@ -237,5 +239,5 @@ def test_yfinance_itself_reads_a_server_that_plays_yahoo(chart_server, tmp_path)
 
 
 def test_what_yahoo_says_of_an_unknown_symbol_is_passed_on(chart_server, tmp_path):
-    with pytest.raises(ArchiveError, match=r"no prices of NOPE, neither new nor kept \(.*NOPE"):
+    with pytest.raises(ArchiveError, match=r"no prices for NOPE, neither downloaded nor cached \(.*NOPE"):
         yahoo.update(tmp_path, ["AAPL", "NOPE"], START, sleep=lambda seconds: None)

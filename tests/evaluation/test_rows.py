@@ -48,7 +48,7 @@ def test_without_a_row_before_the_last_value_is_the_average() -> None:
 def test_no_features_at_all_is_an_error_that_says_what_to_do() -> None:
     one, three = frame("A", [1], [None]), frame("B", [1, 2, 3], [None, None, None])
     with pytest.raises(
-        ShortPricesError, match=r"no symbol has more than 1 row, .*; take prices of a longer time, a year or more$"
+        ShortPricesError, match=r"no symbol has more than 1 row, .*; provide a longer price history, a year or more$"
     ):
         all_rows(Parts(one))
     with pytest.raises(ShortPricesError, match=r"more than 3 rows, .* a year or more, or lower features.window$"):

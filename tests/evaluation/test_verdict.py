@@ -50,7 +50,7 @@ def test_the_verdict_follows_the_numbers(lead: float, error: float, words: str) 
     said = verdict(doctored(headline(), lead, error))
     assert f"It {words} the average, and it {words} the average's best multiple" in said
     assert (UNTESTED in said) == np.isnan(error)
-    assert ("wins nothing" in said) is (lead <= 0)
+    assert ("captures none" in said) is (lead <= 0)
 
 
 def test_a_model_that_is_no_good_does_not_beat_the_average(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_model_that_is_no_good_does_not_beat_the_average(tmp_path: Path) -> No
     found = evaluated(stored(tmp_path, *by_symbol(rows)), Tripled(), rows)
     said = verdict(found.comparisons[0, "chronological"])
     assert "It does not beat the average, and it does not beat the average's best multiple" in said
-    assert "the model wins nothing" in said
+    assert "the model captures none" in said
 
 
 def test_the_verdict_where_the_average_is_never_wrong():

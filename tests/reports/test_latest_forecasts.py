@@ -100,7 +100,7 @@ def test_a_share_of_few_forecasts_is_said_to_be_one(study, rows, few):
     study.forecast_metrics.write_text(json.dumps({"horizons": measured}))
     text = " ".join(re.sub(r"<[^>]+>", "", shown(study)).split())
     assert "where it was judged, it held on 62%." in text
-    assert ("That is of 16 forecasts alone, too few to rely on: a longer history of prices would tell." in text) == few
+    assert ("That is of 16 forecasts alone, too few to rely on: a longer history of prices would help." in text) == few
 
 
 def test_table_has_a_caption_and_headings_of_rows_and_columns(study):
@@ -121,7 +121,7 @@ def test_of_many_symbols_the_largest_that_go_on_are_shown(study):
         "These are the 10 largest forecasts of 14 symbols, without the 2 whose prices end earlier; all are in forecasts.csv, "
         "with the mean of the next 5 sessions." in text
     )
-    assert "may be past" not in page
+    assert "may already be over" not in page
 
 
 def test_equal_forecasts_are_in_the_symbols_order(study):
@@ -135,7 +135,10 @@ def test_of_few_symbols_one_that_ended_says_so(study):
     page = shown(study)
     head, good, old = cells(page)
     assert head[1] == "Next session Monday 4 March 2013" and good[0] == "AA"
-    assert old[0] == "OLD Prices end on Friday 3 February 2012: from Monday 6 February 2012 on, which may be past"
+    assert (
+        old[0]
+        == "OLD Prices end on Friday 3 February 2012: from Monday 6 February 2012 on, a period that may already be over"
+    )
     assert "from prices to Friday 1 March 2013" in page
 
 
@@ -209,6 +212,6 @@ def test_page_without_forecasts(study):
 def test_failed_run_shows_no_forecast_and_what_is_out_of_date_says_so(study):
     write(study, {"AA": 880_000})
     assert HEADING not in shown(study, {"failure": "05_forecast failed"})
-    stale = {"out_of_date": {"05_forecast": ["features has been made again since"]}}
+    stale = {"out_of_date": {"05_forecast": ["features has been regenerated since"]}}
     assert "How many shares will trade next (out of date)" in shown(study, stale)
     assert "out of date" not in shown(study)

@@ -347,14 +347,14 @@ def test_index_shows_a_failure_first_and_no_number_of_an_earlier_run(study):
 
 
 def test_pages_say_what_is_out_of_date(study):
-    stale = {"04_evaluate": ["model has been made again since"]}
+    stale = {"04_evaluate": ["model has been regenerated since"]}
     record = RECORD | {"out_of_date": stale, "bring_up_to_date": "bash run_all.sh sample -p train.model forest"}
     page = report.index_html("sample", record, METRICS)
     plain = report.index_html("sample", RECORD, METRICS)
     assert "ut of date" not in plain
     body = page[page.index("<main") :]
     assert (
-        "Out of date: 04_evaluate (model has been made again since). To bring it up to date: bash run_all.sh sample -p"
+        "Out of date: 04_evaluate (model has been regenerated since). To bring it up to date: bash run_all.sh sample -p"
         in body
     )
     for beside in (
@@ -363,7 +363,7 @@ def test_pages_say_what_is_out_of_date(study):
         "<small>out of date; shares a day",
     ):
         assert beside in body
-    assert body.count("<strong>Out of date</strong>: model has been made again since") == 1
+    assert body.count("<strong>Out of date</strong>: model has been regenerated since") == 1
     report.write_index("sample", RECORD, METRICS)
     marks.mark(study.index, "Out of date: <x>")
     assert '<p class="out-of-date" role="note">Out of date: &lt;x&gt;</p>' in study.index.read_text()
@@ -372,7 +372,7 @@ def test_pages_say_what_is_out_of_date(study):
 
 
 def test_pages_say_what_days_a_kept_result_is_from(study):
-    told = "Made from days to 2013-02-28, as run.retrain: weekly asks; newer days are not in it."
+    told = "Based on data up to 2013-02-28 (run.retrain: weekly); newer days are not included."
     page = report.index_html("sample", RECORD | {"kept": {"04_evaluate": told}}, METRICS)
     body = page[page.index("<main") :]
     assert f'<p class="kept" role="note">04_evaluate: {told}</p>' in body

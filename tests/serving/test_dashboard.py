@@ -309,7 +309,7 @@ def test_symbols_of_another_window_close_the_picker_and_results_of_another_model
         made = {"model/grid.safetensors": "another"} if stage == "03_train" else {}
         stage_records.write_record(study.stage_record(stage), stage_records.Record({}, made))
     marked = Dashboard("sample")
-    assert marked.model.about.value.count("Out of date: model/grid.safetensors was changed since") == 1
+    assert marked.model.about.value.count("Out of date: model/grid.safetensors has changed since") == 1
     assert (
         marked.reports.panel.value.count("Out of date: 03_train is out of date") == 2
     )  # the numbers, and their report
@@ -460,7 +460,7 @@ def test_a_dead_kernel_is_said_so(open_page, served):
     [pid] = kernels(served.dashboard) - before
     psutil.Process(pid).kill()
     expect(page.locator("#ended")).to_be_visible(timeout=OPEN)
-    expect(page.locator("#ended")).to_contain_text("This session has ended. Its process ended by itself")
+    expect(page.locator("#ended")).to_contain_text("This session has ended. Its process exited unexpectedly")
     page.get_by_role("button", name="Reload").click()
     page.wait_for_selector("[data-prediction]", timeout=OPEN)
     expect(page.locator("#ended")).to_be_hidden()
@@ -478,7 +478,7 @@ def test_a_failing_callback_is_told_plainly(page, served):
     with without(served.study.symbols):
         page.get_by_label("Symbol").fill("TRUE")
         expect(page.locator(".form .failure")).to_have_text(
-            "Something went wrong on the server; reload the page to go on."
+            "Something went wrong on the server; reload the page to continue."
         )
         assert "Traceback" not in page.content()
     page.get_by_label("Symbol").fill("ZED")

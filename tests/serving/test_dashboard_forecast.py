@@ -83,7 +83,7 @@ def test_a_position_has_sessions_and_their_range():
     said = tab.position(symbol(), 5_000_000, 0.1)
     assert 'data-sessions="3">3 <small>sessions' in said
     assert "for 5,000,000 shares at 10% of each session's volume; 4 times out of 5 between 2 and 4" in said
-    assert "Beyond the next session, its volume is taken to go on." in said
+    assert "Beyond the next session, its volume is assumed to continue." in said
     assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1)
     assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1)
 

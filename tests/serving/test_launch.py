@@ -89,7 +89,7 @@ def test_when_one_dies_the_other_stops_and_the_exit_code_says_so(served, module)
     [victim] = [child for child in children if module in child.cmdline()]
     victim.kill()
     assert process.wait(60) == 1
-    assert "ended by itself" in process.stdout.read()
+    assert "exited unexpectedly" in process.stdout.read()
     wait_for(lambda: gone(children))
 
 

@@ -116,7 +116,7 @@ def test_the_results_that_are_expected_can_be_renewed(sample_study, tmp_path, mo
 
 def test_results_of_other_params_are_not_those_that_are_expected(sample_study):
     """Of `-p train.settings.groups 20`, or of a params file that has changed since."""
-    with pytest.raises(StudyError, match=r"^sample: train.settings.groups was another in its last run; first: bash"):
+    with pytest.raises(StudyError, match=r"^sample: train.settings.groups differed in its last run; first: bash"):
         reproduce.write_lock("sample", Params.model_validate({"train": {"settings": {"groups": 20}}}))
 
 

@@ -77,7 +77,7 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
     study.append(1)
     statuses, told = study.run("--explain")
     assert statuses == {name: "kept" if name in TRAINED else "run" for name in STAGES}
-    note = f"Made from days to {study.last}, as run.retrain: weekly asks; newer days are not in it."
+    note = f"Based on data up to {study.last} (run.retrain: weekly); newer days are not included."
     assert f"it runs again once there are prices of {study.last + datetime.timedelta(7)}" in told
     assert "01_ingest: 1 of 3 raw files changed: stocks/CC.csv, 1 row more" in told
     assert saved == {path: path.read_bytes() for path in saved}
@@ -86,8 +86,8 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
     forecasts = open_dataset(study.paths.forecasts).read(["Symbol", "stale"])
     assert dict(zip(*(forecasts[name].to_pylist() for name in ("Symbol", "stale")), strict=True))["CC"] is False
     of_forecasts = (
-        f"Its models and its report are from days to {study.last}, as run.retrain: weekly asks; "
-        "forecasts.csv, and what is served, are of newer ones."
+        f"Its models and its report are based on data up to {study.last} (run.retrain: weekly); "
+        "forecasts.csv, and what is served, on newer data."
     )
     notes = dict.fromkeys(TRAINED, note) | {"05_forecast": of_forecasts}
     assert study.record()["kept"] == notes and "out_of_date" not in study.record()

@@ -179,7 +179,7 @@ def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_wit
     assert record["overrides"] == made and f"Made {made}: other params" in (copy / "index.html").read_text()
     assert json.loads((copy / "history.jsonl").read_text())["overrides"] == made
     code, told = Run(place, "--as", "sample").end()
-    assert code == 2 and "is a study of its own; choose another name" in told
+    assert code == 2 and "is a separate study; choose another name" in told
 
 
 def test_p_replaces_what_is_served_only_when_asked(tmp_path, monkeypatch):

@@ -76,23 +76,7 @@ def _introduction() -> str:
 
 
 def results(batch: Batch, name: str, horizon: int) -> str:
-    """What the page shows of a predicted file.
-
-    Parameters
-    ----------
-    horizon : int
-        The model's, trading days.
-
-    Returns
-    -------
-    str
-        HTML: counts, a download, the first errors, the first rows.
-
-    Raises
-    ------
-    BatchError
-        The download would be too large.
-    """
+    """What the page shows of a predicted file, as HTML: counts, a download, the first errors, the first rows."""
     good = len(batch.rows) - len(batch.errors)
     stem = "".join(character for character in name.rpartition(".")[0] if character.isalnum() or character in "-_ ")
     link = download_link(batch.csv(), f"{stem or 'pairs'}-predictions.csv", "Download the results", "button")

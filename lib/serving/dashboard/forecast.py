@@ -165,7 +165,7 @@ class ForecastTab:
     def _draw(self, one: SymbolForecast, recent: RecentDays | None) -> None:
         if recent is None:
             self.chart_heading.value = "<h2>Recent volume</h2>"
-            self.chart.value = '<p class="none">This study keeps no recent days of it.</p>'
+            self.chart.value = '<p class="none">This study has no recent days for this symbol.</p>'
             return
         fits = recent.dates[-1].item() == one.as_of  # else the bars are of other days than the forecast counts from
         markers = [marker(each) for each in one.horizons.values()] if fits else []
@@ -342,7 +342,7 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
     longest = max(one.horizons)
     if most > longest:
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
-        beyond = f"<p class='hint'>Beyond {known} is taken to go on.</p>"
+        beyond = f"<p class='hint'>Beyond {known} is assumed to continue.</p>"
     rounded = "" if fewest == most else f"; {TIMES} between {_many(fewest)} and {_many(most)}"
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'

@@ -24,8 +24,6 @@ class Dashboard:
 
     Parameters
     ----------
-    study : str
-        The study whose model predicts.
     query : str
         The page's query string: ``forecast``, ``symbol``, ``vol_moving_avg`` and ``adj_close_rolling_med`` fill the fields.
 

@@ -137,16 +137,7 @@ def _marker(marker: Marker, start: float, end: float, slot: float, y: Callable[[
 
 
 def interval_bar(prediction: int, interval: tuple[int, int], average: float) -> str:
-    """The prediction inside its interval, beside the moving average, on one line from zero.
-
-    Parameters
-    ----------
-    prediction : int
-        Shares.
-    interval : (int, int)
-        Low and high, shares.
-    average : float
-        The moving average, shares a day.
+    """The prediction inside its interval, beside the moving average, on one line from zero, in shares.
 
     Returns
     -------

@@ -228,9 +228,7 @@ def result(
     share = f"{prediction / pair[0]:.1%} of the moving average" if pair[0] > 0 else "The moving average is zero"
     outside = ""
     if not predictor.in_training_range(*pair):
-        outside = notice(
-            "These inputs lie outside what the model was trained on: the number is a guess beyond its data."
-        )
+        outside = notice("These inputs lie outside what the model was trained on: the number is an extrapolation.")
     return (
         f'<p class="number" data-prediction="{prediction}">{prediction:,} <small>shares</small></p>'
         f'<p class="day">for {escape(day)}</p>'

@@ -64,7 +64,7 @@ def found(metrics: Path) -> str:
     try:
         return _headline(files.read_json(metrics))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is not there, or was edited
-        return "<p>The study has not been evaluated yet: 04_evaluate does.</p>"
+        return "<p>The study has not been evaluated yet; stage 04_evaluate does that.</p>"
 
 
 def _headline(content: Mapping[str, Any]) -> str:

@@ -88,8 +88,8 @@ PUBLIC = (
 
 ENDED = "It ends after ten minutes without use. Your inputs are kept."
 DIED = (
-    f"Its process ended by itself, as it does when it needs more than {forkserver.MAX_MEMORY >> 20} MB of memory. "
-    "Reload the page to go on; a smaller file may be predicted."
+    f"Its process exited unexpectedly, as it does when it needs more than {forkserver.MAX_MEMORY >> 20} MB of memory. "
+    "Reload the page to continue; try a smaller file."
 )
 
 
@@ -286,7 +286,7 @@ class Kernels(AsyncMappingKernelManager):
             self._ending.discard(kernel_id)
 
     def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget a kernel, note whether it ended by itself, and close its lines: its page then asks why."""
+        """Forget a kernel, note whether it exited unexpectedly, and close its lines: its page then asks why."""
         for channel in list(Channel.open_channels):
             if channel.kernel_id == kernel_id:
                 call_later(0, channel.close)
@@ -391,14 +391,10 @@ def _page_config(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def configuration(host: str, port: int, token: str, max_visitors: int, max_per_address: int) -> Config:
-    """The settings of Voilà and of what it stands on.
+    """The settings of Voilà and of what it stands on; no other port is tried.
 
     Parameters
     ----------
-    host : str
-        The address to listen on.
-    port : int
-        The port to listen on; no other is tried.
     token : str
         What visitors have to show; empty: nothing.
     max_visitors, max_per_address : int

@@ -15,8 +15,6 @@ class Session:
 
     Attributes
     ----------
-    model : CurrentModel
-    symbols : Symbols
     stale : dict of str to str
         `lib.stage_records.notes`: what is said beside each stage's result that is out of date.
     on_new_model : list of callable

@@ -64,15 +64,10 @@ SECURITY_HEADERS = {
 
 
 def call_later(seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function later, outside the request that asks for it: its context would keep all that the request held until then.
+    """Call a function, asynchronous or not, later, outside the request that asks for it: its context would keep all that the request held until then.
 
     Timers take their maker's context: https://docs.python.org/3/library/asyncio-eventloop.html#asyncio.loop.call_later.
     Test: ``test_a_timer_keeps_nothing_of_the_request_that_asked_for_it``.
-
-    Parameters
-    ----------
-    function : callable
-        It may be asynchronous.
     """
     Context().run(IOLoop.current().call_later, seconds, function, *arguments)
 
@@ -322,15 +317,7 @@ class Channel(VoilaKernelWebsocketHandler):
 
 
 def rest_after(stream: Any, size: int, receive: Callable[..., Any]) -> None:
-    """Take nothing more from a kernel's stream for a while after a large message.
-
-    Parameters
-    ----------
-    size : int
-        Of the message, bytes.
-    receive : callable
-        What takes the stream's messages afterwards.
-    """
+    """Take nothing more from a kernel's stream for a while after a message of many bytes; ``receive`` takes its messages afterwards."""
 
     def go_on() -> None:
         if not stream.closed():

@@ -39,7 +39,7 @@ def guarded(callback: Callable[..., None]) -> Callable[..., None]:
             self.failure.value = notice(str(error))
         except Exception:
             log.exception("%s failed", callback.__qualname__)
-            self.failure.value = notice("Something went wrong on the server; reload the page to go on.")
+            self.failure.value = notice("Something went wrong on the server; reload the page to continue.")
 
     return run
 
@@ -161,15 +161,7 @@ def legend(*entries: tuple[str, str]) -> str:
 
 
 def both_widths(draw: Callable[[int, int], str], width: int, height: int) -> str:
-    """A drawing made for a wide page and again for a telephone, where the other's letters would be too small to read.
-
-    Parameters
-    ----------
-    draw : callable
-        Given width and height, draws an ``<svg>``.
-    width, height : int
-        Of the wide one.
-    """
+    """A drawing of ``width`` and ``height`` for a wide page and again for a telephone, where the other's letters would be too small to read."""
     return f'<div class="wide">{draw(width, height)}</div><div class="narrow">{draw(380, 260)}</div>'
 
 

@@ -90,17 +90,7 @@ class Metrics:
         self.loaded = Gauge("model_loaded", "1 for the model in use.", ["study", "digest"], registry=self.registry)
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count one answered request.
-
-        Parameters
-        ----------
-        method, path : str
-            Of the request; ``other`` for one that this server does not know.
-        status : int
-            The HTTP status of the answer.
-        seconds : float
-            Time to answer.
-        """
+        """Count one answered request; method and path are ``other`` where this server does not know them."""
         self._requests(method, path, str(status)).inc()
         self._seconds(path).observe(seconds)
 
@@ -116,13 +106,9 @@ class Handlers:
 
     Parameters
     ----------
-    study : str
-        The study that is served.
     forecast_rows : callable, optional
         The forecasts that follow the rows of `lib.serving.endpoint.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
         served.
-    token : bool
-        Whether a token is asked for.
     """
 
     def __init__(self, study: str, metrics: Metrics, forecast_rows: ForecastRows | None, token: bool) -> None:
@@ -305,13 +291,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 class Service:
-    """The whole endpoint as an ASGI application: who may ask, the routes, and their counts.
-
-    Parameters
-    ----------
-    forecast_rows : callable, optional
-        As for `Handlers`.
-    """
+    """The whole endpoint as an ASGI application: who may ask, the routes, and their counts."""
 
     def __init__(self, study: str, access: Access, forecast_rows: ForecastRows | None = None) -> None:
         self.access = access
@@ -375,7 +355,7 @@ class Service:
         detail = "this server asks for a token: Authorization: Bearer ..."
         if wait := self.access.guesses.wait(address):
             headers["retry-after"] = str(int(wait) + 1)
-            detail += f"; after wrong ones the next is looked at in {int(wait) + 1} s"
+            detail += f"; after wrong tokens, the next one is checked in {int(wait) + 1} s"
         return _json(json.dumps({"detail": detail}).encode(), headers, 401)
 
 

@@ -102,11 +102,6 @@ class ForecastTable:
         """The positions of the rows that pass every filter given, in the table's order.
 
         The symbols may be in any letter case, where that leaves one of each.
-
-        Raises
-        ------
-        UnknownSymbolError
-            One of ``symbols`` has no forecast.
         """
         kept = np.ones(len(self._json), dtype=bool)
         if symbols is not None:
@@ -131,13 +126,7 @@ class ForecastTable:
 
 
 def nearest(symbol: str, known: Sequence[str]) -> list[str]:
-    """Up to `NEAREST` symbols that ``symbol`` may stand for: in other letter case, one typing error away, or longer.
-
-    Parameters
-    ----------
-    known : sequence of str
-        In ascending order.
-    """
+    """Up to `NEAREST` of the symbols ``known``, which ascend, that ``symbol`` may stand for: in other letter case, one typing error away, or longer."""
     wanted = symbol.upper()[:16]  # looking at every symbol would let wrong ones stop the server
     starts = {candidate: bisect_left(known, candidate) for candidate in [wanted, *_one_edit(wanted)]}
     found = [candidate for candidate, start in starts.items() if known[start : start + 1] == [candidate]]

@@ -81,15 +81,7 @@ class Connections:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection, within `Limits`.
-
-    Parameters
-    ----------
-    connections : Connections
-        The others.
-    options : object
-        What uvicorn gives to every protocol.
-    """
+    """One connection, within `Limits`."""
 
     def __init__(self, *, connections: Connections, **options: Any) -> None:
         super().__init__(**options)

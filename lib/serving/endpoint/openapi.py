@@ -159,7 +159,7 @@ _RESPONSES: dict[str, Schema] = {
     "413": _refusal("Problems", "The body is too large"),
     "421": _refusal("Refusal", "The Host header is not a name of this server; --allow-host adds names"),
     "422": _refusal("Problems", "An input is missing or wrong; `loc` names it"),
-    "503": _refusal("Refusal", "Not made yet: says which command makes it", "Retry-After", "Seconds"),
+    "503": _refusal("Refusal", "Not made yet; the message names the command that makes it", "Retry-After", "Seconds"),
 }
 _HEADERS: Schema = {
     "X-Model-Digest": {"description": "The model that answered", "schema": _TEXT, "required": True},
@@ -274,15 +274,7 @@ def _forecast(with_rows: bool) -> Schema:
 
 
 def document(with_rows: bool, token: bool) -> Schema:
-    """The OpenAPI document.
-
-    Parameters
-    ----------
-    with_rows : bool
-        Whether ``POST /forecast`` is served.
-    token : bool
-        Whether the server asks for a token.
-    """
+    """The OpenAPI document."""
     paths = {
         "/predict": _predict(),
         "/forecast": _forecast(with_rows),
@@ -299,7 +291,7 @@ def document(with_rows: bool, token: bool) -> Schema:
         "/ready": {
             "get": _operation(
                 "ready",
-                "The process can predict; says with which model",
+                "The process can predict; names the model",
                 _content(
                     _object(
                         {
