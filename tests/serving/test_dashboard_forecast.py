@@ -10,6 +10,7 @@ import datetime
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -80,10 +81,14 @@ def test_a_stale_symbol_and_forecasts_older_than_the_prices_are_said_so(session)
 
 
 def test_a_position_has_sessions_and_their_range():
-    said = tab.position(symbol(), 5_000_000, 0.1)
+    month = {21: replace(symbol().horizons[1], horizon=21)}
+    said = tab.position(replace(symbol(), horizons=month), 5_000_000, 0.1)
     assert 'data-sessions="3">3 <small>sessions' in said
     assert "for 5,000,000 shares at 10% of each session's volume; 4 times out of 5 between 2 and 4" in said
-    assert "Beyond the next session, its volume is assumed to continue." in said
+    assert "Beyond" not in said
+    said = tab.position(symbol(), 5_000_000, 0.1)
+    assert 'data-sessions="3">3 <small>sessions' in said and "4 times" not in said
+    assert "Beyond the next session, its volume is assumed to continue, and there is no tested range." in said
     assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1)
     assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1)
 

@@ -338,12 +338,13 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
     expected, fewest, most = sessions_needed(one, shares, share)
     if math.isinf(expected):
         return f'<p class="none">No volume of {escape(one.symbol)} is expected, so it cannot be traded.</p>'
-    beyond = ""
+    beyond = rounded = ""
     longest = max(one.horizons)
-    if most > longest:
+    if most > longest:  # no range has been tested for so long
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
-        beyond = f"<p class='hint'>Beyond {known} is assumed to continue.</p>"
-    rounded = "" if fewest == most else f"; {TIMES} between {_many(fewest)} and {_many(most)}"
+        beyond = f"<p class='hint'>Beyond {known} is assumed to continue, and there is no tested range.</p>"
+    elif fewest < most:
+        rounded = f"; {TIMES} between {_many(fewest)} and {_many(most)}"
     return (
         f'<p class="tile-number" data-sessions="{expected:.0f}">{_many(expected)} <small>session{"" if expected == 1 else "s"}</small></p>'
         f"<p>for {shares:,.0f} shares at {share * 100:g}% of each session's volume{rounded}.</p>{beyond}"
