@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lib.text import did_you_mean, near, printable, visible
@@ -579,7 +579,9 @@ def _side_by_side(header: Sequence[str]) -> list[str]:
 
 
 # How pandas writes the names of columns of two levels where there is but one.
-_TUPLE = re.compile(r"\('([^']*)', '([^']*)'\)")
+_TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
+_IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
+_BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME = 100  # of a column that has a symbol in it
 _NO_SYMBOLS = frozenset(
     ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]
@@ -602,7 +604,10 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     """
     if any(normalised(name) in _first("Symbol") for name in header):
         return {}
-    for parts in (_tuple_parts, _price_first, _symbol_first):
+    # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.
+    tuples = any(map(_is_tuple, header))
+    fitting = []
+    for parts in (_tuple_price_first, _tuple_symbol_first) if tuples else (_price_first, _symbol_first):
         columns: dict[str, dict[str, int]] = {}
         twice = False
         for index, name in enumerate(header):
@@ -610,9 +615,9 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
                 price, symbol = found
                 twice |= price in columns.setdefault(symbol, {})
                 columns[symbol][price] = index
-        if columns and not twice and all(_is_symbol(symbol) and _is_whole(own) for symbol, own in columns.items()):
-            return columns
-    return {}
+        if columns and not twice and all(is_symbol(symbol) and is_whole(own) for symbol, own in columns.items()):
+            fitting.append(columns)
+    return fitting[0] if len(fitting) == 1 else {}
 
 
 def _is_price(name: str) -> bool:
@@ -620,28 +625,40 @@ def _is_price(name: str) -> bool:
     return plain == "adjusted" or any(plain in _first(ours) for ours in (*PRICES, "Adj Close", "Volume"))
 
 
-def _is_symbol(text: str) -> bool:
+def is_symbol(text: str) -> bool:
+    """Whether a part of a column's name may be a symbol: it is in capitals, and no currency."""
     return bool(text.strip()) and text == text.upper() and text not in _NO_SYMBOLS
 
 
-def _is_whole(columns: Mapping[str, int]) -> bool:
+def is_whole(columns: Collection[str]) -> bool:
+    """Whether names of columns, such as those of one of several symbols, have all that a symbol needs beside the date."""
     plain = {normalised(name) for name in columns}
     return all(plain.intersection(_first(ours)) for ours in (*PRICES, "Volume"))
 
 
-def _tuple_parts(name: str) -> tuple[str, str] | None:
+def _is_tuple(name: str) -> bool:
+    return name.strip().startswith(("('", '("'))
+
+
+def _tuple_price_first(name: str) -> tuple[str, str] | None:
     found = _TUPLE.fullmatch(name)
-    pairs = [(found[1], found[2]), (found[2], found[1])] if found else []
-    return next(((price, symbol) for price, symbol in pairs if _is_price(price)), None)
+    return (found["first"], found["second"]) if found and _is_price(found["first"]) else None
+
+
+def _tuple_symbol_first(name: str) -> tuple[str, str] | None:
+    found = _TUPLE.fullmatch(name)
+    return (found["second"], found["first"]) if found and _is_price(found["second"]) else None
 
 
 def _price_first(name: str) -> tuple[str, str] | None:
-    splits = [(name[: mark.start()], name[mark.end() :]) for mark in re.finditer(r"[ _.:|-]", name)]
+    if found := _IN_BRACKETS.fullmatch(name):
+        return (found["price"], found["symbol"]) if _is_price(found["price"]) else None
+    splits = [(name[: mark.start()], name[mark.end() :]) for mark in _BETWEEN.finditer(name)]
     return next(((price, symbol) for price, symbol in reversed(splits) if _is_price(price)), None)
 
 
 def _symbol_first(name: str) -> tuple[str, str] | None:
-    splits = [(name[mark.end() :], name[: mark.start()]) for mark in re.finditer(r"[ _.:|-]", name)]
+    splits = [(name[mark.end() :], name[: mark.start()]) for mark in _BETWEEN.finditer(name)]
     return next(((price, symbol) for price, symbol in splits if _is_price(price)), None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +28,11 @@ _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
 _HEADER_WITHIN = 30  # lines
 _MIDNIGHT = re.compile(r"0{4}|0{6}|0{8,9}")
 _SAMPLE = 15  # lines of each end of a file
-_DAILY = {"d", "1d", "day", "daily", "1day"}
+_DAILY = {"d", "1d", "d1", "day", "daily", "1day", "1440", "86400"}
+_MINUTES_AND_SECONDS = {
+    *("1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720", "1440"),
+    *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
+}
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
@@ -439,23 +444,38 @@ def _levels(
     lines: Sequence[str], number: int, delimiter: str, options: Options
 ) -> tuple[int, str, tuple[str, ...], Tickers, Reading] | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
-    names = split_line(lines[number], delimiter)
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
-        tickers = split_line(lines[other], delimiter)
+        names, tickers = split_line(lines[number], delimiter), split_line(lines[other], delimiter)
         if len(tickers) != len(names):
             continue
-        # Where row numbers come first, under the names of the levels, the dates are a column without a ticker.
-        dates = [i for i, name in enumerate(names) if layouts.is_date(name) and not tickers[i].strip()]
-        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker"}
-        date = dates[0] if dates and levels else 0
-        if not all(name.strip() for i, name in enumerate(tickers) if i not in (0, date)):
+        if _known(tickers) > _known(names):  # a ticker may be a price's name: LOW,LOW,LOW,LOW,LOW is above the prices
+            names, tickers = tickers, names
+        # Where row numbers come first, under the names of the levels, the dates are a column that one level alone names.
+        one_name = [
+            f"{name}{ticker}" if not (name and ticker) else "" for name, ticker in zip(names, tickers, strict=True)
+        ]
+        dates = [i for i, name in enumerate(one_name) if layouts.is_date(name)]
+        date = dates[0] if dates else 0
+        own: dict[str, dict[str, int]] = {}
+        pairs = [(i, tickers[i].strip(), names[i].strip()) for i in range(1, len(names)) if i != date]
+        for index, ticker, name in pairs:
+            own.setdefault(ticker, {})[name] = index
+        whole = all(map(layouts.is_whole, own.values()))
+        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker", "Attributes", "Symbols"}
+        clear = whole and all(map(layouts.is_symbol, own))
+        if date and not levels and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter)):
             continue
-        if other > number and any(_is_value(name) for name in tickers):
+        if not all(ticker for _, ticker, _ in pairs):
             continue
-        if sum(map(layouts.is_known, tickers[1:])) > 2:
+        told = {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        if not told and other > number and any(_is_value(name) for name in tickers):
             continue
+        if not whole and _known(tickers) > 2:
+            continue
+        if twice := [f"{ticker} {name}" for index, ticker, name in pairs if own[ticker][name] != index]:
+            raise Refused(f"wrong header: two columns are {twice[0]}; take one of them away, or give it another name")
         end = max(number, other) + 1
         if end < len(lines):
             third = split_line(lines[end], delimiter)
@@ -464,16 +484,29 @@ def _levels(
         chosen = _chosen_of_levels(
             options, {names[0].strip(), tickers[0].strip(), lines[end - 1].split(delimiter)[0].strip()}
         )
-        by_ticker: dict[str, dict[str, int]] = {}
-        for index in range(1, len(names)):
-            if index != date:
-                by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
-        columns = _columns_of(by_ticker, chosen)
+        columns = _columns_of(own, chosen)
         adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _known(names: Sequence[str]) -> int:
+    """How many different names of prices there are."""
+    return len({layouts.normalised(name) for name in names if layouts.is_known(name)})
+
+
+def _are_numbered(rows: Sequence[str], delimiter: str) -> bool:
+    """Whether some rows begin with their numbers."""
+    return _count([row.partition(delimiter)[0] for row in rows[:_SAMPLE] if row.strip()])
+
+
+def _count(texts: Sequence[str]) -> bool:
+    """Whether texts are numbers each of which is one more, or one less, than the last."""
+    numbers = [int(text) for text in (text.strip(' "') for text in texts) if text.isdecimal() and len(text) < 10]
+    steps = {second - first for first, second in itertools.pairwise(numbers)}
+    return len(numbers) == len(texts) and steps in ({1}, {-1})
 
 
 def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str, str]) -> Tickers:
@@ -576,12 +609,15 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
     """Refuse rows of less than a day: by a column that says so, or by several times of one day."""
     columns = plan.reading.columns
     if "Period" in columns:
-        other = {
-            row[columns["Period"]].strip() for row in fields if row[columns["Period"]].strip().lower() not in _DAILY
-        }
-        if other:
+        periods = {row[columns["Period"]].strip() for row in fields}
+        periods = {text for text in periods if not dates_and_numbers.is_null(text)}
+        # PER is the price over the earnings, too: numbers that differ, or that no program counts minutes or seconds by.
+        if len(periods) > 1 or not periods <= _MINUTES_AND_SECONDS:
+            periods = {text for text in periods if not _is_number(text) or text[-1:].isalpha()}
+        if other := {text for text in periods if text.lower() not in _DAILY}:
             raise Refused(
-                f"intraday rows: {plan.header[columns['Period']]} is {min(other)!r}; only daily prices are read"
+                f"intraday rows: {plan.header[columns['Period']]} is {min(other)!r}; only daily prices are read. If it is no period: "
+                'archive.columns: {Period: ""}'
             )
     clock = next(
         (
