@@ -397,7 +397,7 @@ def normalised(name: str) -> str:
 
 def _letters(name: str) -> str:
     """Letters and digits in small, without accents."""
-    parts = (char for char in unicodedata.normalize("NFKD", name.lower()) if char.isalnum())
+    parts = (char for char in unicodedata.normalize("NFKD", name.casefold()) if char.isalnum())
     return unicodedata.normalize("NFC", "".join(parts))
 
 

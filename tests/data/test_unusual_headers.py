@@ -130,3 +130,8 @@ def test_a_period_of_another_length_is_refused_with_a_way_out(values):
     text = (HEADER.strip() + ",Per\n" + rows).encode()
     with pytest.raises(plans.Refused, match=r"intraday rows: Per is .*archive.columns: {Period: .."):
         plans.plan_file(text)
+
+
+def test_a_closing_price_is_known_with_a_sharp_s(outputs, tmp_path):
+    frame = prices("SAP").drop(columns="Symbol").rename(columns={"Close": "Schlußkurs"})
+    assert_same(read({"SAP.csv": frame.to_csv(index=False).encode("cp1252")}, tmp_path / "archive"), prices("SAP"))
