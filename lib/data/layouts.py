@@ -418,7 +418,7 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     layout : str, optional
         The name of the layout to take (``archive.layout``).
     chosen : dict of str to str, optional
-        The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``).
+        The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``); empty for none.
 
     Raises
     ------
@@ -437,7 +437,8 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     if layout and layout not in known:
         hint = did_you_mean(near(layout, known, 1)) or f"; allowed: {', '.join(known)}"
         raise LayoutError(f"archive.layout is {layout!r}{hint}")
-    fixed = _chosen(header, names, chosen or {})
+    none = frozenset(ours for ours, theirs in (chosen or {}).items() if not theirs.strip())
+    fixed = _chosen(header, names, {ours: theirs for ours, theirs in (chosen or {}).items() if ours not in none})
     if layout:
         missing = [name for name in known[layout].header.split() if name not in names]
         if missing:
@@ -448,8 +449,10 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     else:
         candidates = [entry for entry in LAYOUTS if _fits(entry, names)]
     if not candidates:
-        return Reading((BY_COLUMNS,), _complete(header, _columns(header, names, fixed)))
-    readings = [_complete(header, _columns(header, names, {**_own(entry, names), **fixed})) for entry in candidates]
+        return Reading((BY_COLUMNS,), _complete(header, _columns(header, names, fixed, none)))
+    readings = [
+        _complete(header, _columns(header, names, {**_own(entry, names, none), **fixed}, none)) for entry in candidates
+    ]
     if any(reading != readings[0] for reading in readings):
         raise LayoutError(
             f"the header fits {' and '.join(repr(entry.name) for entry in candidates)}, which read its columns differently; "
@@ -478,6 +481,11 @@ def is_date(name: str) -> bool:
     return normalised(name) in _first("Date")
 
 
+def is_loosely_a_symbol(name: str) -> bool:
+    """Whether a column's name may be that of symbols, and of something else, such as Index or Code."""
+    return normalised(name) in _second("Symbol")
+
+
 @functools.cache
 def _first(ours: str) -> list[str]:
     return [_letters(name) for name in NAMES[ours][0].split()]
@@ -499,8 +507,8 @@ def _fits(entry: Layout, names: Sequence[str]) -> bool:
     )
 
 
-def _own(entry: Layout, names: Sequence[str]) -> dict[str, int]:
-    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items()}
+def _own(entry: Layout, names: Sequence[str], none: Collection[str]) -> dict[str, int]:
+    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items() if ours not in none}
     if entry.name == "cryptodatadownload":  # Volume BTC beside Volume USD: the first is the coin's
         volumes = [index for index, name in enumerate(names) if name.startswith("volume")]
         columns |= {"Volume": volumes[0]} if volumes else {}
@@ -519,7 +527,9 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
         found = found or [index for index, name in enumerate(names) if name == normalised(theirs)]
         if len(found) != 1:
             problem = "there are several of that name" if found else "there is none of that name"
-            hint = "" if found else did_you_mean(near(theirs, header, 1))
+            hint = did_you_mean(near(theirs, header, 1))
+            if found:
+                hint = f"; give its number: {' or '.join(f'{{{ours}: {index + 1}}}' for index in found[:4])}"
             raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}{hint}; found: {_shown(header)}")
         columns[ours] = found[0]
     for first, second in itertools.combinations(columns, 2):
@@ -530,18 +540,20 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
     return columns
 
 
-def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, int]) -> dict[str, int]:
+def _columns(
+    header: Sequence[str], names: Sequence[str], fixed: Mapping[str, int], none: Collection[str]
+) -> dict[str, int]:
     columns = dict(fixed)
     taken = set(fixed.values())
     for group in (_first, _second):
         for ours in READ:
-            if ours in columns:
+            if ours in columns or ours in none:
                 continue
             found = [index for index, name in enumerate(names) if index not in taken and name in group(ours)]
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is _second and ours == "Symbol"):
                 raise LayoutError(
                     f"columns {' and '.join(repr(header[index]) for index in found)} could both be {ours}; choose one: "
-                    f"archive.columns: {{{ours}: {header[found[0]].strip()}}}"
+                    f"archive.columns: {{{ours}: {_by_name_or_number(header, found[0])}}}"
                 )
             if found:
                 columns[ours] = found[0]
@@ -551,6 +563,13 @@ def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, in
     if "Date" not in columns and unnamed:
         columns["Date"] = unnamed[0]
     return columns
+
+
+def _by_name_or_number(header: Sequence[str], index: int) -> str:
+    """How ``archive.columns`` says which column it is: by its name, if no other has it and it needs no quotes."""
+    name = header[index].strip()
+    alone = [other.strip() for other in header].count(name) == 1
+    return name if alone and re.fullmatch(r"[^\W\d][\w ./-]*", name) else str(index + 1)
 
 
 def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:

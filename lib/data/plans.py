@@ -354,7 +354,7 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
     start = number + 1
     if _is_row(header, options):
         row, (start, header) = header, _first_row(lines, delimiter)
-        if not options.columns:
+        if not any(theirs for _, theirs in options.columns):
             raise Refused(
                 f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
                 f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
@@ -527,7 +527,7 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
 def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
     """The columns of each symbol, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels."""
     by_ticker, date = layouts.of_each_symbol(header), layouts.date_column(header)
-    if not by_ticker or date is None or options.columns or options.layout:
+    if not by_ticker or date is None or any(theirs for _, theirs in options.columns) or options.layout:
         return None
     columns = _columns_of(by_ticker, {})
     adjusted = ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pandas as pd
 import pytest
 
+from lib import params
 from lib.compute.engine import Engine
 from lib.data import plans, sources
 from lib.data.ingest import ingest
 from lib.data.layouts import of_each_symbol
+from lib.data.quarantine import QuarantineError
 from lib.paths import StudyPaths
 
 PRICES = ["Open", "High", "Low", "Close", "Volume"]
@@ -135,3 +138,80 @@ def test_a_period_of_another_length_is_refused_with_a_way_out(values):
 def test_a_closing_price_is_known_with_a_sharp_s(outputs, tmp_path):
     frame = prices("SAP").drop(columns="Symbol").rename(columns={"Close": "Schlußkurs"})
     assert_same(read({"SAP.csv": frame.to_csv(index=False).encode("cp1252")}, tmp_path / "archive"), prices("SAP"))
+
+
+def with_column(frame, **columns):
+    return frame.drop(columns="Symbol").assign(**columns).to_csv(index=False)
+
+
+@pytest.mark.parametrize("called", ["Index", "Company", "Code", "Name"])
+def test_a_column_with_one_value_for_files_of_different_symbols_is_no_symbol(called, outputs, tmp_path):
+    frames = [prices(symbol, 10 * number) for number, symbol in enumerate(("AAPL", "IBM", "MSFT"), 1)]
+    values = ["NASDAQ", "NYSE", "NASDAQ"]
+    files = {
+        f"{frame['Symbol'][0]}.csv": with_column(frame, **{called: value})
+        for frame, value in zip(frames, values, strict=True)
+    }
+    archive, made = made_of(files, tmp_path / "archive")
+    assert made.prices.read()["Symbol"].unique().to_pylist() == ["AAPL", "IBM", "MSFT"]
+    said = f"column {called!r} is 'NASDAQ' in AAPL.csv and in MSFT.csv on the same day, so it names no symbol"
+    assert any(said in note for note in archive.notes)
+
+
+def test_parts_of_one_symbol_stay_parts_of_it(outputs, tmp_path):
+    frame = prices("AAPL", days=40)
+    files = {
+        "A1.csv": with_column(frame[:20], Code="AAPL"),
+        "A2.csv": with_column(frame[20:], Code="AAPL"),
+    }
+    assert_same(read(files, tmp_path / "archive"), frame)
+
+
+def test_a_column_that_is_perhaps_no_symbol_is_told_of_and_can_be_ruled_out(outputs, tmp_path):
+    files = {"AAPL.csv": with_column(prices("AAPL"), Index="NASDAQ")}
+    archive, made = made_of(files, tmp_path / "archive")
+    assert made.prices.read()["Symbol"].unique().to_pylist() == ["NASDAQ"]
+    assert any('archive.columns: {Symbol: ""}' in note and "'NASDAQ'" in note for note in archive.notes)
+    archive, _ = made_of(files, tmp_path / "archive", columns={"Symbol": ""})
+    assert not any("archive.columns" in note for note in archive.notes)
+    assert_same(read(files, tmp_path / "archive", columns={"Symbol": ""}), prices("AAPL"))
+    assert not any(
+        "Index" in note
+        for note in made_of({"AAPL.csv": with_column(prices("AAPL"), Code="AAPL.US")}, tmp_path / "b")[0].notes
+    )
+
+
+def test_two_files_of_one_symbol_and_day_are_refused_with_a_way_out(outputs, tmp_path):
+    files = {f"{name}.csv": with_column(prices(name, first), Ticker="X") for name, first in (("A", 10), ("B", 20))}
+    with pytest.raises(
+        QuarantineError, match=r"X on 2021-01-04 is in A.csv and in B.csv.*archive.columns: {Symbol: \"\"}"
+    ):
+        read(files, tmp_path / "archive")
+    assert_same(read(files, tmp_path / "archive", columns={"Symbol": ""}), prices("A", 10), prices("B", 20))
+
+
+def test_no_column_is_said_by_the_params_file_and_the_command_line(tmp_path):
+    (tmp_path / "own.yaml").write_text('archive:\n  columns: {Symbol: "", Close: settle}\n')
+    assert params.load(tmp_path / "own.yaml").archive.columns == {"Symbol": "", "Close": "settle"}
+    overrides = [("archive.columns", '{Symbol: "", Close: settle}')]
+    assert params.with_overrides(tmp_path, overrides).archive.columns == {"Symbol": "", "Close": "settle"}
+    assert params.with_overrides(tmp_path, [("archive.columns.Symbol", "")]).archive.columns == {"Symbol": ""}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Close", "Close"], ["Close", "Close "], ["Close", "close"], ["Closing: price", "Close"], ["Last", "Price"]],
+)
+def test_what_is_told_to_choose_between_two_columns_works(names, outputs, tmp_path):
+    header = ",".join(f'"{name}"' for name in ("Date", "Open", "High", "Low", *names, "Volume"))
+    frame = prices("AAPL")
+    rows = frame.assign(Second=9.5)[["Date", "Open", "High", "Low", "Close", "Second", "Volume"]]
+    text = f"{header}\n{rows.to_csv(index=False, header=False)}"
+    with pytest.raises(plans.Refused) as caught:
+        plans.plan_file(text.encode())
+    told = re.search(r"archive.columns: ({.*?})$", str(caught.value))[1]
+    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    assert_same(read({"AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)
+    if names[0] == names[1]:
+        with pytest.raises(sources.ArchiveError, match=r"give its number: {Close: 5} or {Close: 6}"):
+            read({"AAPL.csv": text}, tmp_path / "archive", columns={"Close": "Close"})
