@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 
@@ -44,13 +45,13 @@ def levels(*frames, names=("Price", "Ticker")):
     return wide.swaplevel(axis=1)
 
 
-def made_of(contents, folder, **options):
-    """The archive, and the prices, of some files."""
+def made_of(contents, folder, most=0.0, **options):
+    """The archive, and the datasets, of some files; a share of ``most`` of the rows may be set aside."""
     folder.mkdir(exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     archive = sources.open_archive(str(folder), StudyPaths("study"), options=sources.reading_options(**options))
-    return archive, ingest(archive, StudyPaths("study"), 0.0, Engine(workers=1))
+    return archive, ingest(archive, StudyPaths("study"), most, Engine(workers=1))
 
 
 def read(contents, folder, **options):
@@ -215,3 +216,28 @@ def test_what_is_told_to_choose_between_two_columns_works(names, outputs, tmp_pa
     if names[0] == names[1]:
         with pytest.raises(sources.ArchiveError, match=r"give its number: {Close: 5} or {Close: 6}"):
             read({"AAPL.csv": text}, tmp_path / "archive", columns={"Close": "Close"})
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_every_text_in_a_column_of_symbols_is_a_ticker(quoted, outputs, tmp_path):
+    tickers = ["NAN", "NA", "NULL", "NONE", "N/A", "nat", "ON", "TRUE", "AAPL", "None"]
+    frames = [prices(ticker, 10 * number) for number, ticker in enumerate(tickers, 1)]
+    text = pd.concat(frames).to_csv(index=False, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+    assert_same(read({"x.csv": text}, tmp_path / "archive"), *frames)
+    row = "NAN,2021-03-01,1,2,1\n"  # with so few fields, the file is read line by line
+    _, made = made_of({"x.csv": text + row}, tmp_path / "by line", most=0.01)
+    assert made.prices.rows == 250 and made.quarantine.read()["code"].to_pylist() == ["wrong_number_of_fields"]
+
+
+def test_a_series_that_reads_as_no_value_tells_symbols_apart(outputs, tmp_path):
+    text = "Symbol,Series,Date,Open,High,Low,Close,Volume\nX,EQ,2021-01-04,1,2,1,2,5\nX,NA,2021-01-04,3,4,3,4,5\nX,,2021-01-05,1,2,1,2,5\n"
+    assert read({"x.csv": text}, tmp_path / "archive")["Symbol"].tolist() == ["X", "X", "X-NA"]
+
+
+def test_a_row_without_a_symbol_is_set_aside_and_no_symbol_is_said_to_be_lost(outputs, tmp_path):
+    rows = prices("AAPL")[:20]
+    text = pd.concat([rows, rows[:5].assign(Symbol=["", " ", "", "", ""])]).to_csv(index=False)
+    with pytest.raises(QuarantineError) as caught:
+        read({"x.csv": text}, tmp_path / "archive")
+    assert "null value (5)" in str(caught.value) and "would lose" not in str(caught.value)
+    assert "or allow more: -p ingest.max_quarantined_share" in str(caught.value)
