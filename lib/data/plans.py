@@ -251,7 +251,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     if not fields:
         if any(line.strip(f"{delimiter} \t") for line in lines[skip:]):
             raise Refused(
-                f"wrong number of fields: no row has the {len(header)} fields of the header: {shortened(delimiter.join(header), 200)}"
+                f"wrong number of fields: no row has the {len(header)} fields of the header: {shortened(delimiter.join(header), 200)}. Has a "
+                f"column no name, or do numbers have {delimiter!r} in them without quotes?"
             )
         raise Refused("no rows: the header stands alone")
     columns = reading.columns
@@ -360,6 +361,8 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
                 f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
             )
         header = numbered(len(header))
+    else:
+        header = _as_wide_as_rows(header, lines[start:], delimiter)
     try:
         return start, delimiter, header, (), recognised(header, options.layout, options.columns)
     except LayoutError as error:
@@ -367,6 +370,29 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
             return start, delimiter, header, *side_by_side
         kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
+
+
+def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: str) -> tuple[str, ...]:
+    """The header, with a column without a name where each row has a field more: an empty one at its end, or the row's name before it."""
+    fields = [split_line(row, delimiter) for row in rows[:_SAMPLE] if row.strip(f"{delimiter} \t")]
+    if not fields or any(len(row) != len(header) + 1 for row in fields):
+        return header
+    date = layouts.date_column(header)
+    first = [row[0].strip() for row in fields]
+    fits = date is None or all(_is_date(row[date]) for row in fields)
+    if fits and not any(row[-1].strip() for row in fields):
+        return (*header, "")
+    # R writes the rows' names, which are numbers or dates, without a name above them.
+    if (
+        all(map(_is_date, first))
+        if date is None
+        else not fits and _count(first) and all(_is_date(row[date + 1]) for row in fields)
+    ):
+        return ("", *header)
+    raise Refused(
+        f"wrong number of fields: each row has {len(header) + 1}, one more than the header: {shortened(delimiter.join(header), 200)}; the first "
+        f"is {shortened(delimiter.join(fields[0]), 200)}. Name the column that the header lacks, in its place"
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -581,6 +607,8 @@ def fields_of(line: str, plan: Plan) -> list[str]:
 
 def is_header(row: Sequence[str], header: Sequence[str]) -> bool:
     """Whether a row is the header once more."""
+    if len(row) == len(header) - 1:  # which was given a column without a name: see `_as_wide_as_rows`
+        header = header[1:] if not header[0] else header[:-1] if not header[-1] else header
     return len(row) == len(header) and all(
         name.strip().lower() == other.lower() for name, other in zip(row, header, strict=True)
     )

@@ -241,3 +241,51 @@ def test_a_row_without_a_symbol_is_set_aside_and_no_symbol_is_said_to_be_lost(ou
         read({"x.csv": text}, tmp_path / "archive")
     assert "null value (5)" in str(caught.value) and "would lose" not in str(caught.value)
     assert "or allow more: -p ingest.max_quarantined_share" in str(caught.value)
+
+
+KAGGLES = "Date,Open,High,Low,Close,Adj Close,Volume"
+
+
+@pytest.mark.parametrize("header", [HEADER.strip(), KAGGLES, "Symbol,Date,Open,High,Low,Close,Volume"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_delimiter_at_the_end_of_each_row_but_not_of_the_header_is_no_field(header, delimiter, outputs, tmp_path):
+    frame = prices("AAPL", days=60)
+    rows = frame.assign(**{"Adj Close": frame["Close"]})[header.split(",")].to_csv(index=False, header=False)
+    text = f"{header}\n{rows}".replace("\n", ",\n").replace(f"{header},", header)
+    text += f"{header}\n"  # once more, as files put one after the other have it
+    assert_same(read({"AAPL.csv": text.replace(",", delimiter)}, tmp_path / "archive"), frame)
+
+
+@pytest.mark.parametrize("names", ["numbers", "quoted numbers", "dates", "numbers down"])
+def test_names_of_rows_have_no_name_in_the_header_that_r_writes(names, outputs, tmp_path):
+    frame = prices("AAPL", days=60)
+    wanted = frame.drop(columns="Symbol")
+    if names == "dates":
+        wanted = wanted.set_index("Date")
+    else:
+        wanted.index = range(60, 0, -1) if names == "numbers down" else range(1, 61)
+    quoting = csv.QUOTE_NONNUMERIC if names == "quoted numbers" else csv.QUOTE_MINIMAL
+    wanted.index = wanted.index.astype(str)
+    rows = wanted.to_csv(header=False, quoting=quoting)
+    text = ",".join(wanted.columns) + "\n" + rows
+    assert_same(read({"AAPL.csv": text}, tmp_path / "archive"), frame)
+
+
+@pytest.mark.parametrize("name", ["AAPL", "7203", "x"])
+def test_a_column_without_a_name_that_may_be_anything_is_asked_for(name):
+    text = HEADER + "".join(f"{name},2021-01-{day},10,11,9,10,5\n" for day in range(10, 29))
+    with pytest.raises(
+        plans.Refused, match=r"each row has 7, one more than the header: .*; the first is .*Name the column"
+    ):
+        plans.plan_file(text.encode())
+    symbol = plans.plan_file(f"Symbol,{text}".encode()).plan.reading.columns["Symbol"]
+    assert symbol == 0, "what the message says works"
+
+
+def test_decimal_commas_without_quotes_are_not_taken_for_names_of_rows():
+    text = HEADER + "".join(f"2021-01-{day},10,5,11,9,10,5\n" for day in range(10, 29))
+    with pytest.raises(plans.Refused, match="each row has 7"):
+        plans.plan_file(text.encode())
+    text = HEADER + "".join(f"2021-01-{day},10,5,11,2,9,3,10,4,5\n" for day in range(10, 29))
+    with pytest.raises(plans.Refused, match="do numbers have ',' in them without quotes"):
+        plans.plan_file(text.encode())
