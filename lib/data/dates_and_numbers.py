@@ -212,6 +212,11 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
         return None
 
 
+def is_weekday(text: str) -> bool:
+    """Whether a text is the name of a day of the week, or the beginning of one."""
+    return text.strip().rstrip(".").lower() in _WEEKDAYS.split() or bool(re.fullmatch(_LETTER_WEEKDAYS, text.strip()))
+
+
 def is_null(text: str) -> bool:
     """Whether a field says that there is no value.
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
-import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lib.data import dates_and_numbers, layouts
+from lib.data import dates_and_numbers, layouts, usual_order
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
 from lib.text import printable, shortened, visible
@@ -26,7 +25,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _OTHER_ENCODINGS = ("gb18030", "big5", "cp932", "cp949", "cp1251")
 _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
 _HEADER_WITHIN = 30  # lines
-_MIDNIGHT = re.compile(r"0{4}|0{6}|0{8,9}")
+_FOR_SUGGESTION = 200  # lines
 _SAMPLE = 15  # lines of each end of a file
 _DAILY = {"d", "1d", "d1", "day", "daily", "1day", "1440", "86400"}
 _MINUTES_AND_SECONDS = {
@@ -354,13 +353,13 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
     header = tuple(name.strip(" \t\ufeff") for name in names)
     start = number + 1
     if _is_row(header, options):
-        row, (start, header) = header, _first_row(lines, delimiter)
+        start, rows = _rows_without_header(lines, delimiter)
         if not any(theirs for _, theirs in options.columns):
             raise Refused(
                 f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
-                f"say which is what by number, and look whether it is so: -p archive.columns '{_usual_order(row)}'"
+                f"{_by_number(rows)}"
             )
-        header = numbered(len(header))
+        header = numbered(len(rows[0]))
     else:
         header = _as_wide_as_rows(header, lines[start:], delimiter)
     try:
@@ -386,7 +385,7 @@ def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: st
     if (
         all(map(_is_date, first))
         if date is None
-        else not fits and _count(first) and all(_is_date(row[date + 1]) for row in fields)
+        else not fits and usual_order.are_counted(first) and all(_is_date(row[date + 1]) for row in fields)
     ):
         return ("", *header)
     raise Refused(
@@ -413,34 +412,27 @@ def _is_content(line: str) -> bool:
     )
 
 
-def _first_row(lines: Sequence[str], delimiter: str) -> tuple[int, tuple[str, ...]]:
-    """Of a file without a header: its first line of several fields, and the first row of as many as most have."""
+def _rows_without_header(lines: Sequence[str], delimiter: str) -> tuple[int, list[tuple[str, ...]]]:
+    """Of a file without a header: its first line of several fields, and the first rows of as many as most have."""
     rows = [
         (number, tuple(field.strip(" \t\ufeff") for field in split_line(line, delimiter)))
-        for number, line in enumerate(lines[:_HEADER_WITHIN])
+        for number, line in enumerate(lines[:_FOR_SUGGESTION])
         if _is_content(line) and line.count(delimiter) >= 4
     ]
-    width = Counter(len(row) for _, row in rows).most_common(1)[0][0]
-    return rows[0][0], next(row for _, row in rows if len(row) == width)
+    width = Counter(len(row) for _, row in rows[:_HEADER_WITHIN]).most_common(1)[0][0]
+    return rows[0][0], [row for _, row in rows if len(row) == width]
 
 
-def _usual_order(row: Sequence[str]) -> str:
-    """Which column of a row is what, from 1, if they are as they mostly are: a guess, for the user to confirm."""
-    dates = [index for index, text in enumerate(row) if _is_date(text)]
-    date = next((index for index in dates if not row[index].isdigit() or len(row[index]) == 8), dates[0])
-    values = [
-        index for index, text in enumerate(row) if index > date and _is_number(text) and not _MIDNIGHT.fullmatch(text)
-    ]
-    prices = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
-    # Of six numbers the fifth is an adjusted close, if it is near the close before it; else an open interest or the like is last.
-    adjusted = len(values) > 5 and 0.1 < _size(row[values[4]]) / (_size(row[values[3]]) or 1) < 10
-    found = dict(zip(prices if adjusted else (*prices[:4], "Volume"), values, strict=False))
-    words = [
-        index for index, text in enumerate(row) if index != date and not _is_number(text) and ":" not in text and text
-    ]
-    symbol = {"Symbol": date - 1} if date else {"Symbol": words[0]} if words and words[0] == 1 else {}
-    named = ", ".join(f"{name}: {index + 1}" for name, index in {**symbol, "Date": date, **found}.items())
-    return f"{{{named}}}"
+def _by_number(rows: Sequence[Sequence[str]]) -> str:
+    """How to say by number what the columns of some rows are; as the rows show it, if they do."""
+    if found := usual_order.suggestion(rows):
+        named = ", ".join(f"{name}: {index + 1}" for name, index in found.items())
+        return f"say which is what by number, and look whether it is so: -p archive.columns '{{{named}}}'"
+    named = ", ".join(f"{name}: NUMBER" for name in layouts.REQUIRED)
+    return (
+        f"say which is what by number, from 1: -p archive.columns '{{{named}}}', and Symbol: NUMBER, where a column has the symbols. The rows "
+        "do not show clearly which is which"
+    )
 
 
 def _is_row(header: Sequence[str], options: Options) -> bool:
@@ -454,12 +446,6 @@ def _is_row(header: Sequence[str], options: Options) -> bool:
 
 def _is_number(text: str) -> bool:
     return any(dates_and_numbers.parse_number(text, mark) is not None for mark in MARKS)
-
-
-def _size(text: str) -> float:
-    """About how large a number is, whatever its decimal mark."""
-    found = (dates_and_numbers.parse_number(text, mark) for mark in MARKS)
-    return float(next((number for number in found if number is not None), 0))
 
 
 def _is_date(text: str) -> bool:
@@ -525,14 +511,7 @@ def _known(names: Sequence[str]) -> int:
 
 def _are_numbered(rows: Sequence[str], delimiter: str) -> bool:
     """Whether some rows begin with their numbers."""
-    return _count([row.partition(delimiter)[0] for row in rows[:_SAMPLE] if row.strip()])
-
-
-def _count(texts: Sequence[str]) -> bool:
-    """Whether texts are numbers each of which is one more, or one less, than the last."""
-    numbers = [int(text) for text in (text.strip(' "') for text in texts) if text.isdecimal() and len(text) < 10]
-    steps = {second - first for first, second in itertools.pairwise(numbers)}
-    return len(numbers) == len(texts) and steps in ({1}, {-1})
+    return usual_order.are_counted([row.partition(delimiter)[0] for row in rows[:_SAMPLE] if row.strip()])
 
 
 def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str, str]) -> Tickers:

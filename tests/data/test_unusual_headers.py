@@ -289,3 +289,74 @@ def test_decimal_commas_without_quotes_are_not_taken_for_names_of_rows():
     text = HEADER + "".join(f"2021-01-{day},10,5,11,2,9,3,10,4,5\n" for day in range(10, 29))
     with pytest.raises(plans.Refused, match="do numbers have ',' in them without quotes"):
         plans.plan_file(text.encode())
+
+
+def without_header(order, frame=None, **columns):
+    """A file without a header, of the columns that ``order`` names."""
+    frame = prices("AAPL", days=60) if frame is None else frame
+    frame = frame.assign(**{name: value(frame) if callable(value) else value for name, value in columns.items()})
+    return frame[order.split()].to_csv(index=False, header=False)
+
+
+@pytest.mark.parametrize(
+    ("order", "columns", "found"),
+    [
+        ("Date Open High Low Close Volume", {}, "Date: 1, Open: 2"),
+        ("Number Date Open High Low Close Volume", {}, "Date: 2, Open: 3"),
+        ("Day Date Open High Low Close Volume", {"Day": lambda rows: pd.to_datetime(rows["Date"]).dt.day_name()}, "Date: 2, Open: 3"),
+        ("Ticker Per Days Time Open High Low Close Volume Nothing", {"Per": "D"}, "Symbol: 1, Date: 3, Open: 5"),
+        ("Symbol Company Date Open High Low Close Volume", {"Company": "Apple Inc"}, "Symbol: 1, Date: 3, Open: 4"),
+        ("Exchange Symbol Date Open High Low Close Volume", {"Exchange": "NYSE"}, "Symbol: 2, Date: 3, Open: 4"),
+        ("Symbol Open High Low Close Volume Date", {}, "Symbol: 1, Date: 7, Open: 2"),
+        ("Date Number Open High Low Close Volume", {}, "Date: 1, Open: 3"),
+        ("Number Symbol Date Open High Low Close Volume", {}, "Symbol: 2, Date: 3, Open: 4"),
+        ("Date Symbol Open High Low Close Volume", {"Symbol": "7203"}, "Symbol: 2, Date: 1, Open: 3"),
+        ("Date Open High Low Close Volume Symbol", {}, "Symbol: 7, Date: 1, Open: 2"),
+        ("Date Open High Low Close Adj Volume", {"Adj": lambda rows: (rows["Close"] * 0.97).round(4)}, "Close: 5, Adj Close: 6, Volume: 7"),
+        ("Date Open High Low Close Average Volume", {"Average": lambda rows: rows["Close"] + [(-1) ** row / 4 for row in range(60)]}, "Close: 5, Volume: 7"),
+        ("Date Open High Low Close Volume Trades", {"Trades": 17}, "Close: 5, Volume: 6"),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_columns_that_are_suggested_fit_the_rows(order, columns, found, outputs, tmp_path):
+    made = {
+        "Number": lambda rows: range(len(rows)),
+        "Ticker": "AAPL.US",
+        "Days": lambda rows: rows["Date"].str.replace("-", ""),
+        "Time": "000000",
+        "Nothing": 0,
+        **columns,
+    }
+    text = without_header(order, **made)
+    with pytest.raises(plans.Refused, match="look whether it is so") as caught:
+        plans.plan_file(text.encode())
+    told = re.search(r"-p archive.columns '({.*?})'", str(caught.value))[1]
+    assert found in told and ("Symbol" in found) == ("Symbol" in told)
+    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    name = columns.get("Symbol") and "prices.csv"
+    frame = prices("7203" if columns.get("Symbol") and "7203" in text else "AAPL", days=60)
+    assert_same(read({name or "AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)
+
+
+@pytest.mark.parametrize(
+    ("order", "columns"),
+    [
+        ("Date Close High Low Open Volume", {}),
+        ("Date Close Open High Low Volume", {}),
+        ("Date Open High Low Close", {"Close": lambda rows: rows["High"]}),
+        ("Date Open High Low Close Volume", {"Volume": lambda rows: rows["Volume"] / 1000}),
+        ("First Second Date Open High Low Close Volume", {"First": "AAPL", "Second": "APPLE"}),
+        ("Exchange Date Open High Low Close Volume", {"Exchange": "NASDAQ"}),
+        ("Date Updated Open High Low Close Volume", {"Updated": "2021-06-01"}),
+        ("Date Open High Low Close Open High Low Close Volume", {}),
+    ],
+)
+def test_where_the_rows_leave_it_open_no_numbers_are_suggested(order, columns):
+    with pytest.raises(plans.Refused, match=r"by number, from 1: .*{Date: NUMBER, Open: NUMBER.* do not show clearly"):
+        plans.plan_file(without_header(order, **columns).encode())
+
+
+def test_the_symbols_of_a_file_of_many_a_day_are_found():
+    frames = pd.concat([prices(f"{letter}A{number}", 10 + number) for letter in "XYZ" for number in range(9)])
+    text = without_header("Date Symbol Open High Low Close Volume", frames.sort_values("Date", kind="stable"))
+    with pytest.raises(plans.Refused, match=r"{Symbol: 2, Date: 1, Open: 3"):
+        plans.plan_file(text.encode())
