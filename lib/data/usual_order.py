@@ -170,10 +170,10 @@ def _are_prices(*columns: Sequence[float]) -> bool:
 def _open_and_close_exchanged(
     opens: Sequence[float], closes: Sequence[float], pairs: Sequence[tuple[int, int]]
 ) -> bool:
-    """Whether the opens are farther from the closes before them than the other way round; of less than five pairs of days nobody knows."""
+    """Whether the opens are clearly farther from the closes before them than the other way round; of less than five pairs of days nobody knows."""
     overnight = sum(abs(opens[second] - closes[first]) for first, second in pairs)
     other = sum(abs(closes[second] - opens[first]) for first, second in pairs)
-    return len(pairs) >= 5 and overnight > other
+    return len(pairs) >= 5 and overnight > 1.3 * other
 
 
 def _beside(numbers: Columns, prices: Sequence[int], pairs: Sequence[tuple[int, int]]) -> dict[str, int] | None:

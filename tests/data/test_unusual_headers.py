@@ -11,7 +11,7 @@ import pytest
 
 from lib import params
 from lib.compute.engine import Engine
-from lib.data import plans, sources
+from lib.data import plans, sources, usual_order
 from lib.data.ingest import ingest
 from lib.data.layouts import of_each_symbol
 from lib.data.quarantine import QuarantineError
@@ -360,3 +360,9 @@ def test_the_symbols_of_a_file_of_many_a_day_are_found():
     text = without_header("Date Symbol Open High Low Close Volume", frames.sort_values("Date", kind="stable"))
     with pytest.raises(plans.Refused, match=r"{Symbol: 2, Date: 1, Open: 3"):
         plans.plan_file(text.encode())
+
+
+def test_opens_as_near_to_one_close_as_to_the_other_are_in_the_usual_order():
+    text = without_header("Date Open High Low Close Volume", Open=lambda rows: rows["Close"] + 0.01)
+    found = usual_order.suggestion([row.split(",") for row in text.split()])
+    assert list(found) == ["Date", *PRICES]
