@@ -11,6 +11,7 @@ from lib.data import dates_and_numbers
 from lib.data.dates_and_numbers import DecimalMark
 
 _NEARLY_ALL = 0.95
+_MOST_COLUMNS = 100
 _LEAST_VOLUME = 100  # the median of volumes, below which a column may hold anything
 _MIDNIGHT = re.compile(r"0{4}|0{6}|0{8,9}")
 _TICKER = re.compile(r"[\^$]?[A-Z0-9][A-Z0-9.\-=/^&]{0,14}")
@@ -68,6 +69,8 @@ def suggestion(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:
     >>> suggestion([["2021-01-04", "11", "10", "9", "10.5", "1000"]]) is None
     True
     """
+    if len(rows[0]) > _MOST_COLUMNS:
+        return None
     texts = _filled(rows)
     days = {index: own for index, column in texts.items() if (own := _days(column))}
     # Seconds since 1970 may be any large number.

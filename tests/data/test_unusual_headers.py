@@ -366,3 +366,20 @@ def test_opens_as_near_to_one_close_as_to_the_other_are_in_the_usual_order():
     text = without_header("Date Open High Low Close Volume", Open=lambda rows: rows["Close"] + 0.01)
     found = usual_order.suggestion([row.split(",") for row in text.split()])
     assert list(found) == ["Date", *PRICES]
+
+
+def test_a_file_without_a_header_of_very_many_columns_takes_no_time():
+    row = "2021-01-04" + ",1234567890" * 20_000
+    with pytest.raises(plans.Refused, match="do not show clearly"):
+        plans.plan_file("\n".join([row] * 40).encode())
+
+
+def test_a_column_that_is_no_symbol_is_none_in_parquet(outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    columns = {"Index": "NASDAQ"}
+    files = {
+        f"{frame['Symbol'][0]}.parquet": as_parquet(frame.drop(columns="Symbol").assign(**columns)) for frame in frames
+    }
+    assert_same(read(files, tmp_path / "archive"), *frames)
+    one = {"AAPL.parquet": files["AAPL.parquet"]}
+    assert_same(read(one, tmp_path / "one", columns={"Symbol": ""}), frames[0])
