@@ -57,7 +57,7 @@ class Archive(Section):
     columns: dict[str, str] = Field(
         {},
         description="Which column holds what, by its name or its number from 1, where the names are not known: "
-        "`{Close: settle, Volume: lots}`.",
+        '`{Close: settle, Volume: lots}`; nothing, as in `{Symbol: ""}`, says that no column is.',
     )
     dates: Literal["day_first", "month_first", "year_first"] | None = Field(
         None,
@@ -588,7 +588,7 @@ def _choice(annotation: Any, value: Any) -> Any:
         return [item.strip() for item in value.strip("[] ").split(",") if item.strip()]
     if get_origin(annotation) is dict and isinstance(value, str):
         pairs = (pair.partition(":") for pair in value.strip("{} ").split(",") if pair.strip())
-        return {name.strip(): found.strip() for name, _, found in pairs}
+        return {name.strip(" \"'"): found.strip(" \"'") for name, _, found in pairs}
     return value
 
 

@@ -173,7 +173,7 @@ def list_archive(
         ignored=tuple(sorted(not_read, key=lambda file: file.name)),
         tables=tuple(tables),
         names=names,
-        notes=tuple(detect.notes(found.found)),
+        notes=(*detect.notes(found.found), *found.remarks),
     )
 
 

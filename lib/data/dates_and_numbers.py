@@ -34,6 +34,13 @@ _WEEKDAYS = (
     "quinta sexta seg ter qua qui sex lunedì martedì mercoledì giovedì venerdì sabato domenica gio"
 )
 _WEEKDAY = rf"(?:(?i:{'|'.join(_WEEKDAYS.split())})[.,]{{0,2}}\s+)?"
+# Behind a date: 2021/1/4(月), 2021-01-04 Monday.
+_LETTER_WEEKDAYS = "[月火水木金土日](?:曜日?)?|[월화수목금토일](?:요일)?|(?:星期|周|週)[一二三四五六日天]"
+_WEEKDAY_BEHIND = re.compile(
+    rf"(?<=[\d日일.])(?:\s*[(（](?:(?i:{'|'.join(_WEEKDAYS.split())})\.?|{_LETTER_WEEKDAYS})[)）]"
+    rf"|[,\s]\s*(?:(?i:{'|'.join(_WEEKDAYS.split())})\.?|{_LETTER_WEEKDAYS}))$"
+)
+_DAY_AS_FLOAT = re.compile(r"(\d{8})\.0+", re.ASCII)  # 20210104.0
 _YEAR_FIRST = re.compile(
     _WEEKDAY + r"(?P<y>\d{4})(?P<s>[-/.]?)(?P<m>\d{2}|(?<=[-/.])\d)(?P=s)(?P<d>\d{2}|(?<=[-/.])\d)" + _TIME
 )
@@ -71,6 +78,8 @@ _CURRENCY = "$€£¥₹"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:(?P<s>[ '’])\d{3})(?:(?P=s)\d{3})*(?:[.,]\d*)?", re.ASCII)  # 1 234 567, 1'234'567
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+_INDIAN = re.compile(r"[+-]?\d{1,2}(,\d{2})+,\d{3}(\.\d*)?", re.ASCII)  # 12,34,567.89: lakhs and crores
+_THIN_SPACES = str.maketrans("\u2007\u2009", "  ")
 _UNITS = {"K": 3, "M": 6, "B": 9, "T": 12}
 
 
@@ -109,7 +118,7 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     >>> parse_date("2021-01-04 00:00:00-05:00"), parse_date("2021-01-04 09:30"), parse_date("1/4/2021")
     (Moment(day=18631, time=''), Moment(day=18631, time='09:30'), None)
     """
-    text = text.strip()
+    text = _bare(text)
     if found := _YEAR_FIRST.fullmatch(text) or _EAST_ASIAN.fullmatch(text):
         return _moment(found, found["y"], int(found["m"]), int(found["d"]))
     if found := _YEAR_LAST.fullmatch(text):
@@ -128,6 +137,13 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
         day, time = divmod(seconds, 86_400)
         return Moment(day, str(datetime.timedelta(seconds=time)) if time or rest else "")
     return None
+
+
+def _bare(text: str) -> str:
+    """A date's text without the day of the week behind it, and without the fraction of a number."""
+    text = _WEEKDAY_BEHIND.sub("", text.strip())
+    found = _DAY_AS_FLOAT.fullmatch(text)
+    return found[1] if found else text
 
 
 @functools.lru_cache(maxsize=1 << 10)
@@ -159,7 +175,7 @@ def date_orders(text: str) -> set[DateOrder] | None:
     >>> sorted(date_orders("24/01/02")), date_orders("99/12/31")
     (['day_first', 'year_first'], {'year_first'})
     """
-    if not _YEAR_LAST.fullmatch(text.strip()):
+    if not _YEAR_LAST.fullmatch(_bare(text)):
         return None
     return {order for order in get_args(DateOrder) if parse_date(text, order)}
 
@@ -192,7 +208,7 @@ def _follow_by_days(texts: Sequence[str], order: DateOrder) -> bool:
 
 def date_form(text: str) -> str:
     """How a date is written whose order is open: what stands between its numbers, and yy behind it for a year of two digits; empty for any other text."""
-    found = _YEAR_LAST.fullmatch(text.strip())
+    found = _YEAR_LAST.fullmatch(_bare(text))
     return found["s"] + ("yy" if len(found["y"]) == 2 else "") if found else ""
 
 
@@ -203,16 +219,19 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
     --------
     >>> parse_number("$1,234.50"), parse_number("6.85M"), parse_number("1.234,5", "comma"), parse_number("1'234"), parse_number("1,23")
     (Decimal('1234.50'), Decimal('6.85E+6'), Decimal('1234.5'), Decimal('1234'), None)
+    >>> parse_number("12,34,567.8"), parse_number("1,2,3")
+    (Decimal('1234567.8'), None)
     """
-    text = text.strip().replace("\xa0", "").replace("\u202f", "")
+    text = text.strip().replace("\xa0", "").replace("\u202f", "").translate(_THIN_SPACES)
     sign = text[:1] if text[:1] in "+-" else ""
     text = sign + text[len(sign) :].strip(_CURRENCY).strip()
+    indian = mark == "point" and _INDIAN.fullmatch(text)
     if mark == "comma":
         text = text.translate(str.maketrans(",.", ".,"))
     unit = _UNITS.get(text[-1:].upper(), 0)
     if unit:
         text = text[:-1].rstrip()
-    if _GROUPED.fullmatch(text):
+    if indian or _GROUPED.fullmatch(text):
         text = text.replace(",", "")
     elif found := _SPACED.fullmatch(text):
         text = text.replace(found["s"], "")
@@ -220,6 +239,11 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
         return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
     except DecimalException:  # an exponent of more than six digits
         return None
+
+
+def is_weekday(text: str) -> bool:
+    """Whether a text is the name of a day of the week, or the beginning of one."""
+    return text.strip().rstrip(".").lower() in _WEEKDAYS.split() or bool(re.fullmatch(_LETTER_WEEKDAYS, text.strip()))
 
 
 def is_null(text: str) -> bool:
@@ -277,7 +301,8 @@ def _written(texts: pa.Array, mark: DecimalMark) -> pa.Array:
     """Whether each text is a number, perhaps with groups of thousands, without a currency or a unit."""
     group, point = (",", r"\.") if mark == "point" else (r"\.", ",")
     plain = rf"(\d+{point}?\d*|{point}\d+)([eE][+-]?\d+)?"
-    return pc.match_substring_regex(texts, rf"^[+-]?({plain}|\d{{1,3}}({group}\d{{3}})+({point}\d*)?)$")
+    groups = rf"\d{{1,3}}({group}\d{{3}})+" + (r"|\d{1,2}(,\d{2})+,\d{3}" if mark == "point" else "")
+    return pc.match_substring_regex(texts, rf"^[+-]?({plain}|({groups})({point}\d*)?)$")
 
 
 def _without_groups(texts: pa.Array, mark: DecimalMark) -> pa.Array:

@@ -15,7 +15,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lib import locations
 from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
@@ -104,6 +104,8 @@ class Detected:
         Every symbol of those files, with the spellings that a file of it may have.
     metadata : list of Member
         Those files.
+    remarks : list of str
+        What to tell about where the symbols come from.
     """
 
     found: list[Found]
@@ -111,6 +113,7 @@ class Detected:
     listed: list[tuple[str, tuple[str, ...]]]
     metadata: list[Member]
     not_read: list[NotRead]
+    remarks: list[str] = field(default_factory=list)
 
 
 def price_files(location: Place, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
@@ -143,6 +146,8 @@ def price_files(location: Place, members: Sequence[Member], options: Options, pa
         made.metadata.extend(own.metadata)
         made.not_read.extend(own.not_read)
         samples.update(own_samples)
+    if "Symbol" not in dict(options.columns):
+        made.found[:] = _without_loose_symbols(made.found, samples, made.remarks)
     made.found[:] = _symbols_from_folders(made.found)
     made.found[:] = _settle_dates(location, made.found, samples, options)
     return made
@@ -361,6 +366,68 @@ def _is_general(stem: str) -> bool:
 
 def _symbol_or_name(name: str) -> str:
     return symbol_of(name) or os.path.splitext(name.rpartition("/")[2])[0]
+
+
+@dataclass(frozen=True)
+class _Loose:
+    """A file's column that may be its symbol or something else, such as Index, where it has one value; and what the file's name says."""
+
+    file: Found
+    called: str
+    value: str
+    name: str  # empty where the file's name holds no symbol for certain
+
+
+def _without_loose_symbols(found: list[Found], samples: dict[str, plans.Sample], remarks: list[str]) -> list[Found]:
+    """Take the symbol from the files' names where a column such as Index has the same value for several of them on one day."""
+    loose: dict[str, _Loose] = {}
+    first: dict[tuple[str, str, str], _Loose] = {}
+    proven: dict[str, tuple[_Loose, _Loose]] = {}
+    for file in found:
+        own = file.plan.reading.columns if file.plan else {}
+        if file.plan is None or "Symbol" not in own:
+            continue
+        rows, called = samples[file.member.name].fields, file.plan.header[own["Symbol"]].strip()
+        values = {row[own["Symbol"]].strip() for row in rows}
+        if len(values) != 1 or not layouts.is_loosely_a_symbol(called):
+            continue
+        name = symbol_of(file.member.name)
+        name = name if _SYMBOL.fullmatch(name) and name == name.upper() and not _PERIOD.fullmatch(name) else ""
+        one = loose[file.member.name] = _Loose(file, called, values.pop(), name)
+        for row in rows if name else ():
+            other = first.setdefault((called, one.value, row[own["Date"]].strip()), one)
+            if other.name != name:
+                proven.setdefault(called, (other, one))
+    for called, (one, other) in proven.items():
+        remarks.append(
+            f"the symbols are those of the files' names: column {called!r} is {one.value!r} in {printable(one.file.member.name)} and in "
+            f"{printable(other.file.member.name)} on the same day, so it names no symbol"
+        )
+    doubtful = [
+        one for one in loose.values() if one.called not in proven and one.name and not _agree(one.name, one.value)
+    ]
+    if doubtful:
+        one = doubtful[0]
+        more = f" (and so in {len(doubtful) - 1:,} more)" if len(doubtful) > 1 else ""
+        remarks.append(
+            f"the symbol of {printable(one.file.member.name)} is {one.value!r}, which its column {one.called!r} says{more}; if it is that of the "
+            'file\'s name: archive.columns: {Symbol: ""}'
+        )
+    return [
+        _named_by_its_file(file) if file.member.name in loose and loose[file.member.name].called in proven else file
+        for file in found
+    ]
+
+
+def _agree(name: str, value: str) -> bool:
+    return name in value.upper() or value.upper() in name
+
+
+def _named_by_its_file(file: Found) -> Found:
+    assert file.plan is not None
+    others = {name: index for name, index in file.plan.reading.columns.items() if name != "Symbol"}
+    plan = replace(file.plan, reading=replace(file.plan.reading, columns=others))
+    return replace(file, plan=plan, symbol=symbol_of(file.member.name))
 
 
 def _symbols_from_folders(found: list[Found]) -> list[Found]:

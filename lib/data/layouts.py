@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lib.text import did_you_mean, near, printable, visible
@@ -391,7 +391,7 @@ def normalised(name: str) -> str:
 def _letters(name: str) -> str:
     """Letters and digits in small, without accents."""
     # Character by character, as Python puts a thousand accents on one letter in order in a time that grows with their square.
-    apart = (unicodedata.normalize("NFKD", char) for char in name.lower())
+    apart = (unicodedata.normalize("NFKD", char) for char in name.casefold())
     parts = (char for text in apart for char in text if char.isalnum())
     return unicodedata.normalize("NFC", "".join(parts))
 
@@ -413,7 +413,7 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     layout : str, optional
         The name of the layout to take (``archive.layout``).
     chosen : dict of str to str, optional
-        The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``).
+        The column to take (its name, or its number from 1) for each name of `READ` (``archive.columns``); empty for none.
 
     Raises
     ------
@@ -432,7 +432,8 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     if layout and layout not in known:
         hint = did_you_mean(near(layout, known, 1)) or f"; allowed: {', '.join(known)}"
         raise LayoutError(f"archive.layout is {layout!r}{hint}")
-    fixed = _chosen(header, names, chosen or {})
+    none = frozenset(ours for ours, theirs in (chosen or {}).items() if not theirs.strip())
+    fixed = _chosen(header, names, {ours: theirs for ours, theirs in (chosen or {}).items() if ours not in none})
     if layout:
         missing = [name for name in known[layout].header.split() if name not in names]
         if missing:
@@ -443,8 +444,10 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     else:
         candidates = [entry for entry in LAYOUTS if _fits(entry, names)]
     if not candidates:
-        return Reading((BY_COLUMNS,), _complete(header, _columns(header, names, fixed)))
-    readings = [_complete(header, _columns(header, names, {**_own(entry, names), **fixed})) for entry in candidates]
+        return Reading((BY_COLUMNS,), _complete(header, _columns(header, names, fixed, none)))
+    readings = [
+        _complete(header, _columns(header, names, {**_own(entry, names, none), **fixed}, none)) for entry in candidates
+    ]
     if any(reading != readings[0] for reading in readings):
         raise LayoutError(
             f"the header fits {' and '.join(repr(entry.name) for entry in candidates)}, which read its columns differently; "
@@ -473,6 +476,11 @@ def is_date(name: str) -> bool:
     return normalised(name) in _first("Date")
 
 
+def is_loosely_a_symbol(name: str) -> bool:
+    """Whether a column's name may be that of symbols, and of something else, such as Index or Code."""
+    return normalised(name) in _second("Symbol")
+
+
 @functools.cache
 def _first(ours: str) -> list[str]:
     return [_letters(name) for name in NAMES[ours][0].split()]
@@ -494,8 +502,8 @@ def _fits(entry: Layout, names: Sequence[str]) -> bool:
     )
 
 
-def _own(entry: Layout, names: Sequence[str]) -> dict[str, int]:
-    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items()}
+def _own(entry: Layout, names: Sequence[str], none: Collection[str]) -> dict[str, int]:
+    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items() if ours not in none}
     if entry.name == "cryptodatadownload":  # Volume BTC beside Volume USD: the first is the coin's
         volumes = [index for index, name in enumerate(names) if name.startswith("volume")]
         columns |= {"Volume": volumes[0]} if volumes else {}
@@ -514,7 +522,9 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
         found = found or [index for index, name in enumerate(names) if name == normalised(theirs)]
         if len(found) != 1:
             problem = "there are several of that name" if found else "there is none of that name"
-            hint = "" if found else did_you_mean(near(theirs, header, 1))
+            hint = did_you_mean(near(theirs, header, 1))
+            if found:
+                hint = f"; give its number: {' or '.join(f'{{{ours}: {index + 1}}}' for index in found[:4])}"
             raise LayoutError(f"archive.columns: {ours} is {theirs!r}, and {problem}{hint}; found: {_shown(header)}")
         columns[ours] = found[0]
     for first, second in itertools.combinations(columns, 2):
@@ -525,18 +535,20 @@ def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, st
     return columns
 
 
-def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, int]) -> dict[str, int]:
+def _columns(
+    header: Sequence[str], names: Sequence[str], fixed: Mapping[str, int], none: Collection[str]
+) -> dict[str, int]:
     columns = dict(fixed)
     taken = set(fixed.values())
     for group in (_first, _second):
         for ours in READ:
-            if ours in columns:
+            if ours in columns or ours in none:
                 continue
             found = [index for index, name in enumerate(names) if index not in taken and name in group(ours)]
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is _second and ours == "Symbol"):
                 raise LayoutError(
                     f"columns {' and '.join(repr(header[index]) for index in found)} could both be {ours}; choose one: "
-                    f"archive.columns: {{{ours}: {header[found[0]].strip()}}}"
+                    f"archive.columns: {{{ours}: {_by_name_or_number(header, found[0])}}}"
                 )
             if found:
                 columns[ours] = found[0]
@@ -546,6 +558,13 @@ def _columns(header: Sequence[str], names: Sequence[str], fixed: Mapping[str, in
     if "Date" not in columns and unnamed:
         columns["Date"] = unnamed[0]
     return columns
+
+
+def _by_name_or_number(header: Sequence[str], index: int) -> str:
+    """How ``archive.columns`` says which column it is: by its name, if no other has it and it needs no quotes."""
+    name = header[index].strip()
+    alone = [other.strip() for other in header].count(name) == 1
+    return name if alone and re.fullmatch(r"[^\W\d][\w ./-]*", name) else str(index + 1)
 
 
 def _complete(header: Sequence[str], columns: dict[str, int]) -> dict[str, int]:
@@ -574,7 +593,9 @@ def _side_by_side(header: Sequence[str]) -> list[str]:
 
 
 # How pandas writes the names of columns of two levels where there is but one.
-_TUPLE = re.compile(r"\('([^']*)', '([^']*)'\)")
+_TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
+_IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
+_BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME = 100  # of a column that has a symbol in it
 _NO_SYMBOLS = frozenset(
     ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]
@@ -597,7 +618,10 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     """
     if any(normalised(name) in _first("Symbol") for name in header):
         return {}
-    for parts in (_tuple_parts, _price_first, _symbol_first):
+    # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.
+    tuples = any(map(_is_tuple, header))
+    fitting = []
+    for parts in (_tuple_price_first, _tuple_symbol_first) if tuples else (_price_first, _symbol_first):
         columns: dict[str, dict[str, int]] = {}
         twice = False
         for index, name in enumerate(header):
@@ -605,9 +629,9 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
                 price, symbol = found
                 twice |= price in columns.setdefault(symbol, {})
                 columns[symbol][price] = index
-        if columns and not twice and all(_is_symbol(symbol) and _is_whole(own) for symbol, own in columns.items()):
-            return columns
-    return {}
+        if columns and not twice and all(is_symbol(symbol) and is_whole(own) for symbol, own in columns.items()):
+            fitting.append(columns)
+    return fitting[0] if len(fitting) == 1 else {}
 
 
 def _is_price(name: str) -> bool:
@@ -615,28 +639,40 @@ def _is_price(name: str) -> bool:
     return plain == "adjusted" or any(plain in _first(ours) for ours in (*PRICES, "Adj Close", "Volume"))
 
 
-def _is_symbol(text: str) -> bool:
+def is_symbol(text: str) -> bool:
+    """Whether a part of a column's name may be a symbol: it is in capitals, and no currency."""
     return bool(text.strip()) and text == text.upper() and text not in _NO_SYMBOLS
 
 
-def _is_whole(columns: Mapping[str, int]) -> bool:
+def is_whole(columns: Collection[str]) -> bool:
+    """Whether names of columns, such as those of one of several symbols, have all that a symbol needs beside the date."""
     plain = {normalised(name) for name in columns}
     return all(plain.intersection(_first(ours)) for ours in (*PRICES, "Volume"))
 
 
-def _tuple_parts(name: str) -> tuple[str, str] | None:
+def _is_tuple(name: str) -> bool:
+    return name.strip().startswith(("('", '("'))
+
+
+def _tuple_price_first(name: str) -> tuple[str, str] | None:
     found = _TUPLE.fullmatch(name)
-    pairs = [(found[1], found[2]), (found[2], found[1])] if found else []
-    return next(((price, symbol) for price, symbol in pairs if _is_price(price)), None)
+    return (found["first"], found["second"]) if found and _is_price(found["first"]) else None
+
+
+def _tuple_symbol_first(name: str) -> tuple[str, str] | None:
+    found = _TUPLE.fullmatch(name)
+    return (found["second"], found["first"]) if found and _is_price(found["second"]) else None
 
 
 def _price_first(name: str) -> tuple[str, str] | None:
-    splits = [(name[: mark.start()], name[mark.end() :]) for mark in re.finditer(r"[ _.:|-]", name)]
+    if found := _IN_BRACKETS.fullmatch(name):
+        return (found["price"], found["symbol"]) if _is_price(found["price"]) else None
+    splits = [(name[: mark.start()], name[mark.end() :]) for mark in _BETWEEN.finditer(name)]
     return next(((price, symbol) for price, symbol in reversed(splits) if _is_price(price)), None)
 
 
 def _symbol_first(name: str) -> tuple[str, str] | None:
-    splits = [(name[mark.end() :], name[: mark.start()]) for mark in re.finditer(r"[ _.:|-]", name)]
+    splits = [(name[mark.end() :], name[: mark.start()]) for mark in _BETWEEN.finditer(name)]
     return next(((price, symbol) for price, symbol in splits if _is_price(price)), None)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from lib.data import dates_and_numbers, layouts
+from lib.data import dates_and_numbers, layouts, usual_order
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
 from lib.text import printable, shortened, visible
@@ -26,9 +26,13 @@ DELIMITERS = (",", ";", "\t", "|")
 _OTHER_ENCODINGS = ("gb18030", "big5", "cp932", "cp949", "cp1251")
 _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
 _HEADER_WITHIN = 30  # lines
-_MIDNIGHT = re.compile(r"0{4}|0{6}|0{8,9}")
+_FOR_SUGGESTION = 200  # lines
 _SAMPLE = 15  # lines of each end of a file
-_DAILY = {"d", "1d", "day", "daily", "1day"}
+_DAILY = {"d", "1d", "d1", "day", "daily", "1day", "1440", "86400"}
+_MINUTES_AND_SECONDS = {
+    *("1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720", "1440"),
+    *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
+}
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
@@ -239,7 +243,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     if not fields:
         if any(line.strip(f"{delimiter} \t") for line in lines[skip:]):
             raise Refused(
-                f"wrong number of fields: no row has the {len(header)} fields of the header: {shortened(delimiter.join(header), 200)}"
+                f"wrong number of fields: no row has the {len(header)} fields of the header: {shortened(delimiter.join(header), 200)}. Has a "
+                f"column no name, or do numbers have {delimiter!r} in them without quotes?"
             )
         raise Refused("no rows: the header stands alone")
     columns = reading.columns
@@ -333,13 +338,15 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
     header = tuple(name.strip(" \t\ufeff") for name in names)
     start = number + 1
     if _is_row(header, options):
-        row, (start, header) = header, _first_row(lines, delimiter)
-        if not options.columns:
+        start, rows = _rows_without_header(lines, delimiter)
+        if not any(theirs for _, theirs in options.columns):
             raise Refused(
                 f"no header: line {start + 1} is a row already ({shortened(lines[start], 80)}). Put a line with the columns' names above it, or "
-                f"map the columns by number, and check this guess: -p archive.columns '{_usual_order(row)}'"
+                f"{_by_number(rows)}"
             )
-        header = numbered(len(header))
+        header = numbered(len(rows[0]))
+    else:
+        header = _as_wide_as_rows(header, lines[start:], delimiter)
     try:
         return start, delimiter, header, (), recognised(header, options.layout, options.columns)
     except LayoutError as error:
@@ -347,6 +354,29 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
             return start, delimiter, header, *side_by_side
         kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
+
+
+def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: str) -> tuple[str, ...]:
+    """The header, with a column without a name where each row has a field more: an empty one at its end, or the row's name before it."""
+    fields = [split_line(row, delimiter) for row in rows[:_SAMPLE] if row.strip(f"{delimiter} \t")]
+    if not fields or any(len(row) != len(header) + 1 for row in fields):
+        return header
+    date = layouts.date_column(header)
+    first = [row[0].strip() for row in fields]
+    fits = date is None or all(_is_date(row[date]) for row in fields)
+    if fits and not any(row[-1].strip() for row in fields):
+        return (*header, "")
+    # R writes the rows' names, which are numbers or dates, without a name above them.
+    if (
+        all(map(_is_date, first))
+        if date is None
+        else not fits and usual_order.are_counted(first) and all(_is_date(row[date + 1]) for row in fields)
+    ):
+        return ("", *header)
+    raise Refused(
+        f"wrong number of fields: each row has {len(header) + 1}, one more than the header: {shortened(delimiter.join(header), 200)}; the first "
+        f"is {shortened(delimiter.join(fields[0]), 200)}. Name the column that the header lacks, in its place"
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -367,34 +397,27 @@ def _is_content(line: str) -> bool:
     )
 
 
-def _first_row(lines: Sequence[str], delimiter: str) -> tuple[int, tuple[str, ...]]:
-    """Of a file without a header: its first line of several fields, and the first row of as many as most have."""
+def _rows_without_header(lines: Sequence[str], delimiter: str) -> tuple[int, list[tuple[str, ...]]]:
+    """Of a file without a header: its first line of several fields, and the first rows of as many as most have."""
     rows = [
         (number, tuple(field.strip(" \t\ufeff") for field in split_line(line, delimiter)))
-        for number, line in enumerate(lines[:_HEADER_WITHIN])
+        for number, line in enumerate(lines[:_FOR_SUGGESTION])
         if _is_content(line) and line.count(delimiter) >= 4
     ]
-    width = Counter(len(row) for _, row in rows).most_common(1)[0][0]
-    return rows[0][0], next(row for _, row in rows if len(row) == width)
+    width = Counter(len(row) for _, row in rows[:_HEADER_WITHIN]).most_common(1)[0][0]
+    return rows[0][0], [row for _, row in rows if len(row) == width]
 
 
-def _usual_order(row: Sequence[str]) -> str:
-    """Which column of a row is what, from 1, if they are as they mostly are: a guess, for the user to confirm."""
-    dates = [index for index, text in enumerate(row) if _is_date(text)]
-    date = next((index for index in dates if not row[index].isdigit() or len(row[index]) == 8), dates[0])
-    values = [
-        index for index, text in enumerate(row) if index > date and _is_number(text) and not _MIDNIGHT.fullmatch(text)
-    ]
-    prices = ("Open", "High", "Low", "Close", "Adj Close", "Volume")
-    # Of six numbers the fifth is an adjusted close, if it is near the close before it; else an open interest or the like is last.
-    adjusted = len(values) > 5 and 0.1 < _size(row[values[4]]) / (_size(row[values[3]]) or 1) < 10
-    found = dict(zip(prices if adjusted else (*prices[:4], "Volume"), values, strict=False))
-    words = [
-        index for index, text in enumerate(row) if index != date and not _is_number(text) and ":" not in text and text
-    ]
-    symbol = {"Symbol": date - 1} if date else {"Symbol": words[0]} if words and words[0] == 1 else {}
-    named = ", ".join(f"{name}: {index + 1}" for name, index in {**symbol, "Date": date, **found}.items())
-    return f"{{{named}}}"
+def _by_number(rows: Sequence[Sequence[str]]) -> str:
+    """How to say by number what the columns of some rows are; as the rows show it, if they do."""
+    if found := usual_order.suggestion(rows):
+        named = ", ".join(f"{name}: {index + 1}" for name, index in found.items())
+        return f"map the columns by number, and check this guess: -p archive.columns '{{{named}}}'"
+    named = ", ".join(f"{name}: NUMBER" for name in layouts.REQUIRED)
+    return (
+        f"map the columns by number, from 1: -p archive.columns '{{{named}}}', and Symbol: NUMBER, where a column has the symbols. The rows "
+        "do not show clearly which is which"
+    )
 
 
 def _is_row(header: Sequence[str], options: Options) -> bool:
@@ -413,12 +436,6 @@ def _is_number(text: str) -> bool:
     return any(dates_and_numbers.parse_number(text, mark) is not None for mark in MARKS)
 
 
-def _size(text: str) -> float:
-    """About how large a number is, whatever its decimal mark."""
-    found = (dates_and_numbers.parse_number(text, mark) for mark in MARKS)
-    return float(next((number for number in found if number is not None), 0))
-
-
 def _is_date(text: str) -> bool:
     return any(dates_and_numbers.parse_date(text, order) for order in get_args(DateOrder))
 
@@ -427,23 +444,38 @@ def _levels(
     lines: Sequence[str], number: int, delimiter: str, options: Options
 ) -> tuple[int, str, tuple[str, ...], Tickers, Reading] | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
-    names = split_line(lines[number], delimiter)
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
-        tickers = split_line(lines[other], delimiter)
+        names, tickers = split_line(lines[number], delimiter), split_line(lines[other], delimiter)
         if len(tickers) != len(names):
             continue
-        # Where row numbers come first, under the names of the levels, the dates are a column without a ticker.
-        dates = [i for i, name in enumerate(names) if layouts.is_date(name) and not tickers[i].strip()]
-        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker"}
-        date = dates[0] if dates and levels else 0
-        if not all(name.strip() for i, name in enumerate(tickers) if i not in (0, date)):
+        if _known(tickers) > _known(names):  # a ticker may be a price's name: LOW,LOW,LOW,LOW,LOW is above the prices
+            names, tickers = tickers, names
+        # Where row numbers come first, under the names of the levels, the dates are a column that one level alone names.
+        one_name = [
+            f"{name}{ticker}" if not (name and ticker) else "" for name, ticker in zip(names, tickers, strict=True)
+        ]
+        dates = [i for i, name in enumerate(one_name) if layouts.is_date(name)]
+        date = dates[0] if dates else 0
+        own: dict[str, dict[str, int]] = {}
+        pairs = [(i, tickers[i].strip(), names[i].strip()) for i in range(1, len(names)) if i != date]
+        for index, ticker, name in pairs:
+            own.setdefault(ticker, {})[name] = index
+        whole = all(map(layouts.is_whole, own.values()))
+        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker", "Attributes", "Symbols"}
+        clear = whole and all(map(layouts.is_symbol, own))
+        if date and not levels and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter)):
             continue
-        if other > number and any(_is_value(name) for name in tickers):
+        if not all(ticker for _, ticker, _ in pairs):
             continue
-        if sum(map(layouts.is_known, tickers[1:])) > 2:
+        told = {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        if not told and other > number and any(_is_value(name) for name in tickers):
             continue
+        if not whole and _known(tickers) > 2:
+            continue
+        if twice := [f"{ticker} {name}" for index, ticker, name in pairs if own[ticker][name] != index]:
+            raise Refused(f"wrong header: two columns are {twice[0]}; take one of them away, or give it another name")
         end = max(number, other) + 1
         if end < len(lines):
             third = split_line(lines[end], delimiter)
@@ -452,16 +484,22 @@ def _levels(
         chosen = _chosen_of_levels(
             options, {names[0].strip(), tickers[0].strip(), lines[end - 1].split(delimiter)[0].strip()}
         )
-        by_ticker: dict[str, dict[str, int]] = {}
-        for index in range(1, len(names)):
-            if index != date:
-                by_ticker.setdefault(tickers[index].strip(), {})[names[index].strip()] = index
-        columns = _columns_of(by_ticker, chosen)
+        columns = _columns_of(own, chosen)
         adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _known(names: Sequence[str]) -> int:
+    """How many different names of prices there are."""
+    return len({layouts.normalised(name) for name in names if layouts.is_known(name)})
+
+
+def _are_numbered(rows: Sequence[str], delimiter: str) -> bool:
+    """Whether some rows begin with their numbers."""
+    return usual_order.are_counted([row.partition(delimiter)[0] for row in rows[:_SAMPLE] if row.strip()])
 
 
 def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str, str]) -> Tickers:
@@ -482,7 +520,7 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
 def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
     """The columns of each symbol, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels."""
     by_ticker, date = layouts.of_each_symbol(header), layouts.date_column(header)
-    if not by_ticker or date is None or options.columns or options.layout:
+    if not by_ticker or date is None or any(theirs for _, theirs in options.columns) or options.layout:
         return None
     columns = _columns_of(by_ticker, {})
     adjusted = ""
@@ -536,6 +574,8 @@ def fields_of(line: str, plan: Plan) -> list[str]:
 
 def is_header(row: Sequence[str], header: Sequence[str]) -> bool:
     """Whether a row is the header once more."""
+    if len(row) == len(header) - 1:  # which was given a column without a name: see `_as_wide_as_rows`
+        header = header[1:] if not header[0] else header[:-1] if not header[-1] else header
     return len(row) == len(header) and all(
         name.strip().lower() == other.lower() for name, other in zip(row, header, strict=True)
     )
@@ -564,12 +604,15 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
     """Refuse rows of less than a day: by a column that says so, or by several times of one day."""
     columns = plan.reading.columns
     if "Period" in columns:
-        other = {
-            row[columns["Period"]].strip() for row in fields if row[columns["Period"]].strip().lower() not in _DAILY
-        }
-        if other:
+        periods = {row[columns["Period"]].strip() for row in fields}
+        periods = {text for text in periods if not dates_and_numbers.is_null(text)}
+        # PER is the price over the earnings, too: numbers that differ, or that no program counts minutes or seconds by.
+        if len(periods) > 1 or not periods <= _MINUTES_AND_SECONDS:
+            periods = {text for text in periods if not _is_number(text) or text[-1:].isalpha()}
+        if other := {text for text in periods if text.lower() not in _DAILY}:
             raise Refused(
-                f"intraday rows: {plan.header[columns['Period']]} is {min(other)!r}; only daily prices are read"
+                f"intraday rows: {plan.header[columns['Period']]} is {min(other)!r}; only daily prices are read. If it is no period: "
+                'archive.columns: {Period: ""}'
             )
     clock = next(
         (

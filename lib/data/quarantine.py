@@ -93,7 +93,7 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
         fix += ". Where a file has several symbols, archive.columns: {Symbol: COLUMN} says which column names them"
     if not kept:
         return f"no price is left: {read:,} raw rows were read, and none can be kept.{said}{fix}"
-    lost = [file for file in files if not file["rows_kept"]]
+    lost = [file for file in files if file["symbol"] and not file["rows_kept"]]
     if lost:
         fix += (
             "; to allow more (ingest.max_quarantined_share) would drop "

@@ -99,14 +99,27 @@ def _by_arrow(text: bytes, plan: Plan, written: pa.csv.ParseOptions) -> pa.Table
             types[column] = pa.string() if plan.texts else pa.float64()
         else:
             types[column] = pa.dictionary(pa.int32(), pa.string())
-    symbols = ("Symbol", "Series") if "Symbol" in names else ()  # a series only tells symbols apart
+    # A series only tells symbols apart.
+    symbols = [name for name in ("Symbol", "Series") if name in names] if "Symbol" in names else []
     wanted = [name for name in (*VALUES, *symbols, "Security Name") if name in names]
     table = _read_csv(text, plan, written, [names[name] for name in wanted], types)
-    return None if table is None else table.rename_columns(wanted)
+    if table is None:
+        return None
+    table = table.rename_columns(wanted)
+    for name in symbols:
+        if table[name].null_count:  # NAN, NA, NULL and NONE are tickers, and NA is a series
+            again = _read_csv(text, plan, written, [names[name]], types, nulls=("",))
+            table = table if again is None else table.set_column(wanted.index(name), name, again.column(0))
+    return table
 
 
 def _read_csv(
-    text: bytes, plan: Plan, written: pa.csv.ParseOptions, wanted: list[str], types: Mapping[str, pa.DataType]
+    text: bytes,
+    plan: Plan,
+    written: pa.csv.ParseOptions,
+    wanted: list[str],
+    types: Mapping[str, pa.DataType],
+    nulls: Sequence[str] = _NULL_TEXTS,
 ) -> pa.Table | None:
     """The columns ``wanted``, which are named after their indices; None where the text is not of these types."""
     columns = [f"c{index}" for index in range(len(plan.header))]
@@ -118,7 +131,7 @@ def _read_csv(
             pa.csv.ConvertOptions(
                 column_types=dict(types),
                 include_columns=wanted,
-                null_values=_NULL_TEXTS,
+                null_values=list(nulls),
                 strings_can_be_null=True,
                 decimal_point="," if plan.mark == "comma" else ".",
             ),

@@ -7,7 +7,7 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from lib.data.dates_and_numbers import date_orders, numbers, parse_date, parse_number, proven_orders
+from lib.data.dates_and_numbers import date_form, date_orders, numbers, parse_date, parse_number, proven_orders
 
 TEXTS = [
     "6.85M",
@@ -119,3 +119,48 @@ def test_dates_with_two_digits_for_the_year_prove_no_order_where_several_are_pos
     assert not proven_orders(["01/01/01", "02/02/02", "03/03/03"])
     assert proven_orders(["99/12/30", "00/01/04"]) == {"year_first"}
     assert parse_date("24/01/2021", "year_first") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,23,263.12", 123263.12),
+        ("23,00,006", 2300006),
+        ("-12,34,567", -1234567),
+        ("₹1,00,000", 100000),
+        ("3\u2009024.5", 3024.5),
+        ("432\u2009631", 432631),
+        *((text, None) for text in ("1,2,3", "1,23", "123,45,678", "1,23,4567", "1,23,45", "1\u20092", "12,34,567,")),
+    ],
+)
+def test_thousands_are_grouped_as_in_india_and_by_thin_spaces(text, value):
+    found = parse_number(text)
+    assert (None if found is None else float(found)) == value
+    assert numbers(pa.chunked_array([[text, "1"]]), "point").to_pylist() == [value, 1]
+    if text.count(",") > 1:
+        assert parse_number(text.replace(",", "."), "comma") is None or "." in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "2024-03-08 Friday",
+            "2024/3/8(金)",
+            "2024.03.08(금)",
+            "2024年3月8日(金曜日)",
+            "2024-03-08 星期五",
+            "8 Mar 2024, Fri.",
+        ),
+        *("2024-03-08 (Fr)", "20240308.0", "20240308.00"),
+    ],
+)
+def test_a_date_is_read_with_its_weekday_behind_it_and_as_a_float(text):
+    assert parse_date(text).day == 19790
+    assert parse_date("20240308.5") is None and parse_date("8 Fri") is None
+
+
+def test_a_weekday_behind_a_date_does_not_settle_its_order_in_silence():
+    assert parse_date("03/08/2024 Fri") is None
+    assert date_orders("03/08/2024 Fri") == {"day_first", "month_first"}
+    assert date_form("03/08/2024 (Fri)") == "/"

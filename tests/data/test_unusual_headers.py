@@ -1,0 +1,385 @@
+"""Headers that can be taken for something else than they are: the right rows all the same, or a message with a way out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pandas as pd
+import pytest
+
+from lib import params
+from lib.compute.engine import Engine
+from lib.data import plans, sources, usual_order
+from lib.data.ingest import ingest
+from lib.data.layouts import of_each_symbol
+from lib.data.quarantine import QuarantineError
+from lib.paths import StudyPaths
+
+PRICES = ["Open", "High", "Low", "Close", "Volume"]
+HEADER = "Date,Open,High,Low,Close,Volume\n"
+
+
+def prices(symbol, first=10.0, days=25):
+    """Prices that differ from day to day, and from one symbol to another."""
+    dates = pd.bdate_range("2021-01-04", periods=days)
+    close = [first + number / 4 for number in range(days)]
+    return pd.DataFrame(
+        {
+            "Symbol": symbol,
+            "Date": dates.strftime("%Y-%m-%d"),
+            "Open": [price - 0.25 for price in close],
+            "High": [price + 1 for price in close],
+            "Low": [price - 1 for price in close],
+            "Close": close,
+            "Volume": [1000 + number * 7 for number in range(days)],
+        }
+    )
+
+
+def levels(*frames, names=("Price", "Ticker")):
+    """As yfinance has several symbols: prices above tickers."""
+    wide = pd.concat({frame["Symbol"][0]: frame.set_index("Date")[PRICES] for frame in frames}, axis=1)
+    wide.columns.names = names[::-1]
+    return wide.swaplevel(axis=1)
+
+
+def made_of(contents, folder, most=0.0, **options):
+    """The archive, and the datasets, of some files; a share of ``most`` of the rows may be set aside."""
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    archive = sources.open_archive(str(folder), StudyPaths("study"), options=sources.reading_options(**options))
+    return archive, ingest(archive, StudyPaths("study"), most, Engine(workers=1))
+
+
+def read(contents, folder, **options):
+    """The prices of some files."""
+    found = made_of(contents, folder, **options)[1].prices.read().to_pandas()
+    return found.assign(Date=found["Date"].astype(str))[["Symbol", "Date", *PRICES]]
+
+
+def assert_same(found, *frames):
+    wanted = pd.concat(frames).sort_values(["Symbol", "Date"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False, check_categorical=False)
+
+
+def as_parquet(frame):
+    content = io.BytesIO()
+    frame.to_parquet(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "symbols", [["LOW"], ["LOW", "HD"], ["OPEN"], ["HD", "LOW", "OPEN"], ["HIGH"], ["VOLUME", "CLOSE"]]
+)
+@pytest.mark.parametrize("first", ["prices", "tickers"])
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_ticker_that_is_also_a_prices_name_is_a_ticker(symbols, first, numbered, outputs, tmp_path):
+    frames = [prices(symbol, 10 * number) for number, symbol in enumerate(symbols, 1)]
+    wide = levels(*frames)
+    wide = wide if first == "prices" else wide.swaplevel(axis=1)
+    assert_same(read({"x.csv": (wide.reset_index() if numbered else wide).to_csv()}, tmp_path / "text"), *frames)
+    assert_same(read({"x.parquet": as_parquet(wide)}, tmp_path / "parquet"), *frames)
+
+
+@pytest.mark.parametrize("names", [("Attributes", "Symbols"), ("field", "code of it"), (None, None)])
+def test_levels_of_any_name_are_read_with_row_numbers_before_them(names, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    wide = levels(*frames, names=names)
+    assert_same(read({"x.csv": wide.to_csv()}, tmp_path / "dates first"), *frames)
+    assert_same(read({"x.csv": wide.reset_index().to_csv()}, tmp_path / "numbers first"), *frames)
+
+
+def test_tickers_that_are_numbers_are_read_under_the_word_ticker(outputs, tmp_path):
+    assert_same(read({"x.csv": levels(prices("005930")).to_csv()}, tmp_path / "archive"), prices("005930"))
+
+
+def test_one_symbols_price_twice_under_two_levels_is_refused():
+    text = "Price,Open,High,Low,Close,Close,Volume\nTicker,A,A,A,A,A,A\nDate,,,,,,\n2021-01-04,1,2,1,1,2,5\n"
+    with pytest.raises(plans.Refused, match="two columns are A Close; take one of them away"):
+        plans.plan_file(text.encode())
+
+
+@pytest.mark.parametrize("written", ["{price} ({symbol})", "{price}({symbol})", "{symbol}/{price}", "{price}/{symbol}"])
+@pytest.mark.parametrize("symbol", ["AAPL", "BRK.B", "LOW", "BTC/USD"])
+def test_a_symbol_in_brackets_or_behind_a_slash_is_the_symbol(written, symbol):
+    header = ["Date", *(written.format(price=price, symbol=name) for name in (symbol, "X") for price in PRICES)]
+    assert list(of_each_symbol(header)) == [symbol, "X"]
+
+
+@pytest.mark.parametrize("names", [["OPEN", "HIGH", "LOW", "CLOSE", "VOLUME"]])
+def test_levels_that_could_both_be_of_prices_are_not_guessed(names):
+    assert of_each_symbol(["Date", *(f"('{first}', '{second}')" for first in names for second in names)]) == {}
+    assert of_each_symbol(["Date", *(f"{first}_{second}" for first in names for second in names)]) == {}
+
+
+def test_a_name_that_is_two_levels_text_is_read_in_no_other_way():
+    assert of_each_symbol(["Date", *(f"('{price}', 'A', 'LOW')" for price in PRICES)]) == {}
+    assert list(of_each_symbol(["Date", *(f"('{price}', \"O'X\")" for price in PRICES)])) == ["O'X"]
+
+
+@pytest.mark.parametrize("name", ["PER", "PER(배)", "Per"])
+@pytest.mark.parametrize("values", [[12.5], [12, 13], [12, "-"], [37], ["D"], [1440], [""]])
+def test_a_price_over_earnings_is_no_period(name, values, outputs, tmp_path):
+    frame = prices("AAPL").drop(columns="Symbol")
+    frame[name] = [values[number % len(values)] for number in range(len(frame))]
+    assert_same(read({"AAPL.csv": frame.to_csv(index=False)}, tmp_path / "archive"), prices("AAPL"))
+
+
+@pytest.mark.parametrize("values", [["60"], ["5"], ["H1"], ["5min"], ["1d", "1wk"], ["15m"], ["3600"]])
+def test_a_period_of_another_length_is_refused_with_a_way_out(values):
+    rows = "".join(f"2021-01-{day},10,11,9,10,5,{values[day % len(values)]}\n" for day in range(10, 29))
+    text = (HEADER.strip() + ",Per\n" + rows).encode()
+    with pytest.raises(plans.Refused, match=r"intraday rows: Per is .*archive.columns: {Period: .."):
+        plans.plan_file(text)
+
+
+def test_a_closing_price_is_known_with_a_sharp_s(outputs, tmp_path):
+    frame = prices("SAP").drop(columns="Symbol").rename(columns={"Close": "Schlußkurs"})
+    assert_same(read({"SAP.csv": frame.to_csv(index=False).encode("cp1252")}, tmp_path / "archive"), prices("SAP"))
+
+
+def with_column(frame, **columns):
+    return frame.drop(columns="Symbol").assign(**columns).to_csv(index=False)
+
+
+@pytest.mark.parametrize("called", ["Index", "Company", "Code", "Name"])
+def test_a_column_with_one_value_for_files_of_different_symbols_is_no_symbol(called, outputs, tmp_path):
+    frames = [prices(symbol, 10 * number) for number, symbol in enumerate(("AAPL", "IBM", "MSFT"), 1)]
+    values = ["NASDAQ", "NYSE", "NASDAQ"]
+    files = {
+        f"{frame['Symbol'][0]}.csv": with_column(frame, **{called: value})
+        for frame, value in zip(frames, values, strict=True)
+    }
+    archive, made = made_of(files, tmp_path / "archive")
+    assert made.prices.read()["Symbol"].unique().to_pylist() == ["AAPL", "IBM", "MSFT"]
+    said = f"column {called!r} is 'NASDAQ' in AAPL.csv and in MSFT.csv on the same day, so it names no symbol"
+    assert any(said in note for note in archive.notes)
+
+
+def test_parts_of_one_symbol_stay_parts_of_it(outputs, tmp_path):
+    frame = prices("AAPL", days=40)
+    files = {
+        "A1.csv": with_column(frame[:20], Code="AAPL"),
+        "A2.csv": with_column(frame[20:], Code="AAPL"),
+    }
+    assert_same(read(files, tmp_path / "archive"), frame)
+
+
+def test_a_column_that_is_perhaps_no_symbol_is_told_of_and_can_be_ruled_out(outputs, tmp_path):
+    files = {"AAPL.csv": with_column(prices("AAPL"), Index="NASDAQ")}
+    archive, made = made_of(files, tmp_path / "archive")
+    assert made.prices.read()["Symbol"].unique().to_pylist() == ["NASDAQ"]
+    assert any('archive.columns: {Symbol: ""}' in note and "'NASDAQ'" in note for note in archive.notes)
+    archive, _ = made_of(files, tmp_path / "archive", columns={"Symbol": ""})
+    assert not any("archive.columns" in note for note in archive.notes)
+    assert_same(read(files, tmp_path / "archive", columns={"Symbol": ""}), prices("AAPL"))
+    assert not any(
+        "Index" in note
+        for note in made_of({"AAPL.csv": with_column(prices("AAPL"), Code="AAPL.US")}, tmp_path / "b")[0].notes
+    )
+
+
+def test_two_files_of_one_symbol_and_day_are_refused_with_a_way_out(outputs, tmp_path):
+    files = {f"{name}.csv": with_column(prices(name, first), Ticker="X") for name, first in (("A", 10), ("B", 20))}
+    with pytest.raises(
+        QuarantineError, match=r"X on 2021-01-04 is in A.csv and in B.csv.*archive.columns: {Symbol: \"\"}"
+    ):
+        read(files, tmp_path / "archive")
+    assert_same(read(files, tmp_path / "archive", columns={"Symbol": ""}), prices("A", 10), prices("B", 20))
+
+
+def test_no_column_is_said_by_the_params_file_and_the_command_line(tmp_path):
+    (tmp_path / "own.yaml").write_text('archive:\n  columns: {Symbol: "", Close: settle}\n')
+    assert params.load(tmp_path / "own.yaml").archive.columns == {"Symbol": "", "Close": "settle"}
+    overrides = [("archive.columns", '{Symbol: "", Close: settle}')]
+    assert params.with_overrides(tmp_path, overrides).archive.columns == {"Symbol": "", "Close": "settle"}
+    assert params.with_overrides(tmp_path, [("archive.columns.Symbol", "")]).archive.columns == {"Symbol": ""}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Close", "Close"], ["Close", "Close "], ["Close", "close"], ["Closing: price", "Close"], ["Last", "Price"]],
+)
+def test_what_is_told_to_choose_between_two_columns_works(names, outputs, tmp_path):
+    header = ",".join(f'"{name}"' for name in ("Date", "Open", "High", "Low", *names, "Volume"))
+    frame = prices("AAPL")
+    rows = frame.assign(Second=9.5)[["Date", "Open", "High", "Low", "Close", "Second", "Volume"]]
+    text = f"{header}\n{rows.to_csv(index=False, header=False)}"
+    with pytest.raises(plans.Refused) as caught:
+        plans.plan_file(text.encode())
+    told = re.search(r"archive.columns: ({.*?})$", str(caught.value))[1]
+    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    assert_same(read({"AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)
+    if names[0] == names[1]:
+        with pytest.raises(sources.ArchiveError, match=r"give its number: {Close: 5} or {Close: 6}"):
+            read({"AAPL.csv": text}, tmp_path / "archive", columns={"Close": "Close"})
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_every_text_in_a_column_of_symbols_is_a_ticker(quoted, outputs, tmp_path):
+    tickers = ["NAN", "NA", "NULL", "NONE", "N/A", "nat", "ON", "TRUE", "AAPL", "None"]
+    frames = [prices(ticker, 10 * number) for number, ticker in enumerate(tickers, 1)]
+    text = pd.concat(frames).to_csv(index=False, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+    assert_same(read({"x.csv": text}, tmp_path / "archive"), *frames)
+    row = "NAN,2021-03-01,1,2,1\n"  # with so few fields, the file is read line by line
+    _, made = made_of({"x.csv": text + row}, tmp_path / "by line", most=0.01)
+    assert made.prices.rows == 250 and made.quarantine.read()["code"].to_pylist() == ["wrong_number_of_fields"]
+
+
+def test_a_series_that_reads_as_no_value_tells_symbols_apart(outputs, tmp_path):
+    text = "Symbol,Series,Date,Open,High,Low,Close,Volume\nX,EQ,2021-01-04,1,2,1,2,5\nX,NA,2021-01-04,3,4,3,4,5\nX,,2021-01-05,1,2,1,2,5\n"
+    assert read({"x.csv": text}, tmp_path / "archive")["Symbol"].tolist() == ["X", "X", "X-NA"]
+
+
+def test_a_row_without_a_symbol_is_set_aside_and_no_symbol_is_said_to_be_lost(outputs, tmp_path):
+    rows = prices("AAPL")[:20]
+    text = pd.concat([rows, rows[:5].assign(Symbol=["", " ", "", "", ""])]).to_csv(index=False)
+    with pytest.raises(QuarantineError) as caught:
+        read({"x.csv": text}, tmp_path / "archive")
+    assert "null value (5)" in str(caught.value) and "would lose" not in str(caught.value)
+    assert "or allow more: -p ingest.max_quarantined_share" in str(caught.value)
+
+
+KAGGLES = "Date,Open,High,Low,Close,Adj Close,Volume"
+
+
+@pytest.mark.parametrize("header", [HEADER.strip(), KAGGLES, "Symbol,Date,Open,High,Low,Close,Volume"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_delimiter_at_the_end_of_each_row_but_not_of_the_header_is_no_field(header, delimiter, outputs, tmp_path):
+    frame = prices("AAPL", days=60)
+    rows = frame.assign(**{"Adj Close": frame["Close"]})[header.split(",")].to_csv(index=False, header=False)
+    text = f"{header}\n{rows}".replace("\n", ",\n").replace(f"{header},", header)
+    text += f"{header}\n"  # once more, as files put one after the other have it
+    assert_same(read({"AAPL.csv": text.replace(",", delimiter)}, tmp_path / "archive"), frame)
+
+
+@pytest.mark.parametrize("names", ["numbers", "quoted numbers", "dates", "numbers down"])
+def test_names_of_rows_have_no_name_in_the_header_that_r_writes(names, outputs, tmp_path):
+    frame = prices("AAPL", days=60)
+    wanted = frame.drop(columns="Symbol")
+    if names == "dates":
+        wanted = wanted.set_index("Date")
+    else:
+        wanted.index = range(60, 0, -1) if names == "numbers down" else range(1, 61)
+    quoting = csv.QUOTE_NONNUMERIC if names == "quoted numbers" else csv.QUOTE_MINIMAL
+    wanted.index = wanted.index.astype(str)
+    rows = wanted.to_csv(header=False, quoting=quoting)
+    text = ",".join(wanted.columns) + "\n" + rows
+    assert_same(read({"AAPL.csv": text}, tmp_path / "archive"), frame)
+
+
+@pytest.mark.parametrize("name", ["AAPL", "7203", "x"])
+def test_a_column_without_a_name_that_may_be_anything_is_asked_for(name):
+    text = HEADER + "".join(f"{name},2021-01-{day},10,11,9,10,5\n" for day in range(10, 29))
+    with pytest.raises(
+        plans.Refused, match=r"each row has 7, one more than the header: .*; the first is .*Name the column"
+    ):
+        plans.plan_file(text.encode())
+    symbol = plans.plan_file(f"Symbol,{text}".encode()).plan.reading.columns["Symbol"]
+    assert symbol == 0, "what the message says works"
+
+
+def test_decimal_commas_without_quotes_are_not_taken_for_names_of_rows():
+    text = HEADER + "".join(f"2021-01-{day},10,5,11,9,10,5\n" for day in range(10, 29))
+    with pytest.raises(plans.Refused, match="each row has 7"):
+        plans.plan_file(text.encode())
+    text = HEADER + "".join(f"2021-01-{day},10,5,11,2,9,3,10,4,5\n" for day in range(10, 29))
+    with pytest.raises(plans.Refused, match="do numbers have ',' in them without quotes"):
+        plans.plan_file(text.encode())
+
+
+def without_header(order, frame=None, **columns):
+    """A file without a header, of the columns that ``order`` names."""
+    frame = prices("AAPL", days=60) if frame is None else frame
+    frame = frame.assign(**{name: value(frame) if callable(value) else value for name, value in columns.items()})
+    return frame[order.split()].to_csv(index=False, header=False)
+
+
+@pytest.mark.parametrize(
+    ("order", "columns", "found"),
+    [
+        ("Date Open High Low Close Volume", {}, "Date: 1, Open: 2"),
+        ("Number Date Open High Low Close Volume", {}, "Date: 2, Open: 3"),
+        ("Day Date Open High Low Close Volume", {"Day": lambda rows: pd.to_datetime(rows["Date"]).dt.day_name()}, "Date: 2, Open: 3"),
+        ("Ticker Per Days Time Open High Low Close Volume Nothing", {"Per": "D"}, "Symbol: 1, Date: 3, Open: 5"),
+        ("Symbol Company Date Open High Low Close Volume", {"Company": "Apple Inc"}, "Symbol: 1, Date: 3, Open: 4"),
+        ("Exchange Symbol Date Open High Low Close Volume", {"Exchange": "NYSE"}, "Symbol: 2, Date: 3, Open: 4"),
+        ("Symbol Open High Low Close Volume Date", {}, "Symbol: 1, Date: 7, Open: 2"),
+        ("Date Number Open High Low Close Volume", {}, "Date: 1, Open: 3"),
+        ("Number Symbol Date Open High Low Close Volume", {}, "Symbol: 2, Date: 3, Open: 4"),
+        ("Date Symbol Open High Low Close Volume", {"Symbol": "7203"}, "Symbol: 2, Date: 1, Open: 3"),
+        ("Date Open High Low Close Volume Symbol", {}, "Symbol: 7, Date: 1, Open: 2"),
+        ("Date Open High Low Close Adj Volume", {"Adj": lambda rows: (rows["Close"] * 0.97).round(4)}, "Close: 5, Adj Close: 6, Volume: 7"),
+        ("Date Open High Low Close Average Volume", {"Average": lambda rows: rows["Close"] + [(-1) ** row / 4 for row in range(60)]}, "Close: 5, Volume: 7"),
+        ("Date Open High Low Close Volume Trades", {"Trades": 17}, "Close: 5, Volume: 6"),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_columns_that_are_suggested_fit_the_rows(order, columns, found, outputs, tmp_path):
+    made = {
+        "Number": lambda rows: range(len(rows)),
+        "Ticker": "AAPL.US",
+        "Days": lambda rows: rows["Date"].str.replace("-", ""),
+        "Time": "000000",
+        "Nothing": 0,
+        **columns,
+    }
+    text = without_header(order, **made)
+    with pytest.raises(plans.Refused, match="check this guess") as caught:
+        plans.plan_file(text.encode())
+    told = re.search(r"-p archive.columns '({.*?})'", str(caught.value))[1]
+    assert found in told and ("Symbol" in found) == ("Symbol" in told)
+    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    name = columns.get("Symbol") and "prices.csv"
+    frame = prices("7203" if columns.get("Symbol") and "7203" in text else "AAPL", days=60)
+    assert_same(read({name or "AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)
+
+
+@pytest.mark.parametrize(
+    ("order", "columns"),
+    [
+        ("Date Close High Low Open Volume", {}),
+        ("Date Close Open High Low Volume", {}),
+        ("Date Open High Low Close", {"Close": lambda rows: rows["High"]}),
+        ("Date Open High Low Close Volume", {"Volume": lambda rows: rows["Volume"] / 1000}),
+        ("First Second Date Open High Low Close Volume", {"First": "AAPL", "Second": "APPLE"}),
+        ("Exchange Date Open High Low Close Volume", {"Exchange": "NASDAQ"}),
+        ("Date Updated Open High Low Close Volume", {"Updated": "2021-06-01"}),
+        ("Date Open High Low Close Open High Low Close Volume", {}),
+    ],
+)
+def test_where_the_rows_leave_it_open_no_numbers_are_suggested(order, columns):
+    with pytest.raises(plans.Refused, match=r"by number, from 1: .*{Date: NUMBER, Open: NUMBER.* do not show clearly"):
+        plans.plan_file(without_header(order, **columns).encode())
+
+
+def test_the_symbols_of_a_file_of_many_a_day_are_found():
+    frames = pd.concat([prices(f"{letter}A{number}", 10 + number) for letter in "XYZ" for number in range(9)])
+    text = without_header("Date Symbol Open High Low Close Volume", frames.sort_values("Date", kind="stable"))
+    with pytest.raises(plans.Refused, match=r"{Symbol: 2, Date: 1, Open: 3"):
+        plans.plan_file(text.encode())
+
+
+def test_opens_as_near_to_one_close_as_to_the_other_are_in_the_usual_order():
+    text = without_header("Date Open High Low Close Volume", Open=lambda rows: rows["Close"] + 0.01)
+    found = usual_order.suggestion([row.split(",") for row in text.split()])
+    assert list(found) == ["Date", *PRICES]
+
+
+def test_a_file_without_a_header_of_very_many_columns_takes_no_time():
+    row = "2021-01-04" + ",1234567890" * 20_000
+    with pytest.raises(plans.Refused, match="do not show clearly"):
+        plans.plan_file("\n".join([row] * 40).encode())
+
+
+def test_a_column_that_is_no_symbol_is_none_in_parquet(outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    columns = {"Index": "NASDAQ"}
+    files = {
+        f"{frame['Symbol'][0]}.parquet": as_parquet(frame.drop(columns="Symbol").assign(**columns)) for frame in frames
+    }
+    assert_same(read(files, tmp_path / "archive"), *frames)
+    one = {"AAPL.parquet": files["AAPL.parquet"]}
+    assert_same(read(one, tmp_path / "one", columns={"Symbol": ""}), frames[0])
