@@ -73,7 +73,7 @@ def test_the_beginning_of_a_parquet_file_is_said_to_be_a_sample(tmp_path):
     prices = {name: [1.0] * 6000 for name in ("Open", "High", "Low", "Close", "Volume")}
     pq.write_table(pa.table({"Date": days, **prices}), tmp_path / "A.parquet")
     found = look.look(tmp_path)
-    assert lines_that_begin(found, "what follows is of a sample: the beginning of 1 of 1 files, 5,000 rows")
+    assert lines_that_begin(found, "based on a sample: the beginning of 1 of 1 files, 5,000 rows")
     assert lines_that_begin(found, "dates: ")[0].endswith("about 6,000 rows in all")
 
 
