@@ -236,22 +236,9 @@ def _rows_of_sample(
     ]
     table = pa.concat_tables(tables) if tables else None
     if table is not None and table.num_rows:
-        symbols = {file.symbol for file in found if file.symbol} | set(pc.unique(table["Symbol"]).to_pylist())
-        span = pc.min_max(table["Date"]).as_py()
         estimate = "" if whole or not bytes_read else f", about {read * total / bytes_read:,.0f} rows in all"
-        lines.append(
-            f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({', '.join(map(_shown, sorted(symbols)[:_SHOWN]))}{', ...' * (len(symbols) > _SHOWN)})"
-        )
-        lines.append(f"dates: {span['min']} to {span['max']}; rows: {read:,} read, {table.num_rows:,} kept{estimate}")
-        longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
-        window = Params().features.window
-        if stops := whole and longest <= window:
-            lines.append(
-                f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: provide a longer price history, a year or more"
-            )
-        lines.append(f"currency: {_currency(listed, sorted(symbols), found)}")
-        lines.append("first rows as they would be kept:")
-        lines += [f"  {line}" for line in table.slice(0, _SHOWN).to_pandas().to_string(index=False).splitlines()]
+        kept, stops = _of_rows_kept(table, listed, f"{read:,} read, {table.num_rows:,} kept{estimate}", whole)
+        lines += kept
     if reasons:
         lines.append(f"would be set aside: {sum(reasons.values()):,} of {read:,} rows")
         lines += [
@@ -259,18 +246,9 @@ def _rows_of_sample(
         ]
     if reasons["fractional_volume"] > 0.01 * max(1, read):
         usual = float(np.median(fractions))
-        if usual < _SMALL_VOLUME:
-            unit = 10.0 ** np.floor(np.log10(max(usual, 1e-9) / _SMALL_VOLUME))
-            lines.append(
-                f"volumes have fractions and are small, {usual:.3g} as a rule: rounding them would lose what they say. archive.volume_unit: {unit:g} "
-                "counts them in such units, and archive.volume: rounded rounds what is left"
-            )
-        else:
-            if not volume_chosen:
-                params["volume"] = "rounded"
-            lines.append(
-                "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
-            )
+        if usual >= _SMALL_VOLUME and not volume_chosen:
+            params["volume"] = "rounded"
+        lines.append(_of_fractions(usual))
     if "volume" in params:
         as_rounded = [replace(own.file, plan=replace(own.file.plan or _KAGGLE, rounded=True)) for own in beginnings]
         beginnings = [_read(listed.location, file) for file in as_rounded]
@@ -279,6 +257,42 @@ def _rows_of_sample(
         lines += [f"a run would stop: {first}", *rest]
         stops = True
     return [line for line in lines if line], stops
+
+
+def _of_rows_kept(table: pa.Table, listed: archive.Archive, counted: str, whole: bool) -> tuple[list[str], bool]:
+    """What the rows are that would be kept, and whether they are too few for a study."""
+    found = [file for file in _found(listed) if not file.refused]
+    symbols = sorted({file.symbol for file in found if file.symbol} | set(pc.unique(table["Symbol"]).to_pylist()))
+    shown = f"{', '.join(map(_shown, symbols[:_SHOWN]))}{', ...' * (len(symbols) > _SHOWN)}"
+    span = pc.min_max(table["Date"]).as_py()
+    lines = [
+        f"symbols: {'' if whole else 'at least '}{len(symbols):,} ({shown})",
+        f"dates: {span['min']} to {span['max']}; rows: {counted}",
+    ]
+    longest = pc.max(pc.value_counts(table["Symbol"]).field("counts")).as_py()
+    window = Params().features.window
+    if short := whole and longest <= window:
+        lines.append(
+            f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: provide a longer price history, a year or more"
+        )
+    lines += [f"currency: {_currency(listed, symbols, found)}", "first rows as they would be kept:"]
+    return [
+        *lines,
+        *(f"  {line}" for line in table.slice(0, _SHOWN).to_pandas().to_string(index=False).splitlines()),
+    ], short
+
+
+def _of_fractions(usual: float) -> str:
+    """What to do about volumes with a fraction, whose median is ``usual``."""
+    if usual >= _SMALL_VOLUME:
+        return (
+            "volumes have fractions: archive.volume: rounded rounds them; archive.volume_unit: 0.001 counts thousandths"
+        )
+    unit = 10.0 ** np.floor(np.log10(max(usual, 1e-9) / _SMALL_VOLUME))
+    return (
+        f"volumes have fractions and are small, {usual:.3g} as a rule: rounding them would lose what they say. archive.volume_unit: {unit:g} "
+        "counts them in such units, and archive.volume: rounded rounds what is left"
+    )
 
 
 def _shown(symbol: str) -> str:

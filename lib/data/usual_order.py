@@ -20,36 +20,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 _DIGITS = re.compile(r"\d{3,10}", re.ASCII)
 # What stands beside a ticker, and may be one.
 _RARELY_TICKERS = frozenset(
-    [
-        "D",
-        "1D",
-        "DAILY",
-        "DAY",
-        "EQ",
-        "US",
-        "NYSE",
-        "NASDAQ",
-        "AMEX",
-        "ARCA",
-        "BATS",
-        "LSE",
-        "XETRA",
-        "NSE",
-        "BSE",
-        "STOCK",
-        "ETF",
-        "USD",
-        "EUR",
-        "GBP",
-        "JPY",
-        "CHF",
-        "CAD",
-        "AUD",
-        "CNY",
-        "HKD",
-        "INR",
-        "KRW",
-    ]
+    "D 1D DAILY DAY EQ US NYSE NASDAQ AMEX ARCA BATS LSE XETRA NSE BSE STOCK ETF USD EUR GBP JPY CHF CAD AUD CNY HKD INR KRW".split()
 )
 Columns = Mapping[int, Sequence[float]]
 
