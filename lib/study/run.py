@@ -196,7 +196,7 @@ def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Optio
         told = " ".join(f"-p {key} {values[key]}" for key in changed)
         raise StudyError(
             f"{study.name}: a server is serving this study, and {told} would replace what it answers with\n"
-            f"  to run into a copy: {options.update} --as {study.name}-copy\n"
+            f"  to run into a copy: {options.update.partition(' --as ')[0]} --as {study.name}-copy\n"
             f"  to replace it: {options.command} --replace",
             REFUSED,
         )
