@@ -35,6 +35,7 @@ _PLAIN = re.compile(  # a row as Kaggle's archive has it
 _KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
+_WORDS = re.compile(r"[\^$]?\w[\w.\-=$^&+ ]*")
 _COPIES = (
     r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
     r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
@@ -352,7 +353,11 @@ def symbol_of(name: str) -> str:
         for pattern in _NAMES:
             found = pattern.fullmatch(stem)
             rest = found and (found["upper"].upper() if "upper" in pattern.groupindex else found["symbol"])
-            if rest and (pattern.pattern in _COPIES or (_SYMBOL.fullmatch(rest) and not _is_general(rest))):
+            if (
+                rest
+                and (_WORDS if pattern.pattern in _COPIES else _SYMBOL).fullmatch(rest)
+                and (pattern.pattern in _COPIES or not _is_general(rest))
+            ):
                 stem = rest
                 break
         else:
