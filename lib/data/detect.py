@@ -353,11 +353,8 @@ def symbol_of(name: str) -> str:
         for pattern in _NAMES:
             found = pattern.fullmatch(stem)
             rest = found and (found["upper"].upper() if "upper" in pattern.groupindex else found["symbol"])
-            if (
-                rest
-                and (_WORDS if pattern.pattern in _COPIES else _SYMBOL).fullmatch(rest)
-                and (pattern.pattern in _COPIES or not _is_general(rest))
-            ):
+            copy = pattern.pattern in _COPIES
+            if rest and (_WORDS.fullmatch(rest) if copy else _SYMBOL.fullmatch(rest) and not _is_general(rest)):
                 stem = rest
                 break
         else:
