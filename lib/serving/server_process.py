@@ -6,6 +6,7 @@ alone holds, and the system closes it.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import os
@@ -18,6 +19,7 @@ from contextlib import suppress
 
 END_SECONDS = 8.0  # what an orderly end may take
 MAX_DESCRIPTORS = 65_536
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def raise_descriptor_limit() -> int:
@@ -28,6 +30,17 @@ def raise_descriptor_limit() -> int:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def return_memory() -> None:
+    """Give memory of a megabyte or more back to the system as soon as it is free.
+
+    glibc keeps blocks of up to 32 MB once one of that size was freed, and then a process stays as large as its largest moment:
+    https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's and musl's; not macOS'
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 class OncePerSecond(logging.Filter):

@@ -377,6 +377,7 @@ class DashboardServer(Voila):
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
         gen_log.addFilter(is_news)
+        server_process.return_memory()
         try:
             with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):
                 self.listen()
