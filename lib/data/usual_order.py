@@ -19,9 +19,8 @@ _SINCE_1970 = re.compile(r"\d{9,}(\.0*)?", re.ASCII)
 _LETTER = re.compile(r"[^\W\d_]")
 _DIGITS = re.compile(r"\d{3,10}", re.ASCII)
 # What stands beside a ticker, and may be one.
-_RARELY_TICKERS = frozenset(
-    "D 1D DAILY DAY EQ US NYSE NASDAQ AMEX ARCA BATS LSE XETRA NSE BSE STOCK ETF USD EUR GBP JPY CHF CAD AUD CNY HKD INR KRW".split()
-)
+_BESIDE_TICKERS = "D 1D DAILY DAY EQ US NYSE NASDAQ AMEX ARCA BATS LSE XETRA NSE BSE STOCK ETF USD EUR GBP JPY CHF CAD AUD CNY HKD INR KRW"
+_RARELY_TICKERS = frozenset(_BESIDE_TICKERS.split())
 Columns = Mapping[int, Sequence[float]]
 
 
