@@ -199,6 +199,8 @@ def notes(found: Iterable[Found]) -> list[str]:
 def _no_candidate(name: str, pattern: str) -> str:
     if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
         return "hidden, or one of macOS's own"
+    if name.rpartition("/")[2].startswith("~$"):
+        return "a lock file of a spreadsheet program"
     how = unpack.packing(name)
     ending = os.path.splitext(name[: -len(os.path.splitext(name)[1])] if how else name)[1].lower()
     if ending in OTHER_WORKBOOKS:

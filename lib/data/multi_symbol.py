@@ -368,7 +368,7 @@ def _sorted(
         no_adjusted |= {piece.file for piece, without in zip(pieces, rows.no_adjusted, strict=True) if without}
         rounded += int(rows.rounded.sum())
         table, symbols = _table(pieces, rows)
-        _note_names(rows.table, names)
+        _note_names(rows.table, symbols, names)
         stem = f"{to}/rows-{pieces[0].number}-{pieces[0].first_row}-{len(good)}"
         good.append(_write(f"{stem}.arrow", table, symbols))
         if rows.bad:
@@ -475,10 +475,11 @@ def _bad_table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]
     return pa.table(columns, schema=_BAD), pa.array(symbols, pa.string()).dictionary_encode()
 
 
-def _note_names(table: pa.Table, names: dict[str, str]) -> None:
+def _note_names(table: pa.Table, symbols: pa.Array, names: dict[str, str]) -> None:
     if "Security Name" not in table.schema.names or not table.num_rows:
         return
-    pairs = pa.table({"symbol": table["Symbol"].cast(pa.string()), "name": table["Security Name"].cast(pa.string())})
+    symbols = table["Symbol"] if "Symbol" in table.schema.names else symbols  # those of the files' names
+    pairs = pa.table({"symbol": symbols.cast(pa.string()), "name": table["Security Name"].cast(pa.string())})
     for pair in pairs.group_by(["symbol", "name"]).aggregate([]).to_pylist():
         if pair["name"]:
             names.setdefault(pair["symbol"], pair["name"])

@@ -469,7 +469,8 @@ def _levels(
             continue
         if not all(ticker for _, ticker, _ in pairs):
             continue
-        told = {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
+        told = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
         if not told and other > number and any(_is_value(name) for name in tickers):
             continue
         if not whole and _known(tickers) > 2:
@@ -569,6 +570,8 @@ def fields_of(line: str, plan: Plan) -> list[str]:
     fields = split_line(line, plan.delimiter)
     if len(fields) == len(plan.header) + 1 and not fields[-1].strip() and not plan.ends_empty:
         fields.pop()
+    if len(fields) == len(plan.header) - 1 and not plan.header[-1]:  # a column without a name may end with the row
+        fields.append("")
     return fields
 
 

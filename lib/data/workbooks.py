@@ -88,5 +88,7 @@ def _lines(sheet: Any) -> Iterator[bytes]:
 
 
 def _text(value: Any) -> Any:
+    if isinstance(value, bool):  # what a program has made of a ticker
+        return str(value).upper()
     midnight = isinstance(value, datetime.datetime) and value.time() == datetime.time()
     return value.date() if midnight else value

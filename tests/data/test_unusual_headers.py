@@ -7,7 +7,10 @@ import io
 import re
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from layout_files import truth
 
 from lib import params
 from lib.compute.engine import Engine
@@ -383,3 +386,46 @@ def test_a_column_that_is_no_symbol_is_none_in_parquet(outputs, tmp_path):
     assert_same(read(files, tmp_path / "archive"), *frames)
     one = {"AAPL.parquet": files["AAPL.parquet"]}
     assert_same(read(one, tmp_path / "one", columns={"Symbol": ""}), frames[0])
+
+
+@pytest.mark.parametrize("first", ["Ticker", "Symbols", "Symbol", "ticker"])
+@pytest.mark.parametrize("more", ["", ",Name"])
+def test_a_table_that_begins_with_its_tickers_has_one_header(first, more, outputs, tmp_path):
+    frame = truth(60)
+    wanted = frame.sort_values(["Symbol", "Date"]).reset_index(drop=True)
+    columns = [wanted["Symbol"], wanted["Date"].dt.strftime("%Y-%m-%d")]
+    columns += [wanted[name].astype(str) for name in ("Open", "High", "Low", "Close", "Volume")]
+    rows = [",".join([*row, *(["Some Inc."] if more else [])]) for row in zip(*columns, strict=True)]
+    text = f"{first},Date,Open,High,Low,Close,Volume{more}\n" + "\n".join(rows) + "\n"
+    (tmp_path / "all.csv").write_text(text)
+    archive = sources.open_archive(str(tmp_path / "all.csv"), StudyPaths("study"))
+    found = ingest(archive, StudyPaths("study"), 0.0, Engine(workers=1)).prices.read().to_pandas()
+    for column in ("Symbol", "Open", "Close", "Volume"):
+        assert found[column].tolist() == wanted[column].tolist()
+
+
+def test_rows_end_with_a_delimiter_or_do_not_in_one_file(outputs, tmp_path):
+    rows = [f"2021-0{1 + day // 28}-{1 + day % 28:02},10,11,9,10.5,{100 + day}" for day in range(100)]
+    lines = [row + "," * (number < 50) for number, row in enumerate(rows)]
+    (tmp_path / "A.csv").write_text("Date,Open,High,Low,Close,Volume\n" + "\n".join(lines) + "\n")
+    archive = sources.open_archive(str(tmp_path / "A.csv"), StudyPaths("study"))
+    made = ingest(archive, StudyPaths("study"), 0.0, Engine(workers=1))
+    assert made.prices.read()["Volume"].to_pylist() == list(range(100, 200))
+
+
+def test_names_in_parquet_belong_to_the_symbols_of_the_files(outputs, tmp_path):
+    days = [f"2021-01-{day:02}" for day in range(4, 29)]
+    prices = dict.fromkeys(("Open", "High", "Low", "Close"), [10.0] * len(days))
+    for symbol, name in (("AAPL", "Apple"), ("MSFT", "Micro")):
+        columns = {
+            "Date": days,
+            **prices,
+            "Volume": [5] * len(days),
+            "Index": ["X"] * len(days),
+            "Name": [name] * len(days),
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{symbol}.parquet")
+    archive = sources.open_archive(str(tmp_path), StudyPaths("study"))
+    found = ingest(archive, StudyPaths("study"), 0.0, Engine(workers=1)).prices.read().to_pandas()
+    named = found[["Symbol", "Security Name"]].drop_duplicates().to_numpy().tolist()
+    assert named == [["AAPL", "Apple"], ["MSFT", "Micro"]]

@@ -45,7 +45,7 @@ def test_each_kind_of_cell_is_written_as_it_reads():
         None,
         True,
     ]
-    written = '2021-01-04,2021-01-04,2021-01-04 15:30:00,12,0.1,1e+22,"a ""b"", c",,True\n'
+    written = '2021-01-04,2021-01-04,2021-01-04 15:30:00,12,0.1,1e+22,"a ""b"", c",,TRUE\n'
     assert text(workbook([cells])) == written
 
 
