@@ -107,7 +107,7 @@ COLUMNS = {
     "stale": "whether as_of is older than the archive's last date",
     "predictor": "whose error it is: `model`, `linear`, or a baseline",
     "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, `history`, or `ape` (bins of |error| / Volume)",
-    "key": "the group",
+    "key": "the group; of `history`: 0 below 63 rows, 1 below 126, 2 below 252, 3 below 504, 4 the rest",
     "rows": "forecasts in it",
     "error": "shares: sum of |forecast - Volume|",
     "squared": "Sum of the squares of prediction - Volume, shares²",

@@ -173,12 +173,13 @@ def _describe(listed: archive.Archive) -> list[str]:
 
 @dataclass(frozen=True)
 class _Read:
-    """What was read of a file: its beginning, unpacked, unless it is Parquet, the rows there, and how many bytes of the file they are."""
+    """What was read of a file: its beginning, unpacked, unless it is Parquet, the rows there, how many bytes of the file they are, and whether they are all."""
 
     file: Found
     content: bytes
     rows: Rows
     used: int
+    complete: bool
 
 
 def _rows_of_sample(
@@ -230,13 +231,15 @@ def _rows_of_sample(
             table = table.append_column("Symbol", pa.array([file.symbol] * table.num_rows, pa.string()))
         tables.append(table.select(["Symbol", *VALUES]).set_column(0, "Symbol", table["Symbol"].cast(pa.string())))
     total = sum(file.member.size for file in found if not unpack.packing(file.member.name))
-    whole = len(sample) == len(found) and bytes_read >= total
+    whole = len(sample) == len(found) and all(own.complete for own in beginnings)
     lines = [
         "" if whole else f"based on a sample: the beginning of {len(sample):,} of {len(found):,} files, {read:,} rows"
     ]
     table = pa.concat_tables(tables) if tables else None
     if table is not None and table.num_rows:
-        estimate = "" if whole or not bytes_read else f", about {read * total / bytes_read:,.0f} rows in all"
+        estimate = (
+            "" if whole or not bytes_read or not total else f", about {read * total / bytes_read:,.0f} rows in all"
+        )
         kept, stops = _of_rows_kept(table, listed, f"{read:,} read, {table.num_rows:,} kept{estimate}", whole)
         lines += kept
     if reasons:
@@ -340,14 +343,15 @@ def _read(location: Place, file: Found) -> _Read:
         source = unpack.source(location, file.member)
         total = pq.read_metadata(source).num_rows
         rows = next(parquet_files.read_row_groups(source, [0], 0, plan, 5000))
-        return _Read(file, b"", rows, file.member.size * int(rows.counts.sum()) // max(1, total))
+        read = int(rows.counts.sum())
+        return _Read(file, b"", rows, file.member.size * read // max(1, total), read >= total)
     header = len(plan.delimiter.join(plan.header))  # of thousands of symbols side by side, as long as many rows
     content, complete = unpack.beginning(location, file.member, max(_MOST, 20 * header))
     if complete and unpack.packing(file.member.name):
         unpack.whole(location, file.member)  # which finds a damaged end
     if not complete:
         content = content[: max(content.rfind(b"\n"), content.rfind(b"\r")) + 1] or content
-    return _Read(file, content, text_files.read_rows([text_files.body_of(content, plan)], plan), len(content))
+    return _Read(file, content, text_files.read_rows([text_files.body_of(content, plan)], plan), len(content), complete)
 
 
 def _currency(listed: archive.Archive, symbols: Sequence[str], found: Sequence[Found]) -> str:

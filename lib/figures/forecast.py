@@ -41,7 +41,7 @@ def errors_by_group(table: pd.DataFrame, title: str, quantity: str, names: Seque
     axes.axhline(1, color=INK, linewidth=1.4)
     axes.vlines(places, table["relative_mae"], 1, color=SKY, linewidth=1.4)
     axes.plot(places, table["relative_mae"], "o", color=BLUE, markersize=8)
-    step = -(-len(labels) // 10)
+    step = max(1, -(-len(labels) // 10))
     axes.set_xticks(places[::step], labels[::step])
     axes.set_ylim(
         min(0.6, float(table["relative_mae"].min()) - 0.05), max(1.05, float(table["relative_mae"].max()) + 0.05)
@@ -110,7 +110,7 @@ def coverage_by_group(table: pd.DataFrame, level: float, quantity: str) -> Figur
     axes.axhspan(level - 0.05, level + 0.05, color=PALE, alpha=0.6, linewidth=0, label=f"{level:.0%} ± 5 points")
     axes.axhline(level, color=INK, linewidth=1.4)
     axes.plot(np.arange(len(table)), table["coverage"], "o", color=BLUE, markersize=8)
-    step = -(-len(table) // 10)
+    step = max(1, -(-len(table) // 10))
     axes.set_xticks(np.arange(len(table))[::step], [str(int(key)) for key in table["key"]][::step])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(table["coverage"].min()), float(table["coverage"].max())

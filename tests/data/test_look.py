@@ -296,3 +296,12 @@ def test_prices_too_short_for_a_study_are_not_said_to_run(tmp_path):
 def test_of_a_line_longer_than_what_is_looked_at_nothing_is_said(tmp_path):
     content = "".join([ALONE.replace("\n", f",{' ' * look._MOST}\n"), *(row.replace("\n", ",\n") for row in rows_of())])
     assert not look.look(write({"A.csv": content.encode()}, tmp_path / "archive")).refused
+
+
+def test_the_beginning_of_a_packed_file_is_said_to_be_a_sample(tmp_path):
+    days = [date(1950, 1, 2) + timedelta(day) for day in range(20_000)]
+    text = "Date,Open,High,Low,Close,Volume\n" + "".join(f"{day},10.25,11.25,9.25,10.75,123456\n" for day in days)
+    (tmp_path / "A.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert lines_that_begin(look.look(tmp_path / "A.csv.gz"), "based on a sample: the beginning of 1 of 1 files")
+    (tmp_path / "B.csv.gz").write_bytes(gzip.compress(text[:5000].rpartition("\n")[0].encode() + b"\n"))
+    assert not lines_that_begin(look.look(tmp_path / "B.csv.gz"), "based on a sample")

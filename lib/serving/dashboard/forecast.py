@@ -340,9 +340,11 @@ def position(one: SymbolForecast, shares: float, share: float) -> str:
         return f'<p class="none">No volume of {escape(one.symbol)} is expected, so it cannot be traded.</p>'
     beyond = rounded = ""
     longest = max(one.horizons)
-    if most > longest:  # no range has been tested for so long
+    if expected > longest:  # no range has been tested for so long
         known = "the next session, its volume" if longest == 1 else f"the next {longest} sessions, their mean volume"
         beyond = f"<p class='hint'>Beyond {known} is assumed to continue, and there is no tested range.</p>"
+    elif most > longest:
+        beyond = f"<p class='hint'>It may take more than the {longest} session{'s' * (longest > 1)} for which there is a tested range.</p>"
     elif fewest < most:
         rounded = f"; {TIMES} between {_many(fewest)} and {_many(most)}"
     return (

@@ -171,7 +171,8 @@ class Handlers:
 
     async def list_forecasts(self, request: Request) -> Response:
         """Answer ``GET /forecasts``."""
-        media_type = CSV if CSV in request.headers.get("accept", "") else JSON
+        accept = ",".join(request.headers.getlist("accept")).lower()
+        media_type = CSV if CSV in accept else JSON
         answer = answer_forecasts(self.forecasts.value, request.scope["query_string"], media_type)
         file_name = {"content-disposition": 'attachment; filename="forecasts.csv"'} if media_type == CSV else {}
         return Response(answer, headers={"vary": "accept", **file_name}, media_type=media_type)

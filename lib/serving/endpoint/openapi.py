@@ -51,8 +51,8 @@ _FILTERS: dict[str, Schema] = {
         "description": "Forecasts of this many sessions ahead alone.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999},
     },
-    "min_ratio": {"description": "Smallest ratio of forecast to moving average.", "schema": _RATIO, "example": 1.2},
-    "max_ratio": {"description": "Largest ratio of forecast to moving average.", "schema": _RATIO, "example": 0.8},
+    "min_ratio": {"description": "Smallest ratio of forecast to 30-day average.", "schema": _RATIO, "example": 1.2},
+    "max_ratio": {"description": "Largest ratio of forecast to 30-day average.", "schema": _RATIO, "example": 0.8},
 }
 _FIELDS: dict[str, Schema] = {
     "symbol": _TEXT,
