@@ -105,6 +105,7 @@ COLUMNS = {
     "horizon": "sessions that it is the mean of",
     "ratio": f"forecast / {definitions.VOLUME_AVERAGE.name}",
     "stale": "whether as_of is older than the archive's last date",
+    "judged": f"whether the symbol has the {definitions.AVERAGE_ROWS} days of prices from which on forecasts were tested",
     "predictor": "whose error it is: `model`, `linear`, or a baseline",
     "grouping": "what the rows are grouped by: `all`, `year`, `quarter`, `decile`, `weekday`, `special`, `history`, or `ape` (bins of |error| / Volume)",
     "key": "the group; of `history`: 0 below 63 rows, 1 below 126, 2 below 252, 3 below 504, 4 the rest",

@@ -147,7 +147,7 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             "serve",
             prog="bash serve.sh",
             help="serve a study",
-            description="Serve a study: the dashboard, the reports and GET /predict. Ctrl-C stops all.",
+            description="Serve a study: the dashboard, the reports, and the endpoint of predictions and forecasts. Ctrl-C stops all.",
         )
     )
     terminal_forecast.add_arguments(

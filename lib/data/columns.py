@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.data import dates_and_numbers
+from lib.data import dates_and_numbers, layouts
 from lib.data.plans import VALUES, Plan, fields_of, is_header
-from lib.data.rows import BLANK, EXACT, FIRST_DATE
+from lib.data.rows import ANOTHER_HEADER, BLANK, EXACT, FIRST_DATE
 from lib.text import shortened
 
 _SPREADSHEET_DAY = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
@@ -87,6 +87,10 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
         return BLANK
     if len(fields) != len(plan.header):
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
+    if layouts.other_columns(fields, columns):
+        return (
+            f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(','.join(plan.header), 200)}"
+        )
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
     nulls = [name for name, text in found.items() if dates_and_numbers.is_null(text)]
     if nulls:

@@ -139,6 +139,20 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     return None
 
 
+def parse_dates(texts: Sequence[str], order: DateOrder | None = None) -> list[Moment | None]:
+    """As `parse_date`, in the order that reads the most of them where none is given.
+
+    Examples
+    --------
+    >>> parse_dates(["01/30/21", "01/02/21"]) == parse_dates(["30.1.2021", "2.1.2021"]) == parse_dates(["21/01/30", "21/01/02"])
+    True
+    """
+    orders = (order,) if order else get_args(DateOrder)
+    return max(
+        ([parse_date(text, each) for text in texts] for each in orders), key=lambda read: len(read) - read.count(None)
+    )
+
+
 def _bare(text: str) -> str:
     """A date's text without the day of the week behind it, and without the fraction of a number."""
     text = _WEEKDAY_BEHIND.sub("", text.strip())

@@ -35,7 +35,7 @@ _PLAIN = re.compile(  # a row as Kaggle's archive has it
 _KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
-_WORDS = re.compile(r"[\^$]?\w[\w.\-=$^&+ ]*")
+_WORDS = re.compile(r"[\^$]?\w[\w.\-=$^&+ ]*( ?\(\d+\))?")
 _COPIES = (
     r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
     r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
@@ -341,8 +341,8 @@ def symbol_of(name: str) -> str:
     ['AAPL', 'AAPL', 'IBM', '']
     >>> [symbol_of(name) for name in ("7203 過去データ.csv", "BTCUSDT-1d-2024-01.csv", "HistoricalPrices.csv")]
     ['7203', 'BTCUSDT', '']
-    >>> [symbol_of(name) for name in ("prices (1).csv", "data - Copy.csv", "DATA (1).csv", "AAPL Historical Data (2).csv")]
-    ['', '', 'DATA', 'AAPL']
+    >>> [symbol_of(name) for name in ("prices (1).csv", "data - Copy.csv", "DATA (1).csv", "A Historical Data (2).csv", "A (2) - Copy.csv")]
+    ['', '', 'DATA', 'A', 'A']
     """
     stem = name.rpartition("/")[2]
     while os.path.splitext(stem)[1].lower() in (*ENDINGS, *unpack.PACKINGS):
@@ -393,7 +393,7 @@ def _without_loose_symbols(found: list[Found], samples: dict[str, plans.Sample],
             continue
         rows, called = samples[file.member.name].fields, file.plan.header[own["Symbol"]].strip()
         values = {row[own["Symbol"]].strip() for row in rows}
-        if len(values) != 1 or not layouts.is_loosely_a_symbol(called):
+        if len(values) != 1 or not layouts.is_loosely("Symbol", called):
             continue
         name = symbol_of(file.member.name)
         name = name if _SYMBOL.fullmatch(name) and name == name.upper() and not _PERIOD.fullmatch(name) else ""

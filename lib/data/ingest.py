@@ -165,7 +165,7 @@ def ingest(
         _remove(study.staging)
     refusal = quarantine.refusal(
         pa.concat_tables(_made(built.parts, study.files, "files")),
-        _made(built.parts, study.quarantine, "quarantine"),
+        functools.partial(_made, built.parts, study.quarantine, "quarantine"),
         max_quarantined_share,
     )
     if refusal:

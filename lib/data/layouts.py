@@ -19,7 +19,8 @@ PRICES = ("Open", "High", "Low", "Close")
 REQUIRED = ("Date", *PRICES, "Volume")
 READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Series", "Period")
 
-# What the columns are called, as `normalised` reads it: a name of the first group is preferred to one of the second. Those in
+# What the columns are called, as `normalised` reads it: a name of the first group is preferred to one of the second, and of the symbols'
+# second group an earlier one to a later. Those in
 # other languages are names of exchanges, of Investing.com, stooq.pl, Tushare and AKShare; there are Compustat's, Refinitiv's and
 # Bloomberg's, too.
 NAMES: dict[str, tuple[str, str]] = {
@@ -63,7 +64,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "Symbol": (
         "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tradingsymbol tickers symbols kurzel tscode secid "
         "股票代码 证券代码 銘柄コード",
-        "name stock code stockcode stockname asset instrument index scrip company isin underlying 代码",
+        "code stockcode scrip 代码 stock asset instrument underlying index name isin stockname company",
     ),
     "Security Name": (
         "securityname companyname longname shortname security instrumentname fullname",
@@ -471,14 +472,45 @@ def is_known(name: str) -> bool:
     return any(plain in _first(ours) for ours in ("Date", *PRICES, "Adj Close", "Volume"))
 
 
+def are_names(fields: Sequence[str]) -> bool:
+    """Whether fields of a line are the names of columns, at least three of them known.
+
+    Examples
+    --------
+    >>> are_names(["<TICKER>", "<DATE>", "<OPEN>", "<CLOSE>"]), are_names(["AAPL", "2021-01-04", "1", "2"])
+    (True, False)
+    """
+    texts = [text for text in fields if text.strip(' "<')[:1].isalpha()]
+    return len(texts) >= 3 and sum(map(is_known, texts)) >= 3
+
+
+def other_columns(fields: Sequence[str], columns: Mapping[str, int]) -> bool:
+    """Whether fields of a line are a header under which a column that is read would be another than in ``columns``.
+
+    Examples
+    --------
+    >>> header = ["Date", "Open", "High", "Low", "Close", "Volume"]
+    >>> columns = recognise(header).columns
+    >>> other_columns(header, columns), other_columns(header[::-1], columns)
+    (False, True)
+    """
+    if not are_names(fields):
+        return False
+    try:
+        found = recognise(fields).columns
+    except LayoutError:
+        return False
+    return any(found.get(name) != columns.get(name) for name in (*REQUIRED, "Adj Close"))
+
+
 def is_date(name: str) -> bool:
     """Whether a column's name is one of those that `NAMES` has for dates, in the first group."""
     return normalised(name) in _first("Date")
 
 
-def is_loosely_a_symbol(name: str) -> bool:
-    """Whether a column's name may be that of symbols, and of something else, such as Index or Code."""
-    return normalised(name) in _second("Symbol")
+def is_loosely(ours: str, name: str) -> bool:
+    """Whether a column's name may be one of ours, and something else, such as Index or Code for a symbol."""
+    return normalised(name) in _second(ours)
 
 
 @functools.cache
@@ -551,8 +583,8 @@ def _columns(
                     f"archive.columns: {{{ours}: {_by_name_or_number(header, found[0])}}}"
                 )
             if found:
-                columns[ours] = found[0]
-                taken.add(found[0])
+                columns[ours] = min(found, key=lambda index: group(ours).index(names[index]))
+                taken.add(columns[ours])
     # pandas writes an index without a name: the column of dates, if no other is; the reader looks whether it holds dates.
     unnamed = [index for index, name in enumerate(names) if name in UNNAMED and index not in taken]
     if "Date" not in columns and unnamed:

@@ -326,9 +326,10 @@ def _stops(
             yield str(error)
     if parsed:
         accounts = pa.concat_tables(part.files for part in parsed)
-        said = quarantine.contradictions(accounts)
+        quarantined = [part.quarantine for part in parsed]
+        said = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
         most = Params().ingest.max_quarantined_share
-        yield from filter(None, (said, quarantine.too_many(accounts, (part.quarantine for part in parsed), most)))
+        yield from filter(None, (said, quarantine.too_many(accounts, quarantined, most)))
 
 
 def _content(file: Found, content: bytes) -> single_symbol.Content:

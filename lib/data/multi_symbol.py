@@ -11,6 +11,7 @@ import json
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -285,7 +286,8 @@ def _pieces(location: Place, found: Sequence[Found], folder: Place) -> Iterator[
         packed = member.packed is not None or bool(unpack.packing(member.name))
         if packed and (size > _PIECE or unpack.packing(member.name)) and not plan.parquet:
             path = folder / f"unpacked-{index}"
-            size, spooled = _spooled(location, member, path), str(path)
+            with _named(member):
+                size, spooled = _spooled(location, member, path), str(path)
             if size <= _PIECE:
                 spooled = ""
         if plan.parquet:
@@ -304,6 +306,15 @@ def _pieces(location: Place, found: Sequence[Found], folder: Place) -> Iterator[
                 stop = min(start + _PIECE, size)
                 yield replace(piece, number=number, start=start, stop=stop, spooled=spooled)
                 number += 1
+
+
+@contextmanager
+def _named(member: Member) -> Iterator[None]:
+    """What keeps a file from being read, with its name."""
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(f"{printable(member.name)}: {' '.join(str(error).split())}") from None
 
 
 def _spooled(location: Place, member: Member, to: Place) -> int:
@@ -412,7 +423,8 @@ def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
 def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
     """The rows of a piece of text; the lines of a range count from 1."""
     if not piece.stop:
-        content = unpack.whole(location, piece.member)
+        with _named(piece.member):
+            content = unpack.whole(location, piece.member)
         if digests is not None:
             digests[piece.file] = blake3(content).hexdigest(), len(content)
         return text_files.body_of(content, piece.plan)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -264,6 +265,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     numeric = [name for name in VALUES[1:] if name in columns]
     indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}
     mark = options.decimal or _mark(fields, indices, delimiter)
+    if "Adj Close" not in dict(options.columns):
+        _refuse_factors(header, fields, columns, mark)
     plan = Plan(
         encoding,
         delimiter,
@@ -279,6 +282,28 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         texts=not all(_all_plain(fields, columns[name], mark) for name in numeric),
     )
     return with_dates(plan, fields)
+
+
+def _refuse_factors(
+    header: Sequence[str], fields: Sequence[Sequence[str]], columns: Mapping[str, int], mark: DecimalMark
+) -> None:
+    """Refuse a column called Adj or the like that holds what prices are to be multiplied by: it stays the same while the close changes."""
+    index = columns.get("Adj Close")
+    if index is None or not layouts.is_loosely("Adj Close", header[index]):
+        return
+    numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
+    pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted and close]
+    if _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs]):
+        raise Refused(
+            f"undecided numbers: column {header[index].strip()!r} seems to hold factors, not adjusted closes: it stays the same while the close changes. Leave it out: "
+            'archive.columns: {Adj Close: ""}, or name the column to take'
+        )
+
+
+def _steady(values: Sequence[float]) -> bool:
+    """Whether most values are as the one before."""
+    changes = [abs(second / first - 1) for first, second in itertools.pairwise(values)]
+    return sum(change < 0.0005 for change in changes) >= 0.8 * len(changes)
 
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\x1a"))
@@ -357,8 +382,14 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
 
 
 def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: str) -> tuple[str, ...]:
-    """The header, with a column without a name where each row has a field more: an empty one at its end, or the row's name before it."""
+    """The header, with as many names as the rows have fields.
+
+    One without a name is added where each row has a field more, an empty one at its end or the row's name before it; and taken away where
+    each row has a field less than a header that ends with a delimiter.
+    """
     fields = [split_line(row, delimiter) for row in rows[:_SAMPLE] if row.strip(f"{delimiter} \t")]
+    if fields and not header[-1] and all(len(row) == len(header) - 1 for row in fields):
+        return header[:-1]
     if not fields or any(len(row) != len(header) + 1 for row in fields):
         return header
     date = layouts.date_column(header)
@@ -447,9 +478,12 @@ def _levels(
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
-        names, tickers = split_line(lines[number], delimiter), split_line(lines[other], delimiter)
-        if len(tickers) != len(names):
+        levels_of = [split_line(lines[one], delimiter) for one in sorted((number, other))]
+        if len(levels_of[0]) != len(levels_of[1]):
             continue
+        upper, lower = levels_of
+        upper = _as_merged(upper, lower)
+        names, tickers = (upper, lower) if number < other else (lower, upper)
         if _known(tickers) > _known(names):  # a ticker may be a price's name: LOW,LOW,LOW,LOW,LOW is above the prices
             names, tickers = tickers, names
         # Where row numbers come first, under the names of the levels, the dates are a column that one level alone names.
@@ -491,6 +525,24 @@ def _levels(
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
         return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
     return None
+
+
+def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
+    """The upper of two levels, with the names that workbooks have in the first of merged cells alone in all of them.
+
+    Only where each name then has all columns of a symbol below it, or each symbol all names: a title above a table names none.
+    """
+    filled = list(upper)
+    for index in range(2, len(filled)):
+        if not filled[index].strip() and lower[index].strip():
+            filled[index] = filled[index - 1]
+    own: dict[str, list[str]] = {}
+    for above, below in zip(filled[1:], lower[1:], strict=True):
+        own.setdefault(above.strip(), []).append(below.strip())
+    several = len(own) > 1 and "" not in own
+    symbols_above = all(map(layouts.is_symbol, own)) and all(map(layouts.is_whole, own.values()))
+    names_above = layouts.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
+    return filled if several and (symbols_above or names_above) else upper
 
 
 def _known(names: Sequence[str]) -> int:
@@ -626,10 +678,8 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
         None,
     )
     seen: dict[tuple[str, int], set[str]] = {}
-    for row in fields:
-        moment = dates_and_numbers.parse_date(
-            row[columns["Date"]], plan.order or "day_first"
-        ) or dates_and_numbers.parse_date(row[columns["Date"]], "month_first")
+    moments = dates_and_numbers.parse_dates([row[columns["Date"]] for row in fields], plan.order)
+    for row, moment in zip(fields, moments, strict=True):
         if moment is not None:
             symbol = row[columns["Symbol"]] if "Symbol" in columns else ""
             time = moment.time or (row[clock].strip() if clock is not None else "")

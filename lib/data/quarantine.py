@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lib.data.rows import ANOTHER_HEADER, code
 from lib.data.schema import COLUMNS
 from lib.text import shortened, visible
 
@@ -25,15 +26,15 @@ class QuarantineError(RuntimeError):
         super().__init__(visible(message))  # it quotes what files hold
 
 
-def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:
+def refusal(accounts: pa.Table, quarantined: Callable[[], Iterable[pa.Table]], most: float) -> str | None:
     """Say why an archive's rows cannot become prices.
 
     Parameters
     ----------
     accounts : pyarrow.Table
         Of `lib.data.schema.FILES`.
-    quarantined : iterable of pyarrow.Table
-        Of `lib.data.schema.QUARANTINE`; read only for a refusal.
+    quarantined : callable
+        Gives the tables of `lib.data.schema.QUARANTINE`; called only if there are any rows in them.
     most : float
         The share of the rows that may be quarantined. A row whose date comes again further down does not count, unless
         they are more than `SUPERSEDED` of their file.
@@ -43,13 +44,30 @@ def refusal(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) ->
     str or None
         Sentences with the files, a reason and a raw line; None where nothing stands in the way.
     """
-    return contradictions(accounts) or too_many(accounts, quarantined, most)
+    if said := contradictions(accounts):
+        return said
+    bad = bool(pc.any(pc.greater(accounts["rows_quarantined"], 0)).as_py())
+    return (other_headers(quarantined()) if bad else None) or too_many(accounts, quarantined(), most)
 
 
 def contradictions(accounts: pa.Table) -> str | None:
     """What `refusal` says of files whose prices contradict each other."""
     contradicting = accounts.filter(pc.is_valid(accounts["contradiction"]))
     return _columns_exchanged(contradicting.to_pylist()) if len(contradicting) else None
+
+
+def other_headers(quarantined: Iterable[pa.Table]) -> str | None:
+    """What `refusal` says of files with a second header that names other columns, or the same in another order."""
+    found = []
+    for part in quarantined:
+        rows = part.filter(pc.equal(part["code"], code(ANOTHER_HEADER)))
+        found += [
+            f"{shortened(row['file'], 80)}, line {row['line']}: {row['reason']}: {shortened(row['raw'], 200)}"
+            for row in rows.to_pylist()
+        ]
+    if not found:
+        return None
+    return f"a header within a file:\n{_listed(found)}\nSplit each file where its other header begins"
 
 
 def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:

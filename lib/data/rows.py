@@ -14,19 +14,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lib.data.dates_and_numbers import parse_number
+from lib.data.layouts import other_columns
 from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 
 BLANK = "blank row"  # or the header once more: no row at all, neither kept nor set aside
+ANOTHER_HEADER = "another header"  # how the reason begins
 CODES = {  # of rows, then of files that are set aside entirely
     *("null_value", "unparsable_date", "unparsable_value", "negative_volume", "volume_too_large", "fractional_volume"),
-    *("repeated_date", "wrong_number_of_fields", "unparsable_row", "not_utf_8"),
+    *("repeated_date", "wrong_number_of_fields", "unparsable_row", "another_header", "not_utf_8"),
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
     *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
 }
 FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 
+_COLUMNS = {name: index for index, name in enumerate(COLUMNS)}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
 
@@ -71,6 +74,8 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
         return BLANK
     if len(fields) != len(COLUMNS):
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
+    if other_columns(fields, _COLUMNS):
+        return f"{ANOTHER_HEADER}: the rows below it would be read as if it were {','.join(COLUMNS)}"
     nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
     if nulls:
         return f"null value: {', '.join(nulls)}"

@@ -99,28 +99,23 @@ def _refuse_bomb(unpacked: int, member: Member) -> None:
 
 def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
     """The blocks of a packed file; it may be in a zip."""
+    if member.packed is not None:
+        with open_members(location) as read:
+            source = pa.BufferReader(read(member))
+    elif isinstance(location, Path):
+        with locations.opened(path := location / member.name):  # no FIFO
+            source = pa.OSFile(os.fsencode(path))
+    else:
+        source = locations.stream(location / member.name)
     how = packing(member.name)
+    if how == "workbook":
+        yield from workbooks.as_csv(source.read(), size)
+        return
     try:
-        if member.packed is not None:
-            with open_members(location) as read:
-                source = pa.BufferReader(read(member))
-        elif isinstance(location, Path):
-            with locations.opened(path := location / member.name):  # no FIFO
-                source = pa.OSFile(os.fsencode(path))
-        else:
-            source = locations.stream(location / member.name)
-        if how == "workbook":
-            yield from workbooks.as_csv(source.read(), size)
-            return
-        if how == "xz":
-            with lzma.open(source) as unpacked:
-                while block := unpacked.read(size):
-                    yield block
-            return
-        with pa.CompressedInputStream(source, how) as stream:
-            while block := stream.read(size):
+        with lzma.open(source) if how == "xz" else pa.CompressedInputStream(source, how) as unpacked:
+            while block := unpacked.read(size):
                 yield block
-    except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
+    except (OSError, pa.ArrowException, lzma.LZMAError, EOFError) as error:  # cut off, or damaged
         raise OSError(f"cannot be unpacked ({error}): download it again") from None
 
 

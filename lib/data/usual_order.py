@@ -102,12 +102,9 @@ def _filled(rows: Sequence[Sequence[str]]) -> dict[int, list[str]]:
 
 def _days(texts: Sequence[str]) -> list[int] | None:
     """The days of a column of dates between 1800 and 2100; None for another."""
-    for order in ("day_first", "month_first"):
-        moments = [dates_and_numbers.parse_date(text, order) for text in texts]
-        days = [moment.day for moment in moments if moment is not None and -62_091 <= moment.day <= 47_481]
-        if len(days) == len(texts):
-            return days
-    return None
+    moments = dates_and_numbers.parse_dates(texts)
+    days = [moment.day for moment in moments if moment is not None and -62_091 <= moment.day <= 47_481]
+    return days if len(days) == len(texts) else None
 
 
 def _numbers(texts: Mapping[int, Sequence[str]]) -> dict[int, list[float]]:

@@ -7,16 +7,19 @@ import datetime
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
+from lib.data import layouts
 from lib.data.members import LARGEST, LARGEST_RATIO, too_large
 from lib.text import printable
 
+_HEADER_WITHIN = 30  # lines that have cells
+
 
 def as_csv(content: bytes, size: int) -> Iterator[bytes]:
-    """The cells of the one sheet that has any, in blocks of at least ``size`` bytes; line n is row n of the sheet.
+    """The cells of the one sheet with prices, in blocks of at least ``size`` bytes; line n is row n of the sheet.
 
     A date is written 2021-01-04, with its time of day behind it unless that is midnight; a number with the digits that tell it from all others; of a
     formula its value when the workbook was saved.
@@ -24,7 +27,7 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
     Raises
     ------
     OSError
-        No workbook, or a damaged or encrypted one; several sheets have cells, or none; it unpacks to too much.
+        No workbook, or a damaged or encrypted one; several sheets have prices, or none has cells; it unpacks to too much.
     """
     import openpyxl  # a fifth of a second that only workbooks need
 
@@ -38,16 +41,10 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
         sheets = {}
         for sheet in workbook.worksheets:
             lines = _lines(sheet)
-            if first := next(lines, b""):
-                sheets[sheet.title] = chain([first], lines)
-        if len(sheets) != 1:
-            names = ", ".join(map(printable, sheets)) or "none"
-            raise OSError(
-                f"a workbook of {len(sheets)} sheets with cells ({names}), where one is allowed: save each that holds prices as CSV"
-            )
-        [lines] = sheets.values()
+            if first := list(islice(lines, _HEADER_WITHIN)):
+                sheets[sheet.title] = first, lines
         block = bytearray()
-        for line in lines:
+        for line in _of_prices(sheets):
             block += line
             if len(block) >= size:
                 yield bytes(block)
@@ -61,6 +58,26 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
         raise OSError(
             f"a workbook that cannot be read ({error}); take its password off, if it has one, or save it as CSV"
         ) from None
+
+
+def _of_prices(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -> Iterator[bytes]:
+    """The lines of the one sheet that has any, or of the one that has a header of prices, beside notes or charts."""
+    of_prices = {title: sheet for title, sheet in sheets.items() if any(map(_names_prices, sheet[0]))}
+    allowed = sheets if len(sheets) == 1 else of_prices
+    if len(allowed) != 1:
+        names = ", ".join(map(printable, allowed or sheets)) or "none"
+        kind = "with prices" if allowed else "with cells"
+        raise OSError(
+            f"a workbook of {len(allowed or sheets)} sheets {kind} ({names}), where one is allowed: save each that holds prices as a file of its own"
+        )
+    [(first, others)] = allowed.values()
+    return chain(first, others)
+
+
+def _names_prices(line: bytes) -> bool:
+    """Whether some of a line's fields are the names of columns of prices."""
+    [names] = csv.reader([line.strip(b"\n").decode("utf-8", "replace").replace("\n", " ")])
+    return layouts.are_names(names)
 
 
 def _refuse_bomb(content: bytes) -> None:

@@ -17,7 +17,7 @@ from lib.features.definitions import VOLUME_AVERAGE
 
 COLUMNS = (
     *("Symbol", "Security Name", "as_of", "for_from", "for_to", "horizon"),
-    *("forecast", "low", "high", VOLUME_AVERAGE.name, "ratio", "stale"),
+    *("forecast", "low", "high", VOLUME_AVERAGE.name, "ratio", "stale", "judged"),
 )
 KEYS = tuple(column.lower().replace(" ", "_") for column in COLUMNS)  # the columns' names in JSON
 LARGEST = 2**62  # shares: what a larger forecast is cut off at
@@ -78,7 +78,7 @@ def _row(cells: dict[str, str], where: str) -> dict[str, Any]:
     counts = {name: read(name, _count, "a whole number from 0") for name in ("horizon", "forecast", "low", "high")}
     average = read(VOLUME_AVERAGE.name, _amount, "a number from 0")
     ratio = read("ratio", lambda text: _amount(text) if text else None, "a number from 0, or nothing")
-    stale = read("stale", lambda text: bool(("false", "true").index(text.lower())), "true or false")
+    flags = {name: read(name, _flag, "true or false") for name in ("stale", "judged")}
     if not cells["Symbol"]:
         raise ValueError(f"{where}: Symbol is empty")
     if counts["horizon"] == 0:
@@ -95,8 +95,12 @@ def _row(cells: dict[str, str], where: str) -> dict[str, Any]:
         **counts,
         VOLUME_AVERAGE.name: average,
         "ratio": ratio,
-        "stale": stale,
+        **flags,
     }
+
+
+def _flag(text: str) -> bool:
+    return bool(("false", "true").index(text.lower()))
 
 
 def _count(text: str) -> int:

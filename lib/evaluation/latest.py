@@ -17,7 +17,7 @@ from lib.compute.engine import Engine
 from lib.evaluation.chunks import Chunk, chunks
 from lib.evaluation.forecast_file import LARGEST
 from lib.features import evening
-from lib.features.definitions import VOLUME_AVERAGE
+from lib.features.definitions import AVERAGE_ROWS, VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
 from lib.models.examples import Floats
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.int64(), nullable=False) for name in ("forecast", "low", "high")),
         pa.field(VOLUME_AVERAGE.name, pa.float64(), nullable=False),
         ("ratio", pa.float64()),
-        pa.field("stale", pa.bool_(), nullable=False),
+        *(pa.field(name, pa.bool_(), nullable=False) for name in ("stale", "judged")),
     ]
 )
 
@@ -77,6 +77,7 @@ def forecasts(
             VOLUME_AVERAGE.name: average,  # of the rows that it is judged by, whatever features.window is
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < last,
+            "judged": (made.position + chunk.skipped)[rows] >= AVERAGE_ROWS - 1,  # as `lib.evaluation.judge` does
         }
         tables.append(pa.table(columns, schema=SCHEMA))
     return pa.concat_tables(tables).take(pa.array(by_symbol))

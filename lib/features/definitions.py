@@ -98,7 +98,7 @@ VOLUMES = (
             _VOLUME,
             _LOG,
             f"volume {k} session{'s' * (k > 1)} before",
-            f"Volume {k} rows before the day forecast.",
+            f"Volume {k} row{'s' * (k > 1)} before the day forecast.",
         )
         for k in LAGS
     ),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.figures.style import BLUE, GREY, INK, ORANGE, PALE, SKY, described, house_style, new_figure
-from lib.text import as_text
+from lib.text import as_text, days
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -156,7 +156,7 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
             axes.plot(span, [point] * 2, color=color, label=label)
         words.append(f"{as_text(point)} shares a day, {as_text(low)} to {as_text(high)} ({label})")
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set_xlabel(f"{dates.iloc[0]:%d %B %Y} to {pd.Timestamp(forecasts['for_to'].max()):%d %B %Y}")
+    axes.set_xlabel(days(dates.iloc[0].date(), pd.Timestamp(forecasts["for_to"].max()).date()))
     locator = AutoDateLocator(maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib import paths, stages
 from lib.evaluation import forecast_file
 from lib.evaluation.judged_forecasts import how_often, judged_forecasts
-from lib.features.definitions import VOLUME_AVERAGE
+from lib.features.definitions import AVERAGE_ROWS, VOLUME_AVERAGE
 from lib.text import beside_average, day, days, percent, printable, short
 
 MOST = 10  # symbols; of more those with the largest forecasts
@@ -72,7 +72,7 @@ def _row(row: Mapping[str, Any], later: Mapping[str, Any] | None, usual: Mapping
     return {
         "symbol": printable(row["symbol"]),
         "name": textwrap.shorten(printable(row["security_name"] or ""), _LONGEST_NAME, placeholder=" …"),
-        "past": _past(row["as_of"], row["for_from"]) if row["as_of"] < usual["as_of"] else "",
+        "warnings": list(_warnings(row, usual)),
         "next": _forecast(row),
         "low": _short(row["low"]),
         "high": _short(row["high"]),
@@ -80,8 +80,12 @@ def _row(row: Mapping[str, Any], later: Mapping[str, Any] | None, usual: Mapping
     }
 
 
-def _past(as_of: str, for_from: str) -> str:
-    return f"Prices end on {day(_date(as_of))}: from {day(_date(for_from))} on, a period that may already be over"
+def _warnings(row: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
+    if row["as_of"] < usual["as_of"]:
+        as_of, for_from = (day(_date(row[key])) for key in ("as_of", "for_from"))
+        yield f"Prices end on {as_of}: from {for_from} on, a period that may already be over"
+    if not row["judged"]:
+        yield f"Fewer than {AVERAGE_ROWS} days of prices: no forecast from so few has been tested"
 
 
 def _short(shares: int) -> str:

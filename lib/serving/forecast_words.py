@@ -37,11 +37,11 @@ def expectation(one: SymbolForecast, each: HorizonForecast) -> str:
     return f"about {short(each.forecast)} {unit(each)}, {average}; {between}."
 
 
-def past_warning(one: SymbolForecast) -> str:
-    """What a reader must know of a symbol whose prices end early; empty for any other."""
-    if not one.stale:
-        return ""
-    return (
+def warnings(one: SymbolForecast) -> list[str]:
+    """What a reader must know of a symbol whose prices end early, or have just begun; empty for any other."""
+    past = (
         f"The prices of {one.symbol} end on {day(one.as_of)}, earlier than others of this study: "
         "the forecast period may already be over."
     )
+    new = f"{one.symbol} has fewer than {AVERAGE_ROWS} days of prices: no forecast from so few has been tested."
+    return [past] * one.stale + [new] * (not one.judged)

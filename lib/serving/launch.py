@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one (default: %(default)s)"
     )
-    parser.add_argument("--api-port", type=int, default=8000, help="port of /predict (default: %(default)s)")
+    parser.add_argument("--api-port", type=int, default=8000, help="port of the endpoint (default: %(default)s)")
     parser.add_argument("--dashboard-port", type=int, default=8866, help="port of the dashboard (default: %(default)s)")
     parser.add_argument(
         "--max-visitors", type=int, default=64, help="dashboard sessions at once (default: %(default)s)"

@@ -57,6 +57,8 @@ class SymbolForecast:
         The symbol's days end before the archive's, so that its forecasts are for days that are past.
     horizons : dict of HorizonForecast by int
         Ascending, by sessions.
+    judged : bool
+        Forecasts from as many days of prices as the symbol has were judged.
     """
 
     symbol: str
@@ -65,6 +67,7 @@ class SymbolForecast:
     vol_moving_avg: float
     stale: bool
     horizons: dict[int, HorizonForecast]
+    judged: bool = True
 
     def change(self, horizon: int) -> float | None:
         """The forecast beside the moving average: -0.08 is 8 % below it; None where the average is zero."""
@@ -99,7 +102,8 @@ def load(path: Path) -> SymbolForecasts | None:
         symbol, name = row["symbol"], row["security_name"] or ""
         if symbol not in symbols:
             as_of = datetime.date.fromisoformat(row["as_of"])
-            symbols[symbol] = SymbolForecast(symbol, name, as_of, row[VOLUME_AVERAGE.name], row["stale"], {})
+            average = row[VOLUME_AVERAGE.name]
+            symbols[symbol] = SymbolForecast(symbol, name, as_of, average, row["stale"], {}, row["judged"])
         first, last = (datetime.date.fromisoformat(row[key]) for key in ("for_from", "for_to"))
         each = HorizonForecast(row["horizon"], first, last, row["forecast"], row["low"], row["high"])
         symbols[symbol].horizons[each.horizon] = each

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from lib import paths, stage_records
 from lib.evaluation.judged_forecasts import verdicts
 from lib.serving.endpoint import forecast_table
-from lib.serving.forecast_words import expectation, past_warning, when
+from lib.serving.forecast_words import expectation, warnings, when
 from lib.serving.letter_case import LetterCases
 from lib.serving.symbol_forecasts import ForecastsError, SymbolForecast, SymbolForecasts, load
 from lib.stages import maker
@@ -75,9 +75,8 @@ def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = 
         yield f"{printable(one.symbol)}{name}; prices to {day(one.as_of)}"
         for each in (one.horizons[horizon] for horizon in wanted):
             yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
-        if warning := past_warning(one):
-            yield f"  {printable(warning)}"
-    yield from (f"How good that is: {verdict}" for verdict in verdicts(study, wanted))
+        yield from (f"  {printable(warning)}" for warning in warnings(one))
+    yield from (f"How good such forecasts were: {verdict}" for verdict in verdicts(study, wanted))
 
 
 def _symbol(given: str, table: SymbolForecasts, study: paths.StudyPaths) -> SymbolForecast:

@@ -14,7 +14,7 @@ import pytest
 from layout_files import SYMBOLS, WRITERS, truth
 
 from lib.compute.engine import Engine
-from lib.data import look, plans, sources
+from lib.data import look, multi_symbol, plans, sources
 from lib.data.ingest import ingest
 from lib.data.layouts import LAYOUTS, LayoutError, normalised, of_each_symbol, recognise
 from lib.data.quarantine import QuarantineError
@@ -117,8 +117,6 @@ def test_symbols_side_by_side_are_said_to_be():
 
 @pytest.mark.parametrize("name", ["A.csv", "A.csv.gz"])
 def test_a_file_without_a_header_says_how_to_number_its_columns_and_is_read_so(name, outputs, tmp_path, monkeypatch):
-    from lib.data import multi_symbol
-
     frame = WRITERS["camnugent"](truth()).rows
     rows = frame.assign(Date=frame["Date"].dt.strftime("%Y.%m.%d"), time="00:00")[
         ["Symbol", "Date", "time", *COLUMNS[1:5], "Volume"]
@@ -351,8 +349,6 @@ def test_the_same_bytes_from_one_long_file_as_from_a_file_a_symbol(outputs, tmp_
     ],
 )
 def test_a_long_file_is_cut_into_pieces_that_lose_no_line(header, encoding, outputs, tmp_path, monkeypatch):
-    from lib.data import multi_symbol
-
     files = WRITERS["nyse"](truth())
     _, _, rows = files.contents["prices.csv"].rstrip(b"\n").partition(b"\n")
     content = header.encode(encoding) + b"\n" + rows + b"\nnonsense\n2021-09-01,TRUE,1,x,1,1,5"
@@ -367,8 +363,6 @@ def test_a_long_file_is_cut_into_pieces_that_lose_no_line(header, encoding, outp
 
 @pytest.mark.parametrize("ends", [b"\r", b"\n", b"\r\n"])
 def test_a_long_file_of_any_line_ends_is_read_once(ends, outputs, tmp_path, monkeypatch):
-    from lib.data import multi_symbol
-
     files = WRITERS["nyse"](truth())
     content = files.contents["prices.csv"].replace(b"\n", ends) + b"nonsense" + ends
     mixed = content + files.contents["prices.csv"].partition(b"\n")[2].replace(b"2021-", b"2022-").replace(b"\n", b"\r")
@@ -379,6 +373,21 @@ def test_a_long_file_of_any_line_ends_is_read_once(ends, outputs, tmp_path, monk
         assert made.prices.rows == times * len(files.rows)
         [stray] = made.quarantine.read().to_pylist()
         assert (stray["line"], stray["raw"]) == (len(files.rows) + 2, "nonsense")
+
+
+@pytest.mark.parametrize("size", [1 << 24, 1 << 10], ids=["in one piece", "in pieces"])
+def test_a_long_file_that_is_cut_off_where_it_is_packed_is_named(size, outputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(multi_symbol, "_PIECE", size)
+    chance = random.Random(5)
+    rows = "".join(
+        f"{symbol},2021-01-{day:02},1,2,1,2,{chance.randrange(10**9)}\n" for symbol in "AB" for day in range(1, 29)
+    )
+    packed = gzip.compress(f"Symbol,{HEADER}{rows}".encode())
+    (tmp_path / "all.csv.gz").write_bytes(packed)
+    archive = sources.open_archive(str(tmp_path), StudyPaths("study"))
+    (tmp_path / "all.csv.gz").write_bytes(packed[:-20])
+    with pytest.raises(sources.ArchiveError, match=r"all.csv.gz: cannot be unpacked .*: download it again"):
+        ingest(archive, StudyPaths("study"), engine=Engine(workers=1))
 
 
 @pytest.mark.parametrize("name", ["yahoo", "nyse", "yfinance wide", "investing"])

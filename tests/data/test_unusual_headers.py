@@ -14,7 +14,7 @@ from layout_files import truth
 
 from lib import params
 from lib.compute.engine import Engine
-from lib.data import plans, sources, usual_order
+from lib.data import plans, sources, usual_order, workbooks
 from lib.data.ingest import ingest
 from lib.data.layouts import of_each_symbol
 from lib.data.quarantine import QuarantineError
@@ -57,9 +57,9 @@ def made_of(contents, folder, most=0.0, **options):
     return archive, ingest(archive, StudyPaths("study"), most, Engine(workers=1))
 
 
-def read(contents, folder, **options):
+def read(contents, folder, most=0.0, **options):
     """The prices of some files."""
-    found = made_of(contents, folder, **options)[1].prices.read().to_pandas()
+    found = made_of(contents, folder, most, **options)[1].prices.read().to_pandas()
     return found.assign(Date=found["Date"].astype(str))[["Symbol", "Date", *PRICES]]
 
 
@@ -93,6 +93,76 @@ def test_levels_of_any_name_are_read_with_row_numbers_before_them(names, outputs
     wide = levels(*frames, names=names)
     assert_same(read({"x.csv": wide.to_csv()}, tmp_path / "dates first"), *frames)
     assert_same(read({"x.csv": wide.reset_index().to_csv()}, tmp_path / "numbers first"), *frames)
+
+
+@pytest.mark.parametrize("names", [("Price", "Ticker"), (None, None)])
+@pytest.mark.parametrize("first", ["prices", "tickers"])
+@pytest.mark.parametrize("kind", ["x.xlsx", "x.csv"])
+def test_merged_cells_of_the_upper_level_name_all_columns_below_them(kind, first, names, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    wide = levels(*frames, names=names).sort_index(axis=1)
+    wide = wide if first == "prices" else wide.swaplevel(axis=1).sort_index(axis=1)
+    content = io.BytesIO()
+    wide.to_excel(content)
+    made = content.getvalue() if kind == "x.xlsx" else b"".join(workbooks.as_csv(content.getvalue(), 1 << 20))
+    assert b"AAPL,,,,,MSFT" in made or first == "prices" or kind == "x.xlsx"
+    assert_same(read({kind: made}, tmp_path / "archive"), *frames)
+    with pytest.raises(sources.ArchiveError, match="has its columns named, not numbered"):
+        read(
+            {kind: made},
+            tmp_path / "archive",
+            columns={"Date": "1", "Open": "2", "High": "3", "Low": "4", "Close": "5", "Volume": "6"},
+        )
+
+
+@pytest.mark.parametrize("title", [",Apple Inc.,,,,", ",Prices,,,,Traded", "Apple,,,,,"])
+def test_a_title_above_a_table_is_no_symbol(title, outputs, tmp_path):
+    text = f"{title}\n" + prices("X")[["Date", *PRICES]].to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+def test_a_code_is_the_symbol_before_the_names_of_what_it_stands_for(outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    named = [
+        frame.assign(Company="Some name", ISIN="US0000000000").rename(columns={"Symbol": "Code"}) for frame in frames
+    ]
+    table = pd.concat(named)[["Company", "ISIN", "Code", "Date", *PRICES]]
+    assert_same(read({"x.csv": table.to_csv(index=False)}, tmp_path / "archive"), *frames)
+
+
+def test_a_header_that_ends_with_a_delimiter_has_no_column_more_than_its_rows(outputs, tmp_path):
+    text = prices("X")[["Date", *PRICES]].to_csv(index=False).replace("Volume\n", "Volume,\n")
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize(
+    "columns", [PRICES, [*PRICES, "Adj Close"], ["Symbol", *PRICES]], ids=["other", "Kaggle's", "table"]
+)
+def test_rows_below_another_header_within_a_file_are_not_read_by_the_first(columns, outputs, tmp_path):
+    own = pd.concat([prices("X"), prices("Y", 30)]) if "Symbol" in columns else prices("X")
+    first = own.assign(**{"Adj Close": own["Close"]})[["Date", *columns]]
+    later = first[["Date", *columns[::-1]]].assign(Date=first["Date"].str.replace("2021", "2022"))
+    if "Adj Close" in columns:  # as in Kaggle's archive
+        first = first[["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]]
+    text = first.to_csv(index=False) + later.to_csv(index=False)
+    line = len(first) + 2
+    with pytest.raises(
+        QuarantineError, match=rf"(?s)X.csv, line {line}: another header: .*Volume,.*Split each file where"
+    ):
+        read({"X.csv": text}, tmp_path / "run", most=1.0)
+    again = first.to_csv(index=False) + later[first.columns].to_csv(index=False)
+    assert len(read({"X.csv": again}, tmp_path / "again")) == 2 * len(own)
+
+
+def test_factors_are_not_taken_for_adjusted_closes(outputs, tmp_path):
+    own = prices("X").drop(columns="Symbol")
+    factors = own.assign(Adj=[0.5] * 10 + [1.0] * 15)
+    with pytest.raises(QuarantineError, match=r"column 'Adj' .*factors.*archive.columns: \{Adj Close: \"\"\}"):
+        read({"X.csv": factors.to_csv(index=False)}, tmp_path / "archive")
+    adjusted = own.assign(Adj=own["Close"] * factors["Adj"])
+    for name, frame in (("factors", factors), ("adjusted", adjusted), ("as the close", own.assign(Adj=own["Close"]))):
+        chosen = {"Adj Close": ""} if name == "factors" else {}
+        assert_same(read({"X.csv": frame.to_csv(index=False)}, tmp_path / name, columns=chosen), prices("X"))
 
 
 def test_tickers_that_are_numbers_are_read_under_the_word_ticker(outputs, tmp_path):

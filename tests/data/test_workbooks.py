@@ -55,6 +55,12 @@ def test_a_line_is_the_row_of_the_sheet_and_rows_without_a_value_at_the_end_are_
     assert [len(block) for block in workbooks.as_csv(content, 1)] == [6, 4, 0]
 
 
+def test_a_sheet_with_prices_is_read_beside_sheets_without():
+    prices = [["Apple Inc."], [], ["Date", "Open", "High", "Low", "Close", "Volume"], ["2021-01-04", 1, 2, 1, 2, 3]]
+    notes = [["Close", "of what we bought"], ["low", "risk"]]
+    assert text(workbook(notes, prices, [[1, 2, 3]])) == text(workbook(prices))
+
+
 def test_what_a_program_says_of_the_size_is_not_believed():
     content = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(workbook([[1, 2], [3, 4]]))) as made, zipfile.ZipFile(content, "w") as wrong:
@@ -71,10 +77,14 @@ def test_what_a_program_says_of_the_size_is_not_believed():
         (b"Date,Open\n", "cannot be read .*take its password off, if it has one, or save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "cannot be read .*password"),  # encrypted, or an .xls
         (workbook([[1]])[:-30], "cannot be read"),
-        (workbook([[1]], [[2]]), r"2 sheets with cells \(sheet 0, sheet 1\).*save each that holds prices as CSV"),
+        (workbook([[1]], [[2]]), r"2 sheets with cells \(sheet 0, sheet 1\).*save each that holds prices"),
+        (
+            workbook([["notes"]], [["Date", "Open", "Close"]], [["Close", "High", "Low"]]),
+            r"2 sheets with prices \(sheet 1, sheet 2\).*save each that holds prices",
+        ),
         (workbook([], [[None]]), r"0 sheets with cells \(none\)"),
     ],
-    ids=["text", "encrypted", "cut off", "two sheets", "no cells"],
+    ids=["text", "encrypted", "cut off", "two sheets", "two sheets with prices", "no cells"],
 )
 def test_what_cannot_be_read_says_what_to_do(content, told):
     with pytest.raises(OSError, match=told):

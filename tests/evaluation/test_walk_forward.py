@@ -116,6 +116,7 @@ def test_one_row_a_symbol_and_horizon(whole: Any) -> None:
     assert set(table["as_of"].astype(str)) == {str(SESSIONS[799])}
     assert set(table["for_from"].astype(str)) == {str(SESSIONS[800])}
     assert set(table["for_to"][table["horizon"] == 5].astype(str)) == {str(SESSIONS[804])}
+    assert (table["judged"] == (table["Symbol"] != "EE")).all()  # of three days
     assert not table["stale"].any() and (table["Security Name"] == table["Symbol"] + " Inc.").all()
     lines = list(csv.DictReader(saved["csv"].decode().splitlines()))
     assert [int(line["forecast"]) for line in lines] == table["forecast"].tolist()
@@ -159,6 +160,7 @@ def test_saved_models_forecast_newer_days_as_they_forecast_a_symbol_s_own_rows(
     newer.forecaster.write_bytes(saved["skops"])
     table = latest.forecast_again(newer).read().to_pandas()
     assert dict(zip(table["Symbol"], table["stale"], strict=True)) == {s: s not in ("AA", "CC") for s in SYMBOLS}
+    assert dict(zip(table["Symbol"], table["judged"], strict=True)) == {s: s != "EE" for s in SYMBOLS}
     for symbol in SYMBOLS:
         recent = tables[symbol].tail(400)
         columns = {name: recent[name].to_numpy() for name in ("Date", "Open", "High", "Low", "Close", "Volume")}

@@ -41,7 +41,8 @@ def write(
                 days = (as_of, as_of + datetime.timedelta(3), as_of + datetime.timedelta(2 + horizon))
                 forecast = volume + horizon - 1
                 numbers = (horizon, forecast, volume // 2, 2 * volume + 100, average, "", str(symbol in stale).lower())
-                writer.writerow([symbol, name, *days, *numbers])
+                judged = str(symbol not in more.get("unjudged", ())).lower()
+                writer.writerow([symbol, name, *days, *numbers, judged])
 
 
 def shown(study: paths.StudyPaths, record: dict | None = None) -> str:
@@ -140,6 +141,12 @@ def test_of_few_symbols_one_that_ended_says_so(study):
         == "OLD Prices end on Friday 3 February 2012: from Monday 6 February 2012 on, a period that may already be over"
     )
     assert "from prices to Friday 1 March 2013" in page
+
+
+def test_a_symbol_of_a_few_days_says_that_its_forecast_is_untested(study):
+    write(study, {"AA": 880_000, "NEW": 5_000_000}, unjudged=("NEW",))
+    _, good, new = cells(shown(study))
+    assert good[0] == "AA" and new[0] == "NEW Fewer than 30 days of prices: no forecast from so few has been tested"
 
 
 @pytest.mark.parametrize(

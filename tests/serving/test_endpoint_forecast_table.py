@@ -35,11 +35,12 @@ def change(path, line, column, text):
 
 def test_gives_a_symbol_s_forecasts(table):
     found = json.loads(table.of("AAPL"))
-    assert {key: found[key] for key in ("symbol", "security_name", "as_of", "stale", "vol_moving_avg")} == {
+    assert {key: found[key] for key in ("symbol", "security_name", "as_of", "stale", "judged", "vol_moving_avg")} == {
         "symbol": "AAPL",
         "security_name": "Apple Inc.",
         "as_of": "2013-03-01",
         "stale": False,
+        "judged": True,
         "vol_moving_avg": 1000000.0,
     }
     assert [one["horizon"] for one in found["forecasts"]] == [1, 5, 21]
@@ -132,6 +133,7 @@ def test_csv_has_the_file_s_columns_and_no_formula(path):
         ("vol_moving_avg", "inf", "line 3: vol_moving_avg is 'inf'"),
         ("ratio", "-0.1", "line 3: ratio is '-0.1'"),
         ("stale", "perhaps", "line 3: stale is 'perhaps'; allowed: true or false"),
+        ("judged", "", "line 3: judged is ''; allowed: true or false"),
     ],
 )
 def test_refuses_a_wrong_cell_with_line_and_column(path, column, text, message):
@@ -147,9 +149,9 @@ def test_refuses_a_wrong_cell_with_line_and_column(path, column, text, message):
     [
         (lambda text: "", "the header must have Symbol once"),
         (lambda text: text.replace("stale", "fresh", 1), "the header must have stale once"),
-        (lambda text: text.replace("ZED,", "ZED,,", 1), "line 8: 13 cells; the header has 12"),
+        (lambda text: text.replace("ZED,", "ZED,,", 1), "line 8: 14 cells; the header has 13"),
         (lambda text: text.splitlines()[0], "it has no rows"),
-        (lambda text: text[:-40], "cells; the header has 12"),
+        (lambda text: text[:-40], "cells; the header has 13"),
         (lambda text: text + '"', "unexpected end of data"),
         (lambda text: text.encode("utf-16").decode("latin-1"), "forecasts.csv: "),
     ],

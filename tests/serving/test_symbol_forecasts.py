@@ -36,8 +36,9 @@ def rows_of(path):
 
 def test_reads_every_forecast(tmp_path):
     path = tmp_path / "forecasts.csv"
-    write_forecasts(path, NAMES, AS_OF, stale=("B",))
+    write_forecasts(path, NAMES, AS_OF, stale=("B",), unjudged=("A",))
     table = load(path)
+    assert table.symbols["B"].judged and not table.symbols["A"].judged
     assert table.horizons == [1, 5, 21] and list(table.symbols) == list(NAMES)
     assert table.symbols["B"].stale and not table.symbols["A"].stale
     assert [one.security_name for one in table.symbols.values()] == ["Agilent", "", "TrueCar"]
@@ -67,7 +68,7 @@ def test_rows_and_columns_come_in_any_order(tmp_path):
     ("old", "new", "said"),
     [
         ("low", "lowest", "the header must have low once"),
-        ("A,Agilent", "A", "line 2: 11 cells; the header has 12"),
+        ("A,Agilent", "A", "line 2: 12 cells; the header has 13"),
         ("2013-03-05", "5 March", "line 2: for_from is '5 March'; allowed: a date as YYYY-MM-DD"),
         ("false", "no", "line 2: stale is 'no'; allowed: true or false"),
         ("false", '"fal', "unexpected end of data"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 
 import pytest
-from serving_study import write_three_forecasts
+from serving_study import write_forecasts, write_three_forecasts
 
 from lib import __main__ as command_line
 from lib import files, paths
@@ -61,14 +62,22 @@ def test_the_sentence_is_the_dashboard_s(study, capsys):
 def test_how_good_the_forecasts_were_is_said(study, capsys):
     horizons = {str(horizon): {"verdict": f"Verdict of {horizon}."} for horizon in (1, 5, 21)}
     study.forecast_metrics.write_text(json.dumps({"horizons": horizons}))
-    assert typed(capsys, "AAPL", "TRUE", "--horizon", "5")[1].endswith("\nHow good that is: Verdict of 5.\n")
+    assert typed(capsys, "AAPL", "TRUE", "--horizon", "5")[1].endswith(
+        "\nHow good such forecasts were: Verdict of 5.\n"
+    )
     said = typed(capsys, "AAPL")[1].splitlines()
-    assert said[-3:] == [f"How good that is: Verdict of {horizon}." for horizon in (1, 5, 21)]
+    assert said[-3:] == [f"How good such forecasts were: Verdict of {horizon}." for horizon in (1, 5, 21)]
 
 
 def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
     assert "earlier than others of this study" in typed(capsys, "ZED")[1]
     assert "earlier than others" not in typed(capsys, "AAPL")[1]
+
+
+def test_a_symbol_of_a_few_days_says_that_its_forecast_is_untested(study, capsys):
+    write_forecasts(study.forecasts_csv, {"NEW": None, "OLD": None}, datetime.date(2013, 3, 1), unjudged=("NEW",))
+    assert "  NEW has fewer than 30 days of prices: no forecast from so few has been tested." in typed(capsys, "NEW")[1]
+    assert "fewer than" not in typed(capsys, "OLD")[1]
 
 
 def test_forecasts_that_are_out_of_date_are_said_so(study, capsys):

@@ -64,7 +64,14 @@ def write_three_forecasts(path: Path, share: float = 1.0) -> None:
         for horizon, until in ((1, "2013-03-04"), (5, "2013-03-08"), (21, "2013-04-02")):
             forecast = round(share * ratio * average)
             line = [symbol, name, "2013-03-01", "2013-03-04", until, horizon, forecast]
-            line += [forecast - 200_000, forecast + 400_000, average, round(share * ratio, 4), str(symbol == "ZED")]
+            line += [
+                forecast - 200_000,
+                forecast + 400_000,
+                average,
+                round(share * ratio, 4),
+                str(symbol == "ZED"),
+                True,
+            ]
             lines.append(",".join(map(str, line)))
     write_atomically(path, "\n".join([*lines, ""]))
 
@@ -94,7 +101,11 @@ def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
 
 
 def write_forecasts(
-    path: Path, names: dict[str, str | None], as_of: datetime.date, stale: tuple[str, ...] = ()
+    path: Path,
+    names: dict[str, str | None],
+    as_of: datetime.date,
+    stale: tuple[str, ...] = (),
+    unjudged: tuple[str, ...] = (),
 ) -> None:
     """Write invented forecasts of each symbol of ``names``, at three horizons."""
     random = np.random.default_rng(2)
@@ -107,7 +118,7 @@ def write_forecasts(
             forecast = round(average * random.uniform(0.6, 1.5))
             row = (symbol, name, as_of, as_of + datetime.timedelta(1), as_of + datetime.timedelta(horizon), horizon)
             numbers = (forecast, round(0.7 * forecast), round(1.6 * forecast), average, forecast / average)
-            writer.writerow([*row, *numbers, str(symbol in stale).lower()])
+            writer.writerow([*row, *numbers, str(symbol in stale).lower(), str(symbol not in unjudged).lower()])
     write_atomically(path, text.getvalue())
 
 

@@ -31,7 +31,7 @@ from lib.serving.dashboard.widgets import (
     set_invalid,
     text_field,
 )
-from lib.serving.forecast_words import expectation, past_warning, unit, when
+from lib.serving.forecast_words import expectation, unit, warnings, when
 from lib.serving.symbol_forecasts import (
     ForecastsError,
     HorizonForecast,
@@ -253,8 +253,8 @@ def judged(verdicts: Sequence[str], report: str) -> str:
 
 def warning(one: SymbolForecast, recent: RecentDays | None) -> str:
     """What a reader must know before trusting the forecast: nothing, mostly."""
-    if past := past_warning(one):
-        return notice(past)
+    if told := warnings(one):
+        return notice(" ".join(told))
     if recent is not None and recent.dates[-1].item() != one.as_of:
         return notice(
             f"Out of date: the forecast was made from prices to {day(one.as_of)}, and the study has them to "

@@ -22,7 +22,14 @@ from lib.features.definitions import VOLUME_AVERAGE
 from lib.serving.letter_case import LetterCases
 from lib.text import csv_cell
 
-OF_SYMBOL = ("symbol", "security_name", "as_of", "stale", VOLUME_AVERAGE.name)  # equal for all horizons of a symbol
+OF_SYMBOL = (
+    "symbol",
+    "security_name",
+    "as_of",
+    "stale",
+    "judged",
+    VOLUME_AVERAGE.name,
+)  # equal for all horizons of a symbol
 NEAREST = 5  # symbols that an error names
 
 
@@ -45,7 +52,7 @@ class ForecastTable:
 
     Examples
     --------
-    >>> same = {"symbol": "ONE", "security_name": "One, Inc.", "as_of": "2013-03-01", "stale": False, "vol_moving_avg": 1000.0}
+    >>> same = {"symbol": "ONE", "security_name": "One, Inc.", "as_of": "2013-03-01", "stale": False, "judged": True, "vol_moving_avg": 1000.0}
     >>> week = {"for_from": "2013-03-04", "for_to": "2013-03-08", "horizon": 5, "forecast": 950, "low": 700, "high": 1200}
     >>> table = ForecastTable([{**same, **week, "ratio": 0.95}])
     >>> json.loads(table.of("ONE"))["forecasts"][0]["forecast"]

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lib.evaluation.forecast_file import KEYS
-from lib.features.definitions import BY_NAME, INPUTS, VOLUME_AVERAGE
+from lib.features.definitions import AVERAGE_ROWS, BY_NAME, INPUTS, VOLUME_AVERAGE
 from lib.models.table import LARGEST_VOLUME
 from lib.serving.endpoint.answers import (
     CSV,
@@ -70,6 +70,10 @@ _FIELDS: dict[str, Schema] = {
         "description": f"forecast / {VOLUME_AVERAGE.name}; null where the average is 0",
     },
     "stale": {"type": "boolean", "description": "Whether the symbol's last day is older than the archive's"},
+    "judged": {
+        "type": "boolean",
+        "description": f"Whether the symbol has the {AVERAGE_ROWS} days of prices from which on forecasts were tested",
+    },
 }
 
 
