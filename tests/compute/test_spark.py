@@ -191,7 +191,7 @@ def _start(
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),  # a killed worker leaves files
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # of the executors that they start, too
         # Where the workers find HeldPart; `lib` has to be sent to them.
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(paths.ROOT / "tests" / "support")]),
     }
