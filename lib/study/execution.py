@@ -66,15 +66,14 @@ def peak_memory() -> Iterator[Peak]:
 
 def execute(stage: str, params: Params, study: paths.StudyPaths, peak: Peak) -> None:
     """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
-    with notebook.without_grammars():
-        import papermill
-
-        from lib.study import papermill_engine
+    import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
     from zmq import ZMQError
+
+    from lib.study import papermill_engine
 
     target = study.notebook(stage)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import html
 import json
@@ -23,21 +22,6 @@ from lib.study import cache
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?")
 # A cell's own file, whose folder is named after the kernel's process.
 _CELL = re.compile(r"[\w.~/-]*/ipykernel_\d+/\d+\.py")
-
-
-@contextlib.contextmanager
-def without_grammars() -> Iterator[None]:
-    """Import what checks notebooks without the grammar of IRIs, which jsonschema 4.26 compiles in a second, and no notebook needs.
-
-    https://github.com/python-jsonschema/jsonschema/issues/1428
-    """
-    name = "rfc3987_syntax"
-    hidden = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules[name]
 
 
 def normalised(notebook: Any) -> Any:
