@@ -61,23 +61,38 @@ def bucket(s3, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def sample_outputs(tmp_path_factory, worker_id):
-    """An outputs folder with the sample study, run once for all workers of the suite; not to be changed."""
+def made_once(tmp_path_factory, worker_id):
+    """Have a folder filled by one of the suite's workers, for all of them: ``made_once(name, make)``; it is not to be changed."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "sample-outputs"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "done").exists():
-            done = subprocess.run(
-                [sys.executable, "-m", "lib", "run"],
-                cwd=paths.ROOT,
-                env={**os.environ, "STUDY_OUTPUTS": str(folder)},
-                capture_output=True,
-                text=True,
-                timeout=500,
-            )
-            assert done.returncode == 0, done.stderr
-            (folder / "done").touch()
-    return folder
+
+    def made_once(name, make):
+        folder = (base if worker_id == "master" else base.parent) / name
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "done").exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                (folder / "done").touch()
+        return folder
+
+    return made_once
+
+
+def run_sample(outputs):
+    done = subprocess.run(
+        [sys.executable, "-m", "lib", "run"],
+        cwd=paths.ROOT,
+        env={**os.environ, "STUDY_OUTPUTS": str(outputs)},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def sample_outputs(made_once):
+    """An outputs folder with the sample study."""
+    return made_once("sample-outputs", run_sample)
 
 
 @pytest.fixture
