@@ -508,6 +508,11 @@ def is_date(name: str) -> bool:
     return normalised(name) in _first("Date")
 
 
+def is_of_symbols(name: str) -> bool:
+    """Whether a column's name is one of those that `NAMES` has for symbols, in the first group."""
+    return normalised(name) in _first("Symbol")
+
+
 def is_loosely(ours: str, name: str) -> bool:
     """Whether a column's name may be one of ours, and something else, such as Index or Code for a symbol."""
     return normalised(name) in _second(ours)
@@ -648,7 +653,7 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     >>> of_each_symbol(["Date", *(f"{name}_A" for name in ("Open", "High", "Low", "Close", "Volume"))])
     {'A': {'Open': 1, 'High': 2, 'Low': 3, 'Close': 4, 'Volume': 5}}
     """
-    if any(normalised(name) in _first("Symbol") for name in header):
+    if any(map(is_of_symbols, header)):
         return {}
     # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.
     tuples = any(map(_is_tuple, header))

@@ -7,7 +7,7 @@ import datetime
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -20,6 +20,8 @@ _HEADER_WITHIN = 30  # lines that have cells
 
 def as_csv(content: bytes, size: int) -> Iterator[bytes]:
     """The cells of the one sheet with prices, in blocks of at least ``size`` bytes; line n is row n of the sheet.
+
+    Of several sheets, each called as a symbol and with the same columns, one table is made, with a column Symbol.
 
     A date is written 2021-01-04, with its time of day behind it unless that is midnight; a number with the digits that tell it from all others; of a
     formula its value when the workbook was saved.
@@ -61,23 +63,54 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
 
 
 def _of_prices(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -> Iterator[bytes]:
-    """The lines of the one sheet that has any, or of the one that has a header of prices, beside notes or charts."""
+    """The lines of the one sheet that has any, or of those with a header of prices, beside notes or charts."""
     of_prices = {title: sheet for title, sheet in sheets.items() if any(map(_names_prices, sheet[0]))}
     allowed = sheets if len(sheets) == 1 else of_prices
-    if len(allowed) != 1:
-        names = ", ".join(map(printable, allowed or sheets)) or "none"
-        kind = "with prices" if allowed else "with cells"
-        raise OSError(
-            f"a workbook of {len(allowed or sheets)} sheets {kind} ({names}), where one is allowed: save each that holds prices as a file of its own"
-        )
-    [(first, others)] = allowed.values()
-    return chain(first, others)
+    if len(allowed) == 1:
+        [(first, others)] = allowed.values()
+        return chain(first, others)
+    if len(of_prices) > 1 and (lines := _of_symbols(of_prices)):
+        return lines
+    names = ", ".join(map(printable, allowed or sheets)) or "none"
+    kind = "with prices" if allowed else "with cells"
+    raise OSError(
+        f"a workbook of {len(allowed or sheets)} sheets {kind} ({names}), where one is allowed, or one for each symbol, named after it in "
+        "capitals and with the same columns: save each that holds prices as a file of its own"
+    )
+
+
+def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -> Iterator[bytes] | None:
+    """The lines of sheets with the same columns as those of one table; None where neither a column nor the sheets' names say the symbols."""
+    begins = {
+        title: next(n for n, line in enumerate(first) if _names_prices(line)) for title, (first, _) in sheets.items()
+    }
+    headers = {first[begins[title]].strip(b"\n") for title, (first, _) in sheets.items()}
+    with_symbols = any(map(layouts.is_of_symbols, _fields(min(headers))))
+    if len(headers) > 1 or not (with_symbols or all(map(layouts.is_symbol, sheets))):
+        return None
+    prefixes = {title: b"" if with_symbols else _row([title]).strip(b"\n") + b"," for title in sheets}
+    rows = (
+        prefixes[title] + line.strip(b"\n") + b"\n"
+        for title, (first, others) in sheets.items()
+        for line in chain(first[begins[title] + 1 :], others)
+    )
+    return chain([(b"" if with_symbols else b"Symbol,") + min(headers) + b"\n"], rows)
 
 
 def _names_prices(line: bytes) -> bool:
     """Whether some of a line's fields are the names of columns of prices."""
-    [names] = csv.reader([line.strip(b"\n").decode("utf-8", "replace").replace("\n", " ")])
-    return layouts.are_names(names)
+    return layouts.are_names(_fields(line))
+
+
+def _fields(line: bytes) -> list[str]:
+    [fields] = csv.reader([line.strip(b"\n").decode("utf-8", "replace").replace("\n", " ")])
+    return fields
+
+
+def _row(cells: Iterable[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(map(_text, cells))
+    return text.getvalue().encode("utf-8", "surrogatepass")
 
 
 def _refuse_bomb(content: bytes) -> None:
@@ -97,10 +130,7 @@ def _lines(sheet: Any) -> Iterator[bytes]:
         if all(value is None for value in row):
             empty += 1
             continue
-        text = io.StringIO("\n" * empty)
-        text.seek(empty)
-        csv.writer(text, lineterminator="\n").writerow(map(_text, row))
-        yield text.getvalue().encode("utf-8", "surrogatepass")
+        yield b"\n" * empty + _row(row)
         empty = 0
 
 

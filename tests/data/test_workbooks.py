@@ -61,6 +61,47 @@ def test_a_sheet_with_prices_is_read_beside_sheets_without():
     assert text(workbook(notes, prices, [[1, 2, 3]])) == text(workbook(prices))
 
 
+def test_sheets_that_are_called_as_symbols_are_one_table(outputs, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.title = "Notes"
+    book.active.append(["of Friday"])
+    columns = ["Date", "Open", "High", "Low", "Close", "Volume"]
+    for number, symbol in enumerate(("MSFT", "BRK.B", "NAN")):
+        sheet = book.create_sheet(symbol)
+        for row in (["Prices of", symbol], [], columns) if number else [columns]:
+            sheet.append(row)
+        for day in range(4, 9):
+            sheet.append([datetime.date(2021, 1, day), 10 + number, 12 + number, 9, 11 + number, 1000 + day])
+    book.save(tmp_path / "prices.xlsx")
+    found = ingest(
+        sources.open_archive(str(tmp_path), StudyPaths("study")), StudyPaths("study"), 0.0, Engine(workers=1)
+    )
+    prices = found.prices.read().to_pandas()
+    assert prices.groupby("Symbol", observed=True)["Open"].agg(["size", "max"]).to_dict("index") == {
+        "BRK.B": {"size": 5, "max": 11},
+        "MSFT": {"size": 5, "max": 10},
+        "NAN": {"size": 5, "max": 12},
+    }
+    assert found.quarantine.rows == 0
+    for rename, told in (("Sheet2", "named after it in capitals"), ("X", "")):
+        book["NAN"].title = rename
+        content = io.BytesIO()
+        book.save(content)
+        if told:
+            with pytest.raises(OSError, match=told):
+                text(content.getvalue())
+        else:
+            assert text(content.getvalue()).startswith("Symbol,Date,Open")
+        book[rename].title = "NAN"
+
+
+def test_sheets_with_a_column_of_symbols_are_one_table():
+    header, row = ["Ticker", "Date", "Open", "High", "Low", "Close", "Volume"], ["A", "2021-01-04", 1, 2, 1, 2, 3]
+    assert text(workbook([["2021"], header, row], [header, ["B", *row[1:]]])) == (
+        "Ticker,Date,Open,High,Low,Close,Volume\nA,2021-01-04,1,2,1,2,3\nB,2021-01-04,1,2,1,2,3\n"
+    )
+
+
 def test_what_a_program_says_of_the_size_is_not_believed():
     content = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(workbook([[1, 2], [3, 4]]))) as made, zipfile.ZipFile(content, "w") as wrong:
