@@ -144,7 +144,7 @@ def parse_dates(texts: Sequence[str], order: DateOrder | None = None) -> list[Mo
 
     Examples
     --------
-    >>> parse_dates(["01/30/21", "01/02/21"]) == parse_dates(["30.1.2021", "2.1.2021"]) == parse_dates(["21/01/30", "21/01/02"])
+    >>> parse_dates(["01/30/21", "01/02/21"]) == parse_dates(["30.1.2021", "2.1.2021"])
     True
     """
     orders = (order,) if order else get_args(DateOrder)

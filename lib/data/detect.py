@@ -38,7 +38,8 @@ _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
 _WORDS = re.compile(r"[\^$]?\w[\w.\-=$^&+ ]*( ?\(\d+\))?")
 _COPIES = (
     r"(?P<symbol>.+?) ?\(\d+\)",  # a browser's second download
-    r"(?P<symbol>.+?)(?: - Copy| copy| - Kopie)(?: \d+)?",
+    r"(?P<symbol>.+?) (?:[-–] )?(?:copy|Kopie|copia|copie|cópia|kopia|kopi)(?: \d+)?",
+    r"(?:copy of|Kopie von|copia de|copie de|cópia de) (?P<symbol>.+)",
 )
 # What file names have beside the symbol, by who writes them.
 _NAMES = tuple(
@@ -61,7 +62,7 @@ _NAMES = tuple(
     )
 )
 _GENERAL = re.compile(  # what a file is called that names no symbol
-    r"(historicaldata|historicalprices|download data|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
+    r"(historicaldata|historicalprices|historicalquotes|download data|historical|data|prices?|table|download|export|quotes?|part|file|history|daily|ohlcv?|eod|stocks?|all)[-_ \d]*",
     re.IGNORECASE,
 )
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")

@@ -25,29 +25,29 @@ READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Seri
 # Bloomberg's, too.
 NAMES: dict[str, tuple[str, str]] = {
     "Date": (
-        "date datum fecha data datetime tradedate tradingdate pricedate quotedate exchangedate businessdate dt dates datadate "
+        "date datum fecha data datetime tradedate tradingdate pricedate quotedate exchangedate businessdate dt dates datadate paivamaara "
         "handelstag dtyyyymmdd dato tarih дата 日期 交易日期 日付 日付け 年月日 날짜 일자",
-        "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt opentime",
+        "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt opentime gmttime localtime tsevent",
     ),
     "Open": (
         "open openprice opening openingprice eroffnung eroffn eroffnungskurs erster ouverture ouv apertura abertura opn priceopen "
-        "prcopen dailyopen eroffnungspreis prcod openprc pxopen otwarcie öppen åbning åpning açılış откр открытие 开盘 开盘价 開盤 開盤價 開市 始値 시가",
+        "prcopen dailyopen eroffnungspreis prcod openprc pxopen otwarcie avaus öppen åbning åpning açılış откр открытие 开盘 开盘价 開盤 開盤價 開市 始値 시가",
         "o start",
     ),
     "High": (
         "high highprice hoch tageshoch hochst hochstkurs haut plushaut maximo alto maxima massimo pricehigh highest dailyhigh prchigh "
-        "hochstpreis prchd high1 pxhigh najwyzszy hoog högsta høj høy yüksek макс максимум 最高 最高价 最高價 高値 고가",
+        "hochstpreis prchd high1 pxhigh najwyzszy hoog ylin högst högsta høj høy yüksek макс максимум 最高 最高价 最高價 高値 고가",
         "h max 高",
     ),
     "Low": (
         "low lowprice tief tagestief tiefst tiefstkurs bas plusbas minimo bajo baixa minima minimo minimum pricelow lowest dailylow "
-        "prclow tiefstpreis prcld low1 pxlow najnizszy laag lägsta lav düşük мин минимум 最低 最低价 最低價 安値 저가",
+        "prclow tiefstpreis prcld low1 pxlow najnizszy laag alin lägst lägsta lav düşük мин минимум 最低 最低价 最低價 安値 저가",
         "l min 低",
     ),
     "Close": (
         "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
         "priceclose dailyclose prcclose prccd trdprc1 pxlast zamkniecie kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
-        "last price zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
+        "last latest price zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
     ),
     "Adj Close": (
         "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
@@ -58,7 +58,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "Volume": (
         "volume vol stucke stuecke stuck sharevolume volumeshares tradedvolume tradevolume volumetraded tottrdqty totaltradequantity "
         "totaltradedquantity ttltrdqnty qtytraded noofshares numberofshares sharestraded dailyvolume prcvolume totalvolume cshtrd acvoluns pxvolume handelsvolumen umsatzstk "
-        "umsatzstuck umsatzinstuck wolumen hac hacim объем 成交量 成交股數 交易量 出来高 거래량",
+        "umsatzstuck umsatzinstuck wolumen volym volum volyymi hac hacim объем 成交量 成交股數 交易量 出来高 거래량",
         "volumen v qty quantity",
     ),
     "Symbol": (
@@ -73,6 +73,8 @@ NAMES: dict[str, tuple[str, str]] = {
     "Series": ("series", ""),
     "Period": ("per period interval timeframe", ""),
 }
+# What a column of volumes counts that are no shares: money, lots of 100, thousands, millions.
+_UNIT = re.compile("[$€£¥₹₩]|[手千万萬億亿천만]")
 UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas in Parquet write an index without a name
 _IGNORED_AGAINST = ("Security Name", "Series", "Period")
 
@@ -484,23 +486,26 @@ def are_names(fields: Sequence[str]) -> bool:
     return len(texts) >= 3 and sum(map(is_known, texts)) >= 3
 
 
-def other_columns(fields: Sequence[str], columns: Mapping[str, int]) -> bool:
-    """Whether fields of a line are a header under which a column that is read would be another than in ``columns``.
+def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping[str, int]) -> bool:
+    """Whether fields of a line are a header, as long as ``header``, in which one of the ``columns`` that are read is another.
 
     Examples
     --------
     >>> header = ["Date", "Open", "High", "Low", "Close", "Volume"]
     >>> columns = recognise(header).columns
-    >>> other_columns(header, columns), other_columns(header[::-1], columns)
-    (False, True)
+    >>> others = header, ["Datum", *header[1:]], header[::-1], [*header[:5], "Turnover"], ["2021-01-04", *header[1:]]
+    >>> [other_columns(other, header, columns) for other in others]
+    [False, False, True, True, False]
     """
+    if not any(text[:1].isalpha() for text in fields) or any(_NUMBER.match(text) for text in fields):
+        return False
     if not are_names(fields):
-        return False
-    try:
-        found = recognise(fields).columns
-    except LayoutError:
-        return False
-    return any(found.get(name) != columns.get(name) for name in (*REQUIRED, "Adj Close"))
+        return bool(of_each_symbol(fields))
+    names = [normalised(text) for text in fields]
+    return any(
+        names[index] not in {normalised(header[index]), *_first(ours), *_second(ours)}
+        for ours, index in columns.items()
+    )
 
 
 def is_date(name: str) -> bool:
@@ -581,8 +586,17 @@ def _columns(
         for ours in READ:
             if ours in columns or ours in none:
                 continue
-            found = [index for index, name in enumerate(names) if index not in taken and name in group(ours)]
+            found = [
+                index
+                for index, name in enumerate(names)
+                if index not in taken and name in group(ours) and not (ours == "Volume" and _UNIT.search(header[index]))
+            ]
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is _second and ours == "Symbol"):
+                if all(sum(name in _first(price) for name in names) == len(found) for price in PRICES):
+                    raise LayoutError(
+                        f"{len(found)} times the columns Open to Close, as of several symbols side by side; which are whose is not clear: write the "
+                        "symbol, in capitals, above each column, or convert them to one row per day and symbol, with a column Symbol"
+                    )
                 raise LayoutError(
                     f"columns {' and '.join(repr(header[index]) for index in found)} could both be {ours}; choose one: "
                     f"archive.columns: {{{ours}: {_by_name_or_number(header, found[0])}}}"
@@ -629,11 +643,16 @@ def _side_by_side(header: Sequence[str]) -> list[str]:
     return closes if len(opens) == len(closes) > 1 else []
 
 
+_NUMBER = re.compile(r"\s*[+-.]?\d")
 # How pandas writes the names of columns of two levels where there is but one.
 _TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
 _IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
 _BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME = 100  # of a column that has a symbol in it
+# What stands before each name of one symbol's columns, and is hardly the symbol.
+_VENDORS = frozenset(
+    ["TR", "EOD", "PX", "PRICE", "PRICES", "NASDAQ", "NYSE", "AMEX", "DAILY", "STOCK", "OHLC", "OHLCV", "LAST", "TRADE"]
+)
 _NO_SYMBOLS = frozenset(
     ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]
 )
@@ -655,6 +674,7 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     """
     if any(map(is_of_symbols, header)):
         return {}
+    loose = any(is_loosely("Symbol", name) and normalised(name) not in UNNAMED for name in header)
     # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.
     tuples = any(map(_is_tuple, header))
     fitting = []
@@ -668,7 +688,9 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
                 columns[symbol][price] = index
         if columns and not twice and all(is_symbol(symbol) and is_whole(own) for symbol, own in columns.items()):
             fitting.append(columns)
-    return fitting[0] if len(fitting) == 1 else {}
+    if len(fitting) != 1 or (len(fitting[0]) == 1 and (loose or _VENDORS.issuperset(fitting[0]))):
+        return {}
+    return fitting[0]
 
 
 def _is_price(name: str) -> bool:

@@ -34,6 +34,7 @@ _MINUTES_AND_SECONDS = {
     *("1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720", "1440"),
     *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
 }
+_TICKER = re.compile(r"(?!(?:PRICES?|OHLCV?|DATA|DAILY|STOCKS?|QUOTES?|VALUES?)$)[\^$]?[A-Z0-9][A-Z0-9.\-=^]{0,9}")
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
@@ -107,6 +108,8 @@ class Plan:
         The last field of some rows is empty: a delimiter at a line's end then begins a field.
     rounded, volume_unit :
         See `Options`.
+    header_lines : tuple of str
+        With ``tickers``: the header as it is written.
     """
 
     encoding: str
@@ -123,6 +126,7 @@ class Plan:
     ends_empty: bool = False
     rounded: bool = False
     volume_unit: float = 1.0
+    header_lines: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash((self.encoding, self.delimiter, self.skip, self.header, self.order, self.texts))
@@ -136,6 +140,18 @@ class Plan:
     def has_symbols(self) -> bool:
         """Whether the rows say which symbol they are of."""
         return "Symbol" in self.reading.columns or bool(self.tickers)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The lines from ``first`` to before ``end``, and what they say."""
+
+    first: int
+    end: int
+    delimiter: str
+    names: tuple[str, ...]
+    tickers: Tickers
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -235,8 +251,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     if not text.strip():
         raise Refused("empty file")
     _refuse_binary(content)
-    start, delimiter, header, tickers, reading = _find_header(lines, options)
-    skip = start
+    found = _find_header(lines, options)
+    skip, delimiter, header, tickers, reading = found.end, found.delimiter, found.names, found.tickers, found.reading
     ends = to_utf8(tail, encoding.replace("utf-16", "utf-16-le") if encoding == "utf-16" else encoding)
     sample = [*lines[skip : skip + _SAMPLE], *ends.decode("utf-8", "replace").split("\n")[1:][-_SAMPLE:]]
     fields = [tuple(split_line(line, delimiter)) for line in sample if line.strip(f"{delimiter} \t")]
@@ -254,19 +270,16 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         for row in fields
     ):
         raise Refused("wrong header: no column of dates: " + shortened(delimiter.join(header), 200))
-    symbol = columns.get("Symbol")
-    if (
-        symbol is not None
-        and layouts.normalised(header[symbol]) == "index"
-        and all(row[symbol].strip().isdigit() for row in fields)
-    ):
-        columns = {name: index for name, index in columns.items() if name != "Symbol"}  # pandas' row numbers
-        reading = replace(reading, columns=columns)
     numeric = [name for name in VALUES[1:] if name in columns]
     indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}
     mark = options.decimal or _mark(fields, indices, delimiter)
     if "Adj Close" not in dict(options.columns):
-        _refuse_factors(header, fields, columns, mark)
+        _refuse_factors(
+            header,
+            sorted(fields, key=lambda row: row[columns["Symbol"]]) if "Symbol" in columns else fields,
+            columns,
+            mark,
+        )
     plan = Plan(
         encoding,
         delimiter,
@@ -280,6 +293,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         rounded=options.rounded,
         volume_unit=options.volume_unit,
         texts=not all(_all_plain(fields, columns[name], mark) for name in numeric),
+        header_lines=tuple(line.strip() for line in lines[found.first : skip]) if tickers else (),
     )
     return with_dates(plan, fields)
 
@@ -292,17 +306,22 @@ def _refuse_factors(
     if index is None or not layouts.is_loosely("Adj Close", header[index]):
         return
     numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
-    pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted and close]
-    if _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs]):
+    pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
+    small = bool(pairs) and all(adjusted <= 1 and close > 2 for adjusted, close in pairs)
+    if small or (
+        _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs])
+    ):
         raise Refused(
-            f"undecided numbers: column {header[index].strip()!r} seems to hold factors, not adjusted closes: it stays the same while the close changes. Leave it out: "
+            f"undecided numbers: column {header[index].strip()!r} seems to hold factors, not adjusted closes, such as {pairs[0][0]:g} for {pairs[0][1]:g}. Leave it out: "
             'archive.columns: {Adj Close: ""}, or name the column to take'
         )
 
 
 def _steady(values: Sequence[float]) -> bool:
     """Whether most values are as the one before."""
-    changes = [abs(second / first - 1) for first, second in itertools.pairwise(values)]
+    changes = [
+        abs(second - first) / abs(first) if first else abs(second) for first, second in itertools.pairwise(values)
+    ]
     return sum(change < 0.0005 for change in changes) >= 0.8 * len(changes)
 
 
@@ -319,16 +338,45 @@ def _refuse_binary(content: bytes) -> None:
 
 
 def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
-    """A plan with what its sample's dates say; raises `Refused` for intraday rows."""
+    """A plan with what its sample's rows say; raises `Refused` for intraday rows, and for dates that are written in two ways."""
+    plan = _without_row_numbers(plan, fields)
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
+    _refuse_two_ways(texts, plan.order)
     date_form = next((form for text in texts if (form := dates_and_numbers.date_form(text))), "")
     plan = replace(plan, date_form=date_form, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
     _refuse_intraday(plan, fields)
     return Sample(plan, dates_and_numbers.proven_orders(texts), tuple(fields))
 
 
-def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tuple[str, ...], Tickers, Reading]:
-    """The line after the header, the delimiter, the header's names, the columns of several symbols, and the reading."""
+def _refuse_two_ways(texts: Sequence[str], order: DateOrder | None) -> None:
+    """Refuse dates some of which begin with their year and some of which may begin with the day or the month.
+
+    A spreadsheet that takes days for months makes real dates of those up to the 12th, and leaves the others as they were.
+    """
+    open_order = [text for text in texts if dates_and_numbers.date_orders(text)]
+    year_first = [text for text in texts if text not in open_order and dates_and_numbers.parse_date(text)]
+    if open_order and year_first and order is None:
+        raise Refused(
+            f"undecided dates: written in two ways, such as {year_first[0]!r} and {open_order[0]!r}, so that a spreadsheet may have taken days for months. "
+            "Import the file anew, with the dates as text; or, if all are right, archive.dates: day_first or month_first"
+        )
+
+
+def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
+    """A plan whose column of symbols, if its name may say something else too, holds no row numbers and no numbers with decimals."""
+    columns = plan.reading.columns
+    index = columns.get("Symbol")
+    if index is None or not layouts.is_loosely("Symbol", plan.header[index]):
+        return plan
+    texts = [row[index].strip() for row in fields]
+    counted = len(texts) > 1 and usual_order.are_counted(texts)
+    if not counted and not all(_is_number(text) and not text.isdigit() for text in texts):
+        return plan
+    columns = {name: column for name, column in columns.items() if name != "Symbol"}
+    return replace(plan, reading=replace(plan.reading, columns=columns))
+
+
+def _find_header(lines: Sequence[str], options: Options) -> _Header:
     delimiters: tuple[str, ...] = DELIMITERS
     first = lines[0].strip().strip('"').lower()
     if first.startswith("sep=") and len(first) == 5:
@@ -373,10 +421,10 @@ def _find_header(lines: Sequence[str], options: Options) -> tuple[int, str, tupl
     else:
         header = _as_wide_as_rows(header, lines[start:], delimiter)
     try:
-        return start, delimiter, header, (), recognised(header, options.layout, options.columns)
+        return _Header(number, start, delimiter, header, (), recognised(header, options.layout, options.columns))
     except LayoutError as error:
         if side_by_side := symbols_in_columns(header, options):
-            return start, delimiter, header, *side_by_side
+            return _Header(number, start, delimiter, header, *side_by_side)
         kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
 
@@ -471,17 +519,15 @@ def _is_date(text: str) -> bool:
     return any(dates_and_numbers.parse_date(text, order) for order in get_args(DateOrder))
 
 
-def _levels(
-    lines: Sequence[str], number: int, delimiter: str, options: Options
-) -> tuple[int, str, tuple[str, ...], Tickers, Reading] | None:
+def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options) -> _Header | None:
     """A header of two levels, as pandas writes yfinance's: prices above tickers, or tickers above prices."""
     for other in (number + 1, number - 1):
         if not 0 <= other < len(lines):
             continue
-        levels_of = [split_line(lines[one], delimiter) for one in sorted((number, other))]
-        if len(levels_of[0]) != len(levels_of[1]):
+        upper, lower = (split_line(lines[one], delimiter) for one in sorted((number, other)))
+        upper += [""] * (len(lower) - len(upper))  # of merged cells the last ones may be cut off
+        if len(upper) != len(lower):
             continue
-        upper, lower = levels_of
         upper = _as_merged(upper, lower)
         names, tickers = (upper, lower) if number < other else (lower, upper)
         if _known(tickers) > _known(names):  # a ticker may be a price's name: LOW,LOW,LOW,LOW,LOW is above the prices
@@ -494,6 +540,7 @@ def _levels(
         date = dates[0] if dates else 0
         own: dict[str, dict[str, int]] = {}
         pairs = [(i, tickers[i].strip(), names[i].strip()) for i in range(1, len(names)) if i != date]
+        pairs = [pair for pair in pairs if pair[1] or pair[2]]  # without empty columns
         for index, ticker, name in pairs:
             own.setdefault(ticker, {})[name] = index
         whole = all(map(layouts.is_whole, own.values()))
@@ -501,7 +548,7 @@ def _levels(
         clear = whole and all(map(layouts.is_symbol, own))
         if date and not levels and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter)):
             continue
-        if not all(ticker for _, ticker, _ in pairs):
+        if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
         told = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
@@ -523,7 +570,8 @@ def _levels(
         adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))
         titles = ("yfinance: download()" + (f", {len(columns):,} symbols in columns" if len(columns) > 1 else ""),)
-        return end, delimiter, header, columns, Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
+        reading = Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
+        return _Header(min(number, other), end, delimiter, header, columns, reading)
     return None
 
 
@@ -532,17 +580,19 @@ def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
 
     Only where each name then has all columns of a symbol below it, or each symbol all names: a title above a table names none.
     """
-    filled = list(upper)
-    for index in range(2, len(filled)):
-        if not filled[index].strip() and lower[index].strip():
-            filled[index] = filled[index - 1]
+    filled = upper[:1]
+    last = ""
     own: dict[str, list[str]] = {}
-    for above, below in zip(filled[1:], lower[1:], strict=True):
-        own.setdefault(above.strip(), []).append(below.strip())
-    several = len(own) > 1 and "" not in own
+    for above, below in zip(upper[1:], lower[1:], strict=True):
+        last = above.strip() or last
+        filled.append(last if below.strip() else above)
+        if below.strip():
+            own.setdefault(last, []).append(below.strip())
+    told = {upper[0].strip(), lower[0].strip()} & {"Price", "Ticker", "Attributes", "Symbols"}
     symbols_above = all(map(layouts.is_symbol, own)) and all(map(layouts.is_whole, own.values()))
     names_above = layouts.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
-    return filled if several and (symbols_above or names_above) else upper
+    alone = len(own) == 1 and not told and not _TICKER.fullmatch(min(own))
+    return filled if own and not alone and (symbols_above or names_above) else upper
 
 
 def _known(names: Sequence[str]) -> int:
@@ -564,9 +614,8 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
         except LayoutError as error:
             raise Refused(f"wrong header: {ticker}: {error}") from None
         order = list(own.values())
-        columns.append(
-            (printable(ticker), tuple((ours, order[index - 1]) for ours, index in reading.columns.items() if index))
-        )
+        values = tuple((ours, order[index - 1]) for ours, index in reading.columns.items() if index and ours in VALUES)
+        columns.append((printable(ticker), values))
     return tuple(columns)
 
 
@@ -622,7 +671,9 @@ def fields_of(line: str, plan: Plan) -> list[str]:
     fields = split_line(line, plan.delimiter)
     if len(fields) == len(plan.header) + 1 and not fields[-1].strip() and not plan.ends_empty:
         fields.pop()
-    if len(fields) == len(plan.header) - 1 and not plan.header[-1]:  # a column without a name may end with the row
+    while len(fields) < len(plan.header) and not any(
+        plan.header[len(fields) :]
+    ):  # columns without a name may be left out
         fields.append("")
     return fields
 

@@ -24,7 +24,7 @@ CODES = {  # of rows, then of files that are set aside entirely
     *("null_value", "unparsable_date", "unparsable_value", "negative_volume", "volume_too_large", "fractional_volume"),
     *("repeated_date", "wrong_number_of_fields", "unparsable_row", "another_header", "not_utf_8"),
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
-    *("no_header", "no_symbol", "intraday_rows", "undecided_numbers"),
+    *("no_header", "no_symbol", "intraday_rows", "undecided_numbers", "undecided_dates"),
 }
 FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
@@ -74,7 +74,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
         return BLANK
     if len(fields) != len(COLUMNS):
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
-    if other_columns(fields, _COLUMNS):
+    if other_columns(fields, COLUMNS, _COLUMNS):
         return f"{ANOTHER_HEADER}: the rows below it would be read as if it were {','.join(COLUMNS)}"
     nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
     if nulls:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from lib.data import dates_and_numbers
+from lib.data import dates_and_numbers, layouts
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
-from lib.data.plans import VALUES, Plan, fields_of, is_header, to_utf8
+from lib.data.plans import VALUES, Plan, fields_of, is_header, split_line, to_utf8
+from lib.data.rows import ANOTHER_HEADER
 from lib.text import shortened
 
 _SEPARATOR = "\x1f"  # between the fields of lines that have been split
@@ -168,6 +169,7 @@ class _Lines:
 
     rows: npt.NDArray[np.int64]  # numbers of the lines, from 0
     fitting: npt.NDArray[np.int64]  # positions among the rows
+    headers: frozenset[int]  # of the lines, those that begin another header
     text: bytes  # the fields, with _SEPARATOR between
 
 
@@ -177,17 +179,44 @@ def _by_line(body: Body, plan: Plan) -> _Lines:
     texts: list[str] = []
     numbers: list[int] = []
     fitting: list[int] = []
-    for number, line in enumerate(body.text.decode("utf-8", "backslashreplace").split("\n")[:-1]):
-        if not line.strip(f"{plan.delimiter} \t") or line.startswith("#"):
+    lines = body.text.decode("utf-8", "backslashreplace").split("\n")[:-1]
+    again, headers = _headers(lines, plan) if plan.tickers else (frozenset[int](), frozenset[int]())
+    for number, line in enumerate(lines):
+        if number in again or not line.strip(f"{plan.delimiter} \t") or line.startswith("#"):
             continue
         fields = fields_of(line, plan)
         if not any(text.strip() for text in fields) or is_header(fields, plan.header):
             continue
-        if len(fields) == width and not any(_SEPARATOR in text or "\n" in text for text in fields):
+        if (
+            len(fields) == width
+            and number not in headers
+            and not any(_SEPARATOR in text or "\n" in text for text in fields)
+        ):
             fitting.append(len(numbers))
             texts.append(_SEPARATOR.join(text.strip() for text in fields) + "\n")
         numbers.append(number)
-    return _Lines(np.array(numbers, dtype=np.int64), np.array(fitting, dtype=np.int64), "".join(texts).encode())
+    return _Lines(
+        np.array(numbers, dtype=np.int64), np.array(fitting, dtype=np.int64), headers, "".join(texts).encode()
+    )
+
+
+def _headers(lines: Sequence[str], plan: Plan) -> tuple[frozenset[int], frozenset[int]]:
+    """Of a file with columns for several symbols: the numbers of the lines that are its header once more, and of those in another."""
+    own = list(plan.header_lines)
+    again: set[int] = set()
+    others: set[int] = set()
+    for number, line in enumerate(lines):
+        fields = split_line(line, plan.delimiter)
+        if not fields[-1].strip(" ()\"'")[:1].isalpha() or not (
+            layouts.are_names(fields) or layouts.of_each_symbol(fields)
+        ):
+            continue
+        first = number - own.index(line.strip()) if line.strip() in own else -1
+        if first >= 0 and [text.strip() for text in lines[first : first + len(own)]] == own:
+            again.update(range(first, first + len(own)))
+        else:
+            others.add(number)
+    return frozenset(again), frozenset(others)
 
 
 def _read_by_line(body: Body, plan: Plan) -> Rows:
@@ -227,7 +256,7 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
         table = _all_columns(found.text, plan, _SPLIT, pa.string())
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
-        strays = [_strays(body, others, plan)] if len(others) else []
+        strays = [_strays(body, others, plan, found.headers)] if len(others) else []
     long, texts = [], lambda rows: _RawText([body], [lines[rows]])
     for ticker, own in plan.tickers:
         fields = {"Date": plan.reading.columns["Date"], **dict(own)}
@@ -236,11 +265,17 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
     return as_one_file([*long, *strays])
 
 
-def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan) -> Rows:
-    """The lines, by their numbers, that have another number of fields than the header."""
+def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan, headers: frozenset[int]) -> Rows:
+    """The lines, by their numbers, that have another number of fields than the header, or begin another."""
     raw = _RawText([body], [numbers])
-    reasons = (parse_fields(fields_of(raw.text(0, row), plan), plan) for row in range(len(numbers)))
-    bad = {row: reason if isinstance(reason, str) else "unparsable row" for row, reason in enumerate(reasons)}
+    bad = {}
+    for row, number in enumerate(numbers.tolist()):
+        reason: object = (
+            f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(plan.header_lines[0], 200)}"
+        )
+        if number not in headers:
+            reason = parse_fields(fields_of(raw.text(0, row), plan), plan)
+        bad[row] = reason if isinstance(reason, str) else "unparsable row"
     return replace(
         no_rows(1),
         counts=np.array([len(numbers)], dtype=np.int64),
