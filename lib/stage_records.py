@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import files, locations, paths
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.stages import STAGES, before
 
 OUT_OF_DATE = "Out of date"  # how a `note` begins
@@ -84,7 +84,7 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
-def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
+def digests(made: Iterable[Location], study: paths.StudyPaths) -> dict[str, str]:
     """SHA-256 of each file that was made, by its path within the study's folder; what is not there is left out.
 
     Parameters
@@ -118,7 +118,7 @@ def _object_digests(folder: Url) -> dict[str, str]:
     return found | {f"{manifest.parent.name}/{manifest.name}": hashlib.sha256(content).hexdigest()}
 
 
-def artifact_files(artifact: Place) -> list[Path]:
+def artifact_files(artifact: Location) -> list[Path]:
     """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there, or no file."""
     if isinstance(artifact, Url):
         return []

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.locations import Place
+from lib.locations import Location
 from lib.paths import StudyPaths, no_study
 from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import did_you_mean, near
@@ -69,7 +69,7 @@ def features(
 
 def _read(
     study: str,
-    folder: Place,
+    folder: Location,
     columns: Sequence[str] | None,
     symbols: str | Sequence[str] | None,
     start: Day | None,

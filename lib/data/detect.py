@@ -23,7 +23,7 @@ from lib.data.dates_and_numbers import DateOrder
 from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
 from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.text import printable
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
@@ -117,7 +117,7 @@ class Detected:
     remarks: list[str] = field(default_factory=list)
 
 
-def price_files(location: Place, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
+def price_files(location: Location, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
     """Look at every file of an archive.
 
     Parameters
@@ -154,7 +154,7 @@ def price_files(location: Place, members: Sequence[Member], options: Options, pa
     return made
 
 
-def _look(location: Place, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
+def _look(location: Location, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
     """What one file adds."""
     made, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
     try:
@@ -165,7 +165,7 @@ def _look(location: Place, options: Options, member: Member) -> tuple[Detected, 
     return made, samples
 
 
-def is_price_file(path: Place) -> bool:
+def is_price_file(path: Location) -> bool:
     """Whether a path is that of a single file that may be one of prices."""
     return path.is_file() and not _no_candidate(path.name, "")
 
@@ -213,7 +213,7 @@ def _no_candidate(name: str, pattern: str) -> str:
 
 
 def _look_at(
-    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Location, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     name = member.name
     if name.lower().endswith(".parquet"):
@@ -278,7 +278,7 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
 
 
 def _look_at_parquet(
-    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Location, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
         sample = parquet_files.plan_file(unpack.source(location, member), options)
@@ -466,7 +466,7 @@ def _names_folder(file: Found) -> bool:
 
 
 def _settle_dates(
-    location: Place, found: list[Found], samples: dict[str, plans.Sample], options: Options
+    location: Location, found: list[Found], samples: dict[str, plans.Sample], options: Options
 ) -> list[Found]:
     """Settle the order of dates such as 01/02/2021 for all files of a layout together."""
     if options.dates:
@@ -510,7 +510,7 @@ def _settle_dates(
     ]
 
 
-def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
+def _dates_of(location: Location, member: Member, plan: Plan) -> Iterable[str]:
     large = member.size > LARGEST  # of so large a file the beginning must do
     text = unpack.beginning(location, member, LARGEST)[0] if large else unpack.whole(location, member)
     if plan.parquet:
@@ -522,7 +522,7 @@ def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
 
 
 def read_names(
-    location: Place, member: Member, head: bytes
+    location: Location, member: Member, head: bytes
 ) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
     """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
 

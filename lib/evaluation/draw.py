@@ -99,11 +99,11 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
 
 
 def _add_gram(gram: Floats, examples: Examples, chosen: NDArray[np.bool_], cuts: Days) -> None:
-    for place in range(gram.shape[0]):
-        segment = np.searchsorted(cuts, examples.ended[:, place], side="right")
-        whole = chosen & ~np.isnan(examples.traded[:, place])
+    for index in range(gram.shape[0]):
+        segment = np.searchsorted(cuts, examples.ended[:, index], side="right")
+        whole = chosen & ~np.isnan(examples.traded[:, index])
         for cut in range(len(cuts)):
             some = examples.chosen(whole & (segment == cut))
             if len(some):
-                target = log_ratio(some.traded[:, place], some.average)
-                gram[place, cut] += linear.gram_matrix(some.known, some.average, target)
+                target = log_ratio(some.traded[:, index], some.average)
+                gram[index, cut] += linear.gram_matrix(some.known, some.average, target)

@@ -157,15 +157,15 @@ def evaluate(
 
     objective = _objective(served)
     cases = [_case(samples[days].rows, days, split, objective, fitted) for days in samples for split in splits[days]]
-    place = next(at for at, case in enumerate(cases) if (case.horizon, case.split) == (settings.horizon, own_split))
+    index = next(at for at, case in enumerate(cases) if (case.horizon, case.split) == (settings.horizon, own_split))
     curve = {f"{len(part):,} rows": train.chosen(part) for part in parts}
     edges = {name: tenths(test.features[:, column]) for column, name in enumerate(INPUTS)}
     curve_fits = {name: fitted[_Fit(CURVE, settings.horizon, own_split, number)] for number, name in enumerate(curve)}
-    shown = [name for name in cases[place].predictors if name != tables.MEAN]
-    cases[place] = Case(
+    shown = [name for name in cases[index].predictors if name != tables.MEAN]
+    cases[index] = Case(
         settings.horizon,
         own_split,
-        {**cases[place].predictors, **curve_fits},
+        {**cases[index].predictors, **curve_fits},
         served.table_,
         edges,
         frozenset({tables.MEAN, *curve}),
@@ -176,7 +176,7 @@ def evaluate(
         rows = samples[case.horizon].rows
         learned = rows.chosen(~case.split.test(rows))
         comparisons[case.horizon, case.split.name] = tables.compare(judged, case, learned, objective, shown)
-    headline = scores[place]
+    headline = scores[index]
     return Evaluation(
         comparisons,
         samples[settings.horizon].total,
@@ -186,7 +186,7 @@ def evaluate(
         tables.errors_by(headline, INPUTS[0], test, edges[INPUTS[0]]),
         tables.errors_by(headline, INPUTS[1], test, edges[INPUTS[1]]),
         pd.DataFrame([fitted[task] for task in tasks if task.kind == SPREAD]),
-        tables.learning_curve(headline, curve, cases[place]),
+        tables.learning_curve(headline, curve, cases[index]),
     )
 
 

@@ -108,8 +108,8 @@ def evenings(
         **dict(zip((feature.name for feature in definitions.CALENDAR), calendar.known.T[:, session], strict=True)),
     }
     known = np.empty((len(definitions.FEATURES), rows), dtype=np.float32)
-    for place, feature in enumerate(definitions.FEATURES):
-        np.clip(made.pop(feature.name), feature.low, feature.high, out=known[place], casting="same_kind")
+    for index, feature in enumerate(definitions.FEATURES):
+        np.clip(made.pop(feature.name), feature.low, feature.high, out=known[index], casting="same_kind")
     return Evenings(known, average, windows.position, session)
 
 

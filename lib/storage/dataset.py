@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from lib import files, locations, paths
 from lib.compute.engine import Engine
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.storage import progress, splice
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
@@ -84,17 +84,17 @@ class StoredPart:
         DatasetError
             It cannot be read, or its bytes have another digest.
         """
-        place = locations.place(self.path)
+        path = locations.location(self.path)
         try:
-            if isinstance(place, Url):
-                content = locations.read(place)
+            if isinstance(path, Url):
+                content = locations.read(path)
             else:
-                with pa.OSFile(str(place)) as file:
+                with pa.OSFile(str(path)) as file:
                     content = memoryview(file.read_buffer())
         except OSError as error:
-            raise DatasetError(f"{place}: cannot be read ({error}); run the stage that makes it again") from None
+            raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise DatasetError(f"{place}: its bytes are not those that were written; run the stage that makes it again")
+            raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
         return content
 
     def table(self, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
@@ -122,7 +122,7 @@ class PartFile:
     rows: int
     bytes: int
 
-    def stored(self, folder: Place) -> StoredPart:
+    def stored(self, folder: Location) -> StoredPart:
         """The same as a task gets it, of the dataset in ``folder``."""
         return StoredPart(str(folder / self.file), self.sha256)
 
@@ -145,7 +145,7 @@ class Dataset:
         In symbol order.
     """
 
-    folder: Place
+    folder: Location
     parts: tuple[PartFile, ...]
 
     @property
@@ -159,7 +159,7 @@ class Dataset:
         return hashlib.sha256("".join(f"{part.sha256}\n" for part in self.parts).encode()).hexdigest()
 
     @property
-    def paths(self) -> list[Place]:
+    def paths(self) -> list[Location]:
         """The parts' files or objects, in symbol order."""
         return [self.folder / part.file for part in self.parts]
 
@@ -200,7 +200,7 @@ class Dataset:
         return (pq.read_schema(locations.stream(path)) for path in self.paths)
 
 
-def open_dataset(folder: Place) -> Dataset:
+def open_dataset(folder: Location) -> Dataset:
     """Open the dataset in ``folder``.
 
     Raises
@@ -243,7 +243,7 @@ def _may_hold(content: memoryview, symbols: Sequence[str]) -> bool:
 def _statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]]:
     """The least and the largest value of a column in each row group; empty where the file does not say them of each."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    found = (group.column(place) for group in groups for place in range(group.num_columns))
+    found = (group.column(index) for group in groups for index in range(group.num_columns))
     said = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
     whole = all(statistics and statistics.has_min_max for statistics in said)
     return [(statistics.min, statistics.max) for statistics in said] if whole else []
@@ -324,7 +324,7 @@ def build(
     works: Sequence[Work],
     sizes: Sequence[int],
     unit: str,
-    folders: Mapping[str, Place],
+    folders: Mapping[str, Location],
     code: str,
     engine: Engine,
     shared: Any = None,
@@ -355,21 +355,21 @@ def build(
             for needed in (folder, paths.dataset_state(folder)):
                 needed.mkdir(parents=True, exist_ok=True)
     known = {name: {p.key: p for p in [*_finished(f), *_committed(f)]} for name, f in folders.items()}
-    places = {name: str(folder) for name, folder in folders.items()}
-    largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
-    tasks = [works[place] for place in largest_first]
+    texts = {name: str(folder) for name, folder in folders.items()}
+    largest_first = sorted(range(len(works)), key=lambda index: -sizes[index])
+    tasks = [works[index] for index in largest_first]
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(make_part, tasks, _Common(code, places, known, shared)):
+        for turn, result in engine.map(make_part, tasks, _Common(code, texts, known, shared)):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
-    return Built([results[place] for place in range(len(works))], versions)
+    return Built([results[index] for index in range(len(works))], versions)
 
 
 def make_part(work: Work, common: _Common) -> PartResult:
     """Make one part, or find that it is there; anywhere and any number of times: the bytes are the same."""
     key = part_key(common.code, work.read(common.shared))
-    folders = {name: locations.place(folder) for name, folder in common.folders.items()}
+    folders = {name: locations.location(folder) for name, folder in common.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
@@ -382,7 +382,7 @@ def part_key(code: str, input_digest: str) -> str:
     return hashlib.sha256(f"{code}\n{input_digest}".encode()).hexdigest()
 
 
-def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
+def commit(built: Built, folders: Mapping[str, Location]) -> dict[str, Dataset]:
     """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
 
     While old and new parts stand side by side, a reader that knows no manifest would take both for the dataset. So a
@@ -465,7 +465,7 @@ def _digest(listing: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
-def _write(folder: Place, key: str, made: pa.Table | Beside) -> PartFile:
+def _write(folder: Location, key: str, made: pa.Table | Beside) -> PartFile:
     table = made.table if isinstance(made, Beside) else made
     content = memoryview(_encode(table))
     pieces = splice.add_columns(made.content, content) if isinstance(made, Beside) else [content]
@@ -510,7 +510,7 @@ def _encode(table: pa.Table) -> pa.Buffer:
     return content.getvalue()
 
 
-def _finished(folder: Place) -> list[PartFile]:
+def _finished(folder: Location) -> list[PartFile]:
     """The parts that runs finished and did not commit; their keys and digests are in their names."""
     found = []
     state = paths.dataset_state(folder)
@@ -525,19 +525,19 @@ def _finished(folder: Place) -> list[PartFile]:
     return found
 
 
-def _committed(folder: Place) -> tuple[PartFile, ...]:
+def _committed(folder: Location) -> tuple[PartFile, ...]:
     try:
         return open_dataset(folder).parts
     except DatasetError:
         return ()
 
 
-def _intact(folder: Place, part: PartFile) -> bool:
-    place = folder / part.file
+def _intact(folder: Location, part: PartFile) -> bool:
+    path = folder / part.file
     try:
-        if isinstance(place, Url):
-            return hashlib.sha256(locations.read(place)).hexdigest() == part.sha256
-        return files.sha256(place) == part.sha256
+        if isinstance(path, Url):
+            return hashlib.sha256(locations.read(path)).hexdigest() == part.sha256
+        return files.sha256(path) == part.sha256
     except OSError:
         return False
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from lib import files, locations, paths, stage_records
 from lib.data import archive
 from lib.data.members import ArchiveError
-from lib.locations import LocationError, Url, place
+from lib.locations import LocationError, Url
 from lib.params import Params
 from lib.reports.marks import mark
 from lib.stages import STAGES
@@ -207,7 +207,7 @@ def _place_datasets(params: Params, study: paths.StudyPaths) -> None:
     if params.run.datasets is None:
         study.datasets_url.unlink(missing_ok=True)
         return
-    prefix = place(params.run.datasets) / study.name
+    prefix = locations.location(params.run.datasets) / study.name
     assert isinstance(prefix, Url), "the pattern of run.datasets"
     locations.check(prefix, writing=True)
     files.write_atomically(study.datasets_url, f"{prefix}\n")

@@ -40,7 +40,7 @@ def die(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_has_its_result_once(workers):
     results = list(Engine(workers=workers).map(square, range(20)))
-    assert sorted(results) == [(place, place * place) for place in range(20)]
+    assert sorted(results) == [(index, index * index) for index in range(20)]
 
 
 def test_no_tasks():
