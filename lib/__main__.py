@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return _look(options) if options.look else _run(options, words[1:])
         except KeyboardInterrupt:
-            told = "interrupted; finished stages and parts are kept: the same command continues from there"
-            print("interrupted" if options.look else told, file=sys.stderr)
+            message = "interrupted; finished stages and parts are kept: the same command continues from there"
+            print("interrupted" if options.look else message, file=sys.stderr)
             return 130
     if options.command == "compare":
         return _compare(options.runs)

@@ -387,11 +387,11 @@ _REASONS = (
 )
 
 
-def _reason(told: str) -> str:
-    return next((reason for pattern, reason in _REASONS if re.search(pattern, told)), "")
+def _reason(text: str) -> str:
+    return next((reason for pattern, reason in _REASONS if re.search(pattern, text)), "")
 
 
-def _code(told: str) -> str:
+def _code(text: str) -> str:
     """The code of an error in the storage's answer, or that of HTTP."""
-    found = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", told)
-    return f"the storage answers {found[1] or found[2]}" if found else told.partition("\n")[0][:200]
+    found = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", text)
+    return f"the storage answers {found[1] or found[2]}" if found else text.partition("\n")[0][:200]

@@ -469,12 +469,12 @@ def _yaml_fault(error: Exception) -> str:
     unclosed = "end of stream" in problem or "<stream end>" in problem
     mark = (error.context_mark if unclosed else None) or error.problem_mark
     if unclosed:
-        told = "a quotation mark, bracket or brace opened here is not closed"
+        reason = "a quotation mark, bracket or brace opened here is not closed"
     elif "cannot start any token" in problem:
-        told = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
+        reason = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
     else:
-        told = "this does not fit what precedes it; check the indentation, the colons, the quotation marks and the brackets here and above"
-    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}"
+        reason = "this does not fit what precedes it; check the indentation, the colons, the quotation marks and the brackets here and above"
+    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {reason}"
 
 
 def _items(node: yaml.Node, where: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:

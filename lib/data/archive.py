@@ -112,15 +112,15 @@ class Archive:
 
     def remarks(self) -> list[str]:
         """What a user should know before the files are read: sentences, empty for an archive as Kaggle has it."""
-        said = [*self.notes, *([] if self.metadata else [NO_METADATA])]
+        sentences = [*self.notes, *([] if self.metadata else [NO_METADATA])]
         if self.ignored:
             listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
             if len(self.ignored) > _SHOWN:
                 rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
                 listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, listed in the report of 01_ingest: {rest}")
             count = "1 file was" if len(self.ignored) == 1 else f"{len(self.ignored):,} files were"
-            said.append("\n".join([f"{count} skipped:", *listed]))
-        return said
+            sentences.append("\n".join([f"{count} skipped:", *listed]))
+        return sentences
 
 
 def list_archive(
@@ -224,14 +224,14 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
 
 def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
-    said = (
+    message = (
         f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(detect.ENDINGS)}; "
         + (f"found {_by_ending(names)}" if names else "found no other files either")
     )
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
-    return said
+        message += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
+    return message
 
 
 def _by_ending(names: Iterable[str]) -> str:

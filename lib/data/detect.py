@@ -182,7 +182,7 @@ def notes(found: Iterable[Found]) -> list[str]:
         if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.date_form):
             order = file.plan.order if file.plan.date_form else None
             groups[file.plan.reading.titles, order, file.no_adjusted].append(file)
-    said = []
+    sentences = []
     for (titles, order, no_adjusted), files in groups.items():
         text = f"{len(files):,} price file{'s' * (len(files) > 1)} read as {' or '.join(titles)}"
         if order:
@@ -192,8 +192,8 @@ def notes(found: Iterable[Found]) -> list[str]:
             plan = files[0].plan
             if plan and plan.reading.adjusted:
                 text += f" (adjusted: {plan.reading.adjusted.partition('; ')[0]})"
-        said.append(text)
-    return said
+        sentences.append(text)
+    return sentences
 
 
 def _no_candidate(name: str, pattern: str) -> str:

@@ -327,9 +327,9 @@ def _stops(
     if parsed:
         accounts = pa.concat_tables(part.files for part in parsed)
         quarantined = [part.quarantine for part in parsed]
-        said = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
+        message = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
         most = Params().ingest.max_quarantined_share
-        yield from filter(None, (said, quarantine.too_many(accounts, quarantined, most)))
+        yield from filter(None, (message, quarantine.too_many(accounts, quarantined, most)))
 
 
 def _content(file: Found, content: bytes) -> single_symbol.Content:

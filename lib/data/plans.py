@@ -504,8 +504,8 @@ def _levels(
         if not all(ticker for _, ticker, _ in pairs):
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
-        told = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
-        if not told and other > number and any(_is_value(name) for name in tickers):
+        titled = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        if not titled and other > number and any(_is_value(name) for name in tickers):
             continue
         if not whole and _known(tickers) > 2:
             continue

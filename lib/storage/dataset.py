@@ -244,9 +244,9 @@ def _statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]]
     """The least and the largest value of a column in each row group; empty where the file does not say them of each."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     found = (group.column(index) for group in groups for index in range(group.num_columns))
-    said = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
-    whole = all(statistics and statistics.has_min_max for statistics in said)
-    return [(statistics.min, statistics.max) for statistics in said] if whole else []
+    of_chunks = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
+    whole = all(statistics and statistics.has_min_max for statistics in of_chunks)
+    return [(statistics.min, statistics.max) for statistics in of_chunks] if whole else []
 
 
 def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:

@@ -54,7 +54,7 @@ def _accounts(study: paths.StudyPaths, columns: list[str]) -> list[dict[str, Any
         return []
 
 
-def told(raw: Archive, study: paths.StudyPaths) -> str:
+def summary(raw: Archive, study: paths.StudyPaths) -> str:
     """What has changed since ``study``'s account of its files.
 
     In a folder files of the same size are digested once more; in a zip a file counts as changed where its size has.

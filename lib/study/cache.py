@@ -132,8 +132,8 @@ def _new_inputs(names: Sequence[str], then: Mapping[str, str], now: Mapping[str,
     for artifact in dict.fromkeys(map(artifact_of, names)):
         parts = [each for each in now if each.startswith(f"{INPUT}{artifact}/") and each.endswith(".parquet")]
         other = sum(now[each] != then.get(each) for each in parts)
-        told = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
-        made.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + told)
+        counts = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
+        made.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + counts)
     return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in made.items()]
 
 
@@ -169,7 +169,7 @@ def notebook_code(notebook: Path) -> str:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        told = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise StudyError(
-            f"{paths.as_typed(notebook)} is not a notebook that can be read ({told}); restore it", REFUSED
+            f"{paths.as_typed(notebook)} is not a notebook that can be read ({reason}); restore it", REFUSED
         ) from None

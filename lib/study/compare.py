@@ -99,11 +99,11 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
         "Made by": [_made_by(run) for run in runs],
     }
     if any(run.get("out_of_date") for run in runs):
-        told = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
+        cells = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
     if any(run.get("kept") for run in runs):
-        told = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
+        cells = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
     names: list[str] = []
     for run in runs:
         name = str(run["name"])

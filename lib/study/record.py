@@ -178,8 +178,8 @@ def _java_version(params: Params) -> str | None:
 
     try:
         java = Path(spark.java_home()) / "bin" / "java"
-        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+        text = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
     except (EngineError, OSError):  # the stage that needed it has failed and said so
         return None
     # JAVA_TOOL_OPTIONS and the like print lines of their own first.
-    return next((line for line in told.splitlines() if " version " in line), None)
+    return next((line for line in text.splitlines() if " version " in line), None)

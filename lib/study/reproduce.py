@@ -178,8 +178,8 @@ def results(name: str, params: Params) -> dict[str, Any]:
 
     study = paths.StudyPaths(name)
     if stale := stage_records.shown_notes(study):
-        told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
-        raise StudyError(f"{name}: its results are inconsistent\n{told}", REFUSED)
+        notes = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
+        raise StudyError(f"{name}: its results are inconsistent\n{notes}", REFUSED)
     deciding = _deciding(params)
     try:
         ran = files.read_json(study.run_record)["params"]

@@ -153,15 +153,15 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             except StudyError as error:
                 failure = error
             except OSError as error:
-                failure = _failure(stage, study, _told(error), options)
+                failure = _failure(stage, study, _message(error), options)
             if stage == "01_ingest" and runs and runs[-1].status == "run":
                 _say_what_was_read(study, console)
             if failure:
                 break
         stale: list[str] = []
         try:
-            told = str(failure).replace(options.command, "the same command") if failure else ""
-            stale = _write_records(study, params, raw, runs, started, told, options)
+            message = str(failure).replace(options.command, "the same command") if failure else ""
+            stale = _write_records(study, params, raw, runs, started, message, options)
         except OSError:
             if not failure:
                 raise
@@ -193,9 +193,9 @@ def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Optio
     set_here = [key for key, _ in options.overrides if key.partition(".")[0] not in ("compute", "run")]
     if changed := [key for key in set_here if any(f"{one}.".startswith(f"{key}.") for one in other)]:
         values = dict(options.overrides)
-        told = " ".join(f"-p {key} {values[key]}" for key in changed)
+        arguments = " ".join(f"-p {key} {values[key]}" for key in changed)
         raise StudyError(
-            f"{study.name}: a server is serving this study, and {told} would replace what it answers with\n"
+            f"{study.name}: a server is serving this study, and {arguments} would replace what it answers with\n"
             f"  to run into a copy: {options.update.partition(' --as ')[0]} --as {study.name}-copy\n"
             f"  to replace it: {options.command} --replace",
             REFUSED,
@@ -274,8 +274,8 @@ def _mark_out_of_date(study: paths.StudyPaths, options: Options) -> None:
     update = {"bring_up_to_date": _without_folders(options.update)}
     for stage, reasons in stale.items():
         mark(study.report(stage), stage_records.note(study.name, reasons, update))
-    told = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
-    mark(study.index, stage_records.note(study.name, told, update))
+    reasons_by_stage = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
+    mark(study.index, stage_records.note(study.name, reasons_by_stage, update))
 
 
 def _without_folders(command: str) -> str:
@@ -328,8 +328,8 @@ def _run_stage(
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
         for reason in reasons:
-            told = archive_changes.told(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
-            console.print(f"{title} {stage}: {told}")
+            text = archive_changes.summary(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
+            console.print(f"{title} {stage}: {text}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
     kernels.prepare(_training_follows(stage, every, study, options))
@@ -487,13 +487,13 @@ def _disk_errors_reported(study: paths.StudyPaths, options: Options) -> Iterator
         yield
     except OSError as error:
         raise StudyError(
-            f"{study.name}: {_told(error)}\n"
+            f"{study.name}: {_message(error)}\n"
             f"  finished stages and parts are kept; to continue once this is fixed: {options.command}",
             FAILED,
         ) from None
 
 
-def _told(error: OSError) -> str:
+def _message(error: OSError) -> str:
     return f"{paths.as_typed(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
 
 
