@@ -84,17 +84,17 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
-def digests(made: Iterable[Location], study: paths.StudyPaths) -> dict[str, str]:
+def digests(outputs: Iterable[Location], study: paths.StudyPaths) -> dict[str, str]:
     """SHA-256 of each file that was made, by its path within the study's folder; what is not there is left out.
 
     Parameters
     ----------
-    made : iterable of pathlib.Path or Url
+    outputs : iterable of pathlib.Path or Url
         Files, folders or datasets. Of a dataset on object storage, only its manifest is read, and its parts are listed.
     """
     found: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for whole in made:
+        for whole in outputs:
             if isinstance(whole, Url):
                 found |= _object_digests(whole)
             there = artifact_files(whole)
@@ -221,7 +221,7 @@ def _other_params(stage: str, records: Mapping[str, Record | None], last: Mappin
     """Which params differ from those that the stages before, or the last run, had."""
     record = records[stage]
     assert record is not None
-    others = {name: _params(made.ingredients) for name in before(stage) if (made := records[name])}
+    others = {name: _params(earlier.ingredients) for name in before(stage) if (earlier := records[name])}
     runs = last.get("stages")
     keys = [run.get("key") for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
     given = last.get("params")

@@ -80,8 +80,8 @@ def _read(
     except DatasetError as error:
         if StudyPaths(study).folder.exists():
             raise
-        made = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
-        raise DatasetError(no_study(study) or made) from error
+        message = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
+        raise DatasetError(no_study(study) or message) from error
     wanted = None if columns is None else list(columns)
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
     first, last = _day("start", start), _day("end", end)

@@ -186,7 +186,7 @@ def rows_of_table(
     if "Security Name" in table.schema.names:
         columns["Security Name"] = dates_and_numbers.whole(table["Security Name"])
     reasons, repaired = _reasons(positions, plan, ends, counts, raw, symbols, no_adjusted)
-    made = _set_rows(columns, repaired)
+    rows = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
     good[list(reasons)] = False
     bad_symbols = (
@@ -195,7 +195,7 @@ def rows_of_table(
     file_of_row = np.repeat(np.arange(len(counts)), counts)
     was_rounded = fractional & good if plan.rounded else np.zeros(len(good), dtype=bool)
     return Rows(
-        made if len(reasons) == 0 else made.filter(pa.array(good)),
+        rows if len(reasons) == 0 else rows.filter(pa.array(good)),
         counts,
         reasons,
         bad_symbols,

@@ -173,8 +173,8 @@ def ingest(
         raise quarantine.QuarantineError(
             f"{refusal}\nEvery row set aside, with its reason: {study.quarantine}; an account of each file: {study.files}"
         )
-    made = dataset.commit(built, folders)
-    return Ingested(made["prices"], made["quarantine"], made["files"])
+    datasets = dataset.commit(built, folders)
+    return Ingested(datasets["prices"], datasets["quarantine"], datasets["files"])
 
 
 def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine) -> tuple[list[IngestPart], list[int]]:

@@ -670,10 +670,10 @@ def _merged(
     good: pa.ChunkedArray, bad: pa.ChunkedArray, positions: npt.NDArray[np.int64], is_bad: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """A column of good rows, in order, with that of bad ones in their positions."""
-    made = np.empty(len(is_bad), dtype=np.int64)
-    made[~is_bad] = good.to_numpy()
-    made[is_bad] = bad.to_numpy()[positions]
-    return made
+    column = np.empty(len(is_bad), dtype=np.int64)
+    column[~is_bad] = good.to_numpy()
+    column[is_bad] = bad.to_numpy()[positions]
+    return column
 
 
 @dataclass

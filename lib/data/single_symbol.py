@@ -69,7 +69,7 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
 def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     """Make prices of files, those with the same plan together."""
     groups: dict[Plan, list[list[Content]]] = {}
-    made = []
+    parsed = []
     refused = []
     for content in found:
         plan = content.file.plan
@@ -83,12 +83,12 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     if refused:
         sources = [_refused(content) for content in refused]
         nothing = no_rows(0)
-        made.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
+        parsed.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
     for plan, batches in groups.items():
         for batch in batches:
             rows = text_files.read_rows([text_files.body_of(content.content, plan) for content in batch], plan)
-            made.append(accounted(batch, rows))
-    return made
+            parsed.append(accounted(batch, rows))
+    return parsed
 
 
 def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:

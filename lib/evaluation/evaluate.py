@@ -193,10 +193,10 @@ def evaluate(
 def make_splits(sample: Sample, settings: Settings) -> list[Split]:
     """The splits of the report: by date first, then at random, then by symbol where there are two symbols."""
     share, seed = settings.random_test_share, settings.seed
-    made: list[Split] = [split_at(sample.days, settings.first_test_date), random_split(sample.rows, share, seed)]
+    splits: list[Split] = [split_at(sample.days, settings.first_test_date), random_split(sample.rows, share, seed)]
     if len(sample.symbols) > 1:
-        made.append(symbol_split(sample.symbols, share, seed))
-    return made
+        splits.append(symbol_split(sample.symbols, share, seed))
+    return splits
 
 
 def fitted_copy(estimator: TableRegressor, train: Rows) -> Predict:
@@ -224,11 +224,11 @@ def _fit(task: _Fit, shared: _Shared) -> Predict | dict[str, float]:
 
 
 def _fit_to_bytes(task: tuple[_Fit, tuple[int, ...]], shared: _Shared) -> list[bytes]:
-    made = _fit(task[0], shared)
-    if isinstance(made, dict):
-        return [arrays.to_bytes({"line": arrays.text_to_array(json.dumps(made))})]
-    assert isinstance(made, functools.partial)
-    [fitted] = made.args
+    result = _fit(task[0], shared)
+    if isinstance(result, dict):
+        return [arrays.to_bytes({"line": arrays.text_to_array(json.dumps(result))})]
+    assert isinstance(result, functools.partial)
+    [fitted] = result.args
     return [arrays.to_bytes(fitted.arrays() if isinstance(fitted, LookupTable) else {"multiple": np.array(fitted)})]
 
 

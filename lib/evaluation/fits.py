@@ -211,7 +211,7 @@ def calibrated(
     plan: Plan, examples: Examples, ticket: Floats, models: Sequence[Sequence[forecaster.Model]]
 ) -> list[list[Forecaster]]:
     """Each model with ranges from the last year before its cut, which an earlier model forecast without having seen it."""
-    made: list[list[Forecaster]] = [[] for _ in plan.cuts[1:]]
+    forecasters: list[list[Forecaster]] = [[] for _ in plan.cuts[1:]]
     for index, horizon in enumerate(plan.settings.horizons):
         recent = np.flatnonzero(examples.session >= plan.cuts[0])
         chosen = examples.chosen(recent)
@@ -228,5 +228,5 @@ def calibrated(
                 forecasts = models[cut][index].predict(rows.known) if len(rows) else np.zeros(0)
             target = log_ratio(rows.traded[:, index], rows.average)
             ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts)
-            made[cut - 1].append(Forecaster(horizon, models[cut][index], ranges))
-    return made
+            forecasters[cut - 1].append(Forecaster(horizon, models[cut][index], ranges))
+    return forecasters

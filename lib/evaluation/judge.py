@@ -59,9 +59,9 @@ class JudgedPart:
         plan, models = shared
         forecasts, total = [WALK_FORWARD_SCHEMA.empty_table()], sums.Total()
         for chunk in chunks(self.part, plan.start - 10):
-            made = chunk.evenings(plan.calendar)
-            position = made.position + chunk.skipped
-            session = plan.calendar.sessions[made.session]
+            evenings = chunk.evenings(plan.calendar)
+            position = evenings.position + chunk.skipped
+            session = plan.calendar.sessions[evenings.session]
             judged = np.flatnonzero(
                 (position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1) & (session >= plan.start)
             )
@@ -70,7 +70,7 @@ class JudgedPart:
                 if index:
                     rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
                 history = np.searchsorted(sums.HISTORY, position[rows] + 1, side="right")
-                walked, summed = _judge(chunk, made, session, rows, history, plan, models, index)
+                walked, summed = _judge(chunk, evenings, session, rows, history, plan, models, index)
                 total.add(summed)
                 if not index:
                     forecasts.append(walked)
@@ -79,7 +79,7 @@ class JudgedPart:
 
 def _judge(
     chunk: Chunk,
-    made: evening.Evenings,
+    evenings: evening.Evenings,
     session: Days,
     rows: NDArray[np.int64],
     history: NDArray[np.int64],
@@ -88,8 +88,8 @@ def _judge(
     index: int,
 ) -> tuple[pa.Table, pa.Table]:
     """Forecast the day after each of ``rows`` with the models of its time, and judge them: the rows, and their sums."""
-    average = made.average[rows]
-    known = np.ascontiguousarray(made.known[:, rows].T)
+    average = evenings.average[rows]
+    known = np.ascontiguousarray(evenings.known[:, rows].T)
     cut = np.searchsorted(plan.cuts[1:], session[rows], side="right") - 1
     point, low, high = np.zeros((3, len(rows)))
     straight, by_two = np.zeros((2, len(rows)))
@@ -120,7 +120,7 @@ def _judge(
     days = chunk.days[rows + 1]
     month = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     calendar_known = dict(
-        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[made.session[rows]].T, strict=True)
+        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[evenings.session[rows]].T, strict=True)
     )
     special = np.where(
         calendar_known["early_close"] > 0, sums.EARLY_CLOSE, (calendar_known["third_friday"] > 0) * sums.THIRD_FRIDAY

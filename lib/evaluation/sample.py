@@ -74,10 +74,10 @@ def draw_rows(
     shared = tuple(horizons), share
     found = map_kept(_draw, features.stored, keys, engine or Engine(), kept, shared)
     parts = [[_from_bytes(content) for content in contents] for contents in found]
-    made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
-    for sample in made.values():
+    samples = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
+    for sample in samples.values():
         needed(sample.rows, features)
-    return made
+    return samples
 
 
 def _one(samples: Sequence[Sample]) -> Sample:

@@ -290,8 +290,8 @@ def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[
         parts = [entry for path, entry in entries.items() if Path(path).parts[0] == folder.name]
         if parts:
             with suppress(dataset.DatasetError):
-                made = dataset.open_dataset(folder)
-                artifacts.append(_artifact(f"{folder.name}/", parts, made.digest, folder.name in stale))
+                opened = dataset.open_dataset(folder)
+                artifacts.append(_artifact(f"{folder.name}/", parts, opened.digest, folder.name in stale))
     shown_elsewhere = {study.notebooks.name, study.reports.name}
     shown_elsewhere.update(name for folder in datasets for name in (folder.name, paths.dataset_state(folder).name))
     for path, entry in entries.items():

@@ -373,8 +373,8 @@ def make_part(work: Work, common: _Common) -> PartResult:
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
-    made = {name: _write(folders[name], key, table) for name, table in work.tables(common.shared).items()}
-    return PartResult(key, made)
+    parts = {name: _write(folders[name], key, table) for name, table in work.tables(common.shared).items()}
+    return PartResult(key, parts)
 
 
 def part_key(code: str, input_digest: str) -> str:
@@ -395,14 +395,16 @@ def commit(built: Built, folders: Mapping[str, Location]) -> dict[str, Dataset]:
     """
     datasets = {}
     for name, folder in folders.items():
-        made = [result.files[name] for result in built.parts]
-        parts = [replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(made)]
+        finished = [result.files[name] for result in built.parts]
+        parts = [
+            replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(finished)
+        ]
         listing = [asdict(part) for part in parts]
         content = json.dumps({"parts": listing, "sha256": _digest(listing)}, indent=1) + "\n"
         if isinstance(folder, Url):
-            _commit_objects(folder, made, parts, content.encode(), built.versions.get(name))
+            _commit_objects(folder, finished, parts, content.encode(), built.versions.get(name))
         else:
-            _commit_files(folder, made, parts, content)
+            _commit_files(folder, finished, parts, content)
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
 
@@ -410,13 +412,13 @@ def commit(built: Built, folders: Mapping[str, Location]) -> dict[str, Dataset]:
 _NOT_PARQUET = "Not Parquet, so that nobody reads half a commit. Run the stage again.\n"
 
 
-def _commit_files(folder: Path, made: Sequence[PartFile], parts: Sequence[PartFile], content: str) -> None:
+def _commit_files(folder: Path, finished: Sequence[PartFile], parts: Sequence[PartFile], content: str) -> None:
     manifest = paths.dataset_manifest(folder)
     listed = {part.file for part in parts}
-    if made != parts or _unlisted(folder, listed):
+    if finished != parts or _unlisted(folder, listed):
         with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
             temporary.write_text(_NOT_PARQUET)
-    for old, new in zip(made, parts, strict=True):
+    for old, new in zip(finished, parts, strict=True):
         if old.file != new.file:  # what has that name already may be damaged
             _link(folder / old.file, folder / new.file)
     files.write_atomically(manifest, content)
@@ -426,7 +428,7 @@ def _commit_files(folder: Path, made: Sequence[PartFile], parts: Sequence[PartFi
 
 def _commit_objects(
     folder: Url,
-    made: Sequence[PartFile],
+    finished: Sequence[PartFile],
     parts: Sequence[PartFile],
     content: bytes,
     version: Mapping[str, str] | None,
@@ -436,7 +438,9 @@ def _commit_objects(
     # Listed before the commit: what another run, which begins after it, has made by the time of the sweep stays.
     beside = [folder / name for name in locations.children(folder) if name not in listed | {COMMITTING}]
     state = [manifest.parent / name for name in locations.children(manifest.parent) if name != manifest.name]
-    moved = {folder / new.file: folder / old.file for old, new in zip(made, parts, strict=True) if old.file != new.file}
+    moved = {
+        folder / new.file: folder / old.file for old, new in zip(finished, parts, strict=True) if old.file != new.file
+    }
     if moved or beside:
         locations.write(marker, _NOT_PARQUET.encode())
     try:

@@ -128,13 +128,13 @@ def artifact_of(ingredient: str) -> str:
 def _new_inputs(names: Sequence[str], then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What stages before have made anew of what a stage reads; of each artifact the whole, as a part's name says nothing."""
     makers = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}
-    made: dict[str, list[str]] = {}
+    artifacts_by_stage: dict[str, list[str]] = {}
     for artifact in dict.fromkeys(map(artifact_of, names)):
         parts = [each for each in now if each.startswith(f"{INPUT}{artifact}/") and each.endswith(".parquet")]
         other = sum(now[each] != then.get(each) for each in parts)
         counts = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
-        made.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + counts)
-    return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in made.items()]
+        artifacts_by_stage.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + counts)
+    return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in artifacts_by_stage.items()]
 
 
 def _change(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:

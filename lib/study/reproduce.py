@@ -188,8 +188,8 @@ def results(name: str, params: Params) -> dict[str, Any]:
         metrics = files.read_json(study.metrics)
         data: dict[str, Any] = {"symbols": {"sha256": files.sha256(study.symbols)}}
         for folder in (study.prices, study.quarantine, study.files, study.features):
-            made = open_dataset(folder)
-            data[folder.name] = {"rows": made.rows, "sha256": made.digest}
+            opened = open_dataset(folder)
+            data[folder.name] = {"rows": opened.rows, "sha256": opened.digest}
         predictors = {row["predictor"]: row for row in metrics["headline"]}
     except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None

@@ -261,8 +261,8 @@ def _write_records(
         from lib.reports.page import write_index
 
         write_index(study.name, record, read_metrics(study))
-        made = stage_records.digests([study.index], study)
-        stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, made))
+        digests = stage_records.digests([study.index], study)
+        stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, digests))
     return list(stale)
 
 
@@ -299,8 +299,8 @@ def _run_stage(
     wanted = cache.ingredients(stage, params, study, archive_digest)
     before = stage_records.read_record(record_path)
     stages = list(STAGES)
-    made = stage_records.artifacts(stage, study)
-    reasons = cache.reasons_to_run(wanted, before, made)
+    artifacts = stage_records.artifacts(stage, study)
+    reasons = cache.reasons_to_run(wanted, before, artifacts)
     if options.only == stage or options.force:
         reasons = ["--only" if options.only == stage else "--force", *reasons]
     elif options.only:
@@ -310,7 +310,7 @@ def _run_stage(
     elif options.start:
         reasons = []
     elif before:
-        kept = retrain.kept(stage, every, wanted, before, made, study)
+        kept = retrain.kept(stage, every, wanted, before, artifacts, study)
         if kept:
             return _kept(stage, title, before, kept, reasons, study, options, console)
         if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
@@ -412,12 +412,12 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
     Code that has changed is no reason: who works on one stage need not run those before it.
     """
     for earlier in stages_before(stage):
-        made = stage_records.artifacts(earlier, study)
+        artifacts = stage_records.artifacts(earlier, study)
         wanted = cache.ingredients(earlier, params, study, archive_digest)
         before = stage_records.read_record(study.stage_record(earlier))
         if before:
             before = replace(before, ingredients=cache.params_of(before.ingredients))
-        reasons = cache.reasons_to_run(cache.params_of(wanted), before, made)
+        reasons = cache.reasons_to_run(cache.params_of(wanted), before, artifacts)
         if reasons:
             command = shlex.join([*shlex.split(options.update), "--from", earlier])
             raise StudyError(
@@ -443,9 +443,9 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
     A notebook that was not ``executed`` just now, and is not as its stage left it, may hold anything: its page is only marked.
     """
     executed_notebook, page, record = study.notebook(stage), study.report(stage), study.page_record(stage)
-    made = stage_records.read_record(study.stage_record(stage))
+    stage_record = stage_records.read_record(study.stage_record(stage))
     digest = stage_records.digests([executed_notebook], study)
-    if not digest or not (executed or (made and digest.items() <= made.artifacts.items())):
+    if not digest or not (executed or (stage_record and digest.items() <= stage_record.artifacts.items())):
         if note and page.is_file():
             mark(page, note)
         return
