@@ -400,7 +400,7 @@ def test_lib_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
     spark._write_lib(tmp_path / "a.zip")
     spark._write_lib(tmp_path / "b.zip")
     assert files.sha256(tmp_path / "a.zip") == files.sha256(tmp_path / "b.zip")
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", "from lib.storage import dataset; print(dataset.__file__)"],
         env={"PYTHONPATH": str(tmp_path / "a.zip")},
         cwd=tmp_path,
@@ -408,7 +408,7 @@ def test_lib_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "storage" / "dataset.py")
+    assert process.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "storage" / "dataset.py")
 
 
 def fake_java(home: Path, version: int) -> Path:

@@ -277,7 +277,7 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.zip", b"Date,Open", "a.zip: not a readable .zip .*; download it again, or name a folder"),
         ("a", b"PK\x03\x04" + bytes(99), "a: not a readable .zip .*; download it again, or name a folder"),
@@ -295,11 +295,11 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
         ("a", b"", "neither a folder nor a .zip, but another file. A single file of prices is called .csv"),
     ],
 )
-def test_a_file_that_is_no_zip(tmp_path, name, content, said):
+def test_a_file_that_is_no_zip(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArchiveError, match=said) as caught:
+    with pytest.raises(ArchiveError, match=message) as caught:
         sources.open_archive(str(tmp_path / name), STUDY)
-    assert ("download it again" in str(caught.value)) == ("download it again" in said)
+    assert ("download it again" in str(caught.value)) == ("download it again" in message)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])

@@ -133,11 +133,11 @@ def test_a_params_file_whose_run_would_stop_is_not_said_to_run(tmp_path, monkeyp
     files["stocks/AAPL.csv"] += b"2021-03-01,1,2,x,1,1,5\n" * 10
     place = write(files, tmp_path / "archive")
     assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "a run would stop: 10 of 130 raw rows would be quarantined" in told
-        and "a run would stop because of the problems above" in told
-        and "run it: " not in told
+        "a run would stop: 10 of 130 raw rows would be quarantined" in output
+        and "a run would stop because of the problems above" in output
+        and "run it: " not in output
     )
 
 
@@ -147,9 +147,14 @@ def test_what_a_look_is_told_stands_in_the_params_file_it_writes(tmp_path, monke
     header = "session,open,high,low,settle: last,1\n"
     rows = "".join(f"01/{day:02}/2021,10,11,9,10,1000.5\n" for day in range(1, 9))
     place = write({"in/A.csv": (header + rows).encode(), "out/A.csv": b"Date,Close\n"}, tmp_path / "archive")
-    told = {"columns.Date": "session", "columns.Close": "settle: last", "columns.Volume": "6", "dates": "month_first"}
-    told |= {"only_files": "in/*", "volume": "rounded"}
-    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
+    settings = {
+        "columns.Date": "session",
+        "columns.Close": "settle: last",
+        "columns.Volume": "6",
+        "dates": "month_first",
+    }
+    settings |= {"only_files": "in/*", "volume": "rounded"}
+    words = [word for key, value in settings.items() for word in ("-p", f"archive.{key}", value)]
     assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
     assert "8 kept" in capsys.readouterr().out
     section = params.load(tmp_path / "params" / "mine.yaml").archive
@@ -169,8 +174,8 @@ def test_one_key_that_a_look_is_told_can_be_read_again(key, value, tmp_path, mon
     if key == "dates":
         text = text.replace(b"13/02", b"03/02")
     place = write({"A.csv": text}, tmp_path / "archive")
-    told = str(value).lower()
-    assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", told]) == 0
+    written = str(value).lower()
+    assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", written]) == 0
     assert getattr(params.load(tmp_path / "params" / "mine.yaml").archive, key) == value
 
 
@@ -198,12 +203,12 @@ def test_a_name_of_any_characters_is_read_again_as_it_is(odd, tmp_path, monkeypa
     (tmp_path / "params").mkdir()
     rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
     place = write({f"x{odd}.csv": f"Date,Open,High,Low,last{odd}x,Volume\n{rows}".encode()}, tmp_path / f"a{odd}b")
-    told = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
-    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
+    settings = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
+    words = [word for key, value in settings.items() for word in ("-p", f"archive.{key}", value)]
     assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
     section = params.load(tmp_path / "params" / "mine.yaml").archive
-    assert (section.source, section.only_files) == (str(place), told["only_files"])
-    assert section.columns == {"Close": told["columns.Close"]}
+    assert (section.source, section.only_files) == (str(place), settings["only_files"])
+    assert section.columns == {"Close": settings["columns.Close"]}
 
 
 def test_a_byte_that_is_not_utf_8_in_a_path_is_looked_at_and_refused_in_a_params_file(tmp_path, monkeypatch, capsys):
@@ -213,8 +218,10 @@ def test_a_byte_that_is_not_utf_8_in_a_path_is_looked_at_and_refused_in_a_params
     place = write({"A.csv": f"Date,Open,High,Low,Close,Volume\n{rows}".encode()}, tmp_path / os.fsdecode(b"K\xfcrse"))
     assert command_line.main(["run", "--look", str(place)]) == 0
     assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
-    told = capsys.readouterr().err
-    assert "a byte that is not UTF-8" in told and "K\\xfcrse" in told and not list((tmp_path / "params").iterdir())
+    message = capsys.readouterr().err
+    assert (
+        "a byte that is not UTF-8" in message and "K\\xfcrse" in message and not list((tmp_path / "params").iterdir())
+    )
 
 
 def rows_of(symbol="", prices="10,12,9,11", days=40, first=date(2021, 1, 4)):
@@ -275,17 +282,17 @@ STOPS = {
 
 @pytest.mark.parametrize("case", STOPS)
 def test_a_look_at_all_rows_says_what_the_run_says(case, outputs, tmp_path):
-    contents, told = STOPS[case]
+    contents, expected = STOPS[case]
     place = write({name: "".join(rows).encode("latin-1") for name, rows in contents.items()}, tmp_path / "archive")
     found = look.look(place)
-    assert found.refused == bool(told), found.lines
+    assert found.refused == bool(expected), found.lines
     try:
         ingest(archive.list_archive(place), paths.StudyPaths("s"))
-        said = ""
+        message = ""
     except QuarantineError as error:
-        said = str(error).partition("\nEvery row set aside")[0]
-    assert told in said and bool(told) == bool(said)
-    assert f"a run would stop: {said}" in "\n".join(found.lines) or not said
+        message = str(error).partition("\nEvery row set aside")[0]
+    assert expected in message and bool(expected) == bool(message)
+    assert f"a run would stop: {message}" in "\n".join(found.lines) or not message
 
 
 def test_prices_too_short_for_a_study_are_not_said_to_run(tmp_path):

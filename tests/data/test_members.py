@@ -191,15 +191,16 @@ def memory_of(work: str, place: Path) -> tuple[list[str], int]:
     # By a shell, which is small: Linux gives a process its parent's peak for a start.
     command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", program, str(place)]
     out = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True, timeout=300).stdout
-    *said, grown = out.splitlines()
-    return said, int(grown) * (1024 if sys.platform == "linux" else 1)
+    *lines, grown = out.splitlines()
+    return lines, int(grown) * (1024 if sys.platform == "linux" else 1)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 @pytest.mark.parametrize(
-    ("claim", "said"), [(200_000_000, "more than 200 times as many"), (1000, "checksum mismatch: the zip is damaged")]
+    ("claim", "message"),
+    [(200_000_000, "more than 200 times as many"), (1000, "checksum mismatch: the zip is damaged")],
 )
-def test_a_bomb_is_named_and_costs_no_memory(tmp_path, method, claim, said):
+def test_a_bomb_is_named_and_costs_no_memory(tmp_path, method, claim, message):
     place = bomb(tmp_path / "a.zip", 200_000_000, claim, method)
     assert place.stat().st_size < 1_000_000
     (named,), grown = memory_of(
@@ -209,7 +210,7 @@ def test_a_bomb_is_named_and_costs_no_memory(tmp_path, method, claim, said):
         "        except OSError as error: print(member.name, error)\n",
         place,
     )
-    assert named.startswith("stocks/BOMB.csv zip member cannot be read: ") and said in named
+    assert named.startswith("stocks/BOMB.csv zip member cannot be read: ") and message in named
     assert grown < 20_000_000
 
 
@@ -230,14 +231,14 @@ def test_a_bomb_that_begins_like_prices_costs_no_memory_in_a_run(tmp_path, packi
             for file in folder.iterdir():
                 made.write(file, file.name)
         folder = tmp_path / "archive.zip"
-    (said,), grown = memory_of(
+    (message,), grown = memory_of(
         "found = archive.list_archive(place)\n"
         "bomb = next(file for file in found.files if file.name.startswith('BOMB'))\n"
         "try: unpack.whole(place, members.Member(bomb.name, bomb.size, bomb.packed))\n"
         "except OSError as error: print(error)\n",
         folder,
     )
-    assert "bomb does" in said
+    assert "bomb does" in message
     assert grown < 120_000_000
 
 

@@ -72,7 +72,7 @@ def test_what_a_program_says_of_the_size_is_not_believed():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"Date,Open\n", "cannot be read .*take its password off, if it has one, or save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "cannot be read .*password"),  # encrypted, or an .xls
@@ -86,8 +86,8 @@ def test_what_a_program_says_of_the_size_is_not_believed():
     ],
     ids=["text", "encrypted", "cut off", "two sheets", "two sheets with prices", "no cells"],
 )
-def test_what_cannot_be_read_says_what_to_do(content, told):
-    with pytest.raises(OSError, match=told):
+def test_what_cannot_be_read_says_what_to_do(content, message):
+    with pytest.raises(OSError, match=message):
         text(content)
 
 

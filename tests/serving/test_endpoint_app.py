@@ -170,7 +170,7 @@ def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, pla
 
 
 def test_predicts_many_in_order(ask, predictor):
-    pairs = [[float(volume), 3.5 * place] for place, volume in enumerate(np.geomspace(1, 1e9, 500).tolist())]
+    pairs = [[float(volume), 3.5 * index] for index, volume in enumerate(np.geomspace(1, 1e9, 500).tolist())]
     volumes, prices = np.array(pairs).T
     assert ask("/predict", "POST", json=pairs).json() == predictor.predict(volumes, prices).tolist()
     detailed = ask("/predict?detail=true", "POST", json=pairs).json()
@@ -555,12 +555,12 @@ def test_answers_of_many_at_once_are_the_model_s(server):
 
     def part(start):
         with httpx.Client(base_url=url) as client:
-            for place in range(start, len(volumes), 8):
+            for index in range(start, len(volumes), 8):
                 query = {
-                    "vol_moving_avg": repr(float(volumes[place])),
-                    "adj_close_rolling_med": repr(float(prices[place])),
+                    "vol_moving_avg": repr(float(volumes[index])),
+                    "adj_close_rolling_med": repr(float(prices[index])),
                 }
-                answers[place] = client.get("/predict", params=query).json()
+                answers[index] = client.get("/predict", params=query).json()
 
     threads = [threading.Thread(target=part, args=(start,)) for start in range(8)]
     for thread in threads:

@@ -546,9 +546,9 @@ def test_two_processes_at_once_leave_the_dataset_of_one(bucket, over, tmp_path):
                 )
             )
         for process in running:
-            told = process.communicate()[1]
+            output = process.communicate()[1]
             ended.append(process.returncode)
-            assert process.returncode == 0 or "another run has committed" in told or "run the stage" in told
+            assert process.returncode == 0 or "another run has committed" in output or "run the stage" in output
         for name in FOLDERS:  # each whole, and of one of them
             found = open_dataset(STUDY.datasets / name)
             found.read()

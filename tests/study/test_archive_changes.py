@@ -53,8 +53,8 @@ def test_a_row_more_in_every_file(raw, study):
 def test_another_price_in_a_file_of_the_same_size(raw, study):
     path = raw / "stocks/CC.csv"
     content = bytearray(path.read_bytes())
-    place = content.rindex(b".") + 1
-    content[place] = ord("1") if content[place] != ord("1") else ord("2")
+    position = content.rindex(b".") + 1
+    content[position] = ord("1") if content[position] != ord("1") else ord("2")
     path.write_bytes(content)
     assert summary(list_archive(raw), study) == "1 of 5 raw files changed: stocks/CC.csv, as many rows"
 

@@ -112,13 +112,13 @@ def die() -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Run in a fork; how it ended, how many boundaries it passed and which (folder, key) it made."""
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            run_and_tell(request, told.fileno())
+            run_and_tell(request, output.fileno())
         _, status = os.waitpid(child, 0)
-        told.seek(0)
-        return {"code": os.waitstatus_to_exitcode(status), **json.loads(told.read() or "{}")}
+        output.seek(0)
+        return {"code": os.waitstatus_to_exitcode(status), **json.loads(output.read() or "{}")}
 
 
 def run_and_tell(request: dict[str, Any], descriptor: int) -> None:
