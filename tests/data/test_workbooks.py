@@ -119,8 +119,8 @@ def test_a_row_set_aside_is_named_by_its_row_and_a_workbook_alone_or_in_a_zip_is
     (tmp_path / "AAPL.xlsx").write_bytes(workbook([[], *cells]))
     with zipfile.ZipFile(tmp_path / "prices.zip", "w") as packed:
         packed.write(tmp_path / "AAPL.xlsx", "AAPL.xlsx")
-    for place in ("AAPL.xlsx", "prices.zip"):
-        archive = sources.open_archive(str(tmp_path / place), StudyPaths("study"))
+    for location in ("AAPL.xlsx", "prices.zip"):
+        archive = sources.open_archive(str(tmp_path / location), StudyPaths("study"))
         made = ingest(archive, StudyPaths("study"), 1.0, Engine(workers=1))
         found = made.prices.read().to_pandas()
         assert set(found["Symbol"]) == {"AAPL"} and len(found) == 59
@@ -128,7 +128,7 @@ def test_a_row_set_aside_is_named_by_its_row_and_a_workbook_alone_or_in_a_zip_is
         [aside] = made.quarantine.read().to_pylist()
         assert (aside["file"], aside["line"]) == ("AAPL.xlsx", 9)
         assert "#N/A" in aside["raw"]
-        assert "1 .xlsx" in "\n".join(look.look(tmp_path / place).lines)
+        assert "1 .xlsx" in "\n".join(look.look(tmp_path / location).lines)
 
 
 def test_a_workbook_with_the_ending_of_text_is_told_to_be_one(tmp_path):

@@ -148,7 +148,7 @@ def test_refuses_by_name_what_is_no_allowed_number(ask, text):
 
 
 @pytest.mark.parametrize(
-    ("query", "place"),
+    ("query", "location"),
     [
         ("", "vol_moving_avg"),
         ("vol_moving_avg=1", "adj_close_rolling_med"),
@@ -163,10 +163,10 @@ def test_refuses_by_name_what_is_no_allowed_number(ask, text):
     ],
     ids=["none", "one", "other", "twice", "price twice", "flag", "typo", "price NaN", "price 1e309", "10 kB name"],
 )
-def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, place):
+def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, location):
     answer = ask(f"/predict?{query}")
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", place]
+    assert answer.json()["detail"][0]["loc"] == ["query", location]
 
 
 def test_predicts_many_in_order(ask, predictor):
@@ -179,7 +179,7 @@ def test_predicts_many_in_order(ask, predictor):
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "location"),
     [
         ("[[1, 2], [-1, 2]]", ["body", 1, "vol_moving_avg"]),
         ("[[1, 2], [1, NaN]]", ["body", 1, "adj_close_rolling_med"]),
@@ -204,10 +204,10 @@ def test_predicts_many_in_order(ask, predictor):
     ],
     ids=lambda value: value[:14] if isinstance(value, str) else "",
 )
-def test_names_the_pair_that_is_wrong(ask, body, place):
+def test_names_the_pair_that_is_wrong(ask, body, location):
     answer = ask("/predict", "POST", content=body)
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == place
+    assert answer.json()["detail"][0]["loc"] == location
 
 
 @pytest.mark.parametrize("body", ['{"vol_moving_avg": 1, "adj_close_rolling_med": 2}', '[{"vol_moving_avg": 1}]'])

@@ -57,11 +57,11 @@ def asking() -> Iterator[Ask]:
         requests.close()
 
 
-def run(place: Path, workers: int) -> None:
+def run(location: Path, workers: int) -> None:
     """Ingest and features, with parts of at most two symbols."""
     dataset.cut = partial(cut, most=2)
     engine = Engine(workers=workers)
-    ingest.ingest(archive.list_archive(place), STUDY, 0.5, engine)
+    ingest.ingest(archive.list_archive(location), STUDY, 0.5, engine)
     build_features(STUDY, engine=engine, summarised=False)
 
 
