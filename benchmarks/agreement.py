@@ -144,14 +144,14 @@ def _keys(folder: Path, known: list[str] | None = None) -> tuple[list[str], npt.
     encoded = _column(folder, "Symbol").dictionary_encode().unify_dictionaries()
     found = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
     listed = sorted(found) if known is None else [*known, *sorted(set(found) - set(known))]
-    places = {symbol: place for place, symbol in enumerate(listed)}
-    place_of_code = np.array([places[symbol] for symbol in found], dtype=np.int64)
+    indices = {symbol: index for index, symbol in enumerate(listed)}
+    index_of_code = np.array([indices[symbol] for symbol in found], dtype=np.int64)
     codes = np.concatenate([np.zeros(0, np.int64), *(chunk.indices.to_numpy() for chunk in encoded.chunks)]).astype(
         np.int64
     )
     dates = _column(folder, "Date").cast(pa.date32()).cast(pa.int32()).to_numpy().astype(np.int64)
     # Dates before 1970 are negative: count from a day before all of them.
-    return listed, (place_of_code[codes] << 32) + dates + 10**6
+    return listed, (index_of_code[codes] << 32) + dates + 10**6
 
 
 def _difference(
@@ -161,24 +161,24 @@ def _difference(
         if ours.type != theirs.type:
             raise TypeError(f"types differ: {ours.type} and {theirs.type}")
         unequal = _unequal(ours, theirs)
-        places = np.flatnonzero(unequal)
-        relative = np.full(len(places), np.inf)
+        positions = np.flatnonzero(unequal)
+        relative = np.full(len(positions), np.inf)
     else:
         # Bits, so that -0.0 is not 0.0; and a NaN is no null, though both become NaN here.
         left, right = ours.to_numpy(), theirs.to_numpy()
         unequal = (left.view(np.int64) != right.view(np.int64)) & ~(np.isnan(left) & np.isnan(right))
         unequal |= ours.is_null().to_numpy() != theirs.is_null().to_numpy()
-        places = np.flatnonzero(unequal)
+        positions = np.flatnonzero(unequal)
         with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.abs(left[places] - right[places]) / np.abs(left[places])
+            relative = np.abs(left[positions] - right[positions]) / np.abs(left[positions])
         relative[np.isnan(relative)] = np.inf
-    if not len(places):
+    if not len(positions):
         return None
-    worst = places[np.argmax(relative)]
+    worst = positions[np.argmax(relative)]
     key = int(keys[worst])
     date = np.datetime64((key & (2**32 - 1)) - 10**6, "D")
     example = f"{symbols[key >> 32]} {date}: {ours[worst].as_py()!r} and {theirs[worst].as_py()!r}"
-    return Difference(len(places), int((relative > tolerance).sum()), float(relative.max()), example)
+    return Difference(len(positions), int((relative > tolerance).sum()), float(relative.max()), example)
 
 
 def _unequal(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -106,7 +106,7 @@ class Security:
         Rows of its file, null ones included.
     null_rows : int
         Rows without values.
-    place : tuple of int
+    position : tuple of int
         Copy of the archive, kind, number within the kind: the seed of its random numbers.
     """
 
@@ -116,7 +116,7 @@ class Security:
     name: str | None
     rows: int
     null_rows: int
-    place: tuple[int, int, int]
+    position: tuple[int, int, int]
 
     @property
     def file_name(self) -> str:
@@ -356,7 +356,7 @@ def _dates(security: Security) -> npt.NDArray[np.datetime64]:
     """The days of a security's rows: trading days up to the end, and its null rows' holidays."""
     days = _trading_days()
     traded = security.rows - security.null_rows
-    number = security.place[2]
+    number = security.position[2]
     last = len(days)
     if number % 40 == 7:  # delisted some time before the end
         last -= (number * 37) % max(1, (len(days) - traded))
@@ -398,7 +398,7 @@ def _fixed(number: Fraction) -> int:
 def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) -> tuple[list[Floats], Integers]:
     """Open, High, Low, Close, Adj Close (float32 values, as Yahoo's are) and Volume for each of ``dates``."""
     rows = len(dates)
-    copy, kind, number = security.place
+    copy, kind, number = security.position
     # Raw bits, because numpy promises that they never change; its distributions it may improve.
     bits = np.random.PCG64([SEED, copy, kind, number]).random_raw(5 * rows + 4).astype("<u8")
     lanes = bits.view("<u2").astype(np.int64).reshape(-1, 4)

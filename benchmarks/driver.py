@@ -71,12 +71,12 @@ def costs(parts: int, engine: Engine, work: Path) -> dict[str, Cost]:
         found[stage] = Cost(_cpu() - before, psutil.Process().memory_info().rss)
 
     def train_and_evaluate() -> None:
-        made = dataset.open_dataset(study.features)
-        drawn = sample.draw_rows(made, (0,), engine)[0]
+        features = dataset.open_dataset(study.features)
+        drawn = sample.draw_rows(features, (0,), engine)[0]
         first = drawn.days[int(0.8 * len(drawn.days))]
         train = drawn.rows.chosen(~split_at(drawn.days, first).test(drawn.rows))
         model = RatioByQuantile().fit(train.features, train.volume)
-        evaluate.evaluate(made, model, evaluate.Settings(0, first, seeds=1, forest_trees=2), engine)
+        evaluate.evaluate(features, model, evaluate.Settings(0, first, seeds=1, forest_trees=2), engine)
 
     measured("01", lambda: ingest(open_archive(str(work / "archive"), study), study, engine=engine))
     measured("02", lambda: build_features(study, engine=engine))

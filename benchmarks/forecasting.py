@@ -55,18 +55,18 @@ def ours(rows: pd.DataFrame) -> Frame:
     names, first = np.unique(rows["Symbol"].to_numpy(dtype=str), return_index=True)
     days = rows["Date"].to_numpy().astype("datetime64[D]").astype(np.int32)
     calendar = calendar_for("XNYS", np.unique(days))
-    made = evening.evenings({name: rows[name].to_numpy() for name in definitions.COLUMNS}, first, days, calendar)
+    evenings = evening.evenings({name: rows[name].to_numpy() for name in definitions.COLUMNS}, first, days, calendar)
     volume = rows["Volume"].to_numpy(dtype=float)
-    target = np.flatnonzero(made.position >= definitions.AVERAGE_ROWS)  # rows to forecast, each from the row before
+    target = np.flatnonzero(evenings.position >= definitions.AVERAGE_ROWS)  # rows to forecast, each from the row before
     past = target[rows["Date"].to_numpy()[target] < start.to_datetime64()]
     tickets = chunks.tickets(names.tolist(), first, days)
     drawn = past[tickets[past] < TRAINING_ROWS / max(len(past), 1)] - 1
-    ratio = log_ratio(volume[drawn + 1], made.average[drawn])
-    model = Boosting.fit(np.ascontiguousarray(made.known[:, drawn].T), made.average[drawn], ratio)
+    ratio = log_ratio(volume[drawn + 1], evenings.average[drawn])
+    model = Boosting.fit(np.ascontiguousarray(evenings.known[:, drawn].T), evenings.average[drawn], ratio)
     tested = np.setdiff1d(target, past)
-    known = np.ascontiguousarray(made.known[:, tested - 1].T)
+    known = np.ascontiguousarray(evenings.known[:, tested - 1].T)
     found = rows.loc[tested, ["Symbol", "Date"]].reset_index(drop=True)
-    return found.assign(forecast=made.average[tested - 1] * np.exp(model.predict(known)))
+    return found.assign(forecast=evenings.average[tested - 1] * np.exp(model.predict(known)))
 
 
 def mlforecast_lightgbm(rows: pd.DataFrame) -> Frame:
@@ -85,10 +85,10 @@ def mlforecast_lightgbm(rows: pd.DataFrame) -> Frame:
         date_features=["dayofweek", "month", "day"],
         num_threads=1,
     )
-    made = maker.preprocess(frame, static_features=[], dropna=False, validate_data=False)  # holidays are no gaps
-    inputs = [name for name in made.columns if name not in ("unique_id", "ds", "y")]
+    features = maker.preprocess(frame, static_features=[], dropna=False, validate_data=False)  # holidays are no gaps
+    inputs = [name for name in features.columns if name not in ("unique_id", "ds", "y")]
     start = first_test_day(rows)
-    past, test = made[made["ds"] < start].dropna(subset=["lag21"]), made[made["ds"] >= start]
+    past, test = features[features["ds"] < start].dropna(subset=["lag21"]), features[features["ds"] >= start]
     past = past.sample(min(len(past), TRAINING_ROWS), random_state=0)
     model = LGBMRegressor(
         objective="l1", n_estimators=150, num_leaves=31, min_child_samples=40, n_jobs=1, verbose=-1, random_state=0
@@ -118,11 +118,11 @@ def _statsforecast(rows: pd.DataFrame, model: Any, name: str) -> Frame:
     dates = frame["ds"].copy()
     frame["ds"] = frame.groupby("unique_id").cumcount()  # sessions: the calendar's gaps are none of its business
     windows = int((rows["Date"] >= first_test_day(rows)).groupby(rows["Symbol"]).sum().min())
-    made = StatsForecast(models=[model], freq=1, n_jobs=1).cross_validation(
+    forecasts = StatsForecast(models=[model], freq=1, n_jobs=1).cross_validation(
         df=frame, h=1, step_size=1, n_windows=windows, refit=name == "SeasonalNaive"
     )
-    made = made.merge(frame.assign(date=dates)[["unique_id", "ds", "date"]], on=["unique_id", "ds"])
-    return _wide(made.assign(ds=made["date"]), np.expm1(made[name].to_numpy()))
+    forecasts = forecasts.merge(frame.assign(date=dates)[["unique_id", "ds", "date"]], on=["unique_id", "ds"])
+    return _wide(forecasts.assign(ds=forecasts["date"]), np.expm1(forecasts[name].to_numpy()))
 
 
 def _long(rows: pd.DataFrame) -> pd.DataFrame:
@@ -131,9 +131,13 @@ def _long(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _wide(made: pd.DataFrame, forecast: Any) -> Frame:
+def _wide(forecasts: pd.DataFrame, forecast: Any) -> Frame:
     return pd.DataFrame(
-        {"Symbol": made["unique_id"].to_numpy(), "Date": made["ds"].to_numpy(), "forecast": np.asarray(forecast)}
+        {
+            "Symbol": forecasts["unique_id"].to_numpy(),
+            "Date": forecasts["ds"].to_numpy(),
+            "forecast": np.asarray(forecast),
+        }
     )
 
 
@@ -150,16 +154,16 @@ def run(study: str, symbols: int, fewer: int) -> dict[str, Any]:
     rows = read_rows(study, symbols)
     some = rows[rows["Symbol"].isin(np.unique(rows["Symbol"])[:: max(1, rows["Symbol"].nunique() // fewer)])]
     some = some.reset_index(drop=True)
-    made = {}
+    measured = {}
     for name, (_, few) in CONTESTANTS.items():
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            made[name] = pool.apply(_measured, (name, some if few else rows))
+            measured[name] = pool.apply(_measured, (name, some if few else rows))
     average = rows.groupby("Symbol")["Volume"].transform(lambda volume: volume.rolling(30).mean().shift())
     truth = rows.assign(average=average)[["Symbol", "Date", "Volume", "average"]].dropna()
     lines = {}
-    for name, (forecast, seconds, peak) in made.items():
+    for name, (forecast, seconds, peak) in measured.items():
         both = truth.merge(forecast, on=["Symbol", "Date"]).merge(
-            made[OURS][0].rename(columns={"forecast": "own"}), on=["Symbol", "Date"]
+            measured[OURS][0].rename(columns={"forecast": "own"}), on=["Symbol", "Date"]
         )
         errors = {
             column: float((both[column] - both["Volume"]).abs().sum()) for column in ("forecast", "own", "average")

@@ -135,13 +135,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for twice the archive")
     options = parser.parse_args(arguments)
     console = Console()
-    places = {"ours": ROOT} | ({"other": options.repository.resolve()} if options.repository else {})
+    repositories = {"ours": ROOT} | ({"other": options.repository.resolve()} if options.repository else {})
     usages: dict[str, dict[str, Usage]] = {}
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name) / "archive"
         archive.write(folder, options.fraction)
         extent = read_through(folder)
-        for title, repository in places.items():
+        for title, repository in repositories.items():
             console.print(title)
             work = Path(name) / title
             work.mkdir()

@@ -94,7 +94,7 @@ COLUMNS = {
     "adj_close": "`its own` column, or `Close` where the layout has none",
     "volumes_rounded": "volumes with a fraction, rounded by `archive.volume: rounded`",
     "counted": "what the rows are counted by: `ratio` (Volume / vol_moving_avg), `pair` (of features), `both features`, `null out of place`",
-    "bin": "the place of the bin, as `lib/features/counts.py` has them",
+    "bin": "the index of the bin, as `lib/features/counts.py` has them",
     "count": "rows in it",
     "forecast": "shares a day: the mean over the horizon",
     "low": "shares a day: the lower end of the 80 % range",

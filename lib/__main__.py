@@ -18,9 +18,9 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     # The imports below take a second: a Ctrl-C then ends in a sentence too. `main` sets its own handler.
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted; nothing had begun\n"), os._exit(130)))
 
+from lib import locations, paths
 from lib import params as study_params
-from lib import paths
-from lib.locations import LocationError, place
+from lib.locations import LocationError
 from lib.serving import launch, terminal_forecast
 from lib.text import printable
 
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return _look(options) if options.look else _run(options, words[1:])
         except KeyboardInterrupt:
-            told = "interrupted; finished stages and parts are kept: the same command continues from there"
-            print("interrupted" if options.look else told, file=sys.stderr)
+            message = "interrupted; finished stages and parts are kept: the same command continues from there"
+            print("interrupted" if options.look else message, file=sys.stderr)
             return 130
     if options.command == "compare":
         return _compare(options.runs)
@@ -230,7 +230,7 @@ def _look(options: argparse.Namespace) -> int:
     from lib.study import errors
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
-    location = place(options.look)
+    location = locations.location(options.look)
     source = str(location)
     if isinstance(location, Path):
         given = location.expanduser()

@@ -46,11 +46,11 @@ class ChangedError(LocationError):
 
 @dataclass(frozen=True, order=True)
 class Url:
-    """A place on object storage: scheme and bucket, ``s3://bucket``, and the key without slashes at its ends.
+    """A location on object storage: scheme and bucket, ``s3://bucket``, and the key without slashes at its ends.
 
     Examples
     --------
-    >>> folder = place("s3://bucket/studies/sample/prices")
+    >>> folder = location("s3://bucket/studies/sample/prices")
     >>> str(folder / "../.prices" / "manifest.json"), folder.name, str(folder.parent)
     ('s3://bucket/studies/sample/.prices/manifest.json', 'prices', 's3://bucket/studies/sample')
     """
@@ -94,10 +94,10 @@ class Url:
             return False
 
 
-Place = Path | Url
+Location = Path | Url
 
 
-def place(text: str | Place) -> Place:
+def location(text: str | Location) -> Location:
     """What a text names: a `Url`, or a path of this machine."""
     if isinstance(text, Url):
         return text
@@ -143,7 +143,7 @@ class _Object:
 
 
 @contextmanager
-def opened(file: Place, known: int | None = None) -> Iterator[Opened]:
+def opened(file: Location, known: int | None = None) -> Iterator[Opened]:
     """Open a regular file or an object for reading; not a FIFO, whose reader would wait for ever.
 
     Parameters
@@ -188,7 +188,7 @@ class _Stream(io.RawIOBase):
         return len(content)
 
 
-def stream(file: Place) -> Any:
+def stream(file: Location) -> Any:
     """What pyarrow reads a file from, piece by piece: its path, or an object of Python's kind of file."""
     if isinstance(file, Path):
         return str(file)
@@ -387,11 +387,11 @@ _REASONS = (
 )
 
 
-def _reason(told: str) -> str:
-    return next((reason for pattern, reason in _REASONS if re.search(pattern, told)), "")
+def _reason(text: str) -> str:
+    return next((reason for pattern, reason in _REASONS if re.search(pattern, text)), "")
 
 
-def _code(told: str) -> str:
+def _code(text: str) -> str:
     """The code of an error in the storage's answer, or that of HTTP."""
-    found = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", told)
-    return f"the storage answers {found[1] or found[2]}" if found else told.partition("\n")[0][:200]
+    found = re.search(r"<Code>(\w+)</Code>|status code: (\d{3})", text)
+    return f"the storage answers {found[1] or found[2]}" if found else text.partition("\n")[0][:200]

@@ -314,69 +314,69 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
         raise ParamsError(f"{path}: nested too deeply; write sections, and keys in them: nothing deeper") from None
 
     values: dict[str, dict[str, Any]] = {}
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     if root is not None and not (isinstance(root, yaml.ScalarNode) and root.value in ("", "null", "~")):
         for section_node, keys_node in _items(root, f"{path}", "sections such as `features:`"):
             section = section_node.value
-            place = f"{path}, line {section_node.start_mark.line + 1}"
+            where = f"{path}, line {section_node.start_mark.line + 1}"
             if section not in Params.model_fields:
-                raise ParamsError(f"{place}: unknown section {section!r}{_nearest(section, Params.model_fields)}")
+                raise ParamsError(f"{where}: unknown section {section!r}{_nearest(section, Params.model_fields)}")
             if section in values:
-                raise ParamsError(f"{place}: section {section!r} is given twice; merge the two")
+                raise ParamsError(f"{where}: section {section!r} is given twice; merge the two")
             values[section] = {}
             if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
                 continue
             for key_node, value_node in _items(
-                keys_node, f"{place}: {section}", f"keys of {section}, such as `key: value`"
+                keys_node, f"{where}: {section}", f"keys of {section}, such as `key: value`"
             ):
                 key = f"{section}.{key_node.value}"
-                place = f"{path}, line {key_node.start_mark.line + 1}"
-                if key in places:
-                    raise ParamsError(f"{place}: {key} is given twice; keep one")
-                places[key] = place
-                field = _field(section, key_node.value, place)
+                where = f"{path}, line {key_node.start_mark.line + 1}"
+                if key in locations:
+                    raise ParamsError(f"{where}: {key} is given twice; keep one")
+                locations[key] = where
+                field = _field(section, key_node.value, where)
                 if key == "train.settings":
                     values[section]["settings"] = settings = {}
-                    for name_node, text_node in _setting_items(value_node, place):
+                    for name_node, text_node in _setting_items(value_node, where):
                         setting = f"{key}.{name_node.value}"
-                        if setting in places:
-                            raise ParamsError(f"{place}: {setting} is given twice; keep one")
-                        places[setting] = f"{path}, line {name_node.start_mark.line + 1}"
-                        settings[name_node.value] = _node_value(text_node, str, setting, places[setting])
+                        if setting in locations:
+                            raise ParamsError(f"{where}: {setting} is given twice; keep one")
+                        locations[setting] = f"{path}, line {name_node.start_mark.line + 1}"
+                        settings[name_node.value] = _node_value(text_node, str, setting, locations[setting])
                 else:
-                    values[section][key_node.value] = _node_value(value_node, field.annotation, key, place)
-    _set_overrides(values, places, overrides)
-    return _validated(values, places, path)
+                    values[section][key_node.value] = _node_value(value_node, field.annotation, key, where)
+    _set_overrides(values, locations, overrides)
+    return _validated(values, locations, path)
 
 
 def with_overrides(path: Path, overrides: Iterable[tuple[str, str]]) -> Params:
     """The defaults with what ``-p`` gives; ``path`` is what an error calls the file there is not yet."""
     values: dict[str, dict[str, Any]] = {}
-    places: dict[str, str] = {}
-    _set_overrides(values, places, overrides)
-    return _validated(values, places, path)
+    locations: dict[str, str] = {}
+    _set_overrides(values, locations, overrides)
+    return _validated(values, locations, path)
 
 
 def _set_overrides(
-    values: dict[str, dict[str, Any]], places: dict[str, str], overrides: Iterable[tuple[str, str]]
+    values: dict[str, dict[str, Any]], locations: dict[str, str], overrides: Iterable[tuple[str, str]]
 ) -> None:
     for key, text in overrides:
         section, _, name = key.partition(".")
-        place = f"-p {key}"
+        where = f"-p {key}"
         if section not in Params.model_fields or not name:
-            raise ParamsError(f"{place}: keys are written section.key{_nearest(key, _all_keys())}")
+            raise ParamsError(f"{where}: keys are written section.key{_nearest(key, _all_keys())}")
         if key.startswith("train.settings."):
             values.setdefault(section, {}).setdefault("settings", {})[name.removeprefix("settings.")] = text
         elif key == "train.settings":
-            raise ParamsError(f"{place}: name the setting: -p train.settings.NAME VALUE")
+            raise ParamsError(f"{where}: name the setting: -p train.settings.NAME VALUE")
         elif key.startswith("archive.columns."):
             columns = _choice(dict[str, str], values.setdefault(section, {}).get("columns", {}))
             values[section]["columns"] = {**columns, name.removeprefix("columns."): text}
             key = "archive.columns"
         else:
-            _field(section, name, place)
+            _field(section, name, where)
             values.setdefault(section, {})[name] = text
-        places[key] = place
+        locations[key] = where
 
 
 _WITH_COMMAS = {
@@ -452,12 +452,12 @@ def _nearest(found: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean '{prefix}{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
 
-def _field(section: str, key: str, place: str) -> Any:
+def _field(section: str, key: str, where: str) -> Any:
     fields = _section_class(section).model_fields
     if key not in fields:
         elsewhere = [full for full in _all_keys() if full.endswith(f".{key}")]
         hint = f"; it belongs to {elsewhere[0]!r}" if elsewhere else _nearest(key, fields, f"{section}.")
-        raise ParamsError(f"{place}: unknown key '{section}.{key}'{hint}")
+        raise ParamsError(f"{where}: unknown key '{section}.{key}'{hint}")
     return fields[key]
 
 
@@ -469,20 +469,20 @@ def _yaml_fault(error: Exception) -> str:
     unclosed = "end of stream" in problem or "<stream end>" in problem
     mark = (error.context_mark if unclosed else None) or error.problem_mark
     if unclosed:
-        told = "a quotation mark, bracket or brace opened here is not closed"
+        reason = "a quotation mark, bracket or brace opened here is not closed"
     elif "cannot start any token" in problem:
-        told = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
+        reason = "a tab, or a character that YAML reserves; indent with spaces, and put the value in quotes"
     else:
-        told = "this does not fit what precedes it; check the indentation, the colons, the quotation marks and the brackets here and above"
-    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}"
+        reason = "this does not fit what precedes it; check the indentation, the colons, the quotation marks and the brackets here and above"
+    return f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {reason}"
 
 
-def _items(node: yaml.Node, place: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+def _items(node: yaml.Node, where: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
-        raise ParamsError(f"{place}: found {_shown(node)}, where {wanted} are expected")
+        raise ParamsError(f"{where}: found {_shown(node)}, where {wanted} are expected")
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ParamsError(f"{place}: found {_shown(key)} as a key, where {wanted} are expected")
+            raise ParamsError(f"{where}: found {_shown(key)} as a key, where {wanted} are expected")
     return node.value
 
 
@@ -492,13 +492,13 @@ def _shown(node: yaml.Node) -> str:
     return "a list" if isinstance(node, yaml.SequenceNode) else "nested keys"
 
 
-def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
+def _node_value(node: yaml.Node, annotation: Any, key: str, where: str) -> Any:
     if get_origin(annotation) is list and isinstance(node, yaml.SequenceNode):
-        return [_node_value(item, str, key, place) for item in node.value]
+        return [_node_value(item, str, key, where) for item in node.value]
     if get_origin(annotation) is dict and isinstance(node, yaml.MappingNode):
-        return {_node_value(name, str, key, place): _node_value(value, str, key, place) for name, value in node.value}
+        return {_node_value(name, str, key, where): _node_value(value, str, key, where) for name, value in node.value}
     if not isinstance(node, yaml.ScalarNode):
-        raise ParamsError(f"{place}: {key} is {_shown(node)}; one value is expected")
+        raise ParamsError(f"{where}: {key} is {_shown(node)}; one value is expected")
     texts = any(
         kind is str
         or get_origin(kind) in (list, dict)
@@ -507,12 +507,12 @@ def _node_value(node: yaml.Node, annotation: Any, key: str, place: str) -> Any:
     )
     if node.style in ("'", '"') and not texts:
         raise ParamsError(
-            f"{place}: {key} is the string {node.value!r}, where a number is expected; write it without quotes"
+            f"{where}: {key} is the string {node.value!r}, where a number is expected; write it without quotes"
         )
     return node.value
 
 
-def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str], path: Path) -> Params:
+def _validated(values: Mapping[str, Mapping[str, Any]], locations: Mapping[str, str], path: Path) -> Params:
     # Text to number here, not by pydantic: that takes 10_0, other scripts' digits and nan, and compares a Literal as it is.
     converted: dict[str, dict[str, Any]] = {}
     for section, keys in values.items():
@@ -521,22 +521,22 @@ def _validated(values: Mapping[str, Mapping[str, Any]], places: Mapping[str, str
     train = converted.get("train", {})
     model = train.get("model", Params().train.model)
     if train.get("settings") and model in MODELS:
-        train["settings"] = _settings(model, train["settings"], places)
+        train["settings"] = _settings(model, train["settings"], locations)
     try:
         return Params.model_validate(converted)
     except ValidationError as error:
         messages = []
         for problem in error.errors(include_url=False):
             key = ".".join(str(part) for part in problem["loc"][:2])
-            place = places.get(key, str(path))
+            where = locations.get(key, str(path))
             if "." in key:
                 section, _, name = key.partition(".")
-                field = _field(section, name, place)
+                field = _field(section, name, where)
                 messages.append(
-                    f"{place}: {key} is {values[section][name]!r}; allowed: {_allowed(field)}. {field.description}"
+                    f"{where}: {key} is {values[section][name]!r}; allowed: {_allowed(field)}. {field.description}"
                 )
             else:
-                messages.append(f"{place}: {key}: {problem['msg'].removeprefix('Value error, ')}")
+                messages.append(f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}")
         raise ParamsError("\n".join(messages)) from None
 
 
@@ -546,28 +546,28 @@ _NUMBERS: dict[type[int] | type[float], re.Pattern[str]] = {
 }
 
 
-def _setting_items(node: yaml.Node, place: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+def _setting_items(node: yaml.Node, where: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~"):
         return []
-    return _items(node, f"{place}: train.settings", "settings of the model, such as `groups: 20`,")
+    return _items(node, f"{where}: train.settings", "settings of the model, such as `groups: 20`,")
 
 
-def _settings(model: str, texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, Any]:
+def _settings(model: str, texts: Mapping[str, str], locations: Mapping[str, str]) -> dict[str, Any]:
     """The values of a model's own settings, by the types in its signature."""
     allowed = settings_of(model)
     for name in texts:
         if name not in allowed.model_fields:
-            place = places[f"train.settings.{name}"]
+            where = locations[f"train.settings.{name}"]
             hint = _nearest(name, allowed.model_fields)
             elsewhere = f"; it is {ELSEWHERE[name]!r}" if name in ELSEWHERE else hint
-            raise ParamsError(f"{place}: {model} has no setting 'train.settings.{name}'{elsewhere}")
+            raise ParamsError(f"{where}: {model} has no setting 'train.settings.{name}'{elsewhere}")
     values = {name: _choice(allowed.model_fields[name].annotation, text) for name, text in texts.items()}
     try:
         return allowed.model_validate(values).model_dump(exclude_unset=True)
     except ValidationError as error:
         raise ParamsError(
             "\n".join(
-                f"{places[key]}: {key} is {problem['input']!r}; allowed: {_allowed(allowed.model_fields[key.rpartition('.')[2]])}"
+                f"{locations[key]}: {key} is {problem['input']!r}; allowed: {_allowed(allowed.model_fields[key.rpartition('.')[2]])}"
                 for problem in error.errors(include_url=False)
                 for key in [f"train.settings.{problem['loc'][0]}"]
             )

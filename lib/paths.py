@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from lib.locations import Place, place
+from lib.locations import Location, location
 from lib.text import did_you_mean, near
 
-SomePlace = TypeVar("SomePlace", bound=Place)
+SomeLocation = TypeVar("SomeLocation", bound=Location)
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository
 LIB = ROOT / "lib"  # everything a notebook imports
@@ -57,23 +57,23 @@ def java_wrapper() -> Path:
     return outputs() / ".java" / "bin" / "java"
 
 
-class _Output(property, Generic[SomePlace]):
-    """A property that is a place in the study's folder, or in that of its datasets."""
+class _Output(property, Generic[SomeLocation]):
+    """A property that is a location in the study's folder, or in that of its datasets."""
 
-    def __init__(self, get: Callable[[StudyPaths], SomePlace], about: str) -> None:
+    def __init__(self, get: Callable[[StudyPaths], SomeLocation], about: str) -> None:
         super().__init__(get)
         self.__doc__ = about  # Python 3.11 would show the class's own
 
     if TYPE_CHECKING:  # for property itself it is Any
 
-        def __get__(self, study: Any, owner: type | None = None) -> SomePlace: ...  # type: ignore[override]
+        def __get__(self, study: Any, owner: type | None = None) -> SomeLocation: ...  # type: ignore[override]
 
 
 def _file(where: str, about: str) -> _Output[Path]:
     return _Output(lambda study: study.folder / where, about)
 
 
-def _dataset(where: str, about: str) -> _Output[Place]:
+def _dataset(where: str, about: str) -> _Output[Location]:
     return _Output(lambda study: study.datasets / where, about)
 
 
@@ -107,10 +107,10 @@ class StudyPaths:
     )
 
     @property
-    def datasets(self) -> Place:
+    def datasets(self) -> Location:
         """What holds the datasets: the study's folder, or a prefix of object storage."""
         try:
-            return place(self.datasets_url.read_text(encoding="utf-8").strip())
+            return location(self.datasets_url.read_text(encoding="utf-8").strip())
         except (FileNotFoundError, NotADirectoryError):
             return self.folder
 
@@ -153,7 +153,7 @@ class StudyPaths:
     history = _file("history.jsonl", "One line a run.")
     stage_records = _file("stages", "What the stages were made of, and what they made: the stage cache.")
 
-    def artifact(self, name: str) -> Place:
+    def artifact(self, name: str) -> Location:
         """What a row of `lib.stages` calls ``name``: a property here, or the name of a file in the study's folder.
 
         Examples
@@ -163,7 +163,7 @@ class StudyPaths:
         (True, 'weekdays.csv')
         """
         if isinstance(vars(StudyPaths).get(name), property):
-            return place(getattr(self, name))
+            return location(getattr(self, name))
         return self.folder / name
 
     def stage_record(self, stage: str) -> Path:
@@ -183,14 +183,14 @@ class StudyPaths:
         return self.reports / f"{stage}.html"
 
 
-def dataset_state(folder: SomePlace) -> SomePlace:
+def dataset_state(folder: SomeLocation) -> SomeLocation:
     """The manifest and the unfinished parts of the dataset in ``folder``: beside it, so that it holds Parquet files only."""
-    return cast(SomePlace, folder.with_name(f".{folder.name}"))
+    return cast(SomeLocation, folder.with_name(f".{folder.name}"))
 
 
-def dataset_manifest(folder: SomePlace) -> SomePlace:
+def dataset_manifest(folder: SomeLocation) -> SomeLocation:
     """What the dataset in ``folder`` consists of."""
-    return cast(SomePlace, dataset_state(folder) / "manifest.json")
+    return cast(SomeLocation, dataset_state(folder) / "manifest.json")
 
 
 def named_study(text: str) -> str:

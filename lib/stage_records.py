@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import files, locations, paths
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.stages import STAGES, before
 
 OUT_OF_DATE = "Out of date"  # how a `note` begins
@@ -84,17 +84,17 @@ def artifacts(stage: str, study: paths.StudyPaths) -> dict[str, str]:
     return digests([*map(study.artifact, STAGES[stage].makes), study.notebook(stage)], study)
 
 
-def digests(made: Iterable[Place], study: paths.StudyPaths) -> dict[str, str]:
+def digests(outputs: Iterable[Location], study: paths.StudyPaths) -> dict[str, str]:
     """SHA-256 of each file that was made, by its path within the study's folder; what is not there is left out.
 
     Parameters
     ----------
-    made : iterable of pathlib.Path or Url
+    outputs : iterable of pathlib.Path or Url
         Files, folders or datasets. Of a dataset on object storage, only its manifest is read, and its parts are listed.
     """
     found: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for whole in made:
+        for whole in outputs:
             if isinstance(whole, Url):
                 found |= _object_digests(whole)
             there = artifact_files(whole)
@@ -118,7 +118,7 @@ def _object_digests(folder: Url) -> dict[str, str]:
     return found | {f"{manifest.parent.name}/{manifest.name}": hashlib.sha256(content).hexdigest()}
 
 
-def artifact_files(artifact: Place) -> list[Path]:
+def artifact_files(artifact: Location) -> list[Path]:
     """The files of an artifact, which is a file, a folder, or a dataset with its manifest; none when it is not there, or no file."""
     if isinstance(artifact, Url):
         return []
@@ -221,7 +221,7 @@ def _other_params(stage: str, records: Mapping[str, Record | None], last: Mappin
     """Which params differ from those that the stages before, or the last run, had."""
     record = records[stage]
     assert record is not None
-    others = {name: _params(made.ingredients) for name in before(stage) if (made := records[name])}
+    others = {name: _params(earlier.ingredients) for name in before(stage) if (earlier := records[name])}
     runs = last.get("stages")
     keys = [run.get("key") for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
     given = last.get("params")

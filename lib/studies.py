@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.locations import Place
+from lib.locations import Location
 from lib.paths import StudyPaths, no_study
 from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import did_you_mean, near
@@ -69,7 +69,7 @@ def features(
 
 def _read(
     study: str,
-    folder: Place,
+    folder: Location,
     columns: Sequence[str] | None,
     symbols: str | Sequence[str] | None,
     start: Day | None,
@@ -80,8 +80,8 @@ def _read(
     except DatasetError as error:
         if StudyPaths(study).folder.exists():
             raise
-        made = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
-        raise DatasetError(no_study(study) or made) from error
+        message = f"study {study!r} has no results in {StudyPaths(study).folder.parent}; make them with: bash run_all.sh {study}"
+        raise DatasetError(no_study(study) or message) from error
     wanted = None if columns is None else list(columns)
     needed = None if wanted is None else list(dict.fromkeys([*wanted, "Symbol", "Date"]))
     first, last = _day("start", start), _day("end", end)

@@ -192,10 +192,10 @@ def printable(text: str) -> str:
             _escaped(character)
             if character == "\\"
             or not character.isprintable()
-            or (character == " " and (place in (0, last) or text[place - 1] == " "))
-            or (place == 0 and unicodedata.category(character).startswith("M"))
+            or (character == " " and (index in (0, last) or text[index - 1] == " "))
+            or (index == 0 and unicodedata.category(character).startswith("M"))
             else character
-            for place, character in enumerate(text)
+            for index, character in enumerate(text)
         )
     return text
 

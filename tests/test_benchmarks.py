@@ -221,8 +221,8 @@ def compared(tmp_path: Path, reference: pa.Table, other: pa.Table) -> agreement.
 
 
 def changed(table: pa.Table, name: str, values: list) -> pa.Table:
-    place = table.column_names.index(name)
-    return table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    index = table.column_names.index(name)
+    return table.set_column(index, name, pa.array(values, table.schema.field(name).type))
 
 
 def test_equal_datasets_agree(tmp_path, features):

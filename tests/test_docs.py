@@ -75,15 +75,15 @@ class Reader:
         """Do all of a page's code blocks, in order."""
         for block in BLOCK.finditer(page):
             mark, language, text = block["mark"] or "", block["language"], block["text"]
-            kind, _, place = mark.partition(": ")
+            kind, _, argument = mark.partition(": ")
             if kind == "file":
-                (self.clone / place).write_text(text, encoding="utf-8")
+                (self.clone / argument).write_text(text, encoding="utf-8")
             elif kind == "notebook":
-                nbformat.write(notebook(text), self.clone / place)
+                nbformat.write(notebook(text), self.clone / argument)
             elif kind == "patch":
                 self.patch(text)
             elif kind == "not run":
-                assert place, "say why it is not run"
+                assert argument, "say why it is not run"
             elif language == "bash":
                 for line in text.splitlines():
                     self.type(line.partition("  #")[0].strip())
@@ -124,8 +124,8 @@ class Reader:
             text=True,
         )
         assert self.server.stdout is not None
-        said = "".join(iter(lambda: self.server.stdout.readline(), "Ctrl-C stops both.\n"))
-        urls = dict(re.findall(r"^  (\S+) .*?(http\S+)$", said, re.MULTILINE))
+        output = "".join(iter(lambda: self.server.stdout.readline(), "Ctrl-C stops both.\n"))
+        urls = dict(re.findall(r"^  (\S+) .*?(http\S+)$", output, re.MULTILINE))
         page = httpx.get(urls["dashboard"], timeout=90)
         assert page.status_code == 200 and "kernelId" in page.text, page.text[:500]
         assert "04_evaluate.html" in httpx.get(urls["reports"], timeout=30, follow_redirects=True).text
@@ -325,8 +325,8 @@ def test_commands_are_there(page):
     for script in re.findall(r"\bbash ([\w./]+)", text):
         assert (paths.ROOT / script).is_file(), script
     for module in re.findall(r"\bpython -m ([\w.]+)", text):
-        place = paths.ROOT / module.replace(".", "/")
-        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+        path = paths.ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
 def test_make_has_what_contributing_says():
@@ -408,12 +408,12 @@ def test_sample_params_file_lists_every_key_with_its_default_and_a_question():
     lines = text.splitlines()
     for key in params.table().splitlines()[2:]:
         section, name = key.split("`")[1].split(".")
-        place = next(
+        index = next(
             i
             for i, line in enumerate(lines)
             if line.startswith(f"  {name}:") and f"\n{section}:" in "\n".join(lines[:i])
         )
-        assert lines[place - 1].strip().startswith("#"), name
+        assert lines[index - 1].strip().startswith("#"), name
 
 
 @pytest.mark.parametrize("file", sorted(paths.PARAMS.glob("*.yaml")), ids=lambda file: file.stem)

@@ -63,8 +63,8 @@ def small_disk(tmp_path):
 
 def assert_mended(place, reference):
     """The next run ends well, with the artifacts of a run that nothing happened to, and leaves nothing else."""
-    code, told = Run(place).end()
-    assert code == 0, told
+    code, output = Run(place).end()
+    assert code == 0, output
     assert place.artifacts() == reference[1]
     assert not list(place.outputs.rglob("*.tmp"))
     assert not list(place.outputs.rglob("notebooks/_*"))
@@ -91,14 +91,14 @@ def test_a_failing_stage_stops_the_run_and_says_how_to_go_on(place, reference, f
     code, arguments, memory, messages = FAULTS[fault]
     # Behind the cells that make the stage's artifacts: what is there is whole, and must not count as finished.
     write_notebooks(place.notebooks, {"02_features": code})
-    ended, told = Run(place, "-p", "features.window", "20", *arguments, memory=memory).end()
+    ended, output = Run(place, "-p", "features.window", "20", *arguments, memory=memory).end()
     assert ended == 1
-    assert "error: 02_features failed: " in told
+    assert "error: 02_features failed: " in output
     goes_on = f"{GOES_ON.format(params=place.params)} -p features.window 20"
     for message in [*messages, "kept: 01_ingest", goes_on, "01_ingest    unchanged"]:
-        assert message in told, told
-    assert f"[3/{len(STAGES)}]" not in told
-    assert "Traceback" not in told
+        assert message in output, output
+    assert f"[3/{len(STAGES)}]" not in output
+    assert "Traceback" not in output
     assert place.left_behind() == []
     study = place.outputs / "short"
     executed = (study / "notebooks" / "02_features.ipynb").read_text(encoding="utf-8")
@@ -123,10 +123,10 @@ def test_a_refused_archive_ends_with_the_code_of_what_only_the_user_can_mend(tmp
     place = Place(tmp_path).make()
     for path in (tmp_path / "archive").rglob("stocks/*.csv"):
         path.write_text(path.read_text(encoding="utf-8").replace(".", ","), encoding="utf-8")
-    ended, told = Run(place).end()
+    ended, output = Run(place).end()
     assert ended == 2
-    assert "\nerror: 01_ingest failed: no price is left: 201 raw rows were read" in told
-    assert not re.search(r"\bcell\b", told) and "QuarantineError" not in told
+    assert "\nerror: 01_ingest failed: no price is left: 201 raw rows were read" in output
+    assert not re.search(r"\bcell\b", output) and "QuarantineError" not in output
     record = json.loads((place.outputs / "short" / "run.json").read_text(encoding="utf-8"))
     assert record["failure"].startswith("01_ingest failed: ")
 
@@ -135,13 +135,13 @@ def test_prices_that_are_too_short_are_told_without_a_cell(tmp_path):
     place = Place(tmp_path).make()
     drawing = "from lib.evaluation.sample import draw_rows\nfrom lib.paths import StudyPaths\nfrom lib.storage.dataset import open_dataset\n"
     write_notebooks(place.notebooks, {"03_train": f"{drawing}draw_rows(open_dataset(StudyPaths(study).features), [0])"})
-    ended, told = Run(place, "-p", "features.window", "1000").end()
+    ended, output = Run(place, "-p", "features.window", "1000").end()
     assert ended == 2
-    assert re.search(r"\nerror: 03_train failed: the prices are too short: no symbol has more than \d+ rows, ", told), (
-        told
-    )
-    assert "provide a longer price history, a year or more, or lower features.window\n" in told
-    assert not re.search(r"\bcell\b", told) and "ShortPricesError" not in told
+    assert re.search(
+        r"\nerror: 03_train failed: the prices are too short: no symbol has more than \d+ rows, ", output
+    ), output
+    assert "provide a longer price history, a year or more, or lower features.window\n" in output
+    assert not re.search(r"\bcell\b", output) and "ShortPricesError" not in output
 
 
 def test_the_errors_that_users_mend_are_those_of_lib():
@@ -168,12 +168,12 @@ def test_a_run_terminated_at_a_random_moment(reference, tmp_path, share):
         run = Run(place, "--force")
         time.sleep(moment * reference[2])
         run.process.terminate()
-        ended, told = run.end()
+        ended, output = run.end()
         # Before it has begun Python itself ends it; one that had ended was not terminated.
         assert ended in (143, -signal.SIGTERM, 0)
         if ended == 143:
-            assert told.endswith("the same command continues from there\n"), told
-            assert "Traceback" not in told
+            assert output.endswith("the same command continues from there\n"), output
+            assert "Traceback" not in output
         assert place.left_behind() == []
         assert_mended(place, reference)
 
@@ -187,11 +187,11 @@ def test_a_run_interrupted_or_killed_outright(place, reference, number):
         time.sleep(0.3 + 0.6 * moment * reference[2])
         with contextlib.suppress(ProcessLookupError):  # the machine has become faster, and the run has ended
             os.kill(run.process.pid, number)
-        ended, told = run.end()
+        ended, output = run.end()
         ends.append(ended)
         assert ended in ((130, 0) if number == signal.SIGINT else (-signal.SIGKILL, 0))
         if ended == 130:
-            assert told.endswith("the same command continues from there\n"), told
+            assert output.endswith("the same command continues from there\n"), output
         # The next run starts at once: nothing of the one before may still be writing.
         assert_mended(place, reference)
         assert place.left_behind() == []
@@ -213,13 +213,13 @@ def test_a_full_disk(reference, small_disk):
     for share in (0.01, 0.3, 0.7):
         shutil.rmtree(place.outputs)
         filler.write_bytes(bytes(room - used(small_disk) - int(share * needed)))
-        ended, told = Run(place).end()
-        assert ended == 1, told
-        assert "No space left on device" in told
-        assert GOES_ON.format(params=place.params) in told
-        assert "Traceback" not in told
+        ended, output = Run(place).end()
+        assert ended == 1, output
+        assert "No space left on device" in output
+        assert GOES_ON.format(params=place.params) in output
+        assert "Traceback" not in output
         assert place.left_behind() == []
-        failures.append(told)
+        failures.append(output)
         filler.unlink()
         assert_mended(place, reference)
     assert len({failure.count("] 0") for failure in failures}) > 1, "the disk was full at the same stage each time"
@@ -232,10 +232,10 @@ def test_outputs_that_cannot_be_written(reference, small_disk, tmp_path, made):
         shutil.rmtree(place.outputs)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     before = sorted(small_disk.rglob("*"))
-    ended, told = Run(Place(small_disk), told=tmp_path / "told.txt").end()
+    ended, output = Run(Place(small_disk), output=tmp_path / "output.txt").end()
     assert ended == 2
-    assert "(Read-only file system)" in told
-    assert len(told.strip().splitlines()) == 1
+    assert "(Read-only file system)" in output
+    assert len(output.strip().splitlines()) == 1
     assert sorted(small_disk.rglob("*")) == before
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert_mended(place, reference)
@@ -266,15 +266,15 @@ def test_outputs_changed_by_hand_between_runs(place, reference, damage):
     for path in [*(path for found in damaged.values() for path in found), study / "reports" / "03_train.html"]:
         damage(path)
     (study / "model" / "stray.npz").write_bytes(b"not of this run")
-    ended, told = Run(place, "--explain").end()
-    assert ended == 0, told
+    ended, output = Run(place, "--explain").end()
+    assert ended == 0, output
     word = "is missing" if damage is os.unlink else "was changed"
     for stage, found in damaged.items():
         for path in found:
             # A part's name says nothing: the dataset's does.
             name = (path.parent if path.suffix == ".parquet" else path).relative_to(study).as_posix()
-            assert f"{stage}: output {name} {word}" in told.replace("[", "").replace("]", ""), told
-    assert "output model/stray.npz is not of this run" in told
+            assert f"{stage}: output {name} {word}" in output.replace("[", "").replace("]", ""), output
+    assert "output model/stray.npz is not of this run" in output
     (study / "model" / "stray.npz").unlink()
     assert_mended(place, reference)
 
@@ -282,9 +282,9 @@ def test_outputs_changed_by_hand_between_runs(place, reference, damage):
 def test_what_a_killed_run_left_is_swept(place, reference):
     left = place.outputs / "short" / "model" / "_model.skops.0123.tmp"
     left.write_bytes(b"half a file")
-    ended, told = Run(place).end()
+    ended, output = Run(place).end()
     assert ended == 0
-    assert told.count("unchanged") == len(STAGES)
+    assert output.count("unchanged") == len(STAGES)
     assert not left.exists()
 
 
@@ -303,10 +303,10 @@ def shown(place, name):
 
 
 def test_what_is_out_of_date_is_marked_and_the_last_line_says_what_to_run(place, reference):
-    ended, told = Run(place, "--only", "03_train", "-p", "train.seed", "7").end()
-    assert ended == 0, told
+    ended, output = Run(place, "--only", "03_train", "-p", "train.seed", "7").end()
+    assert ended == 0, output
     command = f"bash run_all.sh {place.params} -p compute.workers 1 -p train.seed 7"
-    assert told.splitlines()[-1] == f"out of date: 04_evaluate; to run them: {command}"
+    assert output.splitlines()[-1] == f"out of date: 04_evaluate; to run them: {command}"
     reason = "model has been regenerated since; train.seed was 42 here and is 7 in 03_train"
     assert f"Out of date: {reason}. To bring it up to date: bash run_all.sh short.yaml" in shown(
         place, "reports/04_evaluate.html"
@@ -322,31 +322,31 @@ def test_what_is_out_of_date_is_marked_and_the_last_line_says_what_to_run(place,
 
 
 def test_a_stage_is_not_run_alone_on_inputs_of_other_params(place, reference):
-    ended, told = Run(place, "--only", "02_features", "-p", "features.window", "20").end()
-    assert ended == 0, told
-    ended, told = Run(place, "--only", "03_train").end()
+    ended, output = Run(place, "--only", "02_features", "-p", "features.window", "20").end()
+    assert ended == 0, output
+    ended, output = Run(place, "--only", "03_train").end()
     assert ended == 2
     reason = "it reads what 02_features makes, and features.window 20 -> 30"
     command = f"bash run_all.sh {place.params} -p compute.workers 1 --from 02_features"
-    assert f"error: 03_train cannot run alone: {reason}. Run from there: {command}" in told.splitlines()
+    assert f"error: 03_train cannot run alone: {reason}. Run from there: {command}" in output.splitlines()
     assert_mended(place, reference)
 
 
 def test_a_study_that_began_with_one_stage_says_which_have_not_run(place):
     shutil.rmtree(place.outputs / "short")
-    ended, told = Run(place, "--only", "02_features").end()
+    ended, output = Run(place, "--only", "02_features").end()
     assert ended == 2
-    assert "02_features cannot run alone: it reads what 01_ingest makes, and it has not run yet" in told
-    ended, told = Run(place, "--only", "01_ingest").end()
-    assert ended == 0, told
-    assert "the rest unchanged" not in told
-    assert told.splitlines()[-1].startswith(f"not run yet: {', '.join([*STAGES][1:])}; to run them: bash run_all.sh")
+    assert "02_features cannot run alone: it reads what 01_ingest makes, and it has not run yet" in output
+    ended, output = Run(place, "--only", "01_ingest").end()
+    assert ended == 0, output
+    assert "the rest unchanged" not in output
+    assert output.splitlines()[-1].startswith(f"not run yet: {', '.join([*STAGES][1:])}; to run them: bash run_all.sh")
 
 
 def test_metrics_that_were_edited_are_not_believed(place, reference):
     (place.outputs / "short" / "metrics.json").write_text('{"mae": "x", "headline": 3}')
-    ended, told = Run(place, "--only", "01_ingest").end()
-    assert ended == 0, told
+    ended, output = Run(place, "--only", "01_ingest").end()
+    assert ended == 0, output
     assert "Model's error" not in (place.outputs / "short" / "index.html").read_text(encoding="utf-8")
     assert_mended(place, reference)
 
@@ -367,10 +367,10 @@ def test_a_killed_run_leaves_what_is_out_of_date_marked(place, reference):
 
 def test_a_failed_run_says_what_is_out_of_date(place):
     write_notebooks(place.notebooks, {"02_features": "1 / 0"})
-    ended, told = Run(place).end()
+    ended, output = Run(place).end()
     assert ended == 1
     later = ", ".join([*STAGES][1:])
-    assert told.endswith(f"  out of date until then: {later}\n"), told
+    assert output.endswith(f"  out of date until then: {later}\n"), output
 
 
 def test_rows_and_digest_of_the_record_are_counted_anew(place):
@@ -381,8 +381,8 @@ def test_rows_and_digest_of_the_record_are_counted_anew(place):
         {"rows": 7, "archive": []},
     ):
         path.write_text(json.dumps({**whole, **edited}), encoding="utf-8")
-        ended, told = Run(place).end()
-        assert ended == 0, told
+        ended, output = Run(place).end()
+        assert ended == 0, output
         found = json.loads(path.read_text(encoding="utf-8"))
         assert (found["rows"], found["archive"]) == (whole["rows"], whole["archive"])
 
@@ -401,17 +401,17 @@ def test_an_archive_inside_the_studys_outputs_is_refused(place, tmp_path, link):
         shutil.rmtree(study / "prices")
         (study / "prices").symlink_to(source / "stocks")
     before = {path: path.read_bytes() for path in source.rglob("*.csv")}
-    ended, told = Run(place, "-p", "archive.source", str(source)).end()
+    ended, output = Run(place, "-p", "archive.source", str(source)).end()
     assert ended == 2
-    assert "raw files would be lost" in told and "Move the archive elsewhere" in told
+    assert "raw files would be lost" in output and "Move the archive elsewhere" in output
     assert before and all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_an_archive_around_the_studys_outputs_is_refused(place):
     for source in (place.outputs, place.outputs.parent, "/"):
-        ended, told = Run(place, "--only", "01_ingest", "-p", "archive.source", str(source)).end()
+        ended, output = Run(place, "--only", "01_ingest", "-p", "archive.source", str(source)).end()
         assert ended == 2
-        assert "they would be read as raw files. Name the folder that holds nothing but the archive" in told
+        assert "they would be read as raw files. Name the folder that holds nothing but the archive" in output
 
 
 def reference_archive(place):
@@ -439,10 +439,10 @@ def test_outputs_and_files_with_the_names_that_libraries_read_as_markup(referenc
     place = reference[0].copy(tmp_path / "{x} [bold] :smile:")
     stray = place.outputs / "short" / "prices" / "[" / "x].parquet"
     files.write_atomically(stray, "not of this run")
-    ended, told = Run(place, "--explain", told=tmp_path / "told.txt").end()
-    assert ended == 0, told
-    assert "01_ingest: output prices/[/x].parquet is not of this run" in told
-    assert "{x} [bold] :smile:" in told
+    ended, output = Run(place, "--explain", output=tmp_path / "told.txt").end()
+    assert ended == 0, output
+    assert "01_ingest: output prices/[/x].parquet is not of this run" in output
+    assert "{x} [bold] :smile:" in output
     shutil.rmtree(stray.parent)
     assert_mended(place, reference)
 
@@ -462,8 +462,8 @@ def test_damaged_records_only_mean_that_it_runs_again(place, reference, damage):
         path.write_bytes(damage)
     for name in ("history.jsonl", ".lock_holder"):
         (study / name).write_bytes(damage)
-    ended, told = Run(place, "--only", "03_train").end()
-    assert "Traceback" not in told, told
+    ended, output = Run(place, "--only", "03_train").end()
+    assert "Traceback" not in output, output
     assert ended == 2
-    assert "03_train cannot run alone: it reads what 01_ingest makes, and it has not run yet" in told
+    assert "03_train cannot run alone: it reads what 01_ingest makes, and it has not run yet" in output
     assert_mended(place, reference)

@@ -32,8 +32,8 @@ def test_a_run_that_waits_for_a_file_ends_at_the_first_interrupt(outputs):
         while "reading" not in (line := run.stderr.readline()):
             assert line, "it ended before it read"
         run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=120)
+        _, output = run.communicate(timeout=120)
     finally:
         run.kill()
     assert run.returncode == 130
-    assert "interrupted; finished stages and parts are kept" in said
+    assert "interrupted; finished stages and parts are kept" in output

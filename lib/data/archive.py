@@ -24,7 +24,7 @@ from lib.data import detect, unpack
 from lib.data.detect import Found
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members
 from lib.data.plans import Options, Plan
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.text import printable, shortened
 
 KAGGLE_DATASET = "jacksoncrow/stock-market-dataset"
@@ -94,7 +94,7 @@ class Archive:
         Which layouts there are, and what they lack.
     """
 
-    location: Place
+    location: Location
     base: str
     files: tuple[PriceFile, ...]
     metadata: tuple[Member, ...]
@@ -112,19 +112,19 @@ class Archive:
 
     def remarks(self) -> list[str]:
         """What a user should know before the files are read: sentences, empty for an archive as Kaggle has it."""
-        said = [*self.notes, *([] if self.metadata else [NO_METADATA])]
+        sentences = [*self.notes, *([] if self.metadata else [NO_METADATA])]
         if self.ignored:
             listed = [f"  {shortened(file.name, 80)}: {file.why}" for file in self.ignored[:_SHOWN]]
             if len(self.ignored) > _SHOWN:
                 rest = _by_ending([file.name for file in self.ignored[_SHOWN:]])
                 listed.append(f"  and {len(self.ignored) - _SHOWN:,} more, listed in the report of 01_ingest: {rest}")
             count = "1 file was" if len(self.ignored) == 1 else f"{len(self.ignored):,} files were"
-            said.append("\n".join([f"{count} skipped:", *listed]))
-        return said
+            sentences.append("\n".join([f"{count} skipped:", *listed]))
+        return sentences
 
 
 def list_archive(
-    location: Place, follow_links: bool = False, options: Options | None = None, only_files: str = ""
+    location: Location, follow_links: bool = False, options: Options | None = None, only_files: str = ""
 ) -> Archive:
     """List an archive: a folder, a ``.zip`` or a price file; options and errors as for `lib.data.sources.open_archive`."""
     shown = printable(str(location))
@@ -186,23 +186,25 @@ def _wrong_choice(found: Sequence[Found]) -> str:
     return f"{printable(found[0].member.name)}{rest}: {reasons[0]}"
 
 
-def _read_metadata(location: Place, metadata: list[Member]) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+def _read_metadata(
+    location: Location, metadata: list[Member]
+) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
     """What the files of Kaggle's name say; in the one layout that Kaggle has, or another."""
     names: dict[str, str] = {}
     listed: list[tuple[str, tuple[str, ...]]] = []
     for member in metadata:
-        place = f"{printable(str(location))}: {printable(member.name)}"
+        where = f"{printable(str(location))}: {printable(member.name)}"
         try:
             content = unpack.whole(location, member)
             try:
-                found = parse_metadata(content, place)
+                found = parse_metadata(content, where)
             except ArchiveError:
                 other = detect.read_names(location, member, content)
                 if other is None:
                     raise
                 found = other
         except OSError as error:
-            raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from None
+            raise ArchiveError(f"{where}: cannot be read: {error.strerror or error}") from None
         names = {**found[0], **names}
         listed += found[1]
     return names, listed
@@ -222,14 +224,14 @@ def _refuse_two_of_one_symbol(shown: str, found: list[PriceFile]) -> None:
 
 def _nothing_found(members: list[Member], not_read: list[NotRead]) -> str:
     names = [printable(member.name) for member in members if member.name.rpartition("/")[2] != METADATA]
-    said = (
+    message = (
         f"no price files found; expected files of daily prices, one a symbol or with a column of symbols: {', '.join(detect.ENDINGS)}; "
         + (f"found {_by_ending(names)}" if names else "found no other files either")
     )
     if not_read:
         first = not_read[0]
-        said += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
-    return said
+        message += f"; {len(not_read):,} {'was' if len(not_read) == 1 else 'were'} skipped, such as {shortened(first.name, 80)}: {first.why}"
+    return message
 
 
 def _by_ending(names: Iterable[str]) -> str:
@@ -248,14 +250,14 @@ def _by_ending(names: Iterable[str]) -> str:
     )
 
 
-def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
+def parse_metadata(content: bytes, where: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
     """Read the symbols' metadata.
 
     Parameters
     ----------
     content : bytes
         ``symbols_valid_meta.csv``: CSV with a header that has Symbol, Security Name and perhaps NASDAQ Symbol.
-    place : str
+    where : str
         What an error calls it.
 
     Returns
@@ -274,7 +276,7 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ArchiveError(f"{place}, line {line}: not UTF-8 text; save it as UTF-8") from None
+        raise ArchiveError(f"{where}, line {line}: not UTF-8 text; save it as UTF-8") from None
     # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
@@ -282,11 +284,11 @@ def parse_metadata(content: bytes, place: str) -> tuple[dict[str, str], list[tup
         # Only what is needed of each row: a list of the rows as they are would hold a dictionary a symbol.
         rows = [(row.get("Symbol"), row.get("NASDAQ Symbol"), row.get("Security Name")) for row in reader]
     except csv.Error as error:
-        raise ArchiveError(f"{place}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
+        raise ArchiveError(f"{where}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
     missing = {"Symbol", "Security Name"} - set(columns)
     if missing:
         raise ArchiveError(
-            f"{place}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
+            f"{where}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
         )
     by_nasdaq: dict[str, str] = {}
     by_symbol: dict[str, str] = {}
@@ -355,20 +357,20 @@ def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 
 
-def _digests(places: list[Path]) -> dict[Path, str]:
+def _digests(files: list[Path]) -> dict[Path, str]:
     """The files' digests, by several threads: hashing leaves Python's lock to the others.
 
     The threads end with the process, whatever they wait for: Ctrl-C must not wait for a disk that does not answer, as the
     threads of concurrent.futures make it.
     """
     found: dict[Path, str] = {}
-    waiting = iter(places)  # one for all threads
+    waiting = iter(files)  # one for all threads
 
     def work() -> None:
         for path in waiting:
             found[path] = _digest_or_error(path, LARGEST)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(8, len(places)))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(8, len(files)))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -175,18 +175,18 @@ def rows_of_table(
     bad = extreme | (days < FIRST_DATE)
     for doubt in doubts:
         bad |= doubt.fill_null(True).to_numpy(zero_copy_only=False)
-    places = np.flatnonzero(bad)
+    positions = np.flatnonzero(bad)
     columns["Volume"] = pa.array(np.where(bad, 0, volume).astype(np.int64))
     symbols = _symbols(table)
     if symbols is not None:
         columns["Symbol"] = symbols
         if symbols.null_count:
             bad |= symbols.is_null().to_numpy(zero_copy_only=False)
-            places = np.flatnonzero(bad)
+            positions = np.flatnonzero(bad)
     if "Security Name" in table.schema.names:
         columns["Security Name"] = dates_and_numbers.whole(table["Security Name"])
-    reasons, repaired = _reasons(places, plan, ends, counts, raw, symbols, no_adjusted)
-    made = _set_rows(columns, repaired)
+    reasons, repaired = _reasons(positions, plan, ends, counts, raw, symbols, no_adjusted)
+    rows = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
     good[list(reasons)] = False
     bad_symbols = (
@@ -195,7 +195,7 @@ def rows_of_table(
     file_of_row = np.repeat(np.arange(len(counts)), counts)
     was_rounded = fractional & good if plan.rounded else np.zeros(len(good), dtype=bool)
     return Rows(
-        made if len(reasons) == 0 else made.filter(pa.array(good)),
+        rows if len(reasons) == 0 else rows.filter(pa.array(good)),
         counts,
         reasons,
         bad_symbols,
@@ -281,7 +281,7 @@ def symbol_text(text: str) -> str:
 
 
 def _reasons(
-    places: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
     plan: Plan,
     ends: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],
@@ -289,13 +289,13 @@ def _reasons(
     symbols: pa.Array | None,
     no_adjusted: npt.NDArray[np.bool_],
 ) -> tuple[dict[int, str], dict[int, tuple]]:
-    """Why the rows at ``places`` are bad, and the values of those that are good all the same (a volume beyond 2**53)."""
+    """Why the rows at ``positions`` are bad, and the values of those that are good all the same (a volume beyond 2**53)."""
     reasons: dict[int, str] = {}
     good: dict[int, tuple] = {}
     without = dict(plan.reading.columns)
     without.pop("Adj Close", None)
     plan_without = replace(plan, reading=replace(plan.reading, columns=without))
-    for row in places.tolist():
+    for row in positions.tolist():
         file = int(np.searchsorted(ends, row, side="right"))
         text = raw.text(file, row - int(ends[file] - counts[file]))
         found = parse_fields(fields_of(text, plan), plan_without if no_adjusted[file] else plan)

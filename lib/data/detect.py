@@ -23,7 +23,7 @@ from lib.data.dates_and_numbers import DateOrder
 from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
 from lib.data.plans import NotPrices, Options, Plan, Refused
 from lib.data.schema import HEADER
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.text import printable
 
 ENDINGS = (".csv", ".txt", ".tsv", ".parquet")
@@ -118,7 +118,7 @@ class Detected:
     remarks: list[str] = field(default_factory=list)
 
 
-def price_files(location: Place, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
+def price_files(location: Location, members: Sequence[Member], options: Options, pattern: str = "") -> Detected:
     """Look at every file of an archive.
 
     Parameters
@@ -131,42 +131,42 @@ def price_files(location: Place, members: Sequence[Member], options: Options, pa
     ArchiveError
         Dates can be read in two ways.
     """
-    made = Detected([], {}, [], [], [])
+    detected = Detected([], {}, [], [], [])
     samples: dict[str, plans.Sample] = {}
     candidates = []
     for member in sorted(members, key=lambda member: member.name):
         if why := _no_candidate(member.name, pattern):
-            made.not_read.append(NotRead(printable(member.name), why))
+            detected.not_read.append(NotRead(printable(member.name), why))
         else:
             candidates.append(member)
     mapped = locations.ahead if isinstance(location, Url) else map
     for own, own_samples in mapped(functools.partial(_look, location, options), candidates):
-        made.found.extend(own.found)
+        detected.found.extend(own.found)
         for symbol, name in own.names.items():
-            made.names.setdefault(symbol, name)
-        made.listed.extend(own.listed)
-        made.metadata.extend(own.metadata)
-        made.not_read.extend(own.not_read)
+            detected.names.setdefault(symbol, name)
+        detected.listed.extend(own.listed)
+        detected.metadata.extend(own.metadata)
+        detected.not_read.extend(own.not_read)
         samples.update(own_samples)
     if "Symbol" not in dict(options.columns):
-        made.found[:] = _without_loose_symbols(made.found, samples, made.remarks)
-    made.found[:] = _symbols_from_folders(made.found)
-    made.found[:] = _settle_dates(location, made.found, samples, options)
-    return made
+        detected.found[:] = _without_loose_symbols(detected.found, samples, detected.remarks)
+    detected.found[:] = _symbols_from_folders(detected.found)
+    detected.found[:] = _settle_dates(location, detected.found, samples, options)
+    return detected
 
 
-def _look(location: Place, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
+def _look(location: Location, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
     """What one file adds."""
-    made, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
+    detected, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
     try:
-        _look_at(location, member, options, made, samples)
+        _look_at(location, member, options, detected, samples)
     except OSError as error:
         symbol = symbol_of(member.name) or printable(member.name)
-        made.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
-    return made, samples
+        detected.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
+    return detected, samples
 
 
-def is_price_file(path: Place) -> bool:
+def is_price_file(path: Location) -> bool:
     """Whether a path is that of a single file that may be one of prices."""
     return path.is_file() and not _no_candidate(path.name, "")
 
@@ -183,7 +183,7 @@ def notes(found: Iterable[Found]) -> list[str]:
         if file.plan and (file.plan.reading.titles != _KAGGLE or file.no_adjusted or file.plan.date_form):
             order = file.plan.order if file.plan.date_form else None
             groups[file.plan.reading.titles, order, file.no_adjusted].append(file)
-    said = []
+    sentences = []
     for (titles, order, no_adjusted), files in groups.items():
         text = f"{len(files):,} price file{'s' * (len(files) > 1)} read as {' or '.join(titles)}"
         if order:
@@ -193,8 +193,8 @@ def notes(found: Iterable[Found]) -> list[str]:
             plan = files[0].plan
             if plan and plan.reading.adjusted:
                 text += f" (adjusted: {plan.reading.adjusted.partition('; ')[0]})"
-        said.append(text)
-    return said
+        sentences.append(text)
+    return sentences
 
 
 def _no_candidate(name: str, pattern: str) -> str:
@@ -214,28 +214,28 @@ def _no_candidate(name: str, pattern: str) -> str:
 
 
 def _look_at(
-    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Location, member: Member, options: Options, detected: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     name = member.name
     if name.lower().endswith(".parquet"):
-        _look_at_parquet(location, member, options, made, samples)
+        _look_at_parquet(location, member, options, detected, samples)
         return
     chosen = options != Options()
     on_disk = member.packed is None and not isinstance(location, Url)
     if not chosen and on_disk and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
-        made.found.append(Found(member, _symbol_or_name(name)))
+        detected.found.append(Found(member, _symbol_or_name(name)))
         return
     head, complete = unpack.beginning(location, member, _HEAD)
     if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
         head, complete = unpack.beginning(location, member, _LONG_HEAD)
     if not chosen and not unpack.packing(name) and _as_kaggle(head, complete):
-        made.found.append(Found(member, _symbol_or_name(name)))
+        detected.found.append(Found(member, _symbol_or_name(name)))
         return
     metadata = read_names(location, member, head)
     if metadata:
-        made.names.update(metadata[0])
-        made.listed.extend(metadata[1])
-        made.metadata.append(member)
+        detected.names.update(metadata[0])
+        detected.listed.extend(metadata[1])
+        detected.metadata.append(member)
         return
     tail = b"" if complete else unpack.end(location, member, _TAIL)
     try:
@@ -243,14 +243,14 @@ def _look_at(
     except NotPrices as error:
         if _in_kaggles_folders(name):
             reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
-            made.found.append(Found(member, _symbol_or_name(name), refused=reason))
+            detected.found.append(Found(member, _symbol_or_name(name), refused=reason))
         else:
-            made.not_read.append(NotRead(printable(name), str(error)))
+            detected.not_read.append(NotRead(printable(name), str(error)))
         return
     except Refused as error:
-        made.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
+        detected.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
         return
-    _add(member, sample, made, samples)
+    _add(member, sample, detected, samples)
 
 
 def _as_kaggle_at_once(path: str) -> bool:
@@ -279,19 +279,19 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
 
 
 def _look_at_parquet(
-    location: Place, member: Member, options: Options, made: Detected, samples: dict[str, plans.Sample]
+    location: Location, member: Member, options: Options, detected: Detected, samples: dict[str, plans.Sample]
 ) -> None:
     try:
         sample = parquet_files.plan_file(unpack.source(location, member), options)
     except NotPrices as error:
-        made.not_read.append(NotRead(printable(member.name), str(error)))
+        detected.not_read.append(NotRead(printable(member.name), str(error)))
     except Refused as error:
-        made.found.append(Found(member, _symbol_or_name(member.name), refused=str(error)))
+        detected.found.append(Found(member, _symbol_or_name(member.name), refused=str(error)))
     else:
-        _add(member, sample, made, samples)
+        _add(member, sample, detected, samples)
 
 
-def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str, plans.Sample]) -> None:
+def _add(member: Member, sample: plans.Sample, detected: Detected, samples: dict[str, plans.Sample]) -> None:
     plan = alone(sample.plan)
     symbol = ""
     if plan is not sample.plan:
@@ -299,7 +299,7 @@ def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str
     elif not plan.has_symbols:
         symbol = symbol_of(member.name)
         if not symbol and "=" not in member.name and "/" not in member.name:
-            made.found.append(
+            detected.found.append(
                 Found(
                     member,
                     _symbol_or_name(member.name),
@@ -311,7 +311,7 @@ def _add(member: Member, sample: plans.Sample, made: Detected, samples: dict[str
     samples[member.name] = replace(sample, plan=plan)
     adjusted = plan.reading.columns.get("Adj Close")
     empty = adjusted is None or all(dates_and_numbers.is_null(row[adjusted]) for row in sample.fields)
-    made.found.append(Found(member, symbol, plan, no_adjusted=empty))
+    detected.found.append(Found(member, symbol, plan, no_adjusted=empty))
 
 
 def alone(plan: Plan) -> Plan:
@@ -437,26 +437,26 @@ def _named_by_its_file(file: Found) -> Found:
 
 def _symbols_from_folders(found: list[Found]) -> list[Found]:
     """Take the symbol from a folder where it says so: ``symbol=AAPL/``, or ``AAPL/prices.csv`` beside ``MSFT/prices.csv``."""
-    made = []
+    files = []
     for file in found:
         if file.refused or file.plan is None or file.plan.has_symbols:
-            made.append(file)
+            files.append(file)
             continue
         folders = file.member.name.split("/")[:-1]
         keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
         if key:
-            made.append(replace(file, symbol=key, key=True))
+            files.append(replace(file, symbol=key, key=True))
         elif folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
-            made.append(replace(file, symbol=folders[-1], key=True))
+            files.append(replace(file, symbol=folders[-1], key=True))
         elif not file.symbol:
             reason = (
                 f"no symbol: the name {printable(file.member.name)!r} holds none; rename the file, such as AAPL.csv"
             )
-            made.append(replace(file, symbol=_symbol_or_name(file.member.name), refused=reason, plan=None))
+            files.append(replace(file, symbol=_symbol_or_name(file.member.name), refused=reason, plan=None))
         else:
-            made.append(file)
-    return made
+            files.append(file)
+    return files
 
 
 def _names_folder(file: Found) -> bool:
@@ -467,7 +467,7 @@ def _names_folder(file: Found) -> bool:
 
 
 def _settle_dates(
-    location: Place, found: list[Found], samples: dict[str, plans.Sample], options: Options
+    location: Location, found: list[Found], samples: dict[str, plans.Sample], options: Options
 ) -> list[Found]:
     """Settle the order of dates such as 01/02/2021 for all files of a layout together."""
     if options.dates:
@@ -511,7 +511,7 @@ def _settle_dates(
     ]
 
 
-def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
+def _dates_of(location: Location, member: Member, plan: Plan) -> Iterable[str]:
     large = member.size > LARGEST  # of so large a file the beginning must do
     text = unpack.beginning(location, member, LARGEST)[0] if large else unpack.whole(location, member)
     if plan.parquet:
@@ -523,7 +523,7 @@ def _dates_of(location: Place, member: Member, plan: Plan) -> Iterable[str]:
 
 
 def read_names(
-    location: Place, member: Member, head: bytes
+    location: Location, member: Member, head: bytes
 ) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
     """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
 

@@ -22,7 +22,7 @@ from lib.data.grown import Earlier, Known
 from lib.data.members import LARGEST, Member, is_folder, open_members
 from lib.data.multi_symbol import StagedPart
 from lib.data.schema import HEADER
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.storage import dataset
 from lib.storage.dataset import Dataset
 from lib.text import printable
@@ -77,7 +77,7 @@ class IngestPart:
 
     def read(self, shared: Any = None) -> str:
         """Read and digest each file once, the rows joined into one buffer: without a copy, where a file is regular."""
-        location = locations.place(self.location)
+        location = locations.location(self.location)
         folder = is_folder(location)
         # Rows are shorter than files, by the headers: the buffer has room for all, and for a newline that is missing.
         # A zip only claims its members' sizes; damaged, it may claim gigabytes.
@@ -173,8 +173,8 @@ def ingest(
         raise quarantine.QuarantineError(
             f"{refusal}\nEvery row set aside, with its reason: {study.quarantine}; an account of each file: {study.files}"
         )
-    made = dataset.commit(built, folders)
-    return Ingested(made["prices"], made["quarantine"], made["files"])
+    datasets = dataset.commit(built, folders)
+    return Ingested(datasets["prices"], datasets["quarantine"], datasets["files"])
 
 
 def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine) -> tuple[list[IngestPart], list[int]]:
@@ -185,7 +185,7 @@ def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine)
     staged = stage.symbols if stage else ()
     if stage:
         stage.refuse_symbols_of({symbol: file.name for symbol, file in by_symbol.items()})
-    regular = not isinstance(place := locations.place(str(location)), Url) and is_folder(place)
+    regular = not isinstance(path := locations.location(str(location)), Url) and is_folder(path)
     before = grown.earlier_parts(study, code) if regular else []  # as `_read_regular` reads
     earlier = {symbol: part for part in before for symbol in part.files}
     works: list[IngestPart] = []
@@ -201,13 +201,13 @@ def _works(archive: Archive, study: paths.StudyPaths, code: str, engine: Engine)
     return works, sizes
 
 
-def _made(results: Sequence[dataset.PartResult], folder: Place, name: str) -> Iterator[pa.Table]:
+def _made(results: Sequence[dataset.PartResult], folder: Location, name: str) -> Iterator[pa.Table]:
     """The finished parts of one folder."""
     for part in (result.files[name] for result in results):
         yield part.stored(folder).table()
 
 
-def _remove(folder: Place) -> None:
+def _remove(folder: Location) -> None:
     if isinstance(folder, Url):
         locations.remove([folder / name for name in locations.everything(folder)])
     else:

@@ -37,7 +37,7 @@ from lib.data.members import ArchiveError, Member
 from lib.data.plans import VALUES, Options, Plan
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
-from lib.locations import Place
+from lib.locations import Location
 from lib.params import Params
 from lib.text import printable
 
@@ -94,7 +94,7 @@ class Look:
 
 
 def look(
-    location: Place, options: Options | None = None, follow_links: bool = False, only_files: str | None = None
+    location: Location, options: Options | None = None, follow_links: bool = False, only_files: str | None = None
 ) -> Look:
     """Look at an archive: a folder, ``.zip``, ``.tar`` or price file, with the options of `lib.data.sources.open_archive`."""
     options = options or Options()
@@ -327,9 +327,9 @@ def _stops(
     if parsed:
         accounts = pa.concat_tables(part.files for part in parsed)
         quarantined = [part.quarantine for part in parsed]
-        said = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
+        message = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
         most = Params().ingest.max_quarantined_share
-        yield from filter(None, (said, quarantine.too_many(accounts, quarantined, most)))
+        yield from filter(None, (message, quarantine.too_many(accounts, quarantined, most)))
 
 
 def _content(file: Found, content: bytes) -> single_symbol.Content:
@@ -338,7 +338,7 @@ def _content(file: Found, content: bytes) -> single_symbol.Content:
     return single_symbol.Content(own, content, "", file.refused)
 
 
-def _read(location: Place, file: Found) -> _Read:
+def _read(location: Location, file: Found) -> _Read:
     plan = file.plan or _KAGGLE
     if plan.parquet:
         source = unpack.source(location, file.member)

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lib import locations
-from lib.locations import Opened, Place, Url
+from lib.locations import Location, Opened, Url
 from lib.text import printable, visible
 
 LARGEST = 1 << 28  # bytes of one file: a daily price file of a century has 3 MB
@@ -94,7 +94,7 @@ class NotRead:
     why: str
 
 
-def list_members(location: Place, follow_links: bool = False) -> tuple[list[Member], list[NotRead]]:
+def list_members(location: Location, follow_links: bool = False) -> tuple[list[Member], list[NotRead]]:
     """List the files of a folder or ``.zip``.
 
     Parameters
@@ -133,13 +133,13 @@ def list_members(location: Place, follow_links: bool = False) -> tuple[list[Memb
     return _list_zip(location), []
 
 
-def is_folder(location: Place) -> bool:
+def is_folder(location: Location) -> bool:
     """Whether an archive is a folder, or a prefix of object storage, and not one file."""
     return not location.is_file() if isinstance(location, Url) else location.is_dir()
 
 
 @contextmanager
-def open_members(location: Place) -> Iterator[Callable[[Member], bytes]]:
+def open_members(location: Location) -> Iterator[Callable[[Member], bytes]]:
     """Give a function that reads members of a folder or zip.
 
     Yields
@@ -154,7 +154,7 @@ def open_members(location: Place) -> Iterator[Callable[[Member], bytes]]:
         yield lambda member: _unpack(file, member)
 
 
-def read_file(path: Place, listed: int | None = None) -> bytes:
+def read_file(path: Location, listed: int | None = None) -> bytes:
     """The bytes of a regular file of at most `LARGEST` bytes, of ``listed`` bytes when it was found; OSError for any other."""
     with locations.opened(path, listed) as file:
         size = file.size
@@ -235,7 +235,7 @@ def _within(root: str, path: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _list_zip(location: Place) -> list[Member]:
+def _list_zip(location: Location) -> list[Member]:
     shown = printable(str(location))
     if not location.is_file():
         raise ArchiveError(f"{shown}: neither a folder nor a file; name a folder or a .zip as archive.source")
@@ -270,7 +270,7 @@ def _plain(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _no_zip(location: Place, error: Exception) -> str:
+def _no_zip(location: Location, error: Exception) -> str:
     """What a file that is given as an archive is instead, and what to do."""
     try:
         with locations.opened(location) as file:

@@ -31,7 +31,7 @@ from lib.data.plans import VALUES, Plan
 from lib.data.quarantine import QuarantineError
 from lib.data.rows import BLANK
 from lib.data.text_files import Body
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.text import printable
 
 _PIECE = 1 << 24  # bytes of text
@@ -212,7 +212,7 @@ class Stage:
         )
 
 
-def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: Engine) -> Stage:
+def stage_files(location: Location, found: Sequence[Found], folder: Location, engine: Engine) -> Stage:
     """Read an archive's files that hold several symbols; their rows go to ``folder``."""
     if not isinstance(folder, Url):
         folder.mkdir(parents=True, exist_ok=True)
@@ -236,7 +236,7 @@ def stage_files(location: Place, found: Sequence[Found], folder: Place, engine: 
 
 
 def stage_beginnings(
-    location: Place, found: Sequence[Found], rows: Sequence[Rows], texts: Sequence[bytes], folder: Path
+    location: Location, found: Sequence[Found], rows: Sequence[Rows], texts: Sequence[bytes], folder: Path
 ) -> Stage:
     """As `stage_files`, of rows that have been read from the beginning of each file.
 
@@ -258,7 +258,7 @@ def stage_beginnings(
 
 
 def _of(
-    location: Place,
+    location: Location,
     pieces: Sequence[Piece],
     first_lines: Sequence[int],
     found: Sequence[Found],
@@ -276,7 +276,7 @@ def _of(
     )
 
 
-def _pieces(location: Place, found: Sequence[Found], folder: Place) -> Iterator[Piece]:
+def _pieces(location: Location, found: Sequence[Found], folder: Location) -> Iterator[Piece]:
     number = 0
     for index, file in enumerate(found):
         plan, member = file.plan, file.member
@@ -317,7 +317,7 @@ def _named(member: Member) -> Iterator[None]:
         raise ArchiveError(f"{printable(member.name)}: {' '.join(str(error).split())}") from None
 
 
-def _spooled(location: Place, member: Member, to: Place) -> int:
+def _spooled(location: Location, member: Member, to: Location) -> int:
     """Unpack a file to where every worker sees it, and return its size."""
     if not isinstance(to, Url):
         return unpack.spool(location, member, to)
@@ -327,7 +327,7 @@ def _spooled(location: Place, member: Member, to: Place) -> int:
         return size
 
 
-def _row_groups(location: Place, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
+def _row_groups(location: Location, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
     metadata = pq.read_metadata(unpack.source(location, member))
     groups: list[int] = []
     rows, first = 0, 0
@@ -391,7 +391,7 @@ def _sorted(
 def _read(
     task: StageTask, lines: dict[int, int], digests: dict[int, tuple[str, int]]
 ) -> Iterator[tuple[list[Piece], Rows]]:
-    location = locations.place(task.location)
+    location = locations.location(task.location)
     waiting: list[Piece] = []
     bodies: list[Body] = []
     for piece in task.pieces:
@@ -409,7 +409,7 @@ def _read(
         yield waiting, text_files.read_rows(bodies, waiting[0].plan)
 
 
-def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
+def _parquet_rows(location: Location, piece: Piece) -> Iterator[Rows]:
     try:
         source = unpack.source(location, piece.member)
         yield from parquet_files.read_row_groups(source, piece.groups, piece.first_row, piece.plan, _PIECE_ROWS)
@@ -420,7 +420,7 @@ def _parquet_rows(location: Place, piece: Piece) -> Iterator[Rows]:
         ) from None
 
 
-def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
+def _body(location: Location, piece: Piece, digests: dict[int, tuple[str, int]] | None = None) -> Body:
     """The rows of a piece of text; the lines of a range count from 1."""
     if not piece.stop:
         with _named(piece.member):
@@ -429,7 +429,7 @@ def _body(location: Place, piece: Piece, digests: dict[int, tuple[str, int]] | N
             digests[piece.file] = blake3(content).hexdigest(), len(content)
         return text_files.body_of(content, piece.plan)
     with locations.opened(
-        locations.place(piece.spooled) if piece.spooled else location / piece.member.name,
+        locations.location(piece.spooled) if piece.spooled else location / piece.member.name,
         None if piece.spooled else piece.member.size,
     ) as file:
         before = 1 if piece.start else 0
@@ -508,7 +508,7 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
         codes, table = codes[order], table.take(pa.array(order))
     counts = np.bincount(codes, minlength=len(order_of_texts))
     there = np.flatnonzero(counts)
-    to = locations.place(path)
+    to = locations.location(path)
     sink = pa.BufferOutputStream() if isinstance(to, Url) else pa.OSFile(path, "wb")
     with sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks(), _BATCH_ROWS if isinstance(to, Url) else None)
@@ -518,7 +518,7 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
     return Sorted(path, tuple(order_of_texts[number] for number in there), starts)
 
 
-def _digest(path: Place) -> str:
+def _digest(path: Location) -> str:
     found, position = blake3(max_threads=blake3.AUTO), 0
     with locations.opened(path) as file:
         while block := file.read(1 << 24, position):
@@ -657,7 +657,7 @@ class StagedPart:
         same = (np.diff(codes[order]) == 0) & (np.diff(dates[order]) == 0) & (np.diff(files[order]) != 0)
         if same.any():
             row = int(np.argmax(same))
-            first, second = (self.files[files[order[place]]] for place in (row, row + 1))
+            first, second = (self.files[files[order[index]]] for index in (row, row + 1))
             day = np.datetime64(int(dates[order[row]]), "D")
             raise QuarantineError(
                 f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
@@ -670,10 +670,10 @@ def _merged(
     good: pa.ChunkedArray, bad: pa.ChunkedArray, positions: npt.NDArray[np.int64], is_bad: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """A column of good rows, in order, with that of bad ones in their positions."""
-    made = np.empty(len(is_bad), dtype=np.int64)
-    made[~is_bad] = good.to_numpy()
-    made[is_bad] = bad.to_numpy()[positions]
-    return made
+    column = np.empty(len(is_bad), dtype=np.int64)
+    column[~is_bad] = good.to_numpy()
+    column[is_bad] = bad.to_numpy()[positions]
+    return column
 
 
 @dataclass
@@ -690,7 +690,7 @@ class _Texts:
     ends: npt.NDArray[np.int64]
     source_of_group: Mapping[int, int]
 
-    def place(self, row: int) -> tuple[int, int]:
+    def position(self, row: int) -> tuple[int, int]:
         """The source of a row, and the row's number within it."""
         group = int(self.code[row])
         return self.source_of_group[group], row - (int(self.ends[group - 1]) if group else 0)
@@ -714,14 +714,14 @@ def _cached_body(location: str, piece: Piece) -> tuple[list[bytes], int]:
     """The lines of the piece that was asked for last, and the number of the first; one process may read several archives."""
     if (location, piece) not in _BODY:
         _BODY.clear()
-        body = _body(locations.place(location), piece)
+        body = _body(locations.location(location), piece)
         _BODY[location, piece] = body.text.split(b"\n"), body.first_line
     return _BODY[location, piece]
 
 
 def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:
     """Some rows of a sorted file, copied: as a view they would keep its pages in memory."""
-    at = locations.place(entry.path)
+    at = locations.location(entry.path)
     with pa.PythonFile(locations.stream(at)) if isinstance(at, Url) else pa.memory_map(entry.path) as file:
         rows = pa.ipc.open_file(file)
         if isinstance(at, Url):

@@ -226,7 +226,7 @@ def parse(
 class RawRows(Protocol):
     """The raw text of rows, which are numbered through all files."""
 
-    def place(self, row: int) -> tuple[int, int]:
+    def position(self, row: int) -> tuple[int, int]:
         """The file of a row, and the row's number within it, from 0."""
 
     def line(self, row: int) -> bytes:
@@ -274,7 +274,7 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     contradiction: dict[int, str] = {}
     for file, position in contradicting.items():
         row = int(number(np.array([position if order is None else order[position]]))[0])
-        contradiction[file] = _example(_line_number(sources[file].body, raw.place(row)[1]), _text(raw.line(row)))
+        contradiction[file] = _example(_line_number(sources[file].body, raw.position(row)[1]), _text(raw.line(row)))
     counts |= {
         "dates_out_of_order": out_of_order,
         "no_last_newline": np.array([source.body.unfinished for source in sources], dtype=np.int64),
@@ -306,11 +306,11 @@ def merged(parts: Sequence[Parsed]) -> Parsed:
     codes = ranks[symbols.indices.to_numpy()]
     files = pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")])
     quarantine = pa.concat_tables(part.quarantine for part in parts)
-    place = {name: number for number, name in enumerate(files["file"].to_pylist())}
-    places = np.array([place.get(name, len(place)) for name in quarantine["file"].to_pylist()], dtype=np.int64)
+    rank = {name: number for number, name in enumerate(files["file"].to_pylist())}
+    order = np.array([rank.get(name, len(rank)) for name in quarantine["file"].to_pylist()], dtype=np.int64)
     return Parsed(
         prices.take(pa.array(np.argsort(codes, kind="stable"))),
-        quarantine.take(pa.array(np.argsort(places, kind="stable"))),
+        quarantine.take(pa.array(np.argsort(order, kind="stable"))),
         files,
     )
 
@@ -379,8 +379,8 @@ def _parse_rest(
     table = pa.concat_tables(parsed.tables) if parsed.tables else ROW_SCHEMA.empty_table()
     following = (np.cumsum(good) - good).tolist()
     rows = _Rows(count=int(per_file.sum()))
-    for (_, before), place, length in zip(there, following, good, strict=True):
-        rows.tables += [before, table.slice(place, length)]
+    for (_, before), start, length in zip(there, following, good, strict=True):
+        rows.tables += [before, table.slice(start, length)]
     # A bad row's number among all rows also counts the known rows of its file and of the files before.
     numbers = bad + np.cumsum(known_rows)[file_of_bad]
     rows.bad = dict(zip(numbers.tolist(), parsed.bad.values(), strict=True))
@@ -414,7 +414,7 @@ def _parse_block(block: memoryview, count: int, rows: _Rows) -> None:
 
 
 def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
-    """Make a strictly parsed table one of `ROW_SCHEMA`, without its bad rows, and give their places.
+    """Make a strictly parsed table one of `ROW_SCHEMA`, without its bad rows, and give their positions.
 
     Bad is a row with a null, with a number that is not finite, or with a negative or fractional volume.
     """
@@ -431,21 +431,21 @@ def _without_bad_values(table: pa.Table) -> tuple[pa.Table, list[int]]:
         table = table.set_column(6, "Volume", volume.cast(pa.int64()))
     except pa.ArrowInvalid:
         doubts.append(pc.not_equal(pc.floor(volume), volume))
-    places: list[int] = []
+    positions: list[int] = []
     if doubts:
         # A comparison is null only where a value is, and there `is_null` is true: so no null is left.
         # (`fill_null` imports pandas: a sixth of a second in each worker.)
         bad = functools.reduce(pc.or_kleene, doubts)
-        places = np.flatnonzero(bad.to_numpy()).tolist()
-        table = _without_rows(table, bad, places)
-    return table.set_column(6, "Volume", table["Volume"].cast(pa.int64())), places
+        positions = np.flatnonzero(bad.to_numpy()).tolist()
+        table = _without_rows(table, bad, positions)
+    return table.set_column(6, "Volume", table["Volume"].cast(pa.int64())), positions
 
 
-def _without_rows(table: pa.Table, bad: pa.ChunkedArray, places: list[int]) -> pa.Table:
-    """Leave out the bad rows, at ``places``. A few cost no copy: what stands between them is kept as it is."""
-    if len(places) > _FEW:
+def _without_rows(table: pa.Table, bad: pa.ChunkedArray, positions: list[int]) -> pa.Table:
+    """Leave out the bad rows, at ``positions``. A few cost no copy: what stands between them is kept as it is."""
+    if len(positions) > _FEW:
         return table.filter(pc.invert(bad))
-    starts, ends = [0, *(place + 1 for place in places)], [*places, table.num_rows]
+    starts, ends = [0, *(position + 1 for position in positions)], [*positions, table.num_rows]
     return pa.concat_tables(table.slice(start, end - start) for start, end in zip(starts, ends, strict=True))
 
 
@@ -494,13 +494,13 @@ class _RawRows:
         self._per_file = per_file
         self._line_ends: dict[int, npt.NDArray[np.int64]] = {}
 
-    def place(self, row: int) -> tuple[int, int]:
+    def position(self, row: int) -> tuple[int, int]:
         """The file of a row, and the row's number within it, from 0."""
         file = int(_file_of(self._per_file, np.array([row]))[0])
         return file, row - int(self._first_row[file])
 
     def line(self, row: int) -> bytes:
-        file, number = self.place(row)
+        file, number = self.position(row)
         if file not in self._line_ends:
             text = np.frombuffer(self._joined[self._starts[file] : self._ends[file]], dtype=np.uint8)
             self._line_ends[file] = np.flatnonzero(text == ord("\n"))
@@ -541,7 +541,7 @@ def _quarantine(
             lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
             records += [(number, line, code(reason), reason, text, source.file) for line, text in lines]
     for row, reason in bad.items():
-        number, position = raw.place(row)
+        number, position = raw.position(row)
         source = sources[number]
         name = source.file if source.body.files is None else source.files[source.body.files[position]]
         at = _line_number(source.body, position)
@@ -629,9 +629,9 @@ def _line_number(body: Body, position: int) -> int:
 
 def _codes(values: Sequence[str | None]) -> tuple[list[str | None], npt.NDArray[np.int32]]:
     """The distinct values in order of appearance, and each value's position among them."""
-    places: dict[str | None, int] = {}
-    codes = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
-    return list(places), codes
+    positions: dict[str | None, int] = {}
+    codes = np.fromiter((positions.setdefault(value, len(positions)) for value in values), np.int32, len(values))
+    return list(positions), codes
 
 
 def _file_of(per_file: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -551,8 +551,8 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
-        told = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
-        if not told and other > number and any(_is_value(name) for name in tickers):
+        titled = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        if not titled and other > number and any(_is_value(name) for name in tickers):
             continue
         if not whole and _known(tickers) > 2:
             continue
@@ -588,10 +588,10 @@ def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
         filled.append(last if below.strip() else above)
         if below.strip():
             own.setdefault(last, []).append(below.strip())
-    told = {upper[0].strip(), lower[0].strip()} & {"Price", "Ticker", "Attributes", "Symbols"}
+    named = {upper[0].strip(), lower[0].strip()} & {"Price", "Ticker", "Attributes", "Symbols"}
     symbols_above = all(map(layouts.is_symbol, own)) and all(map(layouts.is_whole, own.values()))
     names_above = layouts.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
-    alone = len(own) == 1 and not told and not _TICKER.fullmatch(min(own))
+    alone = len(own) == 1 and not named and not _TICKER.fullmatch(min(own))
     return filled if own and not alone and (symbols_above or names_above) else upper
 
 

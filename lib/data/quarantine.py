@@ -44,8 +44,8 @@ def refusal(accounts: pa.Table, quarantined: Callable[[], Iterable[pa.Table]], m
     str or None
         Sentences with the files, a reason and a raw line; None where nothing stands in the way.
     """
-    if said := contradictions(accounts):
-        return said
+    if message := contradictions(accounts):
+        return message
     bad = bool(pc.any(pc.greater(accounts["rows_quarantined"], 0)).as_py())
     return (other_headers(quarantined()) if bad else None) or too_many(accounts, quarantined(), most)
 
@@ -98,7 +98,7 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
         return "no price is left: no file has a row that is not blank\nSet archive.source to another archive"
     kind, count = reasons.most_common(1)[0]
     worst = sorted((file for file in files if file["commonest_reason"]), key=lambda file: -file["rows_quarantined"])
-    said = f" The commonest reason: {kind.replace('_', ' ')} ({count:,}). Worst files:\n" + "\n".join(
+    commonest = f" The commonest reason: {kind.replace('_', ' ')} ({count:,}). Worst files:\n" + "\n".join(
         f"  {_why(file)}" for file in worst[:_WORST]
     )
     fix = "\nFix the files, or set archive.source to another archive"
@@ -110,7 +110,7 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
     if kind == "repeated_date":
         fix += ". Where a file has several symbols, archive.columns: {Symbol: COLUMN} says which column names them"
     if not kept:
-        return f"no price is left: {read:,} raw rows were read, and none can be kept.{said}{fix}"
+        return f"no price is left: {read:,} raw rows were read, and none can be kept.{commonest}{fix}"
     lost = [file for file in files if file["symbol"] and not file["rows_kept"]]
     if lost:
         fix += (
@@ -121,7 +121,7 @@ def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -
         fix += f", or allow more: -p ingest.max_quarantined_share {min(1.0, round(share + 0.005, 2)):g}"
     return (
         f"{bad:,} of {read:,} raw rows would be quarantined, {share:.2%}; ingest.max_quarantined_share allows "
-        f"{most:.2%}.{said}{fix}"
+        f"{most:.2%}.{commonest}{fix}"
     )
 
 
@@ -133,15 +133,15 @@ def remarks(accounts: pa.Table) -> list[str]:
     """What a user should know of an archive that was read: the files of which no row was kept, and those that seem cut off."""
     lost = [_why(file) for file in accounts.filter(pc.equal(accounts["rows_kept"], 0)).to_pylist()]
     cut = [shortened(name, 80) for name in accounts.filter(pc.greater(accounts["cut_volume"], 0))["file"].to_pylist()]
-    said = []
+    sentences = []
     if lost:
-        said.append(f"{len(lost):,} of {len(accounts):,} price files were set aside entirely:\n{_listed(lost)}")
+        sentences.append(f"{len(lost):,} of {len(accounts):,} price files were set aside entirely:\n{_listed(lost)}")
     if cut:
-        said.append(
+        sentences.append(
             f"{len(cut):,} of {len(accounts):,} price files end without a newline, in a volume far below those before: they seem cut "
             f"off, and that last row is kept as it is:\n{_listed(cut)}"
         )
-    return said
+    return sentences
 
 
 def _columns_exchanged(files: list[dict[str, Any]]) -> str:
@@ -159,7 +159,7 @@ def _contradictions(file: dict[str, Any]) -> str:
         (file["outside_range"], "Open or Close is outside Low to High"),
     ]
     kinds = (
-        " and ".join(f"{said} in {count:,}" for count, said in found if count)
+        " and ".join(f"{text} in {count:,}" for count, text in found if count)
         or "Adj Close looks like a volume, not a price"
     )
     return (

@@ -14,7 +14,7 @@ from lib.data.archive import PriceFile
 from lib.data.columns import Rows, no_rows
 from lib.data.members import Member
 from lib.data.plans import Plan
-from lib.locations import Place
+from lib.locations import Location
 from lib.text import printable
 
 _FEW = 50  # lines: of so short a file `lib.data.detect` has seen how its rows are written
@@ -45,7 +45,7 @@ class Content:
         return f"{printable(self.file.name)}\t{self.file.symbol}\t{self.file.security_name}\t{self.digest}\t{self.refused}\t{self.file.plan}\n"
 
 
-def read(location: Place, base: str, file: PriceFile) -> Content:
+def read(location: Location, base: str, file: PriceFile) -> Content:
     """Read a file of an archive."""
     try:
         content = unpack.whole(location, Member(base + file.name, file.size, file.packed))
@@ -69,7 +69,7 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
 def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     """Make prices of files, those with the same plan together."""
     groups: dict[Plan, list[list[Content]]] = {}
-    made = []
+    parsed = []
     refused = []
     for content in found:
         plan = content.file.plan
@@ -83,12 +83,12 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     if refused:
         sources = [_refused(content) for content in refused]
         nothing = no_rows(0)
-        made.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
+        parsed.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
     for plan, batches in groups.items():
         for batch in batches:
             rows = text_files.read_rows([text_files.body_of(content.content, plan) for content in batch], plan)
-            made.append(accounted(batch, rows))
-    return made
+            parsed.append(accounted(batch, rows))
+    return parsed
 
 
 def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:
@@ -138,11 +138,11 @@ class _Texts:
         self._rows = rows
         self._ends: npt.NDArray[np.int64] = np.cumsum(rows.counts)
 
-    def place(self, row: int) -> tuple[int, int]:
+    def position(self, row: int) -> tuple[int, int]:
         """The file of a row, and the row's number within it."""
         file = int(np.searchsorted(self._ends, row, side="right"))
         return file, row - int(self._ends[file] - self._rows.counts[file])
 
     def line(self, row: int) -> bytes:
         """The text of a row."""
-        return self._rows.raw(*self.place(row)).encode()
+        return self._rows.raw(*self.position(row)).encode()

@@ -17,7 +17,7 @@ from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import READ
 from lib.data.members import LARGEST_RATIO, ArchiveError
 from lib.data.plans import Options
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.text import did_you_mean, near, printable
 
 
@@ -78,9 +78,9 @@ def open_archive(
     ArchiveError
         No such folder or file, no price files in it, or two of one symbol.
     """
-    location: Place
-    if place := os.environ.get("STUDY_ARCHIVE"):  # first: a folder may be called kaggle
-        location = locations.place(place)
+    location: Location
+    if text := os.environ.get("STUDY_ARCHIVE"):  # first: a folder may be called kaggle
+        location = locations.location(text)
     elif source == "sample":
         location = write_sample(study.archive)
     elif source == "kaggle":
@@ -88,7 +88,7 @@ def open_archive(
     elif source == "yahoo":
         location = study.archive
     else:
-        location = locations.place(source)
+        location = locations.location(source)
         if isinstance(location, Path):
             location = paths.ROOT / location.expanduser()
     if location.name.lower().endswith(TARS) and location.is_file():

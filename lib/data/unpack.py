@@ -19,7 +19,7 @@ import pyarrow as pa
 from lib import locations
 from lib.data import workbooks
 from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, too_large
-from lib.locations import Place
+from lib.locations import Location
 
 PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz", ".xlsx": "workbook", ".xlsm": "workbook"}
 _BLOCK = 1 << 20
@@ -37,7 +37,7 @@ def packing(name: str) -> str:
     return PACKINGS.get(os.path.splitext(name)[1].lower(), "")
 
 
-def source(location: Place, member: Member) -> Any:
+def source(location: Location, member: Member) -> Any:
     """What pyarrow reads a Parquet file from."""
     if member.packed is not None:
         return pa.BufferReader(whole(location, member))
@@ -46,7 +46,7 @@ def source(location: Place, member: Member) -> Any:
     return pa.OSFile(os.fsencode(path)) if isinstance(path, Path) else locations.stream(path)
 
 
-def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
+def beginning(location: Location, member: Member, size: int) -> tuple[bytes, bool]:
     """The first ``size`` bytes of a file, unpacked, and whether they are all of it; OSError where it cannot be read."""
     if member.packed is None and not packing(member.name):
         with locations.opened(location / member.name, member.size) as file:
@@ -58,7 +58,7 @@ def beginning(location: Place, member: Member, size: int) -> tuple[bytes, bool]:
     return content[:size], len(content) <= size
 
 
-def end(location: Place, member: Member, size: int) -> bytes:
+def end(location: Location, member: Member, size: int) -> bytes:
     """The last ``size`` bytes of a file that is not packed; of one that is, nothing."""
     if member.packed is not None or packing(member.name):
         return b""
@@ -66,7 +66,7 @@ def end(location: Place, member: Member, size: int) -> bytes:
         return file.read(size, max(0, file.size - size))
 
 
-def whole(location: Place, member: Member) -> bytes:
+def whole(location: Location, member: Member) -> bytes:
     """All bytes of a file, unpacked; OSError where it cannot be read, looks like a bomb, or has more than `lib.data.members.LARGEST`."""
     if not packing(member.name):
         with open_members(location) as read:
@@ -80,7 +80,7 @@ def whole(location: Place, member: Member) -> bytes:
     return bytes(content)
 
 
-def spool(location: Place, member: Member, to: Path) -> int:
+def spool(location: Location, member: Member, to: Path) -> int:
     """Unpack a file of any size into another, and return how many bytes that are; OSError for what looks like a bomb."""
     written = 0
     blocks = _unpacked(location, member, _BLOCK) if packing(member.name) else _zip_blocks(location, member)
@@ -97,7 +97,7 @@ def _refuse_bomb(unpacked: int, member: Member) -> None:
         raise OSError(f"unpacks to more than {LARGEST_RATIO} times its {packed:,} bytes, as a bomb does")
 
 
-def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
+def _unpacked(location: Location, member: Member, size: int) -> Iterator[bytes]:
     """The blocks of a packed file; it may be in a zip."""
     if member.packed is not None:
         with open_members(location) as read:
@@ -119,7 +119,7 @@ def _unpacked(location: Place, member: Member, size: int) -> Iterator[bytes]:
         raise OSError(f"cannot be unpacked ({error}): download it again") from None
 
 
-def _beginning_in_zip(location: Place, member: Member, size: int) -> bytes:
+def _beginning_in_zip(location: Location, member: Member, size: int) -> bytes:
     if member.size <= size:
         with open_members(location) as read:
             return read(member)
@@ -131,7 +131,7 @@ def _beginning_in_zip(location: Place, member: Member, size: int) -> bytes:
     return content[:size]
 
 
-def _zip_blocks(location: Place, member: Member) -> Iterator[bytes]:
+def _zip_blocks(location: Location, member: Member) -> Iterator[bytes]:
     """The blocks of a zip's member."""
     packed = member.packed
     assert packed is not None, "a member of a zip"

@@ -127,7 +127,7 @@ def _numbers(texts: Mapping[int, Sequence[str]]) -> dict[int, list[float]]:
 
 def _fours(numbers: Columns) -> list[tuple[int, ...]]:
     indices = list(numbers)
-    return [tuple(indices[place : place + 4]) for place in range(len(indices) - 3)]
+    return [tuple(indices[index : index + 4]) for index in range(len(indices) - 3)]
 
 
 def _are_prices(*columns: Sequence[float]) -> bool:

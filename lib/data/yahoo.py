@@ -115,15 +115,15 @@ def update(
         raise ArchiveError(
             f"archive.source: yahoo: no prices for {', '.join(missing[:20])}{' ...' * (len(missing) > 20)}, neither downloaded nor cached ({why})"
         )
-    said = [f"Yahoo: {written:,} of {len(symbols):,} symbols have new rows"]
+    sentences = [f"Yahoo: {written:,} of {len(symbols):,} symbols have new rows"]
     if anew:
-        said.append(f"downloaded again after a split or dividend: {', '.join(anew[:20])}")
+        sentences.append(f"downloaded again after a split or dividend: {', '.join(anew[:20])}")
     if failures:
         first_failure = next(iter(failures.values()))
-        said.append(
+        sentences.append(
             f"Yahoo returned no rows for {len(failures):,} symbols ({first_failure}); their cached rows are used instead"
         )
-    return said
+    return sentences
 
 
 def _fetched(

@@ -72,19 +72,19 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
     gram = np.zeros((len(horizons), len(plan.cuts), columns, columns))
     levels = np.zeros(LEVEL_BINS, dtype=np.int64)
     for chunk in chunks(part):
-        made = chunk.evenings(plan.calendar)
-        session = plan.calendar.sessions[made.session]
-        usable = (made.position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1)
+        evenings = chunk.evenings(plan.calendar)
+        session = plan.calendar.sessions[evenings.session]
+        usable = (evenings.position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1)
         judged = usable & (session >= plan.start)
-        bins = np.clip(np.log(np.maximum(made.average[judged], 1)) / LEVEL_STEP, 0, LEVEL_BINS - 1)
+        bins = np.clip(np.log(np.maximum(evenings.average[judged], 1)) / LEVEL_STEP, 0, LEVEL_BINS - 1)
         levels += np.bincount(bins.astype(np.int64), minlength=LEVEL_BINS)
         first_cut = np.searchsorted(plan.cuts, session, side="right")
         share = np.append(plan.share, 0.0)[first_cut]
         rows = np.flatnonzero(usable & (chunk.tickets < np.maximum(share, plan.linear_share)))
         traded = np.column_stack([chunk.traded(rows, horizon) for horizon in horizons])
         ended = np.column_stack([chunk.days[np.minimum(rows + h, len(chunk.days) - 1)] for h in horizons])
-        known = np.ascontiguousarray(made.known[:, rows].T)
-        examples = Examples(known, made.average[rows], traded, session[rows], ended)
+        known = np.ascontiguousarray(evenings.known[:, rows].T)
+        examples = Examples(known, evenings.average[rows], traded, session[rows], ended)
         own = chunk.tickets[rows]
         _add_gram(gram, examples, own < plan.linear_share, plan.cuts)
         kept = own < share[rows]
@@ -99,11 +99,11 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
 
 
 def _add_gram(gram: Floats, examples: Examples, chosen: NDArray[np.bool_], cuts: Days) -> None:
-    for place in range(gram.shape[0]):
-        segment = np.searchsorted(cuts, examples.ended[:, place], side="right")
-        whole = chosen & ~np.isnan(examples.traded[:, place])
+    for index in range(gram.shape[0]):
+        segment = np.searchsorted(cuts, examples.ended[:, index], side="right")
+        whole = chosen & ~np.isnan(examples.traded[:, index])
         for cut in range(len(cuts)):
             some = examples.chosen(whole & (segment == cut))
             if len(some):
-                target = log_ratio(some.traded[:, place], some.average)
-                gram[place, cut] += linear.gram_matrix(some.known, some.average, target)
+                target = log_ratio(some.traded[:, index], some.average)
+                gram[index, cut] += linear.gram_matrix(some.known, some.average, target)

@@ -157,15 +157,15 @@ def evaluate(
 
     objective = _objective(served)
     cases = [_case(samples[days].rows, days, split, objective, fitted) for days in samples for split in splits[days]]
-    place = next(at for at, case in enumerate(cases) if (case.horizon, case.split) == (settings.horizon, own_split))
+    index = next(at for at, case in enumerate(cases) if (case.horizon, case.split) == (settings.horizon, own_split))
     curve = {f"{len(part):,} rows": train.chosen(part) for part in parts}
     edges = {name: tenths(test.features[:, column]) for column, name in enumerate(INPUTS)}
     curve_fits = {name: fitted[_Fit(CURVE, settings.horizon, own_split, number)] for number, name in enumerate(curve)}
-    shown = [name for name in cases[place].predictors if name != tables.MEAN]
-    cases[place] = Case(
+    shown = [name for name in cases[index].predictors if name != tables.MEAN]
+    cases[index] = Case(
         settings.horizon,
         own_split,
-        {**cases[place].predictors, **curve_fits},
+        {**cases[index].predictors, **curve_fits},
         served.table_,
         edges,
         frozenset({tables.MEAN, *curve}),
@@ -176,7 +176,7 @@ def evaluate(
         rows = samples[case.horizon].rows
         learned = rows.chosen(~case.split.test(rows))
         comparisons[case.horizon, case.split.name] = tables.compare(judged, case, learned, objective, shown)
-    headline = scores[place]
+    headline = scores[index]
     return Evaluation(
         comparisons,
         samples[settings.horizon].total,
@@ -186,17 +186,17 @@ def evaluate(
         tables.errors_by(headline, INPUTS[0], test, edges[INPUTS[0]]),
         tables.errors_by(headline, INPUTS[1], test, edges[INPUTS[1]]),
         pd.DataFrame([fitted[task] for task in tasks if task.kind == SPREAD]),
-        tables.learning_curve(headline, curve, cases[place]),
+        tables.learning_curve(headline, curve, cases[index]),
     )
 
 
 def make_splits(sample: Sample, settings: Settings) -> list[Split]:
     """The splits of the report: by date first, then at random, then by symbol where there are two symbols."""
     share, seed = settings.random_test_share, settings.seed
-    made: list[Split] = [split_at(sample.days, settings.first_test_date), random_split(sample.rows, share, seed)]
+    splits: list[Split] = [split_at(sample.days, settings.first_test_date), random_split(sample.rows, share, seed)]
     if len(sample.symbols) > 1:
-        made.append(symbol_split(sample.symbols, share, seed))
-    return made
+        splits.append(symbol_split(sample.symbols, share, seed))
+    return splits
 
 
 def fitted_copy(estimator: TableRegressor, train: Rows) -> Predict:
@@ -224,11 +224,11 @@ def _fit(task: _Fit, shared: _Shared) -> Predict | dict[str, float]:
 
 
 def _fit_to_bytes(task: tuple[_Fit, tuple[int, ...]], shared: _Shared) -> list[bytes]:
-    made = _fit(task[0], shared)
-    if isinstance(made, dict):
-        return [arrays.to_bytes({"line": arrays.text_to_array(json.dumps(made))})]
-    assert isinstance(made, functools.partial)
-    [fitted] = made.args
+    result = _fit(task[0], shared)
+    if isinstance(result, dict):
+        return [arrays.to_bytes({"line": arrays.text_to_array(json.dumps(result))})]
+    assert isinstance(result, functools.partial)
+    [fitted] = result.args
     return [arrays.to_bytes(fitted.arrays() if isinstance(fitted, LookupTable) else {"multiple": np.array(fitted)})]
 
 

@@ -38,19 +38,19 @@ class Fit:
         The model is fitted on examples whose horizon ended before this day, in days since 1970-01-01.
     share : float
         The share of these examples that is drawn, from 0 to 1.
-    place : int
-        The horizon's place among the horizons.
+    index : int
+        The horizon's index among the horizons.
     """
 
     cut: int
     share: float
-    place: int
+    index: int
 
     def rows(self, examples: Examples, ticket: Floats) -> tuple[Known, Floats, Floats]:
         """Of the examples to fit on: what is known, the averages, the targets."""
-        rows = np.flatnonzero((ticket < self.share) & past(vars(examples), self.cut, self.place))
+        rows = np.flatnonzero((ticket < self.share) & past(vars(examples), self.cut, self.index))
         average = examples.average[rows]
-        return examples.known[rows], average, log_ratio(examples.traded[rows, self.place], average)
+        return examples.known[rows], average, log_ratio(examples.traded[rows, self.index], average)
 
 
 def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
@@ -59,9 +59,9 @@ def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
     return Boosting.fit(known, average, target) if len(known) >= forecaster.LEAST_ROWS else forecaster.Nothing()
 
 
-def past(stored: Mapping[str, NDArray[Any]], cut: int, place: int) -> NDArray[np.bool_]:
+def past(stored: Mapping[str, NDArray[Any]], cut: int, index: int) -> NDArray[np.bool_]:
     """Examples whose horizon was over before the cut."""
-    return ~np.isnan(stored["traded"][:, place]) & (stored["ended"][:, place] < cut)
+    return ~np.isnan(stored["traded"][:, index]) & (stored["ended"][:, index] < cut)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def fit_models(plan: Plan, drawn: Iterable[Drawn], engine: Engine, kept: Path | 
     horizons = plan.settings.horizons
     linear: list[list[forecaster.Model]] = [
         [
-            Linear.fit(gram[place, cut]) if gram[place, cut, -2, -2] > 0 else forecaster.Nothing()
-            for place in range(len(horizons))
+            Linear.fit(gram[index, cut]) if gram[index, cut, -2, -2] > 0 else forecaster.Nothing()
+            for index in range(len(horizons))
         ]
         for cut in range(len(plan.cuts))
     ]
@@ -150,9 +150,9 @@ def _boosted(
     """By cut and horizon, loaded, or else fitted by the engine's workers."""
     count = len(plan.settings.horizons)
     tasks = [
-        Fit(int(cut), float(plan.later_share[number] if place else plan.share[number]), place)
+        Fit(int(cut), float(plan.later_share[number] if index else plan.share[number]), index)
         for number, cut in enumerate(plan.cuts)
-        for place in range(count)
+        for index in range(count)
     ]
     how = code.digest("lib.models.boosting", {"least rows": forecaster.LEAST_ROWS})
     keys = [[digest(how, *task.rows(examples, ticket))] for task in tasks]
@@ -172,15 +172,15 @@ def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, lis
     horizons = plan.settings.horizons
     multiples = np.ones((len(plan.cuts) - 1, len(horizons), 2))
     models: list[list[RatioByQuantile | None]] = [[None] * len(horizons) for _ in plan.cuts[1:]]
-    for cut, place in np.ndindex(*multiples.shape[:2]):
-        chosen = past(vars(examples), int(plan.cuts[cut + 1]), place) & (ticket < plan.share[cut + 1])
-        average, traded = examples.average[chosen], examples.traded[chosen, place]
+    for cut, index in np.ndindex(*multiples.shape[:2]):
+        chosen = past(vars(examples), int(plan.cuts[cut + 1]), index) & (ticket < plan.share[cut + 1])
+        average, traded = examples.average[chosen], examples.traded[chosen, index]
         for which, base in enumerate((average, average * np.exp(decay[chosen]))):
             if base.sum() > 0:
-                multiples[cut, place, which] = weighted_median(traded / np.maximum(base, 1e-9), base)
+                multiples[cut, index, which] = weighted_median(traded / np.maximum(base, 1e-9), base)
         if len(average) >= forecaster.LEAST_ROWS:
             # Of its two features, the price is not used.
-            models[cut][place] = RatioByQuantile().fit(np.column_stack([average, np.zeros(len(average))]), traded)
+            models[cut][index] = RatioByQuantile().fit(np.column_stack([average, np.zeros(len(average))]), traded)
     return multiples, models
 
 
@@ -211,22 +211,22 @@ def calibrated(
     plan: Plan, examples: Examples, ticket: Floats, models: Sequence[Sequence[forecaster.Model]]
 ) -> list[list[Forecaster]]:
     """Each model with ranges from the last year before its cut, which an earlier model forecast without having seen it."""
-    made: list[list[Forecaster]] = [[] for _ in plan.cuts[1:]]
-    for place, horizon in enumerate(plan.settings.horizons):
+    forecasters: list[list[Forecaster]] = [[] for _ in plan.cuts[1:]]
+    for index, horizon in enumerate(plan.settings.horizons):
         recent = np.flatnonzero(examples.session >= plan.cuts[0])
         chosen = examples.chosen(recent)
         used = np.searchsorted(plan.cuts, chosen.session, side="right") - 1
         predicted = np.zeros(len(chosen))
         for cut in np.unique(used):
-            predicted[used == cut] = models[cut][place].predict(chosen.known[used == cut])
+            predicted[used == cut] = models[cut][index].predict(chosen.known[used == cut])
         for cut in range(1, len(plan.cuts)):
             year = (chosen.session >= plan.cuts[cut] - 365) & (ticket[recent] < plan.share[cut])
-            year &= past(vars(chosen), int(plan.cuts[cut]), place)
+            year &= past(vars(chosen), int(plan.cuts[cut]), index)
             rows, forecasts = chosen.chosen(year), predicted[year]
             if len(rows) < forecaster.LEAST_ROWS:  # a short archive: the rows that it was fitted on
-                rows = examples.chosen(past(vars(examples), int(plan.cuts[cut]), place))
-                forecasts = models[cut][place].predict(rows.known) if len(rows) else np.zeros(0)
-            target = log_ratio(rows.traded[:, place], rows.average)
+                rows = examples.chosen(past(vars(examples), int(plan.cuts[cut]), index))
+                forecasts = models[cut][index].predict(rows.known) if len(rows) else np.zeros(0)
+            target = log_ratio(rows.traded[:, index], rows.average)
             ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts)
-            made[cut - 1].append(Forecaster(horizon, models[cut][place], ranges))
-    return made
+            forecasters[cut - 1].append(Forecaster(horizon, models[cut][index], ranges))
+    return forecasters

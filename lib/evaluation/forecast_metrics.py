@@ -91,7 +91,7 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     dict of str to dict
         By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday, kind of day and length of history.
     """
-    made: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for horizon in horizons:
         table = compare(found, horizon)
         content: dict[str, Any] = {"verdict": forecast_verdict(table, horizon), "rows": 0, "baselines": {}}
@@ -106,8 +106,8 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
             for grouping in ("decile", "year", "weekday", "special", "history"):
                 groups = sums.by_group(found, horizon, grouping, MODEL, AVERAGE)
                 content[f"by_{grouping}"] = [_numbers(line) for _, line in groups.iterrows()]
-        made[str(horizon)] = content
-    return made
+        metrics[str(horizon)] = content
+    return metrics
 
 
 def _numbers(line: pd.Series) -> dict[str, float | int | None]:

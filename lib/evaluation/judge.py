@@ -59,52 +59,52 @@ class JudgedPart:
         plan, models = shared
         forecasts, total = [WALK_FORWARD_SCHEMA.empty_table()], sums.Total()
         for chunk in chunks(self.part, plan.start - 10):
-            made = chunk.evenings(plan.calendar)
-            position = made.position + chunk.skipped
-            session = plan.calendar.sessions[made.session]
+            evenings = chunk.evenings(plan.calendar)
+            position = evenings.position + chunk.skipped
+            session = plan.calendar.sessions[evenings.session]
             judged = np.flatnonzero(
                 (position >= definitions.AVERAGE_ROWS - 1) & (chunk.left >= 1) & (session >= plan.start)
             )
-            for place, horizon in enumerate(plan.settings.horizons):
+            for index, horizon in enumerate(plan.settings.horizons):
                 rows = judged
-                if place:
+                if index:
                     rows = rows[(chunk.tickets[rows] < JUDGED_SHARE) & (chunk.left[rows] >= horizon)]
                 history = np.searchsorted(sums.HISTORY, position[rows] + 1, side="right")
-                walked, summed = _judge(chunk, made, session, rows, history, plan, models, place)
+                walked, summed = _judge(chunk, evenings, session, rows, history, plan, models, index)
                 total.add(summed)
-                if not place:
+                if not index:
                     forecasts.append(walked)
         return {"walk_forward": pa.concat_tables(forecasts).combine_chunks(), "forecast_sums": total.table()}
 
 
 def _judge(
     chunk: Chunk,
-    made: evening.Evenings,
+    evenings: evening.Evenings,
     session: Days,
     rows: NDArray[np.int64],
     history: NDArray[np.int64],
     plan: Plan,
     models: Models,
-    place: int,
+    index: int,
 ) -> tuple[pa.Table, pa.Table]:
     """Forecast the day after each of ``rows`` with the models of its time, and judge them: the rows, and their sums."""
-    average = made.average[rows]
-    known = np.ascontiguousarray(made.known[:, rows].T)
+    average = evenings.average[rows]
+    known = np.ascontiguousarray(evenings.known[:, rows].T)
     cut = np.searchsorted(plan.cuts[1:], session[rows], side="right") - 1
     point, low, high = np.zeros((3, len(rows)))
     straight, by_two = np.zeros((2, len(rows)))
     for which in np.unique(cut):
         some = cut == which
-        point[some], low[some], high[some] = models.model[which][place].forecast(known[some], average[some])
-        straight[some] = models.linear[which][place].forecast(known[some], average[some])[0]
-        two_features = models.two_features[which][place]
+        point[some], low[some], high[some] = models.model[which][index].forecast(known[some], average[some])
+        straight[some] = models.linear[which][index].forecast(known[some], average[some])[0]
+        two_features = models.two_features[which][index]
         inputs = np.column_stack([average[some], np.zeros(some.sum())])
         by_two[some] = two_features.predict(inputs) if two_features else average[some]
     decay, same_weekday = (
         average * np.exp(known[:, definitions.NAMES.index(name)].astype(np.float64))
         for name in ("volume_decay_30", "volume_weekday")
     )
-    multiple = models.multiples[cut, place]
+    multiple = models.multiples[cut, index]
     predictions = {
         AVERAGE: average,
         MULTIPLE: average * multiple[:, 0],
@@ -120,7 +120,7 @@ def _judge(
     days = chunk.days[rows + 1]
     month = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     calendar_known = dict(
-        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[made.session[rows]].T, strict=True)
+        zip((entry.name for entry in definitions.CALENDAR), plan.calendar.known[evenings.session[rows]].T, strict=True)
     )
     special = np.where(
         calendar_known["early_close"] > 0, sums.EARLY_CLOSE, (calendar_known["third_friday"] > 0) * sums.THIRD_FRIDAY
@@ -134,7 +134,7 @@ def _judge(
         "history": history,
     }
     judged = sums.Judged(
-        plan.settings.horizons[place], chunk.traded(rows, plan.settings.horizons[place]), groups, predictions
+        plan.settings.horizons[index], chunk.traded(rows, plan.settings.horizons[index]), groups, predictions
     )
     summed = sums.error_sums(judged, {MODEL: (low, high)}, (1 - forecaster.LEVEL) / 2)
     walked = pa.table(

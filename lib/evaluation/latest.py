@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def forecasts(
-    chunk: Chunk, made: evening.Evenings, calendar: Calendar, last: int, forecasters: Sequence[Forecaster]
+    chunk: Chunk, evenings: evening.Evenings, calendar: Calendar, last: int, forecasters: Sequence[Forecaster]
 ) -> pa.Table:
     """One row a symbol and horizon, from the symbol's last evening.
 
@@ -53,11 +53,11 @@ def forecasts(
     """
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     # Of a last day that an archive has by mistake there may be no day after that has a name.
-    until = calendar.sessions[made.session[rows] + max(one.horizon for one in forecasters) - 1]
+    until = calendar.sessions[evenings.session[rows] + max(one.horizon for one in forecasters) - 1]
     rows = rows[until <= LAST_DAY]
-    known, average = np.ascontiguousarray(made.known[:, rows].T), made.average[rows]
+    known, average = np.ascontiguousarray(evenings.known[:, rows].T), evenings.average[rows]
     shown = chunk.table.take(pa.array(rows))
-    session = made.session[rows]
+    session = evenings.session[rows]
     by_symbol = np.arange(len(rows) * len(forecasters)).reshape(len(forecasters), -1).T.ravel()
     tables = []
     for one in forecasters:
@@ -77,7 +77,7 @@ def forecasts(
             VOLUME_AVERAGE.name: average,  # of the rows that it is judged by, whatever features.window is
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < last,
-            "judged": (made.position + chunk.skipped)[rows] >= AVERAGE_ROWS - 1,  # as `lib.evaluation.judge` does
+            "judged": (evenings.position + chunk.skipped)[rows] >= AVERAGE_ROWS - 1,  # as `lib.evaluation.judge` does
         }
         tables.append(pa.table(columns, schema=SCHEMA))
     return pa.concat_tables(tables).take(pa.array(by_symbol))
@@ -116,11 +116,11 @@ class LatestPart:
 
     def tables(self, forecasters: Sequence[Forecaster]) -> Mapping[str, pa.Table]:
         """Forecast, some symbols at a time."""
-        made = [SCHEMA.empty_table()]
+        tables = [SCHEMA.empty_table()]
         for chunk in chunks(self.part, self.last + 1):
             evenings = chunk.evenings(self.calendar)
-            made.append(forecasts(chunk, evenings, self.calendar, self.last, forecasters))
-        return {"forecasts": pa.concat_tables(made).combine_chunks()}
+            tables.append(forecasts(chunk, evenings, self.calendar, self.last, forecasters))
+        return {"forecasts": pa.concat_tables(tables).combine_chunks()}
 
 
 def forecast_again(study: paths.StudyPaths) -> Dataset:

@@ -256,4 +256,4 @@ def symbol_split(symbols: Iterable[str], test_share: float, seed: int) -> BySymb
     if len(names) < 2:
         raise ValueError(f"the rows have {len(names)} symbol; a split by symbol needs 2 at least")
     order = np.argsort(hashing.symbol_seeds(names, "symbol split", seed), kind="stable")
-    return BySymbol(frozenset(names[place] for place in order[: max(1, round(len(names) * test_share))]))
+    return BySymbol(frozenset(names[index] for index in order[: max(1, round(len(names) * test_share))]))

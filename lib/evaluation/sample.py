@@ -74,10 +74,10 @@ def draw_rows(
     shared = tuple(horizons), share
     found = map_kept(_draw, features.stored, keys, engine or Engine(), kept, shared)
     parts = [[_from_bytes(content) for content in contents] for contents in found]
-    made = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
-    for sample in made.values():
+    samples = {horizon: _one([part.pop(0) for part in parts]) for horizon in horizons}
+    for sample in samples.values():
         needed(sample.rows, features)
-    return made
+    return samples
 
 
 def _one(samples: Sequence[Sample]) -> Sample:
@@ -93,17 +93,17 @@ def _one(samples: Sequence[Sample]) -> Sample:
 def whole(rows: Rows) -> Sample:
     """A sample that is all of some rows."""
     present = np.flatnonzero(np.bincount(rows.symbol, minlength=len(rows.symbols)))
-    return Sample(rows, distinct_days(rows.date), tuple(rows.symbols[place] for place in present), len(rows))
+    return Sample(rows, distinct_days(rows.date), tuple(rows.symbols[index] for index in present), len(rows))
 
 
 def _draw(task: tuple[StoredPart, tuple[int, ...]], shared: tuple[tuple[int, ...], float]) -> list[bytes]:
-    part, places = task
+    part, indices = task
     horizons, share = shared
     table = part.table(COLUMNS, dictionaries=("Symbol",))
-    found: list[list[Sample]] = [[] for _ in places]
+    found: list[list[Sample]] = [[] for _ in indices]
     for some in [*some_symbols(table)] or [table]:
-        for place, samples in zip(places, found, strict=True):
-            sample = whole(part_rows(some, horizons[place]))
+        for index, samples in zip(indices, found, strict=True):
+            sample = whole(part_rows(some, horizons[index]))
             rows = sample.rows
             drawn = rows if share == 1 else rows.chosen(rows.hashed("drawn", 0) < share)
             samples.append(replace(sample, rows=drawn))

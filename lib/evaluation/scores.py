@@ -70,7 +70,7 @@ def judge(
     tasks = list(enumerate(features.stored))
     how = code.digest(__name__, {})
     of_cases = [digest(how, case) for case in cases]
-    keys = [[digest(case, part.sha256, place) for case in of_cases] for place, part in tasks]
+    keys = [[digest(case, part.sha256, index) for case in of_cases] for index, part in tasks]
     totals = [sums.Total() for _ in cases]
     for contents in map_kept(_judge_part, tasks, keys, engine or Engine(), kept, tuple(cases)):
         for total, content in zip(totals, contents, strict=True):
@@ -106,14 +106,14 @@ def headline_metrics(
 
 
 def _judge_part(task: tuple[tuple[int, StoredPart], tuple[int, ...]], cases: Sequence[Case]) -> list[bytes]:
-    (place, part), wanted = task
+    (index, part), wanted = task
     table = part.table(COLUMNS, dictionaries=("Symbol",))
     some_cases = [cases[number] for number in wanted]
     totals = [sums.Total() for _ in wanted]
     for some in some_symbols(table):
         rows = {horizon: part_rows(some, horizon) for horizon in {case.horizon for case in some_cases}}
         for case, total in zip(some_cases, totals, strict=True):
-            total.add(_sums(case, rows[case.horizon], place))
+            total.add(_sums(case, rows[case.horizon], index))
     return [table_to_bytes(total.table()) for total in totals]
 
 

@@ -62,26 +62,26 @@ class Judged:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Rows by the group that they belong to; ``place`` is the group's index from the least key on."""
+    """Rows by the group that they belong to; ``index`` is the group's index from the least key on."""
 
     grouping: str
     keys: NDArray[np.int64]
     rows: NDArray[np.int64]
-    place: NDArray[np.intp]
+    index: NDArray[np.intp]
     found: NDArray[np.intp]
 
     @classmethod
     def of(cls, grouping: str, keys: NDArray[Any]) -> _Groups:
         least = int(keys.min()) if len(keys) else 0
-        place = keys - least
-        rows = np.bincount(place)
+        index = keys - least
+        rows = np.bincount(index)
         found = np.flatnonzero(rows)
-        return cls(grouping, found + least, rows[found], place, found)
+        return cls(grouping, found + least, rows[found], index, found)
 
     def added_up(self, values: Floats) -> Floats:
         if len(self.found) == 1:
             return values.sum(keepdims=True)
-        return np.bincount(self.place, values)[self.found].astype(np.float64)
+        return np.bincount(self.index, values)[self.found].astype(np.float64)
 
 
 def error_sums(
@@ -126,8 +126,8 @@ def _pinball(difference: Floats, quantile: float) -> Floats:
 
 def _ape_bins(error: Floats, traded: Floats) -> NDArray[np.int64]:
     with np.errstate(divide="ignore"):
-        place = (np.log(error / traded) - APE_LEAST) / APE_STEP
-    return np.clip(place, 0, APE_BINS - 1).astype(np.int64)
+        index = (np.log(error / traded) - APE_LEAST) / APE_STEP
+    return np.clip(index, 0, APE_BINS - 1).astype(np.int64)
 
 
 def _table(horizon: int, lines: list[dict[str, Any]]) -> pa.Table:

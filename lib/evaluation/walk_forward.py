@@ -77,8 +77,8 @@ def make_forecasts(
     ]
     sizes = [part.rows for part in source.parts]
     built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, (plan, models))
-    made = dataset.commit(built, folders)
-    added = sums.added(made["forecast_sums"].tables())
+    datasets = dataset.commit(built, folders)
+    added = sums.added(datasets["forecast_sums"].tables())
     information = {
         "last": str(np.int64(plan.last).astype("datetime64[D]")),
         "model": settings.model,
@@ -86,18 +86,18 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    return Forecasts(made["walk_forward"], forecast_again(study), added, plan, models.growth)
+    return Forecasts(datasets["walk_forward"], forecast_again(study), added, plan, models.growth)
 
 
-def metrics(made: Forecasts) -> dict[str, Any]:
+def metrics(forecasts: Forecasts) -> dict[str, Any]:
     """Every measured number, as ``forecast_metrics.json`` holds them; see `lib.evaluation.forecast_metrics.by_horizon`."""
-    cuts = [str(day) for day in made.plan.cuts.astype("datetime64[D]")]
-    about = {"calendar": made.plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1]}
+    cuts = [str(day) for day in forecasts.plan.cuts.astype("datetime64[D]")]
+    about = {"calendar": forecasts.plan.calendar.name, "test_first_date": cuts[1], "refits": cuts[1:-1]}
     return _known(
         {
             **about,
-            "importance": made.growth,
-            "horizons": forecast_metrics.by_horizon(made.sums, made.plan.settings.horizons),
+            "importance": forecasts.growth,
+            "horizons": forecast_metrics.by_horizon(forecasts.sums, forecasts.plan.settings.horizons),
         }
     )
 

@@ -41,11 +41,11 @@ class FeaturesPart:
         content = self.part.content()
         columns = None if self.summarised else windows.COLUMNS
         table = dataset.decode(content, columns, dictionaries=("Symbol", "Security Name"))
-        made = windows.rolling_features(table, self.window, self.min_periods)
-        features = {"features": dataset.Beside(content, made)}
+        rolling = windows.rolling_features(table, self.window, self.min_periods)
+        features = {"features": dataset.Beside(content, rolling)}
         if not self.summarised:
             return features
-        whole = pa.table([*table.columns, *made.columns], schema=pa.schema([*table.schema, *made.schema]))
+        whole = pa.table([*table.columns, *rolling.columns], schema=pa.schema([*table.schema, *rolling.schema]))
         return {**features, **summary.summarise(whole, self.min_periods)}
 
 

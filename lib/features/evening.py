@@ -102,14 +102,14 @@ def evenings(
     session = calendar.next_session(days)
     volume = np.maximum(columns["Volume"], 0)
     average = moving_average(volume, starts, definitions.AVERAGE_ROWS)
-    made = {
+    values = {
         **_volumes(volume, average, windows, days, calendar.sessions[session]),
         **_prices(columns, average, windows),
         **dict(zip((feature.name for feature in definitions.CALENDAR), calendar.known.T[:, session], strict=True)),
     }
     known = np.empty((len(definitions.FEATURES), rows), dtype=np.float32)
-    for place, feature in enumerate(definitions.FEATURES):
-        np.clip(made.pop(feature.name), feature.low, feature.high, out=known[place], casting="same_kind")
+    for index, feature in enumerate(definitions.FEATURES):
+        np.clip(values.pop(feature.name), feature.low, feature.high, out=known[index], casting="same_kind")
     return Evenings(known, average, windows.position, session)
 
 
@@ -124,40 +124,40 @@ def _volumes(
     level = _logarithms(np.maximum(average, 1.0))
     logs = _logarithms(np.maximum(np.maximum(volume, FLOOR * average), 1.0))
     relative = lambda values: (values - level) * STEP  # noqa: E731
-    made: dict[str, NDArray[Any]] = {}
+    features: dict[str, NDArray[Any]] = {}
     for lag in definitions.LAGS:
-        made[f"volume_lag_{lag}"] = relative(windows.lag(logs, lag - 1))
+        features[f"volume_lag_{lag}"] = relative(windows.lag(logs, lag - 1))
     for window in definitions.MEANS:
-        made[f"volume_mean_{window}"] = relative(windows.mean(logs, window))
+        features[f"volume_mean_{window}"] = relative(windows.mean(logs, window))
     for percent, smooth in _decays(logs, windows).items():
-        made[f"volume_decay_{percent}"] = relative(smooth)
+        features[f"volume_decay_{percent}"] = relative(smooth)
     for window in definitions.SPREADS:
         count = np.minimum(position + 1, window)
         square = windows.sums(logs * logs, window) - windows.sums(logs, window) ** 2 / count
-        made[f"volume_spread_{window}"] = np.sqrt(np.maximum(square / count, 0)) * STEP
-    made["volume_weekday"] = relative(_same_weekday(logs, windows, weekday(days), weekday(target)))
+        features[f"volume_spread_{window}"] = np.sqrt(np.maximum(square / count, 0)) * STEP
+    features["volume_weekday"] = relative(_same_weekday(logs, windows, weekday(days), weekday(target)))
     for name, newest in (("volume_quarter_ago", 60), ("volume_year_ago", 249)):
-        made[name] = relative(windows.lag(windows.mean(logs, 5), newest))
-    made["volume_peak_21"] = relative(_maximum(logs, windows, 21))
+        features[name] = relative(windows.lag(windows.mean(logs, 5), newest))
+    features["volume_peak_21"] = relative(_maximum(logs, windows, 21))
     spikes = np.where(volume > 2 * average, np.arange(windows.rows), -1)
     since = np.arange(windows.rows) - np.maximum.accumulate(spikes) if windows.rows else spikes
-    made["rows_since_peak"] = np.where(since > position, 252, since)
-    made["quiet_share"] = windows.mean((volume == 0).astype(np.int64), 63)
-    made["volume_average"] = level * STEP
-    made["history"] = np.log(np.minimum(position + 1, 252))
-    return made
+    features["rows_since_peak"] = np.where(since > position, 252, since)
+    features["quiet_share"] = windows.mean((volume == 0).astype(np.int64), 63)
+    features["volume_average"] = level * STEP
+    features["history"] = np.log(np.minimum(position + 1, 252))
+    return features
 
 
 def _decays(logs: Integers, windows: _Windows) -> dict[int, Floats]:
     """Exponential means by the newest row's weight in percent, each over `DECAY_ROWS`."""
-    made = {}
+    means = {}
     for percent, rows in DECAY_ROWS.items():
         keep = 1 - percent / 100
         counted = np.minimum(windows.position + 1, rows)
         mean = _decayed_sums(logs, windows, keep, rows) * (1 - keep) / (1 - keep**counted)
         # Whole steps: what the order of additions leaves in the last bits is rounded away.
-        made[percent] = np.rint(mean)
-    return made
+        means[percent] = np.rint(mean)
+    return means
 
 
 def _decayed_sums(logs: Integers, windows: _Windows, keep: float, rows: int) -> Floats:

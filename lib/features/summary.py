@@ -122,9 +122,9 @@ def date_counts(counts: Dataset) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
         Days since 1970-01-01, ascending; evenings.
     """
     table = counts.read(["Date", "evenings"])
-    dates, place = np.unique(table["Date"].cast(pa.int32()).to_numpy(), return_inverse=True)
+    dates, index = np.unique(table["Date"].cast(pa.int32()).to_numpy(), return_inverse=True)
     evenings = np.zeros(len(dates), dtype=np.int64)
-    np.add.at(evenings, place, table["evenings"].to_numpy())
+    np.add.at(evenings, index, table["evenings"].to_numpy())
     return dates, evenings
 
 

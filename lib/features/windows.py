@@ -51,12 +51,12 @@ def rolling_features(table: pa.Table, window: int = 30, min_periods: int | None 
     columns = {name: table[name].to_numpy() for name in COLUMNS[1:]}
     missing = np.zeros(table.num_rows, dtype=bool)
     missing[_heads(starts, table.num_rows, (window if min_periods is None else min_periods) - 1)[0]] = True
-    made = {}
+    features = {}
     for feature in DAILY:
         compute = globals()[feature.function]
         values = compute(*(columns[name] for name in feature.source), starts, window)
-        made[feature.name] = pa.array(values, mask=missing)
-    return pa.table(made)
+        features[feature.name] = pa.array(values, mask=missing)
+    return pa.table(features)
 
 
 def symbol_starts(symbols: pa.ChunkedArray) -> npt.NDArray[np.int64]:

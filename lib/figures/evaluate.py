@@ -97,22 +97,22 @@ the tenth from 10 to 99 holds the largest part of the error, 75%."
     figure, axes = new_figure(title, "", "", 5.0)
     axes.remove()
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    places = np.arange(len(table))
+    positions = np.arange(len(table))
     upper.axhline(1, color=INK, linewidth=1.4)
-    upper.plot(places, table["scaled_relative_mae"], "s--", color=ORANGE, markersize=5, label="best multiple")
-    upper.plot(places, table["relative_mae"], "o-", color=BLUE, markersize=6, label="model")
+    upper.plot(positions, table["scaled_relative_mae"], "s--", color=ORANGE, markersize=5, label="best multiple")
+    upper.plot(positions, table["relative_mae"], "o-", color=BLUE, markersize=6, label="model")
     upper.set_ylabel("error / average's")
     upper.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     upper.yaxis.set_major_formatter("{x:.2f}")
     upper.margins(y=0.2)
     upper.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    lower.bar(places, table["error_share"], color=SKY, width=0.8)
+    lower.bar(positions, table["error_share"], color=SKY, width=0.8)
     lower.set_ylabel("share of error")
     lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     engineering = EngFormatter(places=0, sep="")
     # The first tenth ends where the second begins: as two neighbours they would never be told apart.
     begins = short_labels(table["low"].iloc[1:].tolist())
-    lower.set_xticks(places, [f"under\n{begins[0]}", *begins] if begins else ["all"])
+    lower.set_xticks(positions, [f"under\n{begins[0]}", *begins] if begins else ["all"])
     slant_long_labels(lower)
     lower.set_xlabel(f"{quantity}: where each tenth begins")
     largest = table.loc[table["error_share"].idxmax()]
@@ -146,12 +146,12 @@ def interval_coverage(table: pd.DataFrame, level: float) -> Figure:
     title = f"Days within the {level:.0%} interval"
     tenths, whole = table[table["decile"] != "all"], float(table["coverage"].iloc[-1])
     figure, axes = new_figure(title, "moving average (shares a day): middle of each decile", "share of days")
-    places = np.arange(len(tenths))
+    positions = np.arange(len(tenths))
     axes.axhspan(level - 0.06, level + 0.06, color=PALE, alpha=0.6, linewidth=0, label=f"{level:.0%} ± 6 points")
     axes.axhline(level, color=INK, linewidth=1.4)
     axes.axhline(whole, color=ORANGE, linewidth=1.8, linestyle="--", label=f"all rows: {whole:.1%}")
-    axes.plot(places, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
-    axes.set_xticks(places, short_labels(tenths[VOLUME_AVERAGE.name].tolist()))
+    axes.plot(positions, tenths["coverage"], "o", color=BLUE, markersize=8, label="one decile")
+    axes.set_xticks(positions, short_labels(tenths[VOLUME_AVERAGE.name].tolist()))
     slant_long_labels(axes)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = float(tenths["coverage"].min()), float(tenths["coverage"].max())
@@ -221,23 +221,28 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
     """
     figure, axes = new_figure("Same day, or the evening before", "mean absolute error (shares)", "")
     errors = {days: table.set_index("predictor")["mae"] for days, table in tables.items()}
-    places = np.arange(len(predictors))[::-1]
+    positions = np.arange(len(predictors))[::-1]
     for days, offset, color, label in (
         (0, 0.2, SKY, "average with the day itself (horizon 0)"),
         (1, -0.2, BLUE, "average of the evening before (horizon 1)"),
     ):
-        axes.barh(places + offset, [errors[days][name] for name in predictors], 0.36, color=color, label=label)
+        axes.barh(positions + offset, [errors[days][name] for name in predictors], 0.36, color=color, label=label)
     words = []
-    for place, name in zip(places, predictors, strict=True):
+    for position, name in zip(positions, predictors, strict=True):
         more = errors[1][name] / errors[0][name] - 1 if errors[0][name] else 0.0
         axes.annotate(
-            f"{more:+.1%}", (errors[1][name], place - 0.2), (4, 0), textcoords="offset points", va="center", color=INK
+            f"{more:+.1%}",
+            (errors[1][name], position - 0.2),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
         )
         words.append(
             f"{name}: {as_text(float(errors[0][name]))} and {as_text(float(errors[1][name]))}, "
             f"{abs(more):.1%} {'more' if more >= 0 else 'less'}"
         )
-    axes.set_yticks(places, [textwrap.fill(name, 14) for name in predictors])
+    axes.set_yticks(positions, [textwrap.fill(name, 14) for name in predictors])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(False)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))

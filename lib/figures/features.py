@@ -117,11 +117,11 @@ def ratio_distribution(counts: npt.NDArray[np.int64]) -> Figure:
     axes.set_xticks([0, 0.5, 1, 1.5, 2, 2.5, 3.025], ["0", "0.5", "1", "1.5", "2", "2.5", "3+"])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(0, shares.max() * 1.18)
-    for side, place, text in (
+    for side, position, text in (
         ("right", 0.97, f"{percent(below)} below"),
         ("left", 1.03, f"{percent(1 - below)} above"),
     ):
-        axes.text(place, 0.99, text, transform=axes.get_xaxis_transform(), ha=side, va="top", color=INK)
+        axes.text(position, 0.99, text, transform=axes.get_xaxis_transform(), ha=side, va="top", color=INK)
     return described(
         figure,
         f"Histogram: a day's volume divided by its average, {total:,} rows. {percent(below)} of them are below "

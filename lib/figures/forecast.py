@@ -37,12 +37,12 @@ def errors_by_group(table: pd.DataFrame, title: str, quantity: str, names: Seque
     """
     figure, axes = new_figure(title, quantity, "error / the average's")
     labels = [names[key] if names else str(key) for key in table["key"].astype(int)]
-    places = np.arange(len(table))
+    positions = np.arange(len(table))
     axes.axhline(1, color=INK, linewidth=1.4)
-    axes.vlines(places, table["relative_mae"], 1, color=SKY, linewidth=1.4)
-    axes.plot(places, table["relative_mae"], "o", color=BLUE, markersize=8)
+    axes.vlines(positions, table["relative_mae"], 1, color=SKY, linewidth=1.4)
+    axes.plot(positions, table["relative_mae"], "o", color=BLUE, markersize=8)
     step = max(1, -(-len(labels) // 10))
-    axes.set_xticks(places[::step], labels[::step])
+    axes.set_xticks(positions[::step], labels[::step])
     axes.set_ylim(
         min(0.6, float(table["relative_mae"].min()) - 0.05), max(1.05, float(table["relative_mae"].max()) + 0.05)
     )
@@ -68,13 +68,18 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
     """
     names = next(iter(tables.values()))["predictor"].tolist()
     figure, axes = new_figure("Error by predictor", "error / the 30-day average's", "", height=0.45 * len(names) + 1.3)
-    places = np.arange(len(names))[::-1]
+    positions = np.arange(len(names))[::-1]
     parts = []
     for (horizon, table), color in zip(tables.items(), (BLUE, ORANGE, INK, GREY), strict=False):
         axes.plot(
-            table["relative_mae"], places, "o", color=color, markersize=7, label=f"{horizon} day{'s' * (horizon > 1)}"
+            table["relative_mae"],
+            positions,
+            "o",
+            color=color,
+            markersize=7,
+            label=f"{horizon} day{'s' * (horizon > 1)}",
         )
-    axes.set_yticks(places, names)
+    axes.set_yticks(positions, names)
     axes.grid(True, axis="x")
     axes.legend(
         ncols=len(tables),
@@ -84,8 +89,10 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
         handletextpad=0.1,
         columnspacing=0.8,
     )
-    for place, name in enumerate(names):
-        numbers = [f"{table['relative_mae'].iloc[place]:.3g} ({h} day{'s' * (h > 1)})" for h, table in tables.items()]
+    for position, name in enumerate(names):
+        numbers = [
+            f"{table['relative_mae'].iloc[position]:.3g} ({h} day{'s' * (h > 1)})" for h, table in tables.items()
+        ]
         parts.append(f"{name} {', '.join(numbers)}")
     return described(figure, f"Error by predictor: {'; '.join(parts)}.")
 
@@ -182,9 +189,9 @@ def importance(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(
         "Feature importance", "growth of the error without it", "", height=0.32 * len(table) + 1.2
     )
-    places = np.arange(len(table))[::-1]
-    axes.barh(places, table["growth"], height=0.62, color=BLUE)
-    axes.set_yticks(places, table["label"])
+    positions = np.arange(len(table))[::-1]
+    axes.barh(positions, table["growth"], height=0.62, color=BLUE)
+    axes.set_yticks(positions, table["label"])
     axes.grid(True, axis="x")
     axes.grid(False, axis="y")
     axes.xaxis.set_major_formatter(PercentFormatter(1))

@@ -91,7 +91,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
     rows = rows[rows > 0].sort_values(ascending=False, kind="stable")
     if rows.empty:
         return nothing(title, "No symbol has a single row.")
-    least, most = (f"{rows.iloc[place]:,} ({rows.index[place]})" for place in (-1, 0))
+    least, most = (f"{rows.iloc[position]:,} ({rows.index[position]})" for position in (-1, 0))
     ends = f"from {least} to {most}, the middle symbol {rows.median():,.0f}."
     if len(rows) <= 12:
         figure, axes = new_figure(title, "", "", height=1.0 + 0.38 * len(rows))
@@ -167,10 +167,10 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
 
 def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total: int, color: str) -> None:
     """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
-    places = np.arange(len(names))[::-1]
-    axes.barh(places, counts, height=0.62, color=color)
+    positions = np.arange(len(names))[::-1]
+    axes.barh(positions, counts, height=0.62, color=color)
     written = [textwrap.fill(shortened(name, 2 * _LETTERS), _LETTERS) for name in names]
-    axes.set_yticks(places, written)
+    axes.set_yticks(positions, written)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(False)
@@ -180,5 +180,5 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     # A letter is about 0.1 inch wide: the longest bar leaves room for the names and for the longest label.
     room = WIDTH - 0.4 - 0.1 * max(len(line) for name in written for line in name.split("\n"))
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
-    for place, count, label in zip(places, counts, labels, strict=True):
-        axes.annotate(label, (count, place), (5, 0), textcoords="offset points", va="center", color=INK)
+    for position, count, label in zip(positions, counts, labels, strict=True):
+        axes.annotate(label, (count, position), (5, 0), textcoords="offset points", va="center", color=INK)

@@ -41,7 +41,7 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     if index:
         frame = frame.rename_axis(index=str(frame.index.name or "")).reset_index()
     numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes.tolist()]
-    texts = [column_as_text(frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
+    texts = [column_as_text(frame.iloc[:, column].tolist()) for column in range(frame.shape[1])]
     head = "".join(
         f'<th scope="col"{NUMBER if is_number else ""}>{html.escape(str(name))}</th>' if str(name) else "<td></td>"
         for name, is_number in zip(frame.columns, numeric, strict=True)
@@ -49,9 +49,9 @@ def table_html(frame: pd.DataFrame, caption: str, index: bool = False) -> str:
     rows = []
     for row in zip(*texts, strict=True):
         cells = []
-        for place, text in enumerate(row):
-            tag = 'th scope="row"' if index and place == 0 else "td"
-            kind = NUMBER if numeric[place] else ' class="long"' if len(text) > 24 else ""
+        for column, text in enumerate(row):
+            tag = 'th scope="row"' if index and column == 0 else "td"
+            kind = NUMBER if numeric[column] else ' class="long"' if len(text) > 24 else ""
             cells.append(f"<{tag}{kind}>{html.escape(text)}</{tag[:2]}>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (

@@ -240,12 +240,12 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
         calendar.sessions
     ):
         calendar = calendar_for(calendar.name, days)  # rows before or after the archive's own
-    made = evening.evenings(columns, np.zeros(1, dtype=np.int64), days, calendar)
-    known, average = np.ascontiguousarray(made.known[:, -1:].T), made.average[-1:]
+    evenings = evening.evenings(columns, np.zeros(1, dtype=np.int64), days, calendar)
+    known, average = np.ascontiguousarray(evenings.known[:, -1:].T), evenings.average[-1:]
     answers = []
     for one in served.forecasters:
         point, low, high = (int(value[0]) for value in one.forecast(known, average))
-        first_session = int(made.session[-1])
+        first_session = int(evenings.session[-1])
         span = calendar.sessions[[first_session, first_session + one.horizon - 1]].astype("datetime64[D]")
         answers.append(
             {

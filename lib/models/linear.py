@@ -15,7 +15,7 @@ _CATEGORIES = {"weekday": range(7), "month": range(1, 13)}
 
 def linear_inputs(known: Known) -> Floats:
     """The matrix of the linear model: the features, missing ones at 0, the weekday and the month as indicators, and a constant."""
-    numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
+    numbers = [index for index, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
     columns = [np.nan_to_num(known[:, numbers].astype(np.float64))]
     for name, values in _CATEGORIES.items():
         columns.append((known[:, definitions.NAMES.index(name), np.newaxis] == np.array(values)).astype(np.float64))
@@ -69,7 +69,7 @@ class Linear:
 
     def predict(self, known: Known) -> Floats:
         """Log ratios: `linear_inputs` times the coefficients, without the matrix, which is mostly zeros."""
-        numbers = [place for place, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
+        numbers = [index for index, name in enumerate(definitions.NAMES) if name not in _CATEGORIES]
         coefficients = self.coefficients[: len(numbers)]
         with _blas().limit(limits=1, user_api="blas"):
             predicted: Floats = np.nan_to_num(known[:, numbers].astype(np.float64)) @ coefficients

@@ -36,13 +36,13 @@ def weighted_quantiles(
     """
     # Which of 4,096 bins holds a group's quantile? Only that bin's values are sorted: at full scale, a fiftieth of the time.
     bins = 4096
-    places = groups * bins + np.minimum(values * (bins / 16), bins - 1).astype(np.int64)
-    cumulative = np.cumsum(np.bincount(places, weights, count * bins).reshape(count, bins), axis=1)
+    positions = groups * bins + np.minimum(values * (bins / 16), bins - 1).astype(np.int64)
+    cumulative = np.cumsum(np.bincount(positions, weights, count * bins).reshape(count, bins), axis=1)
     totals = cumulative[:, -1]
     wanted = totals * share
     middle = np.minimum((cumulative < wanted[:, np.newaxis]).sum(axis=1), bins - 1)
     quantiles = np.full(count, np.nan)
-    near = np.flatnonzero(places == groups * bins + middle[groups])
+    near = np.flatnonzero(positions == groups * bins + middle[groups])
     for group in np.flatnonzero(totals > 0):
         chosen = near[groups[near] == group]
         chosen = chosen[np.argsort(values[chosen], kind="stable")]
@@ -65,11 +65,11 @@ def weighted_median(values: Floats, weights: Floats) -> float:
     # Only the values of the bin that holds the median are sorted; with all in one bin, all are.
     least, most = float(values.min()), float(values.max())
     bins = min(4096, 1 + len(values) // 8) if most > least else 1
-    places = np.minimum((values - least) * (bins / max(most - least, 1e-300)), bins - 1).astype(np.int64)
-    cumulative = np.cumsum(np.bincount(places, weights, bins))
+    positions = np.minimum((values - least) * (bins / max(most - least, 1e-300)), bins - 1).astype(np.int64)
+    cumulative = np.cumsum(np.bincount(positions, weights, bins))
     wanted = cumulative[-1] / 2
     middle = int(np.searchsorted(cumulative, wanted))
-    chosen = np.flatnonzero(places == middle)
+    chosen = np.flatnonzero(positions == middle)
     chosen = chosen[np.argsort(values[chosen], kind="stable")]
     below = cumulative[middle - 1] if middle else 0.0
     index = np.searchsorted(below + np.cumsum(weights[chosen]), wanted)

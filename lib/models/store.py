@@ -121,9 +121,9 @@ def model_card(information: Mapping[str, Any]) -> str:
 
 def save(study: StudyPaths, estimator: TableRegressor, information: dict[str, Any]) -> None:
     """Write a study's ``model/``: the estimator, its table and the model card, and nothing else."""
-    made = (study.estimator, study.model_card, study.grid)
+    written = (study.estimator, study.model_card, study.grid)
     for path in study.model.glob("*"):  # what an earlier version left would be taken for an artifact of this run
-        if path not in made:
+        if path not in written:
             path.unlink()
     write_estimator(study.estimator, estimator)
     write_atomically(study.model_card, model_card(information))

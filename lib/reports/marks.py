@@ -15,8 +15,8 @@ _BEGIN, _END = "<!-- status -->", "<!-- end of status -->"
 def status(note: str) -> str:
     """The HTML of what is said; a page holds it, also where nothing is said."""
     kind = "out-of-date" if note.startswith(OUT_OF_DATE) else "kept"
-    told = f'<p class="{kind}" role="note">{html.escape(note)}</p>' if note else ""
-    return f"{_BEGIN}{told}{_END}"
+    paragraph = f'<p class="{kind}" role="note">{html.escape(note)}</p>' if note else ""
+    return f"{_BEGIN}{paragraph}{_END}"
 
 
 def mark(page: Path, note: str) -> None:

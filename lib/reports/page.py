@@ -28,7 +28,7 @@ from lib.evaluation.judged_forecasts import verdicts
 from lib.figures.tables import table_html
 from lib.reports import marks
 from lib.reports.latest_forecasts import latest_forecasts
-from lib.stage_records import note as told_out_of_date
+from lib.stage_records import note as out_of_date_note
 from lib.stages import STAGES
 from lib.storage import dataset
 from lib.text import as_text, file_size, percent, short_digest
@@ -178,7 +178,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     study_paths = paths.StudyPaths(study)
     runs = {run.get("name"): run for run in record.get("stages") or ()}
     stale, kept = _mapping(record.get("out_of_date")), _mapping(record.get("kept"))
-    told_kept = "; ".join(f"{name}: {told}" for name, told in kept.items() if name not in stale)
+    kept_note = "; ".join(f"{name}: {sentence}" for name, sentence in kept.items() if name not in stale)
     rows = []
     for name, row in STAGES.items():
         run = _mapping(runs.get(name))
@@ -232,8 +232,8 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         study=study,
         stage=None,
         title="Study",
-        note=told_out_of_date(study, (f"{name} ({'; '.join(reasons)})" for name, reasons in stale.items()), record)
-        or told_kept,
+        note=out_of_date_note(study, (f"{name} ({'; '.join(reasons)})" for name, reasons in stale.items()), record)
+        or kept_note,
         home="index.html",
         folder="reports/",
         contents=contents,
@@ -290,8 +290,8 @@ def _artifacts(study: paths.StudyPaths, record: Mapping[str, Any]) -> list[dict[
         parts = [entry for path, entry in entries.items() if Path(path).parts[0] == folder.name]
         if parts:
             with suppress(dataset.DatasetError):
-                made = dataset.open_dataset(folder)
-                artifacts.append(_artifact(f"{folder.name}/", parts, made.digest, folder.name in stale))
+                opened = dataset.open_dataset(folder)
+                artifacts.append(_artifact(f"{folder.name}/", parts, opened.digest, folder.name in stale))
     shown_elsewhere = {study.notebooks.name, study.reports.name}
     shown_elsewhere.update(name for folder in datasets for name in (folder.name, paths.dataset_state(folder).name))
     for path, entry in entries.items():
@@ -338,8 +338,8 @@ def _error_numbers(
     note = "shares a day, mean absolute error"
     if stages.maker("metrics") in stale:
         note = f"out of date; {note}"
-    elif told := kept.get(stages.maker("metrics")):
-        note = f"{told} In {note}"
+    elif sentence := kept.get(stages.maker("metrics")):
+        note = f"{sentence} In {note}"
     if average is not None:
         note += f"; the plain average's is {as_text(float(average))}"
     yield {"name": "Model's error", "value": as_text(float(model)), "note": note}

@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
         print(f"error: {unknown}", file=sys.stderr)
         return 2
     try:
-        lines = list(told(study, options.symbols, options.horizon))
+        lines = list(forecast_lines(study, options.symbols, options.horizon))
     except ForecastsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def told(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = None) -> Iterator[str]:
+def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int | None = None) -> Iterator[str]:
     """The latest forecasts of some symbols, line by line.
 
     Parameters

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from lib import files, locations, paths
 from lib.compute.engine import Engine
-from lib.locations import Place, Url
+from lib.locations import Location, Url
 from lib.storage import progress, splice
 
 COMMITTING = "a-run-is-committing-or-was-stopped-here.parquet"
@@ -84,17 +84,17 @@ class StoredPart:
         DatasetError
             It cannot be read, or its bytes have another digest.
         """
-        place = locations.place(self.path)
+        path = locations.location(self.path)
         try:
-            if isinstance(place, Url):
-                content = locations.read(place)
+            if isinstance(path, Url):
+                content = locations.read(path)
             else:
-                with pa.OSFile(str(place)) as file:
+                with pa.OSFile(str(path)) as file:
                     content = memoryview(file.read_buffer())
         except OSError as error:
-            raise DatasetError(f"{place}: cannot be read ({error}); run the stage that makes it again") from None
+            raise DatasetError(f"{path}: cannot be read ({error}); run the stage that makes it again") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise DatasetError(f"{place}: its bytes are not those that were written; run the stage that makes it again")
+            raise DatasetError(f"{path}: its bytes are not those that were written; run the stage that makes it again")
         return content
 
     def table(self, columns: Sequence[str] | None = None, dictionaries: Sequence[str] = ()) -> pa.Table:
@@ -122,7 +122,7 @@ class PartFile:
     rows: int
     bytes: int
 
-    def stored(self, folder: Place) -> StoredPart:
+    def stored(self, folder: Location) -> StoredPart:
         """The same as a task gets it, of the dataset in ``folder``."""
         return StoredPart(str(folder / self.file), self.sha256)
 
@@ -145,7 +145,7 @@ class Dataset:
         In symbol order.
     """
 
-    folder: Place
+    folder: Location
     parts: tuple[PartFile, ...]
 
     @property
@@ -159,7 +159,7 @@ class Dataset:
         return hashlib.sha256("".join(f"{part.sha256}\n" for part in self.parts).encode()).hexdigest()
 
     @property
-    def paths(self) -> list[Place]:
+    def paths(self) -> list[Location]:
         """The parts' files or objects, in symbol order."""
         return [self.folder / part.file for part in self.parts]
 
@@ -200,7 +200,7 @@ class Dataset:
         return (pq.read_schema(locations.stream(path)) for path in self.paths)
 
 
-def open_dataset(folder: Place) -> Dataset:
+def open_dataset(folder: Location) -> Dataset:
     """Open the dataset in ``folder``.
 
     Raises
@@ -243,10 +243,10 @@ def _may_hold(content: memoryview, symbols: Sequence[str]) -> bool:
 def _statistics(metadata: pq.FileMetaData, column: str) -> list[tuple[Any, Any]]:
     """The least and the largest value of a column in each row group; empty where the file does not say them of each."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    found = (group.column(place) for group in groups for place in range(group.num_columns))
-    said = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
-    whole = all(statistics and statistics.has_min_max for statistics in said)
-    return [(statistics.min, statistics.max) for statistics in said] if whole else []
+    found = (group.column(index) for group in groups for index in range(group.num_columns))
+    of_chunks = [chunk.statistics for chunk in found if chunk.path_in_schema == column]
+    whole = all(statistics and statistics.has_min_max for statistics in of_chunks)
+    return [(statistics.min, statistics.max) for statistics in of_chunks] if whole else []
 
 
 def cut(symbols: Sequence[str], most: int = SYMBOLS_A_PART) -> list[list[str]]:
@@ -324,7 +324,7 @@ def build(
     works: Sequence[Work],
     sizes: Sequence[int],
     unit: str,
-    folders: Mapping[str, Place],
+    folders: Mapping[str, Location],
     code: str,
     engine: Engine,
     shared: Any = None,
@@ -355,26 +355,26 @@ def build(
             for needed in (folder, paths.dataset_state(folder)):
                 needed.mkdir(parents=True, exist_ok=True)
     known = {name: {p.key: p for p in [*_finished(f), *_committed(f)]} for name, f in folders.items()}
-    places = {name: str(folder) for name, folder in folders.items()}
-    largest_first = sorted(range(len(works)), key=lambda place: -sizes[place])
-    tasks = [works[place] for place in largest_first]
+    texts = {name: str(folder) for name, folder in folders.items()}
+    largest_first = sorted(range(len(works)), key=lambda index: -sizes[index])
+    tasks = [works[index] for index in largest_first]
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(make_part, tasks, _Common(code, places, known, shared)):
+        for turn, result in engine.map(make_part, tasks, _Common(code, texts, known, shared)):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
-    return Built([results[place] for place in range(len(works))], versions)
+    return Built([results[index] for index in range(len(works))], versions)
 
 
 def make_part(work: Work, common: _Common) -> PartResult:
     """Make one part, or find that it is there; anywhere and any number of times: the bytes are the same."""
     key = part_key(common.code, work.read(common.shared))
-    folders = {name: locations.place(folder) for name, folder in common.folders.items()}
+    folders = {name: locations.location(folder) for name, folder in common.folders.items()}
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
-    made = {name: _write(folders[name], key, table) for name, table in work.tables(common.shared).items()}
-    return PartResult(key, made)
+    parts = {name: _write(folders[name], key, table) for name, table in work.tables(common.shared).items()}
+    return PartResult(key, parts)
 
 
 def part_key(code: str, input_digest: str) -> str:
@@ -382,7 +382,7 @@ def part_key(code: str, input_digest: str) -> str:
     return hashlib.sha256(f"{code}\n{input_digest}".encode()).hexdigest()
 
 
-def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
+def commit(built: Built, folders: Mapping[str, Location]) -> dict[str, Dataset]:
     """Make the finished parts, in order, the dataset of each folder, and sweep what is left of other runs.
 
     While old and new parts stand side by side, a reader that knows no manifest would take both for the dataset. So a
@@ -395,14 +395,16 @@ def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
     """
     datasets = {}
     for name, folder in folders.items():
-        made = [result.files[name] for result in built.parts]
-        parts = [replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(made)]
+        finished = [result.files[name] for result in built.parts]
+        parts = [
+            replace(part, file=f"part-{number:05d}-{part.key[:12]}.parquet") for number, part in enumerate(finished)
+        ]
         listing = [asdict(part) for part in parts]
         content = json.dumps({"parts": listing, "sha256": _digest(listing)}, indent=1) + "\n"
         if isinstance(folder, Url):
-            _commit_objects(folder, made, parts, content.encode(), built.versions.get(name))
+            _commit_objects(folder, finished, parts, content.encode(), built.versions.get(name))
         else:
-            _commit_files(folder, made, parts, content)
+            _commit_files(folder, finished, parts, content)
         datasets[name] = Dataset(folder, tuple(parts))
     return datasets
 
@@ -410,13 +412,13 @@ def commit(built: Built, folders: Mapping[str, Place]) -> dict[str, Dataset]:
 _NOT_PARQUET = "Not Parquet, so that nobody reads half a commit. Run the stage again.\n"
 
 
-def _commit_files(folder: Path, made: Sequence[PartFile], parts: Sequence[PartFile], content: str) -> None:
+def _commit_files(folder: Path, finished: Sequence[PartFile], parts: Sequence[PartFile], content: str) -> None:
     manifest = paths.dataset_manifest(folder)
     listed = {part.file for part in parts}
-    if made != parts or _unlisted(folder, listed):
+    if finished != parts or _unlisted(folder, listed):
         with files.replacing(folder / COMMITTING, manifest.parent) as temporary:
             temporary.write_text(_NOT_PARQUET)
-    for old, new in zip(made, parts, strict=True):
+    for old, new in zip(finished, parts, strict=True):
         if old.file != new.file:  # what has that name already may be damaged
             _link(folder / old.file, folder / new.file)
     files.write_atomically(manifest, content)
@@ -426,7 +428,7 @@ def _commit_files(folder: Path, made: Sequence[PartFile], parts: Sequence[PartFi
 
 def _commit_objects(
     folder: Url,
-    made: Sequence[PartFile],
+    finished: Sequence[PartFile],
     parts: Sequence[PartFile],
     content: bytes,
     version: Mapping[str, str] | None,
@@ -436,7 +438,9 @@ def _commit_objects(
     # Listed before the commit: what another run, which begins after it, has made by the time of the sweep stays.
     beside = [folder / name for name in locations.children(folder) if name not in listed | {COMMITTING}]
     state = [manifest.parent / name for name in locations.children(manifest.parent) if name != manifest.name]
-    moved = {folder / new.file: folder / old.file for old, new in zip(made, parts, strict=True) if old.file != new.file}
+    moved = {
+        folder / new.file: folder / old.file for old, new in zip(finished, parts, strict=True) if old.file != new.file
+    }
     if moved or beside:
         locations.write(marker, _NOT_PARQUET.encode())
     try:
@@ -465,7 +469,7 @@ def _digest(listing: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
-def _write(folder: Place, key: str, made: pa.Table | Beside) -> PartFile:
+def _write(folder: Location, key: str, made: pa.Table | Beside) -> PartFile:
     table = made.table if isinstance(made, Beside) else made
     content = memoryview(_encode(table))
     pieces = splice.add_columns(made.content, content) if isinstance(made, Beside) else [content]
@@ -510,7 +514,7 @@ def _encode(table: pa.Table) -> pa.Buffer:
     return content.getvalue()
 
 
-def _finished(folder: Place) -> list[PartFile]:
+def _finished(folder: Location) -> list[PartFile]:
     """The parts that runs finished and did not commit; their keys and digests are in their names."""
     found = []
     state = paths.dataset_state(folder)
@@ -525,19 +529,19 @@ def _finished(folder: Place) -> list[PartFile]:
     return found
 
 
-def _committed(folder: Place) -> tuple[PartFile, ...]:
+def _committed(folder: Location) -> tuple[PartFile, ...]:
     try:
         return open_dataset(folder).parts
     except DatasetError:
         return ()
 
 
-def _intact(folder: Place, part: PartFile) -> bool:
-    place = folder / part.file
+def _intact(folder: Location, part: PartFile) -> bool:
+    path = folder / part.file
     try:
-        if isinstance(place, Url):
-            return hashlib.sha256(locations.read(place)).hexdigest() == part.sha256
-        return files.sha256(place) == part.sha256
+        if isinstance(path, Url):
+            return hashlib.sha256(locations.read(path)).hexdigest() == part.sha256
+        return files.sha256(path) == part.sha256
     except OSError:
         return False
 

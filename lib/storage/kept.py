@@ -43,18 +43,18 @@ def map_kept(
         Where results are kept; other files there are deleted. None: no cache, all results are made.
     """
     there = _intact(folder) if folder else {}
-    wanted = [tuple(place for place, key in enumerate(each) if key not in there) for each in keys]
+    wanted = [tuple(index for index, key in enumerate(each) if key not in there) for each in keys]
     missing = [(task, some) for task, some in zip(tasks, wanted, strict=True) if some]
     making = engine.map_in_order(make, missing, shared)
     for each, some in zip(keys, wanted, strict=True):
         made = dict(zip(some, next(making), strict=True)) if some else {}
         if folder:
-            for place, content in made.items():
+            for index, content in made.items():
                 folder.mkdir(parents=True, exist_ok=True)
-                path = folder / f"{each[place]}-{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
+                path = folder / f"{each[index]}-{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
                 path.write_bytes(content)
-                there[each[place]] = path
-        yield [made[place] if place in made else there[key].read_bytes() for place, key in enumerate(each)]
+                there[each[index]] = path
+        yield [made[index] if index in made else there[key].read_bytes() for index, key in enumerate(each)]
     if folder:
         for path in set(folder.glob("*")) - {there[key] for each in keys for key in each}:
             path.unlink()

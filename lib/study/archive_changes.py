@@ -54,7 +54,7 @@ def _accounts(study: paths.StudyPaths, columns: list[str]) -> list[dict[str, Any
         return []
 
 
-def told(raw: Archive, study: paths.StudyPaths) -> str:
+def summary(raw: Archive, study: paths.StudyPaths) -> str:
     """What has changed since ``study``'s account of its files.
 
     In a folder files of the same size are digested once more; in a zip a file counts as changed where its size has.
@@ -134,5 +134,5 @@ def _rows(raw: Archive, file: PriceFile) -> int | None:
         with contextlib.suppress(OSError), open_members(raw.location) as read:
             return parse.split_body(read(Member(raw.base + file.name, file.size, file.packed))).rows
         return None
-    made = single_symbol.parse_contents([single_symbol.read(raw.location, raw.base, file)])
-    return int(made[0].files["rows_read"][0].as_py())
+    parsed = single_symbol.parse_contents([single_symbol.read(raw.location, raw.base, file)])
+    return int(parsed[0].files["rows_read"][0].as_py())

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lib import locations, paths
 from lib.data import archive, sources
-from lib.locations import Url, place
+from lib.locations import Url
 from lib.params import Params
 from lib.study.errors import REFUSED, StudyError
 
@@ -35,7 +35,7 @@ def locate(params: Params, study: paths.StudyPaths, caller: Path | None) -> Para
     source = params.archive.source
     if source in ("sample", "kaggle", "yahoo"):
         return params
-    url = place(source)
+    url = locations.location(source)
     if isinstance(url, Url):
         return _locate_objects(params, study, url)
     try:

@@ -128,13 +128,13 @@ def artifact_of(ingredient: str) -> str:
 def _new_inputs(names: Sequence[str], then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What stages before have made anew of what a stage reads; of each artifact the whole, as a part's name says nothing."""
     makers = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}
-    made: dict[str, list[str]] = {}
+    artifacts_by_stage: dict[str, list[str]] = {}
     for artifact in dict.fromkeys(map(artifact_of, names)):
         parts = [each for each in now if each.startswith(f"{INPUT}{artifact}/") and each.endswith(".parquet")]
         other = sum(now[each] != then.get(each) for each in parts)
-        told = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
-        made.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + told)
-    return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in made.items()]
+        counts = f" ({other:,} of {len(parts):,} parts)" if len(parts) > 1 and other else ""
+        artifacts_by_stage.setdefault(makers.get(artifact, "an earlier stage"), []).append(artifact + counts)
+    return [f"new {', '.join(artifacts)} from {stage}" for stage, artifacts in artifacts_by_stage.items()]
 
 
 def _change(name: str, then: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -169,7 +169,7 @@ def notebook_code(notebook: Path) -> str:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        told = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         raise StudyError(
-            f"{paths.as_typed(notebook)} is not a notebook that can be read ({told}); restore it", REFUSED
+            f"{paths.as_typed(notebook)} is not a notebook that can be read ({reason}); restore it", REFUSED
         ) from None

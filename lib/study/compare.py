@@ -54,20 +54,22 @@ def read_run(text: str) -> dict[str, Any]:
         known = sorted(path.parent.name for path in paths.outputs().glob(f"*/{history.name}"))
         raise CompareError(f"{name}: this study has not run; those that have: {', '.join(known) or 'none'}")
     lines = history.read_bytes().splitlines()
-    place = int(number or -1) if re.fullmatch(r"(-?[0-9]{1,9})?", number) else 0
-    if not 1 <= abs(place) <= len(lines):
+    position = int(number or -1) if re.fullmatch(r"(-?[0-9]{1,9})?", number) else 0
+    if not 1 <= abs(position) <= len(lines):
         raise CompareError(f"{text}: {number!r} is no run of {name}; allowed: 1 to {len(lines)}, or -1 for the last")
-    place = place if place > 0 else len(lines) + 1 + place
+    position = position if position > 0 else len(lines) + 1 + position
     try:
-        run = json.loads(lines[place - 1])
+        run = json.loads(lines[position - 1])
         if not {"started", "params", "artifacts"} <= run.keys():
             raise ValueError("keys are missing")
         comparison([{**run, "name": text}])
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise CompareError(
-            f"{history}, line {place}: damaged, no record of a run; remove the line, or run the study again"
+            f"{history}, line {position}: damaged, no record of a run; remove the line, or run the study again"
         ) from None
-    if place == len(lines):  # what is there now is this run's, or newer: without a record of a killed run, or by hand
+    if position == len(
+        lines
+    ):  # what is there now is this run's, or newer: without a record of a killed run, or by hand
         run["out_of_date"] = stage_records.notes(study)
     return {**run, "name": text}
 
@@ -97,11 +99,11 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
         "Made by": [_made_by(run) for run in runs],
     }
     if any(run.get("out_of_date") for run in runs):
-        told = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
+        cells = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
     if any(run.get("kept") for run in runs):
-        told = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(told, sections["Metrics"], strict=True)]
+        cells = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
+        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
     names: list[str] = []
     for run in runs:
         name = str(run["name"])
@@ -131,9 +133,9 @@ def show(tables: Mapping[str, pd.DataFrame], console: Console) -> None:
             console.print(f"{title}: the same in all\n")
             continue
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-        for place, column in enumerate(differing.columns):
+        for index, column in enumerate(differing.columns):
             text = differing[column].map(lambda value: isinstance(value, str)).any()
-            table.add_column(column if place else "", justify="left" if text else "right", overflow="fold")
+            table.add_column(column if index else "", justify="left" if text else "right", overflow="fold")
         for row in differing.itertuples(index=False):
             table.add_row(*(as_text(value) for value in row))
         same = len(frame) - len(differing)

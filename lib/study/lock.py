@@ -46,7 +46,7 @@ def locked(study: paths.StudyPaths, wait: bool, console: Console) -> Iterator[No
 def _holder(path: Path) -> str:
     """Who holds the lock, from the file that says it; anything else than `locked` writes there is not shown."""
     try:
-        told = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        told = ""
-    return told if re.fullmatch(r"process \d+, since \S+,", told, re.ASCII) else "another process"
+        text = ""
+    return text if re.fullmatch(r"process \d+, since \S+,", text, re.ASCII) else "another process"

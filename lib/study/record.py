@@ -95,8 +95,8 @@ def artifact_record(study: paths.StudyPaths) -> dict[str, dict[str, Any]]:
             parts |= {f"{name}/{part.file}": part for part in open_dataset(getattr(study, name)).parts}
     record = {}
     for stage in STAGES:
-        made = stage_records.artifacts(stage, study) | stage_records.digests([study.report(stage)], study)
-        for path, sha256 in made.items():
+        digests = stage_records.artifacts(stage, study) | stage_records.digests([study.report(stage)], study)
+        for path, sha256 in digests.items():
             entry: dict[str, Any] = {"sha256": sha256}
             if path in parts:
                 record[path] = {**entry, "bytes": parts[path].bytes, "rows": parts[path].rows}
@@ -145,9 +145,9 @@ def _counted(study: paths.StudyPaths) -> dict[str, Any]:
 
 def read_metrics(study: paths.StudyPaths) -> dict[str, Any]:
     """What ``metrics.json`` holds; nothing when it is not there, or was edited, which makes its stage run again."""
-    made = stage_records.read_record(study.stage_record(maker("metrics")))
+    record = stage_records.read_record(study.stage_record(maker("metrics")))
     try:
-        if made is None or files.sha256(study.metrics) != made.artifacts.get(study.metrics.name):
+        if record is None or files.sha256(study.metrics) != record.artifacts.get(study.metrics.name):
             return {}
         metrics = files.read_json(study.metrics)
     except (OSError, ValueError):
@@ -178,8 +178,8 @@ def _java_version(params: Params) -> str | None:
 
     try:
         java = Path(spark.java_home()) / "bin" / "java"
-        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+        text = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
     except (EngineError, OSError):  # the stage that needed it has failed and said so
         return None
     # JAVA_TOOL_OPTIONS and the like print lines of their own first.
-    return next((line for line in told.splitlines() if " version " in line), None)
+    return next((line for line in text.splitlines() if " version " in line), None)

@@ -178,8 +178,8 @@ def results(name: str, params: Params) -> dict[str, Any]:
 
     study = paths.StudyPaths(name)
     if stale := stage_records.shown_notes(study):
-        told = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
-        raise StudyError(f"{name}: its results are inconsistent\n{told}", REFUSED)
+        notes = "\n".join(f"  {stage}: {note}" for stage, note in stale.items())
+        raise StudyError(f"{name}: its results are inconsistent\n{notes}", REFUSED)
     deciding = _deciding(params)
     try:
         ran = files.read_json(study.run_record)["params"]
@@ -188,8 +188,8 @@ def results(name: str, params: Params) -> dict[str, Any]:
         metrics = files.read_json(study.metrics)
         data: dict[str, Any] = {"symbols": {"sha256": files.sha256(study.symbols)}}
         for folder in (study.prices, study.quarantine, study.files, study.features):
-            made = open_dataset(folder)
-            data[folder.name] = {"rows": made.rows, "sha256": made.digest}
+            opened = open_dataset(folder)
+            data[folder.name] = {"rows": opened.rows, "sha256": opened.digest}
         predictors = {row["predictor"]: row for row in metrics["headline"]}
     except (OSError, ValueError, TypeError, KeyError, DatasetError) as error:
         raise StudyError(f"{name}: not finished ({error}); first: bash run_all.sh {name}", REFUSED) from None

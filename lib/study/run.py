@@ -19,7 +19,7 @@ from rich.console import Console
 from lib import files, locations, paths, stage_records
 from lib.data import archive
 from lib.data.members import ArchiveError
-from lib.locations import LocationError, Url, place
+from lib.locations import LocationError, Url
 from lib.params import Params
 from lib.reports.marks import mark
 from lib.stages import STAGES
@@ -153,15 +153,15 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             except StudyError as error:
                 failure = error
             except OSError as error:
-                failure = _failure(stage, study, _told(error), options)
+                failure = _failure(stage, study, _message(error), options)
             if stage == "01_ingest" and runs and runs[-1].status == "run":
                 _say_what_was_read(study, console)
             if failure:
                 break
         stale: list[str] = []
         try:
-            told = str(failure).replace(options.command, "the same command") if failure else ""
-            stale = _write_records(study, params, raw, runs, started, told, options)
+            message = str(failure).replace(options.command, "the same command") if failure else ""
+            stale = _write_records(study, params, raw, runs, started, message, options)
         except OSError:
             if not failure:
                 raise
@@ -193,9 +193,9 @@ def _keep_what_is_served(params: Params, study: paths.StudyPaths, options: Optio
     set_here = [key for key, _ in options.overrides if key.partition(".")[0] not in ("compute", "run")]
     if changed := [key for key in set_here if any(f"{one}.".startswith(f"{key}.") for one in other)]:
         values = dict(options.overrides)
-        told = " ".join(f"-p {key} {values[key]}" for key in changed)
+        arguments = " ".join(f"-p {key} {values[key]}" for key in changed)
         raise StudyError(
-            f"{study.name}: a server is serving this study, and {told} would replace what it answers with\n"
+            f"{study.name}: a server is serving this study, and {arguments} would replace what it answers with\n"
             f"  to run into a copy: {options.update.partition(' --as ')[0]} --as {study.name}-copy\n"
             f"  to replace it: {options.command} --replace",
             REFUSED,
@@ -207,7 +207,7 @@ def _place_datasets(params: Params, study: paths.StudyPaths) -> None:
     if params.run.datasets is None:
         study.datasets_url.unlink(missing_ok=True)
         return
-    prefix = place(params.run.datasets) / study.name
+    prefix = locations.location(params.run.datasets) / study.name
     assert isinstance(prefix, Url), "the pattern of run.datasets"
     locations.check(prefix, writing=True)
     files.write_atomically(study.datasets_url, f"{prefix}\n")
@@ -261,8 +261,8 @@ def _write_records(
         from lib.reports.page import write_index
 
         write_index(study.name, record, read_metrics(study))
-        made = stage_records.digests([study.index], study)
-        stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, made))
+        digests = stage_records.digests([study.index], study)
+        stage_records.write_record(study.page_record("index"), stage_records.Record(wanted, digests))
     return list(stale)
 
 
@@ -274,8 +274,8 @@ def _mark_out_of_date(study: paths.StudyPaths, options: Options) -> None:
     update = {"bring_up_to_date": _without_folders(options.update)}
     for stage, reasons in stale.items():
         mark(study.report(stage), stage_records.note(study.name, reasons, update))
-    told = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
-    mark(study.index, stage_records.note(study.name, told, update))
+    reasons_by_stage = (f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
+    mark(study.index, stage_records.note(study.name, reasons_by_stage, update))
 
 
 def _without_folders(command: str) -> str:
@@ -299,8 +299,8 @@ def _run_stage(
     wanted = cache.ingredients(stage, params, study, archive_digest)
     before = stage_records.read_record(record_path)
     stages = list(STAGES)
-    made = stage_records.artifacts(stage, study)
-    reasons = cache.reasons_to_run(wanted, before, made)
+    artifacts = stage_records.artifacts(stage, study)
+    reasons = cache.reasons_to_run(wanted, before, artifacts)
     if options.only == stage or options.force:
         reasons = ["--only" if options.only == stage else "--force", *reasons]
     elif options.only:
@@ -310,7 +310,7 @@ def _run_stage(
     elif options.start:
         reasons = []
     elif before:
-        kept = retrain.kept(stage, every, wanted, before, made, study)
+        kept = retrain.kept(stage, every, wanted, before, artifacts, study)
         if kept:
             return _kept(stage, title, before, kept, reasons, study, options, console)
         if before.kept and not reasons and "forecasts" in STAGES[stage].makes:
@@ -328,8 +328,8 @@ def _run_stage(
         return StageRun(stage, status, last.seconds, last.peak_memory_bytes, [], last.key)
     if options.explain:
         for reason in reasons:
-            told = archive_changes.told(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
-            console.print(f"{title} {stage}: {told}")
+            text = archive_changes.summary(raw, study) if reason == cache.ARCHIVE_CHANGED else reason
+            console.print(f"{title} {stage}: {text}")
     if options.only or options.start:
         _check_inputs(stage, params, study, archive_digest, options)
     kernels.prepare(_training_follows(stage, every, study, options))
@@ -412,12 +412,12 @@ def _check_inputs(stage: str, params: Params, study: paths.StudyPaths, archive_d
     Code that has changed is no reason: who works on one stage need not run those before it.
     """
     for earlier in stages_before(stage):
-        made = stage_records.artifacts(earlier, study)
+        artifacts = stage_records.artifacts(earlier, study)
         wanted = cache.ingredients(earlier, params, study, archive_digest)
         before = stage_records.read_record(study.stage_record(earlier))
         if before:
             before = replace(before, ingredients=cache.params_of(before.ingredients))
-        reasons = cache.reasons_to_run(cache.params_of(wanted), before, made)
+        reasons = cache.reasons_to_run(cache.params_of(wanted), before, artifacts)
         if reasons:
             command = shlex.join([*shlex.split(options.update), "--from", earlier])
             raise StudyError(
@@ -443,9 +443,9 @@ def _refresh_page(stage: str, study: paths.StudyPaths, note: str = "", executed:
     A notebook that was not ``executed`` just now, and is not as its stage left it, may hold anything: its page is only marked.
     """
     executed_notebook, page, record = study.notebook(stage), study.report(stage), study.page_record(stage)
-    made = stage_records.read_record(study.stage_record(stage))
+    stage_record = stage_records.read_record(study.stage_record(stage))
     digest = stage_records.digests([executed_notebook], study)
-    if not digest or not (executed or (made and digest.items() <= made.artifacts.items())):
+    if not digest or not (executed or (stage_record and digest.items() <= stage_record.artifacts.items())):
         if note and page.is_file():
             mark(page, note)
         return
@@ -487,13 +487,13 @@ def _disk_errors_reported(study: paths.StudyPaths, options: Options) -> Iterator
         yield
     except OSError as error:
         raise StudyError(
-            f"{study.name}: {_told(error)}\n"
+            f"{study.name}: {_message(error)}\n"
             f"  finished stages and parts are kept; to continue once this is fixed: {options.command}",
             FAILED,
         ) from None
 
 
-def _told(error: OSError) -> str:
+def _message(error: OSError) -> str:
     return f"{paths.as_typed(Path(str(error.filename)))}: {error.strerror}" if error.filename else str(error)
 
 

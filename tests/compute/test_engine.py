@@ -40,7 +40,7 @@ def die(number: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_has_its_result_once(workers):
     results = list(Engine(workers=workers).map(square, range(20)))
-    assert sorted(results) == [(place, place * place) for place in range(20)]
+    assert sorted(results) == [(index, index * index) for index in range(20)]
 
 
 def test_no_tasks():
@@ -89,12 +89,12 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path):
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     # To a file: workers that stay would keep a pipe open.
-    told = tmp_path / "workers"
-    with told.open("w") as output:
+    file = tmp_path / "workers"
+    with file.open("w") as output:
         environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
         run = subprocess.run([sys.executable, str(script)], env=environment, stdout=output, timeout=120)
     assert run.returncode == -signal.SIGKILL
-    workers = [int(pid) for pid in told.read_text().split()]
+    workers = [int(pid) for pid in file.read_text().split()]
     assert len(workers) == 2
     alive = [psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)]
     _, alive = psutil.wait_procs(alive, timeout=60)

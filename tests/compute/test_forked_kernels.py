@@ -52,21 +52,21 @@ def asked(client, code: str) -> str:
 def test_a_kernel_is_a_fork_with_its_own_folder_and_environment(server, tmp_path):
     manager, client = start_new_kernel(cwd=str(tmp_path), env={**os.environ, "MARK": "of this kernel"})
     code = "import os, sys, json; print(json.dumps([os.getppid(), os.getcwd(), os.environ['MARK'], 'fractions' in sys.modules, os.getsid(0) == os.getpid()]))"
-    told = json.loads(asked(client, code))
-    assert told == [server.pid, str(tmp_path), "of this kernel", True, True]
+    answer = json.loads(asked(client, code))
+    assert answer == [server.pid, str(tmp_path), "of this kernel", True, True]
     manager.shutdown_kernel(now=True)
     client.stop_channels()
 
 
 def test_the_second_kernel_finds_what_is_imported_later_and_nothing_of_the_first(server):
-    told = []
+    answers = []
     server.later = ("wave",)
     for _ in range(2):
         manager, client = start_new_kernel()
-        told.append(asked(client, "import sys; print('wave' in sys.modules, 'left' in globals()); left = 1"))
+        answers.append(asked(client, "import sys; print('wave' in sys.modules, 'left' in globals()); left = 1"))
         manager.shutdown_kernel(now=True)
         client.stop_channels()
-    assert told == ["False False\n", "True False\n"]
+    assert answers == ["False False\n", "True False\n"]
 
 
 def test_a_fork_server_that_was_started_early_is_the_one_that_forks(server):
@@ -127,7 +127,7 @@ def test_a_server_that_hangs_is_stopped_at_once():
 
 def test_a_kernel_is_as_a_new_interpreter_would_be(server, capfd):
     """Its arguments, where it looks for modules, and where its processes print."""
-    told, printed = [], []
+    answers, printed = [], []
     code = "import os, sys, json; os.write(1, b'to the terminal'); print(json.dumps([sys.argv[0].split('/')[-1], sys.path]))"
     for usual in (False, True):
         factory = KernelProvisionerFactory.instance()
@@ -135,11 +135,11 @@ def test_a_kernel_is_as_a_new_interpreter_would_be(server, capfd):
         factory.default_provisioner_name = "local-provisioner" if usual else chosen
         manager, client = start_new_kernel()
         factory.default_provisioner_name = chosen
-        told.append(json.loads(asked(client, code).removeprefix("to the terminal")))
+        answers.append(json.loads(asked(client, code).removeprefix("to the terminal")))
         manager.shutdown_kernel(now=True)
         client.stop_channels()
         printed.append("to the terminal" in capfd.readouterr().out)
-    assert told[0] == told[1]
+    assert answers[0] == answers[1]
     assert printed == [True, True]
 
 

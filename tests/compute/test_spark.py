@@ -19,7 +19,7 @@ import psutil
 import pytest
 from layout_files import WRITERS, truth
 
-from lib import files, paths
+from lib import files, locations, paths
 from lib.compute import spark
 from lib.compute.engine import Engine
 from lib.compute.processes import EngineError
@@ -29,7 +29,6 @@ from lib.evaluation.rows import chronological_split
 from lib.evaluation.sample import draw_rows
 from lib.evaluation.scores import headline_metrics
 from lib.features import build
-from lib.locations import place
 from lib.models.ratio_by_quantile import RatioByQuantile
 from lib.storage import dataset
 
@@ -330,7 +329,9 @@ def test_workers_that_share_nothing_but_object_storage(
 
     monkeypatch.setattr(spark, "map_tasks", run_and_look)
     found = forecast(
-        archive.list_archive(place(bucket.upload(folder, "raw"))), "there", Engine("spark", spark_master=master)
+        archive.list_archive(locations.location(bucket.upload(folder, "raw"))),
+        "there",
+        Engine("spark", spark_master=master),
     )
     assert found == expected
     assert {"make_part", "_draw_to_bytes", "_fit_to_bytes"} <= {name for name, _ in sent}
@@ -353,7 +354,7 @@ def test_what_a_task_raises_is_raised_at_once(java: Path) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_one_application_runs_all_tasks_of_a_process(java: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent) + os.pathsep + str(paths.ROOT / "tests" / "support"))
-    parents = [dict(spark.map_tasks("local[1]", _driver_of, [place, place])) for place in range(2)]
+    parents = [dict(spark.map_tasks("local[1]", _driver_of, [index, index])) for index in range(2)]
     assert len({parent for found in parents for parent in found.values()}) == 1
     # Not one that has ended, or was started in another environment.
     psutil.Process(spark._idle.process.pid).kill()
@@ -399,7 +400,7 @@ def test_lib_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
     spark._write_lib(tmp_path / "a.zip")
     spark._write_lib(tmp_path / "b.zip")
     assert files.sha256(tmp_path / "a.zip") == files.sha256(tmp_path / "b.zip")
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", "from lib.storage import dataset; print(dataset.__file__)"],
         env={"PYTHONPATH": str(tmp_path / "a.zip")},
         cwd=tmp_path,
@@ -407,7 +408,7 @@ def test_lib_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "storage" / "dataset.py")
+    assert process.stdout.strip() == str(tmp_path / "a.zip" / "lib" / "storage" / "dataset.py")
 
 
 def fake_java(home: Path, version: int) -> Path:

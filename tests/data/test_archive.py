@@ -37,8 +37,8 @@ def location(request):
 
 
 def test_an_archive_lists_its_files_by_symbol(make_archive, location):
-    place = make_archive({"stocks/B.csv": ROWS, "etfs/C.csv": ROWS, "stocks/A.csv": ROWS}, name=location)
-    found = sources.open_archive(str(place), STUDY)
+    path = make_archive({"stocks/B.csv": ROWS, "etfs/C.csv": ROWS, "stocks/A.csv": ROWS}, name=location)
+    found = sources.open_archive(str(path), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc.", "stocks/B.csv": "B Inc.", "etfs/C.csv": "C Inc."}
     assert [file.symbol for file in found.files] == ["A", "B", "C"]
     assert [file.size for file in found.files] == [len(price_csv(symbol, ROWS)) for symbol in "ABC"]
@@ -48,8 +48,8 @@ def test_an_archive_lists_its_files_by_symbol(make_archive, location):
 
 
 def test_a_relative_path_starts_at_the_repository(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS})
-    relative = os.path.relpath(place, paths.ROOT)
+    path = make_archive({"stocks/A.csv": ROWS})
+    relative = os.path.relpath(path, paths.ROOT)
     assert names(sources.open_archive(relative, STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
@@ -80,13 +80,13 @@ def test_an_empty_zip(tmp_path):
 
 
 def test_without_metadata_no_row_has_a_name_and_that_is_said(make_archive, location):
-    place = make_archive({"stocks/A.csv": ROWS}, name=location)
-    if place.is_dir():
-        (place / "symbols_valid_meta.csv").unlink()
+    path = make_archive({"stocks/A.csv": ROWS}, name=location)
+    if path.is_dir():
+        (path / "symbols_valid_meta.csv").unlink()
     else:
-        with zipfile.ZipFile(place, "w") as again:
+        with zipfile.ZipFile(path, "w") as again:
             again.writestr("stocks/A.csv", price_csv("A", ROWS))
-    found = sources.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(path), STUDY)
     assert names(found) == {"stocks/A.csv": None}
     assert (found.metadata, found.metadata_symbols) == ((), 0)
     assert found.remarks() == [archive.NO_METADATA]
@@ -103,9 +103,9 @@ def test_without_metadata_no_row_has_a_name_and_that_is_said(make_archive, locat
     ids=["column", "empty", "quote"],
 )
 def test_metadata_that_cannot_be_read(make_archive, location, metadata, message):
-    place = make_archive({"stocks/A.csv": ROWS}, metadata, name=location)
+    path = make_archive({"stocks/A.csv": ROWS}, metadata, name=location)
     with pytest.raises(ArchiveError, match=f"symbols_valid_meta.csv, {message}" if "line" in message else message):
-        sources.open_archive(str(place), STUDY)
+        sources.open_archive(str(path), STUDY)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_metadata_that_cannot_be_read(make_archive, location, metadata, message)
 )
 @pytest.mark.parametrize("file", ["symbols_valid_meta.csv", "listed.txt"])
 def test_names_come_from_any_list_of_symbols(make_archive, metadata, file):
-    place = make_archive({"A.csv": price_csv("A", ROWS)})
-    (place / "symbols_valid_meta.csv").unlink()
-    (place / file).write_bytes(metadata)
-    found = sources.open_archive(str(place), STUDY)
+    path = make_archive({"A.csv": price_csv("A", ROWS)})
+    (path / "symbols_valid_meta.csv").unlink()
+    (path / file).write_bytes(metadata)
+    found = sources.open_archive(str(path), STUDY)
     assert names(found) == {"A.csv": "Café"}
     assert found.metadata_symbols == 1
 
@@ -155,8 +155,8 @@ def test_a_symbol_finds_its_name_by_its_nasdaq_symbol_then_by_its_symbol(make_ar
 
 
 def test_metadata_without_nasdaq_symbols(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS}, "\ufeffSecurity Name,Symbol\nA Inc.,A\n\nB Inc.,B\n,\n")
-    found = sources.open_archive(str(place), STUDY)
+    path = make_archive({"stocks/A.csv": ROWS}, "\ufeffSecurity Name,Symbol\nA Inc.,A\n\nB Inc.,B\n,\n")
+    found = sources.open_archive(str(path), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc."}
     assert (found.metadata_symbols, found.metadata_without_file) == (2, ("B",))
 
@@ -170,10 +170,10 @@ def test_a_symbol_is_text_whatever_it_looks_like(make_archive, symbol):
 
 
 def test_symbols_without_metadata_and_metadata_without_file(make_archive):
-    place = make_archive(
+    path = make_archive(
         {"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, metadata_csv([("A", "A", "A"), ("C$D", "C", "C-D")])
     )
-    found = sources.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(path), STUDY)
     assert found.symbols_without_metadata == ["B"]
     assert found.metadata_without_file == ("C$D",)
 
@@ -185,12 +185,12 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
         "stocks/._A.csv": b"\x00",
         "stocks/notes.txt": "hello",
     }
-    place = make_archive(files, name="a.zip", base="stock-market-dataset/")
-    with zipfile.ZipFile(place, "a") as more:
+    path = make_archive(files, name="a.zip", base="stock-market-dataset/")
+    with zipfile.ZipFile(path, "a") as more:
         more.writestr("__MACOSX/stock-market-dataset/stocks/._A.csv", b"\x00")
         more.writestr("__MACOSX/stocks/A.csv", b"\x00")
         more.mkdir("stock-market-dataset/empty")
-    found = sources.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(path), STUDY)
     assert found.base == "stock-market-dataset/"
     assert list(names(found)) == ["stocks/A.csv", "etfs/B.CSV"]
     assert {file.name for file in found.ignored} == {
@@ -212,25 +212,25 @@ def test_a_zip_with_a_folder_around_it_and_what_a_mac_adds(make_archive):
     ],
 )
 def test_two_files_of_one_symbol_are_refused(make_archive, location, one, other):
-    place = make_archive({one: ROWS, other: ROWS, "stocks/B.csv": ROWS}, name=location)
+    path = make_archive({one: ROWS, other: ROWS, "stocks/B.csv": ROWS}, name=location)
     with pytest.raises(ArchiveError, match="two price files claim the same symbol; rename or remove one") as caught:
-        sources.open_archive(str(place), STUDY)
+        sources.open_archive(str(path), STUDY)
     assert f"  {one} and {other}" in str(caught.value).splitlines()
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_file_that_is_twice_in_a_zip_is_refused(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS}, name="a.zip")
-    with zipfile.ZipFile(place, "a") as more:
+    path = make_archive({"stocks/A.csv": ROWS}, name="a.zip")
+    with zipfile.ZipFile(path, "a") as more:
         more.writestr("stocks/A.csv", price_csv("A", ROWS + 1))
     with pytest.raises(ArchiveError, match=r"  stocks/A\.csv and stocks/A\.csv"):
-        sources.open_archive(str(place), STUDY)
+        sources.open_archive(str(path), STUDY)
 
 
 def test_many_symbols_with_two_files_are_not_all_named(make_archive):
-    place = make_archive({f"{folder}/S{n:02}.csv": 1 for n in range(30) for folder in ("etfs", "stocks")})
+    path = make_archive({f"{folder}/S{n:02}.csv": 1 for n in range(30) for folder in ("etfs", "stocks")})
     with pytest.raises(ArchiveError) as caught:
-        sources.open_archive(str(place), STUDY)
+        sources.open_archive(str(path), STUDY)
     assert str(caught.value).splitlines()[-1] == "  and 10 more symbols"
 
 
@@ -246,9 +246,9 @@ def test_what_is_found_instead_of_price_files_is_said(tmp_path):
 
 
 def test_files_that_are_not_read_are_named(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS, "stocks/B.json": "{}", "notes.txt": "hello", ".DS_Store": ""})
-    (place / "README").write_text("")
-    (remark,) = archive.list_archive(place).remarks()
+    path = make_archive({"stocks/A.csv": ROWS, "stocks/B.json": "{}", "notes.txt": "hello", ".DS_Store": ""})
+    (path / "README").write_text("")
+    (remark,) = archive.list_archive(path).remarks()
     assert remark.splitlines() == [
         "4 files were skipped:",
         "  .DS_Store: hidden, or one of macOS's own",
@@ -257,27 +257,27 @@ def test_files_that_are_not_read_are_named(make_archive):
         "  stocks/B.json: not one of .csv, .txt, .tsv, .parquet, packed or not, or .xlsx",
     ]
     for number in range(30):
-        (place / f"stocks/{number:02}.md").write_text("")
-    (remark,) = archive.list_archive(place).remarks()
+        (path / f"stocks/{number:02}.md").write_text("")
+    (remark,) = archive.list_archive(path).remarks()
     assert remark.splitlines()[-1].startswith(
         "  and 14 more, listed in the report of 01_ingest: 13 .md (stocks/17.md), 1 "
     )
 
 
 def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archive):
-    place = make_archive({"stocks/A.csv": ROWS})
+    path = make_archive({"stocks/A.csv": ROWS})
     try:
-        (place / os.fsdecode(b"stocks/caf\xe9.csv")).write_text(price_csv("x", ROWS))
+        (path / os.fsdecode(b"stocks/caf\xe9.csv")).write_text(price_csv("x", ROWS))
     except OSError:
         pytest.skip("this file system has no such names")
-    found = archive.list_archive(place)
+    found = archive.list_archive(path)
     assert [file.symbol for file in found.files] == ["A", "caf\\xe9"]
     with read_price_files(found) as read:
         assert read(found.files[1]) == price_csv("x", ROWS).encode()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.zip", b"Date,Open", "a.zip: not a readable .zip .*; download it again, or name a folder"),
         ("a", b"PK\x03\x04" + bytes(99), "a: not a readable .zip .*; download it again, or name a folder"),
@@ -295,21 +295,21 @@ def test_a_file_name_that_is_not_utf8_becomes_a_symbol_with_an_escape(make_archi
         ("a", b"", "neither a folder nor a .zip, but another file. A single file of prices is called .csv"),
     ],
 )
-def test_a_file_that_is_no_zip(tmp_path, name, content, said):
+def test_a_file_that_is_no_zip(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ArchiveError, match=said) as caught:
+    with pytest.raises(ArchiveError, match=message) as caught:
         sources.open_archive(str(tmp_path / name), STUDY)
-    assert ("download it again" in str(caught.value)) == ("download it again" in said)
+    assert ("download it again" in str(caught.value)) == ("download it again" in message)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
-    place = tmp_path / "a.zip"
-    with zipfile.ZipFile(place, "w", method) as whole:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as whole:
         whole.writestr("symbols_valid_meta.csv", metadata_csv([("A", "Ä", "A")]))
         for symbol in "ABé":
             whole.writestr(f"stocks/{symbol}.csv", price_csv(symbol, 10))
-    content, chance, seen = place.read_bytes(), random.Random(1), set()
+    content, chance, seen = path.read_bytes(), random.Random(1), set()
     for turn in range(500):
         damaged = bytearray(content)
         # Most of what can break is in the directory, at the end.
@@ -318,9 +318,9 @@ def test_a_damaged_zip_is_an_error_or_costs_a_member(tmp_path, method):
             del damaged[at:]
         else:
             damaged[at] ^= 1 << chance.randrange(8)
-        place.write_bytes(damaged)
+        path.write_bytes(damaged)
         try:
-            found = archive.list_archive(place)
+            found = archive.list_archive(path)
         except ArchiveError as error:
             assert "a.zip" in str(error)
             seen.add("no archive")
@@ -354,8 +354,8 @@ def test_the_sample_is_laid_out_as_kaggle_has_it(outputs):
 
 def test_kaggles_archive_is_downloaded(make_archive, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-    place = make_archive({"stocks/A.csv": ROWS})
-    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(place) if "stock-market" in name else None)
+    path = make_archive({"stocks/A.csv": ROWS})
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda name: str(path) if "stock-market" in name else None)
     assert names(sources.open_archive("kaggle", STUDY)) == {"stocks/A.csv": "A Inc."}
 
 
@@ -372,25 +372,25 @@ def test_what_was_downloaded_once_needs_no_network(make_archive, monkeypatch, tm
 
 
 def test_a_folder_may_be_called_as_a_source_is(make_archive, monkeypatch):
-    place = make_archive({"stocks/A.csv": ROWS}, name="kaggle")
-    monkeypatch.setenv("STUDY_ARCHIVE", str(place))  # as the pipeline does; the notebook gets the name
-    assert sources.open_archive("kaggle", STUDY).location == place
+    path = make_archive({"stocks/A.csv": ROWS}, name="kaggle")
+    monkeypatch.setenv("STUDY_ARCHIVE", str(path))  # as the pipeline does; the notebook gets the name
+    assert sources.open_archive("kaggle", STUDY).location == path
 
 
 def test_a_zip_made_by_windows_is_read(tmp_path):
-    place = tmp_path / "archive.zip"
-    with zipfile.ZipFile(place, "w") as made:
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w") as made:
         made.writestr("stocks\\A.csv", price_csv("A", ROWS))
         made.writestr("./etfs/B.csv", price_csv("B", ROWS))
         made.writestr("symbols_valid_meta.csv", metadata_csv([("A", "A Inc.", "A")]))
-    found = sources.open_archive(str(place), STUDY)
+    found = sources.open_archive(str(path), STUDY)
     assert names(found) == {"stocks/A.csv": "A Inc.", "etfs/B.csv": None}
     with read_price_files(found) as read:
         assert [read(file) for file in found.files] == [price_csv(symbol, ROWS).encode() for symbol in "AB"]
 
 
 def test_a_folder_that_cannot_be_read_is_not_left_out(make_archive, monkeypatch):
-    place = make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS})
+    path = make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS})
     scan = os.scandir
 
     def refusing(folder):
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(make_archive, monkeypatch)
 
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(ArchiveError, match=r"stocks: the folder cannot be read \(Permission denied\)"):
-        sources.open_archive(str(place), STUDY)
+        sources.open_archive(str(path), STUDY)
 
 
 def test_a_failed_download_says_how_to_do_it_by_hand(monkeypatch, tmp_path):
@@ -438,14 +438,14 @@ def test_the_fingerprint_changes_with_any_byte(make_archive, location):
             ({}, "Symbol,Security Name\n"),
         ]
     ):
-        place = make_archive({**files, **changed}, metadata, name=f"{number + 2}-{location}")
-        seen.add(archive.fingerprint(archive.list_archive(place)))
+        path = make_archive({**files, **changed}, metadata, name=f"{number + 2}-{location}")
+        seen.add(archive.fingerprint(archive.list_archive(path)))
     assert len(seen) == 5
 
 
 def test_the_fingerprint_of_a_folder_does_not_depend_on_where_it_is(make_archive):
-    places = [make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, name=name) for name in ("one", "two")]
-    one, two = (archive.fingerprint(archive.list_archive(place)) for place in places)
+    locations = [make_archive({"stocks/A.csv": ROWS, "etfs/B.csv": ROWS}, name=name) for name in ("one", "two")]
+    one, two = (archive.fingerprint(archive.list_archive(path)) for path in locations)
     assert one == two
-    (places[0] / "stocks" / "README.txt").write_text("counted in the report, and not read")
-    assert archive.fingerprint(archive.list_archive(places[0])) != two
+    (locations[0] / "stocks" / "README.txt").write_text("counted in the report, and not read")
+    assert archive.fingerprint(archive.list_archive(locations[0])) != two

@@ -25,9 +25,9 @@ GOOD = "2020-01-02,1,2,0.5,1.5,1.25,100"
 def run(outputs, make_archive):
     """Ingest an archive of these files, in one process, whatever share is bad; every row must be accounted for."""
 
-    def run(files, metadata=None, name="archive", share=1.0, place=None):
-        place = place or make_archive(files, metadata, name)
-        made = ingest.ingest(archive.list_archive(place), STUDY, share, Engine(workers=1))
+    def run(files, metadata=None, name="archive", share=1.0, location=None):
+        location = location or make_archive(files, metadata, name)
+        made = ingest.ingest(archive.list_archive(location), STUDY, share, Engine(workers=1))
         accounts, quarantined = made.files.read().to_pylist(), made.quarantine.read().to_pylist()
         kept = made.prices.read()
         assert kept.schema == schema.PRICES
@@ -154,14 +154,14 @@ def test_a_zip_gives_the_bytes_that_a_folder_gives(outputs, make_archive):
 
 
 def test_a_damaged_zip_member_costs_only_itself(run, make_archive):
-    place = make_archive({f"stocks/{symbol}.csv": 200 for symbol in "ABC"}, name="a.zip")
-    with zipfile.ZipFile(place) as whole:
+    location = make_archive({f"stocks/{symbol}.csv": 200 for symbol in "ABC"}, name="a.zip")
+    with zipfile.ZipFile(location) as whole:
         member = whole.getinfo("stocks/B.csv")
         middle = member.header_offset + 30 + len(member.filename) + member.compress_size // 2
-    damaged = bytearray(place.read_bytes())
+    damaged = bytearray(location.read_bytes())
     damaged[middle] ^= 0xFF
-    place.write_bytes(damaged)
-    kept, quarantined, accounts = run(None, place=place)
+    location.write_bytes(damaged)
+    kept, quarantined, accounts = run(None, location=location)
     assert kept.num_rows == 400
     assert quarantined[0]["file"] == "stocks/B.csv"
     assert quarantined[0]["reason"].startswith("unreadable file: zip member cannot be read: ")
@@ -169,22 +169,22 @@ def test_a_damaged_zip_member_costs_only_itself(run, make_archive):
 
 
 def test_a_member_that_claims_to_be_huge_costs_no_memory(run, make_archive):
-    place = make_archive({"stocks/A.csv": 20, "stocks/B.csv": 20}, name="a.zip")
-    content = bytearray(place.read_bytes())
+    location = make_archive({"stocks/A.csv": 20, "stocks/B.csv": 20}, name="a.zip")
+    content = bytearray(location.read_bytes())
     entry = content.rindex(b"stocks/A.csv")
     content[entry - 22 : entry - 18] = (0x20000000).to_bytes(4, "little")  # the uncompressed size
-    place.write_bytes(content)
-    assert archive.list_archive(place).files[0].size == 0x20000000
-    kept, quarantined, _ = run(None, place=place)
+    location.write_bytes(content)
+    assert archive.list_archive(location).files[0].size == 0x20000000
+    kept, quarantined, _ = run(None, location=location)
     assert len(ingest._BUFFER) < 1 << 28
     assert set(kept["Symbol"].to_pylist()) | {record["file"] for record in quarantined} >= {"B"}
 
 
 def test_a_file_that_is_gone(run, make_archive):
-    place = make_archive({"stocks/A.csv": 2, "stocks/B.csv": 2})
-    (place / "stocks" / "A.csv").unlink()
-    (place / "stocks" / "A.csv").symlink_to("nowhere")
-    kept, quarantined, accounts = run(None, place=place)
+    location = make_archive({"stocks/A.csv": 2, "stocks/B.csv": 2})
+    (location / "stocks" / "A.csv").unlink()
+    (location / "stocks" / "A.csv").symlink_to("nowhere")
+    kept, quarantined, accounts = run(None, location=location)
     assert kept["Symbol"].to_pylist() == ["B"] * 2
     assert quarantined == [
         {
@@ -199,14 +199,14 @@ def test_a_file_that_is_gone(run, make_archive):
 
 
 def test_files_that_change_after_they_were_listed(outputs, make_archive):
-    place = make_archive({"stocks/A.csv": 300, "stocks/B.csv": 2, "stocks/C.csv": 2, "stocks/D.csv": 5})
-    found = archive.list_archive(place)
+    location = make_archive({"stocks/A.csv": 300, "stocks/B.csv": 2, "stocks/C.csv": 2, "stocks/D.csv": 5})
+    found = archive.list_archive(location)
     for symbol, rows in [("B", 900), ("C", 0), ("D", 4)]:
-        (place / "stocks" / f"{symbol}.csv").write_text(price_csv(symbol, rows))
+        (location / "stocks" / f"{symbol}.csv").write_text(price_csv(symbol, rows))
     # The part before holds on to the buffer that both share.
-    before = IngestPart(str(place), "", found.files[:1])
+    before = IngestPart(str(location), "", found.files[:1])
     before.read()
-    part = IngestPart(str(place), "", found.files)
+    part = IngestPart(str(location), "", found.files)
     part.read()
     tables = part.tables()
     assert tables["files"]["rows_kept"].to_pylist() == [300, 900, 0, 4]
@@ -233,9 +233,9 @@ def test_a_regular_file_and_any_other_are_read_to_the_same(make_archive):
     regular = make_archive({"stocks/A.csv": 30, "stocks/B.csv": 30})
     other = make_archive({f"stocks/{symbol}.csv": "\ufeff" + price_csv(symbol, 30) for symbol in "AB"}, name="other")
     tables = []
-    for place in (regular, other):
-        found = archive.list_archive(place)
-        part = IngestPart(str(place), "", found.files)
+    for location in (regular, other):
+        found = archive.list_archive(location)
+        part = IngestPart(str(location), "", found.files)
         part.read()
         tables.append(part.tables()["prices"])
     assert tables[0] == tables[1]
@@ -312,12 +312,12 @@ def test_columns_in_another_order_than_the_header_says_stop_the_run(run):
 
 
 def test_an_archive_most_of_which_cannot_be_read(outputs, make_archive):
-    place = make_archive({f"stocks/{symbol}.csv": 40 for symbol in "ABCDE"})
-    found = archive.list_archive(place)
+    location = make_archive({f"stocks/{symbol}.csv": 40 for symbol in "ABCDE"})
+    found = archive.list_archive(location)
     for symbol in "AB":
-        (place / "stocks" / f"{symbol}.csv").unlink()
+        (location / "stocks" / f"{symbol}.csv").unlink()
     assert ingest.ingest(found, paths.StudyPaths("s")).prices.rows == 120  # a few are set aside
-    (place / "stocks" / "C.csv").unlink()
+    (location / "stocks" / "C.csv").unlink()
     with pytest.raises(QuarantineError) as caught:
         ingest.ingest(found, paths.StudyPaths("s"))
     assert "3 of 5 price files cannot be read:\n  stocks/A.csv: unreadable file: No such file" in str(caught.value)

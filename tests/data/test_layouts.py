@@ -70,12 +70,12 @@ def test_a_column_of_a_header_of_two_levels_is_named_by_the_params_file(outputs,
     text = f"Price,Close,High,Low,Opne,Volume\nTicker,OWN,OWN,OWN,OWN,OWN\nDate,,,,,\n{rows}"
     with pytest.raises(QuarantineError, match=r"no column is known to be Open; found: .* archive.columns"):
         made_of({"prices.csv": text.encode()}, tmp_path / "archive")
-    for columns, told in (
+    for columns, message in (
         ({"Open": "4"}, "its columns named, not numbered"),
         ({"Open": "Opne", "Date": "Nonsense"}, "the dates are the first column"),
         ({"Open": "²"}, "there is none of that name"),
     ):
-        with pytest.raises(sources.ArchiveError, match=rf"prices.csv: .*archive.columns: .*{told}"):
+        with pytest.raises(sources.ArchiveError, match=rf"prices.csv: .*archive.columns: .*{message}"):
             made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns=columns)
     _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", columns={"Open": "Opne", "Date": "Date"})
     assert made.prices.read().select(["Symbol", "Open", "High"]).to_pylist()[0] == {
@@ -124,19 +124,19 @@ def test_a_file_without_a_header_says_how_to_number_its_columns_and_is_read_so(n
     content = b"# bars\n" + rows.to_csv(index=False, header=False, sep=";").encode()
     files = {name: gzip.compress(content) if name.endswith(".gz") else content}
     numbers = {"Symbol": 1, "Date": 2, "Open": 4, "High": 5, "Low": 6, "Close": 7, "Volume": 8}
-    told = "-p archive.columns '{" + ", ".join(f"{ours}: {number}" for ours, number in numbers.items()) + "}'"
+    setting = "-p archive.columns '{" + ", ".join(f"{ours}: {number}" for ours, number in numbers.items()) + "}'"
     _, refused = made_of({**files, "B.csv": (HEADER + OPEN.format("2021-01-04")).encode()}, tmp_path / "refused")
-    assert told in refused.files.read()["refused"].to_pylist()[0]
+    assert setting in refused.files.read()["refused"].to_pylist()[0]
     monkeypatch.setattr(multi_symbol, "_PIECE", 500)
     _, made = made_of(files, tmp_path / "archive", columns={ours: str(number) for ours, number in numbers.items()})
     found = made.prices.read().to_pandas()
     for column in ("Symbol", *COLUMNS[1:]):
         assert found[column].tolist() == frame[column].tolist(), column
     assert made.files.read()["rows_read"].to_pylist() == [40, 40, 40]
-    said = look.look(
+    lines = look.look(
         tmp_path / "archive", sources.reading_options(columns={ours: str(n) for ours, n in numbers.items()})
     ).lines
-    assert any("without a header" in line for line in said)
+    assert any("without a header" in line for line in lines)
 
 
 def test_numbers_for_some_columns_of_a_file_without_a_header_ask_for_the_rest():
@@ -163,8 +163,8 @@ def test_a_column_of_times_is_not_the_date_beside_one_of_dates(header):
 
 def test_days_as_a_spreadsheet_counts_them_are_told_to_be_that(tmp_path):
     (tmp_path / "A.csv").write_text(HEADER + "".join(OPEN.format(day) for day in range(45293, 45303)))
-    said = "\n".join(look.look(tmp_path / "A.csv").lines)
-    assert "unparsable date: '45293', expected a date; where a spreadsheet shows days as numbers" in said
+    text = "\n".join(look.look(tmp_path / "A.csv").lines)
+    assert "unparsable date: '45293', expected a date; where a spreadsheet shows days as numbers" in text
 
 
 def test_columns_apart_by_spaces_are_told_what_may_be_between_them():
@@ -190,14 +190,14 @@ def test_a_wrong_choice_of_columns_is_refused_before_anything_is_read(outputs, t
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (bytes(range(256)) * 20, "not text: .* control characters"),
         (b"PK\x03\x04" + bytes(range(256)) * 20, "a workbook or a zip: give it the ending .xlsx"),
     ],
 )
-def test_what_is_no_text_is_said_to_be_none(content, told):
-    with pytest.raises(plans.NotPrices, match=told):
+def test_what_is_no_text_is_said_to_be_none(content, message):
+    with pytest.raises(plans.NotPrices, match=message):
         plans.plan_file(content)
 
 
@@ -208,8 +208,8 @@ def test_no_message_has_control_characters_of_a_file_in_it(tmp_path):
         ("B.csv", f"{header}\n" + "2021-01-04,1\n" * 99),
     ):
         (tmp_path / name).write_text(text)
-        said = "\n".join(look.look(tmp_path / name).lines)
-        assert "\\x1b[31m" in said and said.replace("\n", "").isprintable()
+        shown = "\n".join(look.look(tmp_path / name).lines)
+        assert "\\x1b[31m" in shown and shown.replace("\n", "").isprintable()
 
 
 def test_an_unknown_layout_names_the_nearest():
@@ -504,7 +504,7 @@ def test_no_row_of_a_file_without_a_header_is_taken_for_one(rows, outputs, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "setting"),
     [
         ("2021-01-04,10,11,9,10.5,100", "{Date: 1, Open: 2, High: 3, Low: 4, Close: 5, Volume: 6}"),
         ("2021-01-04,10,11,9,10.5,9.8,100", "{Date: 1, Open: 2, High: 3, Low: 4, Close: 5, Adj Close: 6, Volume: 7}"),
@@ -520,10 +520,10 @@ def test_no_row_of_a_file_without_a_header_is_taken_for_one(rows, outputs, tmp_p
         ("2021-01-04,AAPL,10,11,9,10.5,100", "{Symbol: 2, Date: 1, Open: 3, High: 4, Low: 5, Close: 6, Volume: 7}"),
     ],
 )
-def test_the_usual_order_of_columns_is_offered_by_number(row, told):
+def test_the_usual_order_of_columns_is_offered_by_number(row, setting):
     with pytest.raises(plans.Refused, match="no header: line 1 is a row already") as caught:
         plans.plan_file(f"{row}\n{row}\n".encode())
-    assert f"-p archive.columns '{told}'" in str(caught.value)
+    assert f"-p archive.columns '{setting}'" in str(caught.value)
 
 
 def test_one_column_is_not_two():

@@ -81,13 +81,13 @@ def test_the_beginning_of_a_parquet_file_is_said_to_be_a_sample(tmp_path):
 def test_the_params_file_it_writes_is_read_as_it_is(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
     (tmp_path / "params").mkdir()
-    place = write(WRITERS[name](truth()).contents, tmp_path / "archive")
-    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
+    location = write(WRITERS[name](truth()).contents, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 0
     section = params.load(tmp_path / "params" / "mine.yaml").archive
-    assert section.source == str(place)
+    assert section.source == str(location)
     assert section.volume == ("rounded" if name == "cryptodatadownload" else "whole")
     assert "run it: bash run_all.sh mine" in capsys.readouterr().out
-    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 2
     assert "already exists" in capsys.readouterr().err
 
 
@@ -102,10 +102,10 @@ def test_what_can_be_read_in_two_ways_is_left_for_the_user_to_choose(row, key, v
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
     (tmp_path / "params").mkdir()
     text = f"Date,Open,High,Low,Close,Volume\n{row}\n".encode()
-    place = write({"A.csv": text}, tmp_path / "archive")
-    assert command_line.main(["run", "--look", str(place)]) == 2
+    location = write({"A.csv": text}, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(location)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
-    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 0
     assert f"choose archive.{key} in it, and then run it" in capsys.readouterr().out
     written = tmp_path / "params" / "mine.yaml"
     assert getattr(params.load(written).archive, key) is None  # nothing is guessed
@@ -115,14 +115,14 @@ def test_what_can_be_read_in_two_ways_is_left_for_the_user_to_choose(row, key, v
         section = params.load(written.with_name("chosen.yaml")).archive
         assert getattr(section, key) == value
         options = sources.reading_options(section.layout, section.columns, section.dates, section.decimal)
-        assert look.look(place, options).readable
+        assert look.look(location, options).readable
 
 
 def test_a_look_that_finds_no_file_it_can_read_begins_with_the_fault(tmp_path, capsys):
-    place = write({"A.csv": b""}, tmp_path / "archive")
-    assert command_line.main(["run", "--look", str(place)]) == 2
+    location = write({"A.csv": b""}, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(location)]) == 2
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first == f"error: {place}: no price file here can be read"
+    assert first == f"error: {location}: no price file here can be read"
     assert any("A.csv: empty file" in line for line in rest)
 
 
@@ -131,13 +131,13 @@ def test_a_params_file_whose_run_would_stop_is_not_said_to_run(tmp_path, monkeyp
     (tmp_path / "params").mkdir()
     files = dict(WRITERS["yahoo"](truth()).contents)
     files["stocks/AAPL.csv"] += b"2021-03-01,1,2,x,1,1,5\n" * 10
-    place = write(files, tmp_path / "archive")
-    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 0
-    told = capsys.readouterr().out
+    location = write(files, tmp_path / "archive")
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 0
+    output = capsys.readouterr().out
     assert (
-        "a run would stop: 10 of 130 raw rows would be quarantined" in told
-        and "a run would stop because of the problems above" in told
-        and "run it: " not in told
+        "a run would stop: 10 of 130 raw rows would be quarantined" in output
+        and "a run would stop because of the problems above" in output
+        and "run it: " not in output
     )
 
 
@@ -146,16 +146,23 @@ def test_what_a_look_is_told_stands_in_the_params_file_it_writes(tmp_path, monke
     (tmp_path / "params").mkdir()
     header = "session,open,high,low,settle: last,1\n"
     rows = "".join(f"01/{day:02}/2021,10,11,9,10,1000.5\n" for day in range(1, 9))
-    place = write({"in/A.csv": (header + rows).encode(), "out/A.csv": b"Date,Close\n"}, tmp_path / "archive")
-    told = {"columns.Date": "session", "columns.Close": "settle: last", "columns.Volume": "6", "dates": "month_first"}
-    told |= {"only_files": "in/*", "volume": "rounded"}
-    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
-    assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
+    location = write({"in/A.csv": (header + rows).encode(), "out/A.csv": b"Date,Close\n"}, tmp_path / "archive")
+    settings = {
+        "columns.Date": "session",
+        "columns.Close": "settle: last",
+        "columns.Volume": "6",
+        "dates": "month_first",
+    }
+    settings |= {"only_files": "in/*", "volume": "rounded"}
+    words = [word for key, value in settings.items() for word in ("-p", f"archive.{key}", value)]
+    assert command_line.main(["run", "--look", str(location), "--as", "mine", *words]) == 0
     assert "8 kept" in capsys.readouterr().out
     section = params.load(tmp_path / "params" / "mine.yaml").archive
     assert section.columns == {"Date": "session", "Close": "settle: last", "Volume": "6"}
     assert (section.dates, section.only_files, section.volume) == ("month_first", "in/*", "rounded")
-    again = look.look(place, sources.reading_options("", section.columns, section.dates), only_files=section.only_files)
+    again = look.look(
+        location, sources.reading_options("", section.columns, section.dates), only_files=section.only_files
+    )
     assert again.readable
 
 
@@ -168,9 +175,9 @@ def test_one_key_that_a_look_is_told_can_be_read_again(key, value, tmp_path, mon
     text = b"Date,Open,High,Low,Close,Volume\n01/02/2021,1,1,1,1,5\n13/02/2021,1,1,1,1,5\n"
     if key == "dates":
         text = text.replace(b"13/02", b"03/02")
-    place = write({"A.csv": text}, tmp_path / "archive")
-    told = str(value).lower()
-    assert command_line.main(["run", "--look", str(place), "--as", "mine", "-p", f"archive.{key}", told]) == 0
+    location = write({"A.csv": text}, tmp_path / "archive")
+    written = str(value).lower()
+    assert command_line.main(["run", "--look", str(location), "--as", "mine", "-p", f"archive.{key}", written]) == 0
     assert getattr(params.load(tmp_path / "params" / "mine.yaml").archive, key) == value
 
 
@@ -197,24 +204,28 @@ def test_a_name_of_any_characters_is_read_again_as_it_is(odd, tmp_path, monkeypa
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
     (tmp_path / "params").mkdir()
     rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
-    place = write({f"x{odd}.csv": f"Date,Open,High,Low,last{odd}x,Volume\n{rows}".encode()}, tmp_path / f"a{odd}b")
-    told = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
-    words = [word for key, value in told.items() for word in ("-p", f"archive.{key}", value)]
-    assert command_line.main(["run", "--look", str(place), "--as", "mine", *words]) == 0
+    location = write({f"x{odd}.csv": f"Date,Open,High,Low,last{odd}x,Volume\n{rows}".encode()}, tmp_path / f"a{odd}b")
+    settings = {"only_files": f"x{odd}*", "columns.Close": f"last{odd}x"}
+    words = [word for key, value in settings.items() for word in ("-p", f"archive.{key}", value)]
+    assert command_line.main(["run", "--look", str(location), "--as", "mine", *words]) == 0
     section = params.load(tmp_path / "params" / "mine.yaml").archive
-    assert (section.source, section.only_files) == (str(place), told["only_files"])
-    assert section.columns == {"Close": told["columns.Close"]}
+    assert (section.source, section.only_files) == (str(location), settings["only_files"])
+    assert section.columns == {"Close": settings["columns.Close"]}
 
 
 def test_a_byte_that_is_not_utf_8_in_a_path_is_looked_at_and_refused_in_a_params_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
     (tmp_path / "params").mkdir()
     rows = "".join(f"2021-01-{day:02},10,11,9,10,5\n" for day in range(4, 9))
-    place = write({"A.csv": f"Date,Open,High,Low,Close,Volume\n{rows}".encode()}, tmp_path / os.fsdecode(b"K\xfcrse"))
-    assert command_line.main(["run", "--look", str(place)]) == 0
-    assert command_line.main(["run", "--look", str(place), "--as", "mine"]) == 2
-    told = capsys.readouterr().err
-    assert "a byte that is not UTF-8" in told and "K\\xfcrse" in told and not list((tmp_path / "params").iterdir())
+    location = write(
+        {"A.csv": f"Date,Open,High,Low,Close,Volume\n{rows}".encode()}, tmp_path / os.fsdecode(b"K\xfcrse")
+    )
+    assert command_line.main(["run", "--look", str(location)]) == 0
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 2
+    message = capsys.readouterr().err
+    assert (
+        "a byte that is not UTF-8" in message and "K\\xfcrse" in message and not list((tmp_path / "params").iterdir())
+    )
 
 
 def rows_of(symbol="", prices="10,12,9,11", days=40, first=date(2021, 1, 4)):
@@ -275,17 +286,17 @@ STOPS = {
 
 @pytest.mark.parametrize("case", STOPS)
 def test_a_look_at_all_rows_says_what_the_run_says(case, outputs, tmp_path):
-    contents, told = STOPS[case]
-    place = write({name: "".join(rows).encode("latin-1") for name, rows in contents.items()}, tmp_path / "archive")
-    found = look.look(place)
-    assert found.refused == bool(told), found.lines
+    contents, expected = STOPS[case]
+    location = write({name: "".join(rows).encode("latin-1") for name, rows in contents.items()}, tmp_path / "archive")
+    found = look.look(location)
+    assert found.refused == bool(expected), found.lines
     try:
-        ingest(archive.list_archive(place), paths.StudyPaths("s"))
-        said = ""
+        ingest(archive.list_archive(location), paths.StudyPaths("s"))
+        message = ""
     except QuarantineError as error:
-        said = str(error).partition("\nEvery row set aside")[0]
-    assert told in said and bool(told) == bool(said)
-    assert f"a run would stop: {said}" in "\n".join(found.lines) or not said
+        message = str(error).partition("\nEvery row set aside")[0]
+    assert expected in message and bool(expected) == bool(message)
+    assert f"a run would stop: {message}" in "\n".join(found.lines) or not message
 
 
 def test_prices_too_short_for_a_study_are_not_said_to_run(tmp_path):

@@ -228,8 +228,8 @@ def test_a_column_with_one_value_for_files_of_different_symbols_is_no_symbol(cal
     }
     archive, made = made_of(files, tmp_path / "archive")
     assert made.prices.read()["Symbol"].unique().to_pylist() == ["AAPL", "IBM", "MSFT"]
-    said = f"column {called!r} is 'NASDAQ' in AAPL.csv and in MSFT.csv on the same day, so it names no symbol"
-    assert any(said in note for note in archive.notes)
+    message = f"column {called!r} is 'NASDAQ' in AAPL.csv and in MSFT.csv on the same day, so it names no symbol"
+    assert any(message in note for note in archive.notes)
 
 
 def test_parts_of_one_symbol_stay_parts_of_it(outputs, tmp_path):
@@ -283,8 +283,8 @@ def test_what_is_told_to_choose_between_two_columns_works(names, outputs, tmp_pa
     text = f"{header}\n{rows.to_csv(index=False, header=False)}"
     with pytest.raises(plans.Refused) as caught:
         plans.plan_file(text.encode())
-    told = re.search(r"archive.columns: ({.*?})$", str(caught.value))[1]
-    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    setting = re.search(r"archive.columns: ({.*?})$", str(caught.value))[1]
+    columns = params.with_overrides(tmp_path, [("archive.columns", setting)]).archive.columns
     assert_same(read({"AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)
     if names[0] == names[1]:
         with pytest.raises(sources.ArchiveError, match=r"give its number: {Close: 5} or {Close: 6}"):
@@ -402,9 +402,9 @@ def test_the_numbers_of_columns_that_are_suggested_fit_the_rows(order, columns, 
     text = without_header(order, **made)
     with pytest.raises(plans.Refused, match="check this guess") as caught:
         plans.plan_file(text.encode())
-    told = re.search(r"-p archive.columns '({.*?})'", str(caught.value))[1]
-    assert found in told and ("Symbol" in found) == ("Symbol" in told)
-    columns = params.with_overrides(tmp_path, [("archive.columns", told)]).archive.columns
+    setting = re.search(r"-p archive.columns '({.*?})'", str(caught.value))[1]
+    assert found in setting and ("Symbol" in found) == ("Symbol" in setting)
+    columns = params.with_overrides(tmp_path, [("archive.columns", setting)]).archive.columns
     name = columns.get("Symbol") and "prices.csv"
     frame = prices("7203" if columns.get("Symbol") and "7203" in text else "AAPL", days=60)
     assert_same(read({name or "AAPL.csv": text}, tmp_path / "archive", columns=columns), frame)

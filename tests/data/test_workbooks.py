@@ -113,7 +113,7 @@ def test_what_a_program_says_of_the_size_is_not_believed():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"Date,Open\n", "cannot be read .*take its password off, if it has one, or save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "cannot be read .*password"),  # encrypted, or an .xls
@@ -127,8 +127,8 @@ def test_what_a_program_says_of_the_size_is_not_believed():
     ],
     ids=["text", "encrypted", "cut off", "two sheets", "two sheets with prices", "no cells"],
 )
-def test_what_cannot_be_read_says_what_to_do(content, told):
-    with pytest.raises(OSError, match=told):
+def test_what_cannot_be_read_says_what_to_do(content, message):
+    with pytest.raises(OSError, match=message):
         text(content)
 
 
@@ -160,8 +160,8 @@ def test_a_row_set_aside_is_named_by_its_row_and_a_workbook_alone_or_in_a_zip_is
     (tmp_path / "AAPL.xlsx").write_bytes(workbook([[], *cells]))
     with zipfile.ZipFile(tmp_path / "prices.zip", "w") as packed:
         packed.write(tmp_path / "AAPL.xlsx", "AAPL.xlsx")
-    for place in ("AAPL.xlsx", "prices.zip"):
-        archive = sources.open_archive(str(tmp_path / place), StudyPaths("study"))
+    for location in ("AAPL.xlsx", "prices.zip"):
+        archive = sources.open_archive(str(tmp_path / location), StudyPaths("study"))
         made = ingest(archive, StudyPaths("study"), 1.0, Engine(workers=1))
         found = made.prices.read().to_pandas()
         assert set(found["Symbol"]) == {"AAPL"} and len(found) == 59
@@ -169,7 +169,7 @@ def test_a_row_set_aside_is_named_by_its_row_and_a_workbook_alone_or_in_a_zip_is
         [aside] = made.quarantine.read().to_pylist()
         assert (aside["file"], aside["line"]) == ("AAPL.xlsx", 9)
         assert "#N/A" in aside["raw"]
-        assert "1 .xlsx" in "\n".join(look.look(tmp_path / place).lines)
+        assert "1 .xlsx" in "\n".join(look.look(tmp_path / location).lines)
 
 
 def test_a_workbook_with_the_ending_of_text_is_told_to_be_one(tmp_path):

@@ -72,8 +72,8 @@ def test_a_dividend_or_split_since_fetches_that_symbol_anew(event, tmp_path):
     market = Market(["AAPL", "MSFT"], 20)
     update(tmp_path, market)
     (market.factor if event == "dividend" else market.split)["MSFT"] = 0.98 if event == "dividend" else 2
-    said, _ = update(tmp_path, market)
-    assert "downloaded again after a split or dividend: MSFT" in said
+    sentences, _ = update(tmp_path, market)
+    assert "downloaded again after a split or dividend: MSFT" in sentences
     assert market.asked[-1] == ("MSFT", START)
     adjusted = pd.read_csv(tmp_path / "stocks" / "MSFT.csv", float_precision="round_trip")["Adj Close"]
     assert adjusted.tolist() == market.frame("MSFT")["Adj Close"].tolist()
@@ -84,9 +84,10 @@ def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
     update(tmp_path, market)
     before = lines(tmp_path, "AAPL")
     market.failing = 100
-    said, waits = update(tmp_path, market)
+    sentences, waits = update(tmp_path, market)
     assert (
-        "returned no rows for 2 symbols (ConnectionError: no network); their cached rows are used instead" in said[-1]
+        "returned no rows for 2 symbols (ConnectionError: no network); their cached rows are used instead"
+        in sentences[-1]
     )
     assert lines(tmp_path, "AAPL") == before
     assert len(waits) == 3 and waits[0] < waits[1] < waits[2]  # each wait is longer than the one before
@@ -95,8 +96,8 @@ def test_without_a_network_what_was_kept_is_used_and_that_is_said(tmp_path):
 def test_a_failure_now_and_then_is_tried_again(tmp_path):
     market = Market(["AAPL", "MSFT"], 20)
     market.failing = 3
-    said, waits = update(tmp_path, market)
-    assert said == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 2
+    sentences, waits = update(tmp_path, market)
+    assert sentences == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 2
 
 
 def test_a_symbol_that_yahoo_does_not_have_stops_the_run(tmp_path):
@@ -116,8 +117,8 @@ def test_one_symbol_that_fails_costs_the_others_nothing(tmp_path):
     market = Market(symbols, 20)
     update(tmp_path, market, symbols)
     market.days, market.broken, market.asked = pd.bdate_range(START, periods=21), {"S3", "S4"}, []
-    said, waits = update(tmp_path, market, symbols)
-    assert said[0] == "Yahoo: 18 of 20 symbols have new rows" and "returned no rows for 2 symbols" in said[1]
+    sentences, waits = update(tmp_path, market, symbols)
+    assert sentences[0] == "Yahoo: 18 of 20 symbols have new rows" and "returned no rows for 2 symbols" in sentences[1]
     assert len(market.asked) == 20 + 3 * 2 and len(waits) == 3
     assert [len(lines(tmp_path, symbol)) for symbol in ("S2", "S3")] == [22, 21]
 
@@ -127,8 +128,8 @@ def test_without_any_answer_few_are_asked_and_all_are_said_to_have_failed(tmp_pa
     market = Market(symbols, 20)
     update(tmp_path, market, symbols)
     market.failing, market.asked = 1000, []
-    said, _ = update(tmp_path, market, symbols)
-    assert "returned no rows for 200 symbols" in said[-1] and len(market.asked) == 4 * 5
+    sentences, _ = update(tmp_path, market, symbols)
+    assert "returned no rows for 200 symbols" in sentences[-1] and len(market.asked) == 4 * 5
 
 
 def test_rows_are_days_of_the_exchange_with_a_price():
@@ -229,8 +230,8 @@ def chart_server(monkeypatch):
 
 def test_yfinance_itself_reads_a_server_that_plays_yahoo(chart_server, tmp_path):
     waits = []
-    said = yahoo.update(tmp_path / "archive", ["AAPL", "MSFT"], START, sleep=waits.append)
-    assert said == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 1  # a bad answer about MSFT
+    sentences = yahoo.update(tmp_path / "archive", ["AAPL", "MSFT"], START, sleep=waits.append)
+    assert sentences == ["Yahoo: 2 of 2 symbols have new rows"] and len(waits) == 1  # a bad answer about MSFT
     assert any(path.endswith("/AAPL") for path in chart_server)
     assert lines(tmp_path / "archive", "MSFT")[1:3] == [
         "2021-01-04,100.0,100.0,100.0,100.0,100.0,1000",

@@ -49,7 +49,7 @@ def test_only_what_a_change_touches_is_fitted_and_judged_again(tmp_path: Path, m
     later = Settings(**vars(wanted) | {"first_test_date": split.first_test_date + 20})
     moved = evaluated("features", later)
     assert 0 < len(fits) < count and {task.split.name for task in fits} == {"chronological"}
-    assert all(len(places) == 2 for _, places in judged) and len(judged) == len(frames)
+    assert all(len(indices) == 2 for _, indices in judged) and len(judged) == len(frames)
     assert moved == evaluated("features", later, None) != plain
     # A part whose last Volume is another: its rows are drawn, fitted and judged anew.
     frames[3] = frames[3].assign(Volume=[*frames[3]["Volume"][:-1], 10**9])

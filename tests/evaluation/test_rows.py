@@ -72,7 +72,7 @@ def test_random_and_symbol_splits_hold_out_their_share() -> None:
     assert (random.test(rows) != random_split(rows, 0.2, 43).test(rows)).any()
     held = symbol_split(rows.symbols, 0.2, 42)
     assert len(held.held) == 2
-    assert {rows.symbols[place] for place in rows.symbol[held.test(rows)]} == held.held
+    assert {rows.symbols[index] for index in rows.symbol[held.test(rows)]} == held.held
     assert len({symbol_split(rows.symbols, 0.2, seed).held for seed in range(20)}) > 5
 
 
@@ -106,5 +106,5 @@ def test_what_cannot_be_split_is_said() -> None:
 def test_joined_rows_are_those_of_the_parts() -> None:
     rows = all_rows(TWO_PARTS)
     again = joined([all_rows(Parts(part)) for part in (TWO_PARTS.frames[0], TWO_PARTS.frames[2])])
-    assert [again.symbols[place] for place in again.symbol] == [rows.symbols[place] for place in rows.symbol]
+    assert [again.symbols[index] for index in again.symbol] == [rows.symbols[index] for index in rows.symbol]
     assert (again.volume == rows.volume).all()

@@ -16,7 +16,7 @@ from lib.evaluation.sample import draw_rows
 
 
 def identities(rows) -> set[tuple[str, str]]:
-    return {(rows.symbols[place], str(day)) for place, day in zip(rows.symbol, rows.date, strict=True)}
+    return {(rows.symbols[index], str(day)) for index, day in zip(rows.symbol, rows.date, strict=True)}
 
 
 def test_few_rows_are_all_drawn(tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ def doctored(table: pd.DataFrame, lead: float, lead_error: float) -> pd.DataFram
     ],
 )
 def test_the_verdict_follows_the_numbers(lead: float, error: float, words: str) -> None:
-    said = verdict(doctored(headline(), lead, error))
-    assert f"It {words} the average, and it {words} the average's best multiple" in said
-    assert (UNTESTED in said) == np.isnan(error)
-    assert ("captures none" in said) is (lead <= 0)
+    sentences = verdict(doctored(headline(), lead, error))
+    assert f"It {words} the average, and it {words} the average's best multiple" in sentences
+    assert (UNTESTED in sentences) == np.isnan(error)
+    assert ("captures none" in sentences) is (lead <= 0)
 
 
 def test_a_model_that_is_no_good_does_not_beat_the_average(tmp_path: Path) -> None:
@@ -61,17 +61,17 @@ def test_a_model_that_is_no_good_does_not_beat_the_average(tmp_path: Path) -> No
             return super().fit(X, 3 * y)
 
     found = evaluated(stored(tmp_path, *by_symbol(rows)), Tripled(), rows)
-    said = verdict(found.comparisons[0, "chronological"])
-    assert "It does not beat the average, and it does not beat the average's best multiple" in said
-    assert "the model captures none" in said
+    sentences = verdict(found.comparisons[0, "chronological"])
+    assert "It does not beat the average, and it does not beat the average's best multiple" in sentences
+    assert "the model captures none" in sentences
 
 
 def test_the_verdict_where_the_average_is_never_wrong():
     never_wrong = headline()
     never_wrong[["mae", "rmse"]] = 0.0  # as where no share is ever traded
-    said = verdict(never_wrong)
-    assert "the moving average is never wrong, so no model can beat it" in said
-    assert "nan" not in said
+    sentences = verdict(never_wrong)
+    assert "the moving average is never wrong, so no model can beat it" in sentences
+    assert "nan" not in sentences
 
 
 def test_the_squared_objective_is_judged_by_squared_errors(tmp_path: Path) -> None:

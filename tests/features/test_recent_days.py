@@ -66,7 +66,7 @@ def test_no_symbols_are_no_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("made", "trained", "said"),
+    ("made", "trained", "message"),
     [
         ((30, None), {"window": 30, "min_periods": 30}, ""),
         ((30, None), {"window": 30}, ""),
@@ -74,12 +74,12 @@ def test_no_symbols_are_no_error(tmp_path):
         ((30, 1), {"window": 30, "min_periods": 30}, "are over 30 trading days, 1 of them at least, and the model"),
     ],
 )
-def test_another_window_than_the_models_is_refused(tmp_path, made, trained, said):
+def test_another_window_than_the_models_is_refused(tmp_path, made, trained, message):
     write_recent_days([features(NAMES)], tmp_path / "file", *made)
     found = Symbols(tmp_path / "file")
     refused = mismatch(found, trained, "mine")
-    assert said in refused
-    assert bool(refused) == bool(said)
+    assert message in refused
+    assert bool(refused) == bool(message)
     if refused:
         assert refused.endswith("bash run_all.sh mine")
         assert f"up to {found.last_date}," in refused

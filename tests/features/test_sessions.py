@@ -18,9 +18,9 @@ def days(*dates: str) -> np.ndarray:
 
 
 def known_of(calendar: Calendar, date: str) -> dict[str, float]:
-    place = int(np.searchsorted(calendar.sessions, days(date)[0]))
-    assert calendar.sessions[place] == days(date)[0], f"{date} is no session"
-    return dict(zip((feature.name for feature in definitions.CALENDAR), calendar.known[place].tolist(), strict=True))
+    index = int(np.searchsorted(calendar.sessions, days(date)[0]))
+    assert calendar.sessions[index] == days(date)[0], f"{date} is no session"
+    return dict(zip((feature.name for feature in definitions.CALENDAR), calendar.known[index].tolist(), strict=True))
 
 
 def test_the_session_after_a_holiday_and_what_is_known_of_it() -> None:

@@ -26,8 +26,8 @@ def small(monkeypatch):
     monkeypatch.setattr(summary, "RECENT_ROWS", 100)
 
 
-def features(place, window=30, min_periods=None):
-    ingest.ingest(archive.list_archive(place), STUDY, 0.5, Engine(workers=1))
+def features(location, window=30, min_periods=None):
+    ingest.ingest(archive.list_archive(location), STUDY, 0.5, Engine(workers=1))
     made = build_features(STUDY, window, min_periods, Engine(workers=1))
     assert len(made.parts) > 1
     return made.read().to_pandas()

@@ -98,7 +98,9 @@ def test_no_text_is_cut_off_or_lies_on_another(name):
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             low, high = sorted(axis.get_view_interval())
             ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
-            boxes = [label.get_window_extent() for place, label in ticks if low <= place <= high and label.get_text()]
+            boxes = [
+                label.get_window_extent() for position, label in ticks if low <= position <= high and label.get_text()
+            ]
             for before, after in pairwise(boxes if axis.get_visible() else []):
                 assert not before.overlaps(after), f"labels of the {axis.axis_name} axis overlap"
 
@@ -115,11 +117,11 @@ def test_a_figure_of_nothing_says_so_in_words(name):
 def test_png_is_the_same_each_time_and_tells_nothing_of_the_machine():
     contents = {style.png(FIGURES["quarantine"]()) for _ in range(2)}
     assert len(contents) == 1
-    content, place, chunks = contents.pop(), 8, []
-    while place < len(content):
-        (length,) = struct.unpack(">I", content[place : place + 4])
-        chunks.append(content[place + 4 : place + 8].decode())
-        place += length + 12
+    content, position, chunks = contents.pop(), 8, []
+    while position < len(content):
+        (length,) = struct.unpack(">I", content[position : position + 4])
+        chunks.append(content[position + 4 : position + 8].decode())
+        position += length + 12
     assert set(chunks) == {"IHDR", "pHYs", "IDAT", "IEND"}
 
 

@@ -372,11 +372,11 @@ def test_pages_say_what_is_out_of_date(study):
 
 
 def test_pages_say_what_days_a_kept_result_is_from(study):
-    told = "Based on data up to 2013-02-28 (run.retrain: weekly); newer days are not included."
-    page = report.index_html("sample", RECORD | {"kept": {"04_evaluate": told}}, METRICS)
+    sentence = "Based on data up to 2013-02-28 (run.retrain: weekly); newer days are not included."
+    page = report.index_html("sample", RECORD | {"kept": {"04_evaluate": sentence}}, METRICS)
     body = page[page.index("<main") :]
-    assert f'<p class="kept" role="note">04_evaluate: {told}</p>' in body
-    assert f"<small>{told}</small>" in body and f"<small>{told} In shares a day" in body
+    assert f'<p class="kept" role="note">04_evaluate: {sentence}</p>' in body
+    assert f"<small>{sentence}</small>" in body and f"<small>{sentence} In shares a day" in body
     assert "ut of date" not in body
 
 

@@ -67,7 +67,7 @@ def test_a_wrong_row_stops_no_other(predictor):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"\n\n", "empty"),
@@ -105,10 +105,10 @@ def test_a_wrong_row_stops_no_other(predictor):
         "sep",
     ],
 )
-def test_says_what_is_wrong_with_a_file(predictor, content, said):
+def test_says_what_is_wrong_with_a_file(predictor, content, message):
     with pytest.raises(BatchError) as caught:
         predict_file(predictor, content)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_reads_what_spreadsheets_and_people_write(predictor, content, layout, en
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             b"vol_moving_avg,adj_close_rolling_med" + b"," * 50_000 + b"\n" + b"1,2\n" * 4000,
@@ -156,10 +156,10 @@ def test_reads_what_spreadsheets_and_people_write(predictor, content, layout, en
     ],
     ids=["columns", "cells", "commas"],
 )
-def test_a_small_file_takes_little_memory(predictor, content, said):
+def test_a_small_file_takes_little_memory(predictor, content, message):
     """Neither do refused rows: the first of these took 2.4 GB."""
     tracemalloc.start()
-    with pytest.raises(BatchError, match=said):
+    with pytest.raises(BatchError, match=message):
         predict_file(predictor, content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

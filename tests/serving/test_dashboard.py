@@ -187,9 +187,9 @@ def test_a_symbol_fills_the_form(page, served):
     volume = float(page.get_by_label(VOLUME).input_value())
     assert volume == pytest.approx(recent.vol_moving_avg[-1], abs=0.01)
     expect_shown(page, Predictor.load(served.study.grid).predict(volume, 21.5))
-    for text, said in (("no such thing", "No such symbol"), ("", "Inputs")):
+    for text, expected in (("no such thing", "No such symbol"), ("", "Inputs")):
         page.get_by_label("Symbol").fill(text)
-        expect(page.locator(".card-inputs")).to_contain_text(said)
+        expect(page.locator(".card-inputs")).to_contain_text(expected)
         expect(page.locator(".chart svg")).to_have_count(0)
         expect(page.locator(".result .day")).to_have_text("for the day the average ends on")
         page.get_by_label("Symbol").fill("TRUE")

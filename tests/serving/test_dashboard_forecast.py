@@ -57,12 +57,12 @@ def session(outputs):
 
 
 def test_the_sentence_has_day_number_average_and_range():
-    said = tab.next_session(symbol(), symbol().horizons[1])
+    text = tab.next_session(symbol(), symbol().horizons[1])
     assert (
         "<b>Tuesday 5 March 2013:</b> about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M."
-        in said
+        in text
     )
-    assert 'data-forecast="18500000">18,500,000 <small>shares<' in said
+    assert 'data-forecast="18500000">18,500,000 <small>shares<' in text
 
 
 def test_the_marker_lies_on_its_sessions():
@@ -87,13 +87,13 @@ def test_a_stale_symbol_and_forecasts_older_than_the_prices_are_said_so(session)
 
 def test_a_position_has_sessions_and_their_range():
     month = {21: replace(symbol().horizons[1], horizon=21)}
-    said = tab.position(replace(symbol(), horizons=month), 5_000_000, 0.1)
-    assert 'data-sessions="3">3 <small>sessions' in said
-    assert "for 5,000,000 shares at 10% of each session's volume; 4 times out of 5 between 2 and 4" in said
-    assert "Beyond" not in said
-    said = tab.position(symbol(), 5_000_000, 0.1)
-    assert 'data-sessions="3">3 <small>sessions' in said and "4 times" not in said
-    assert "Beyond the next session, its volume is assumed to continue, and there is no tested range." in said
+    text = tab.position(replace(symbol(), horizons=month), 5_000_000, 0.1)
+    assert 'data-sessions="3">3 <small>sessions' in text
+    assert "for 5,000,000 shares at 10% of each session's volume; 4 times out of 5 between 2 and 4" in text
+    assert "Beyond" not in text
+    text = tab.position(symbol(), 5_000_000, 0.1)
+    assert 'data-sessions="3">3 <small>sessions' in text and "4 times" not in text
+    assert "Beyond the next session, its volume is assumed to continue, and there is no tested range." in text
     assert "cannot be traded" in tab.position(symbol(forecast=0), 1, 0.1)
     assert "more than 2,520" in tab.position(symbol(), 1e15, 0.1)
 
@@ -105,10 +105,10 @@ def test_the_download_is_the_table_and_no_formula():
 
 
 def test_markup_in_names_stays_text():
-    said = tab.changes([symbol()], 1, 2)
+    text = tab.changes([symbol()], 1, 2)
     assert (
-        ">A&amp;B</button><span>&lt;x&gt;</span>" in said
-        and " 2 symbols whose prices end earlier are left out." in said
+        ">A&amp;B</button><span>&lt;x&gt;</span>" in text
+        and " 2 symbols whose prices end earlier are left out." in text
     )
 
 
@@ -135,18 +135,18 @@ def test_the_tab_follows_the_symbol(session):
 
 def test_it_says_how_good_the_forecasts_are(session):
     assert "<p>They have not been judged.</p>" in tab.ForecastTab(session, {}).judged.value
-    told = {str(horizon): {"verdict": f"Verdict of <{horizon}>."} for horizon in (1, 5, 21)}
-    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    verdicts = {str(horizon): {"verdict": f"Verdict of <{horizon}>."} for horizon in (1, 5, 21)}
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": verdicts}))
     session.paths.report("05_forecast").parent.mkdir(parents=True, exist_ok=True)
     session.paths.report("05_forecast").touch()
-    said = tab.ForecastTab(session, {}).judged.value
-    assert [f"<li>Verdict of &lt;{horizon}&gt;.</li>" in said for horizon in (1, 5, 21)] == [True] * 3
-    assert 'href="reports/reports/05_forecast.html"' in said
-    told = {"1": {"verdict": ["a"]}, "5": {"verdict": "\ud800\x1b[31m"}, "21": 3}
-    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    text = tab.ForecastTab(session, {}).judged.value
+    assert [f"<li>Verdict of &lt;{horizon}&gt;.</li>" in text for horizon in (1, 5, 21)] == [True] * 3
+    assert 'href="reports/reports/05_forecast.html"' in text
+    verdicts = {"1": {"verdict": ["a"]}, "5": {"verdict": "\ud800\x1b[31m"}, "21": 3}
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": verdicts}))
     assert "They have not been judged" in tab.ForecastTab(session, {}).judged.value
-    told.pop("21")
-    session.paths.forecast_metrics.write_text(json.dumps({"horizons": told}))
+    verdicts.pop("21")
+    session.paths.forecast_metrics.write_text(json.dumps({"horizons": verdicts}))
     tab.ForecastTab(session, {}).judged.value.encode()
 
 
@@ -185,7 +185,7 @@ def test_a_run_s_new_forecasts_are_taken_over(session):
 
 
 @pytest.mark.parametrize(
-    ("field", "text", "said"),
+    ("field", "text", "message"),
     [
         ("shares", "many", "The number of shares must be a number"),
         ("shares", "0", "The number of shares is 0; allowed: 1 to"),
@@ -193,11 +193,11 @@ def test_a_run_s_new_forecasts_are_taken_over(session):
         ("least", "-1", "The least moving average is -1; allowed: 0 to"),
     ],
 )
-def test_wrong_numbers_are_said_beside_the_field(session, field, text, said):
+def test_wrong_numbers_are_said_beside_the_field(session, field, text, message):
     page = tab.ForecastTab(session, {})
     getattr(page, field).value = text
     messages = page.shares_message.value + page.share_message.value + page.least_message.value
-    assert said in messages
+    assert message in messages
     page.shares.value, page.share_of_volume.value, page.least.value = "5M", "10 %", "1k"
     assert page.shares_message.value + page.share_message.value + page.least_message.value == ""
     assert "for 5,000,000 shares at 10%" in page.position.value

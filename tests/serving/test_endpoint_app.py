@@ -148,7 +148,7 @@ def test_refuses_by_name_what_is_no_allowed_number(ask, text):
 
 
 @pytest.mark.parametrize(
-    ("query", "place"),
+    ("query", "location"),
     [
         ("", "vol_moving_avg"),
         ("vol_moving_avg=1", "adj_close_rolling_med"),
@@ -163,14 +163,14 @@ def test_refuses_by_name_what_is_no_allowed_number(ask, text):
     ],
     ids=["none", "one", "other", "twice", "price twice", "flag", "typo", "price NaN", "price 1e309", "10 kB name"],
 )
-def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, place):
+def test_names_the_parameter_that_is_missing_repeated_or_unknown(ask, query, location):
     answer = ask(f"/predict?{query}")
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", place]
+    assert answer.json()["detail"][0]["loc"] == ["query", location]
 
 
 def test_predicts_many_in_order(ask, predictor):
-    pairs = [[float(volume), 3.5 * place] for place, volume in enumerate(np.geomspace(1, 1e9, 500).tolist())]
+    pairs = [[float(volume), 3.5 * index] for index, volume in enumerate(np.geomspace(1, 1e9, 500).tolist())]
     volumes, prices = np.array(pairs).T
     assert ask("/predict", "POST", json=pairs).json() == predictor.predict(volumes, prices).tolist()
     detailed = ask("/predict?detail=true", "POST", json=pairs).json()
@@ -179,7 +179,7 @@ def test_predicts_many_in_order(ask, predictor):
 
 
 @pytest.mark.parametrize(
-    ("body", "place"),
+    ("body", "location"),
     [
         ("[[1, 2], [-1, 2]]", ["body", 1, "vol_moving_avg"]),
         ("[[1, 2], [1, NaN]]", ["body", 1, "adj_close_rolling_med"]),
@@ -204,10 +204,10 @@ def test_predicts_many_in_order(ask, predictor):
     ],
     ids=lambda value: value[:14] if isinstance(value, str) else "",
 )
-def test_names_the_pair_that_is_wrong(ask, body, place):
+def test_names_the_pair_that_is_wrong(ask, body, location):
     answer = ask("/predict", "POST", content=body)
     assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == place
+    assert answer.json()["detail"][0]["loc"] == location
 
 
 @pytest.mark.parametrize("body", ['{"vol_moving_avg": 1, "adj_close_rolling_med": 2}', '[{"vol_moving_avg": 1}]'])
@@ -555,12 +555,12 @@ def test_answers_of_many_at_once_are_the_model_s(server):
 
     def part(start):
         with httpx.Client(base_url=url) as client:
-            for place in range(start, len(volumes), 8):
+            for index in range(start, len(volumes), 8):
                 query = {
-                    "vol_moving_avg": repr(float(volumes[place])),
-                    "adj_close_rolling_med": repr(float(prices[place])),
+                    "vol_moving_avg": repr(float(volumes[index])),
+                    "adj_close_rolling_med": repr(float(prices[index])),
                 }
-                answers[place] = client.get("/predict", params=query).json()
+                answers[index] = client.get("/predict", params=query).json()
 
     threads = [threading.Thread(target=part, args=(start,)) for start in range(8)]
     for thread in threads:

@@ -104,9 +104,9 @@ def test_without_a_model_says_which_command_makes_one(outputs, ports):
     (outputs / "other").mkdir(parents=True)
     process = serve("other", *ports)
     assert process.wait(60) == 1
-    said = process.stdout.read()
-    assert "bash run_all.sh other" in said
-    assert "bash serve.sh other --run" in said
+    output = process.stdout.read()
+    assert "bash run_all.sh other" in output
+    assert "bash serve.sh other --run" in output
 
 
 def test_a_run_that_fails_is_not_served(outputs, ports):
@@ -143,8 +143,8 @@ def test_a_taken_port_is_said_so(outputs, ports, which):
         option, number = ports[which].partition("=")[0], listener.getsockname()[1]
         process = serve("sample", ports[1 - which], f"{option}={number}")
         assert process.wait(60) == 1
-    told = f"serve: cannot listen on port {number} of 127.0.0.1: Address already in use; {option} chooses another\n"
-    assert process.stdout.read() == told
+    message = f"serve: cannot listen on port {number} of 127.0.0.1: Address already in use; {option} chooses another\n"
+    assert process.stdout.read() == message
 
 
 def test_serve_sh_is_the_same_command(outputs):

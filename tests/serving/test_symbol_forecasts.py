@@ -65,7 +65,7 @@ def test_rows_and_columns_come_in_any_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("low", "lowest", "the header must have low once"),
         ("A,Agilent", "A", "line 2: 12 cells; the header has 13"),
@@ -74,12 +74,12 @@ def test_rows_and_columns_come_in_any_order(tmp_path):
         ("false", '"fal', "unexpected end of data"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path, old, new, said):
+def test_a_damaged_file_is_refused_by_name(tmp_path, old, new, message):
     path = tmp_path / "mine" / "forecasts.csv"
     write_forecasts(path, NAMES, AS_OF)
     content = path.read_text()
     path.write_text(content.replace(old, new, 1))
-    with pytest.raises(ForecastsError, match=said) as caught:
+    with pytest.raises(ForecastsError, match=message) as caught:
         load(path)
     assert str(caught.value).startswith("forecasts.csv: ") and "bash run_all.sh mine" in str(caught.value)
 

@@ -31,15 +31,15 @@ def typed(capsys, *words):
 
 
 def test_every_horizon_of_every_symbol_with_its_exact_number(study, capsys):
-    code, said, _ = typed(capsys, "AAPL", "true")
+    code, output, _ = typed(capsys, "AAPL", "true")
     assert code == 0
-    assert [line for line in said.splitlines() if not line.startswith(" ")] == [
+    assert [line for line in output.splitlines() if not line.startswith(" ")] == [
         "AAPL, Apple Inc.; prices to Friday 1 March 2013",
         "TRUE, TrueCar, Inc.; prices to Friday 1 March 2013",
     ]
     with study.forecasts_csv.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["Symbol"] != "ZED"]
-    assert [line.split()[0] for line in said.splitlines() if line.startswith(" ")] == [
+    assert [line.split()[0] for line in output.splitlines() if line.startswith(" ")] == [
         f"{int(row['forecast']):,}" for row in rows
     ]
 
@@ -52,11 +52,11 @@ def test_symbols_that_differ_in_letter_case_alone_are_told_apart(study, capsys):
 
 def test_the_sentence_is_the_dashboard_s(study, capsys):
     one = load(study.forecasts_csv).symbols["AAPL"]
-    _, said, _ = typed(capsys, "AAPL", "--horizon", "1")
-    sentence = said.splitlines()[1].split(maxsplit=1)[1]
+    _, output, _ = typed(capsys, "AAPL", "--horizon", "1")
+    sentence = output.splitlines()[1].split(maxsplit=1)[1]
     day, _, rest = sentence.partition(": ")
     assert f"<b>{day}:</b> {rest}</p>" in next_session(one, one.horizons[1])
-    assert len(said.splitlines()) == 2
+    assert len(output.splitlines()) == 2
 
 
 def test_how_good_the_forecasts_were_is_said(study, capsys):
@@ -65,8 +65,8 @@ def test_how_good_the_forecasts_were_is_said(study, capsys):
     assert typed(capsys, "AAPL", "TRUE", "--horizon", "5")[1].endswith(
         "\nHow good such forecasts were: Verdict of 5.\n"
     )
-    said = typed(capsys, "AAPL")[1].splitlines()
-    assert said[-3:] == [f"How good such forecasts were: Verdict of {horizon}." for horizon in (1, 5, 21)]
+    output = typed(capsys, "AAPL")[1].splitlines()
+    assert output[-3:] == [f"How good such forecasts were: Verdict of {horizon}." for horizon in (1, 5, 21)]
 
 
 def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
@@ -82,8 +82,8 @@ def test_a_symbol_of_a_few_days_says_that_its_forecast_is_untested(study, capsys
 
 def test_forecasts_that_are_out_of_date_are_said_so(study, capsys):
     study.stage_records.mkdir()  # with nothing in it: whatever there is was left by a run that did not finish
-    code, said, note = typed(capsys, "AAPL")
-    assert code == 0 and said and note.startswith("Out of date: its last run did not finish.")
+    code, output, note = typed(capsys, "AAPL")
+    assert code == 0 and output and note.startswith("Out of date: its last run did not finish.")
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_forecasts_that_are_out_of_date_are_said_so(study, capsys):
     ],
 )
 def test_what_is_not_there_is_named_and_nothing_else_printed(study, capsys, words, reason):
-    code, said, errors = typed(capsys, *words)
-    assert (code, said) == (2, "")
+    code, output, errors = typed(capsys, *words)
+    assert (code, output) == (2, "")
     assert errors.startswith(f"error: {reason}")
 
 
 def test_a_study_that_is_none_names_the_nearest(study, tmp_path, capsys, monkeypatch):
     files.write_atomically(tmp_path / "params" / "kaggle.yaml", "")
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
-    for given, told in [("mien", "did you mean 'mine'?"), ("zzz", "the studies are kaggle, mine")]:
-        code, said, errors = typed(capsys, "AAPL", "--study", given)
-        assert (code, said, errors) == (2, "", f"error: there is no study {given!r}; {told}\n")
+    for given, hint in [("mien", "did you mean 'mine'?"), ("zzz", "the studies are kaggle, mine")]:
+        code, output, errors = typed(capsys, "AAPL", "--study", given)
+        assert (code, output, errors) == (2, "", f"error: there is no study {given!r}; {hint}\n")
 
 
 def test_a_study_without_forecasts_names_the_command(outputs, capsys):

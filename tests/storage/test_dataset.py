@@ -57,10 +57,10 @@ def made(monkeypatch):
     return made
 
 
-def run(place, workers=1, window=30):
+def run(location, workers=1, window=30):
     """Ingest and features; the digest of each dataset."""
     engine = Engine(workers=workers)
-    ingest.ingest(archive.list_archive(place), STUDY, 0.5, engine)
+    ingest.ingest(archive.list_archive(location), STUDY, 0.5, engine)
     build_features(STUDY, window, engine=engine, summarised=False)
     return digests()
 
@@ -127,11 +127,11 @@ def test_few_symbols_are_a_boundary_at_full_scale():
 
 
 def test_two_workers_make_the_bytes_of_one(outputs, tmp_path, monkeypatch):
-    place = write_archive(tmp_path / "archive", FILES)
+    location = write_archive(tmp_path / "archive", FILES)
     listings = []
     for workers in (1, 2):
         monkeypatch.setenv("STUDY_OUTPUTS", str(tmp_path / f"with-{workers}"))
-        run(place, workers)
+        run(location, workers)
         listings.append(listing())
     assert listings[0] == listings[1]
     assert sum(name.startswith("prices/part-") for name in listings[0]) >= 4
@@ -148,12 +148,12 @@ def test_a_symbol_never_spans_two_parts(outputs, make_archive):
 
 
 def test_nothing_changed_nothing_is_made(outputs, make_archive, made):
-    place = make_archive(FILES)
-    first = run(place)
+    location = make_archive(FILES)
+    first = run(location)
     assert len(made) == sum(len(open_dataset(folder_of(name)).parts) for name in FOLDERS)
     made.clear()
     before = {path: path.stat().st_ino for path in STUDY.folder.rglob("*.parquet")}
-    assert run(place) == first
+    assert run(location) == first
     assert made == []
     assert {path: path.stat().st_ino for path in STUDY.folder.rglob("*.parquet")} == before
 
@@ -178,10 +178,10 @@ def test_a_new_name_in_the_metadata_makes_one_part(outputs, make_archive, made):
 
 
 def test_another_window_makes_features_alone(outputs, make_archive, made):
-    place = make_archive(FILES)
-    first = run(place)
+    location = make_archive(FILES)
+    first = run(location)
     made.clear()
-    second = run(place, window=20)
+    second = run(location, window=20)
     assert {name for name, _ in made} == {"features"}
     assert {name: first[name] == second[name] for name in FOLDERS} == {
         **dict.fromkeys(FOLDERS, True),
@@ -346,12 +346,12 @@ def test_a_file_system_without_hard_links(outputs, make_archive, monkeypatch):
     def no_links(source, target):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    place = make_archive(FILES)
-    run(place)
+    location = make_archive(FILES)
+    run(location)
     linked = listing()
     shutil.rmtree(STUDY.folder)
     monkeypatch.setattr(os, "link", no_links)
-    run(place)
+    run(location)
     assert listing() == linked
 
 
@@ -385,8 +385,8 @@ def swap(path, chance):
 @pytest.mark.parametrize("damage", [flip, truncate, empty, remove, swap], ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_damaged_part_is_never_read_as_right_and_made_again(outputs, make_archive, made, name, damage):
-    place, chance = make_archive(FILES), random.Random(f"{name} {damage.__name__}")
-    before = run(place)
+    location, chance = make_archive(FILES), random.Random(f"{name} {damage.__name__}")
+    before = run(location)
     seen = listing()
     for _ in range(3):
         made.clear()
@@ -394,7 +394,7 @@ def test_a_damaged_part_is_never_read_as_right_and_made_again(outputs, make_arch
         damage(damaged, chance)
         with pytest.raises(DatasetError, match=r"part-.*parquet: .*run the stage that makes it again"):
             open_dataset(folder_of(name)).read()
-        assert run(place) == before
+        assert run(location) == before
         assert [folder for folder, _ in made] == (
             ["features"] if name == "features" else ["quarantine", "files", "prices"]
         )
@@ -424,8 +424,8 @@ def test_features_are_not_made_of_damaged_prices(outputs, make_archive):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_damaged_manifest_is_never_read_as_right_and_made_again(outputs, make_archive, name):
-    place, chance = make_archive(FILES), random.Random(name)
-    before = run(place)
+    location, chance = make_archive(FILES), random.Random(name)
+    before = run(location)
     seen = listing()
     manifest = paths.dataset_manifest(folder_of(name))
     content = manifest.read_bytes()
@@ -439,7 +439,7 @@ def test_a_damaged_manifest_is_never_read_as_right_and_made_again(outputs, make_
         if damaged.strip() != content.strip():
             with pytest.raises(DatasetError, match=r"manifest.json: damaged \(.*; run the stage that makes it again"):
                 open_dataset(folder_of(name))
-    assert run(place) == before
+    assert run(location) == before
     assert listing() == seen
 
 
@@ -514,8 +514,8 @@ def test_a_full_disk_is_an_error_that_says_so_and_costs_nothing(small_disk, make
 def test_a_disk_without_room_for_another_name(small_disk, make_archive, monkeypatch):
     """Inodes run out, and so the links of a commit fail."""
     monkeypatch.setenv("STUDY_OUTPUTS", str(small_disk))
-    place = make_archive(FILES)
-    before = run(place)
+    location = make_archive(FILES)
+    before = run(location)
     reference = listing()
     filled = small_disk / "filler"
     filled.mkdir()
@@ -526,7 +526,7 @@ def test_a_disk_without_room_for_another_name(small_disk, make_archive, monkeypa
         for number in range(os.statvfs(small_disk).f_ffree - spare):
             (filled / str(number)).touch()
         try:
-            run(place)
+            run(location)
         except OSError as error:
             assert error.errno == errno.ENOSPC
             seen += 1
@@ -534,6 +534,6 @@ def test_a_disk_without_room_for_another_name(small_disk, make_archive, monkeypa
         assert all(now[name] in (before[name], other[name]) for name in FOLDERS)
         shutil.rmtree(filled)
         filled.mkdir()
-        run(place)
+        run(location)
         assert listing() == reference
     assert seen >= 5

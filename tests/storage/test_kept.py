@@ -22,7 +22,7 @@ MADE: list[tuple[str, tuple[int, ...]]] = []
 def double(task: tuple[str, tuple[int, ...]]) -> list[bytes]:
     MADE.append(task)
     name, wanted = task
-    return [f"{name}{place}".encode() * 2 for place in wanted]
+    return [f"{name}{index}".encode() * 2 for index in wanted]
 
 
 def results(folder: Path | None, *keys: list[str]) -> list[list[bytes]]:

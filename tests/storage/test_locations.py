@@ -30,7 +30,7 @@ from lib.data import archive, multi_symbol
 from lib.data.ingest import ingest
 from lib.data.members import ArchiveError
 from lib.features.build import FeaturesPart, build_features
-from lib.locations import ChangedError, LocationError, place
+from lib.locations import ChangedError, LocationError
 from lib.params import Params
 from lib.stages import STAGES
 from lib.storage import dataset
@@ -53,18 +53,25 @@ KILLS = int(os.environ.get("STUDY_TEST_KILLS", "6"))  # of each kind
     "text", ["s3://b/a/c", "gs://b/a/c", "abfs://b@account.dfs.core.windows.net/a/c", "abfss://b/a/c"]
 )
 def test_a_url_is_a_place_and_so_is_what_pathlib_makes_of_it(text):
-    assert str(place(text)) == str(place(Path(text))) == str(place(place(text))) == text
-    assert place(text).parent / "d/../e" == place(text).with_name("e")
-    assert place(text).is_relative_to(place(text).parent) and not place(text).is_relative_to(place(f"{text}d"))
+    assert (
+        str(locations.location(text))
+        == str(locations.location(Path(text)))
+        == str(locations.location(locations.location(text)))
+        == text
+    )
+    assert locations.location(text).parent / "d/../e" == locations.location(text).with_name("e")
+    assert locations.location(text).is_relative_to(locations.location(text).parent) and not locations.location(
+        text
+    ).is_relative_to(locations.location(f"{text}d"))
 
 
 @pytest.mark.parametrize("text", ["data/archive.zip", "/data/s3", "C:/s3:/b", "https://host/path", "s3:"])
 def test_everything_else_is_a_path(text):
-    assert place(text) == Path(text)
+    assert locations.location(text) == Path(text)
 
 
 def test_an_object_is_replaced_only_where_it_is_what_was_read(bucket):
-    at = place(f"{bucket.url}/folder/a name with %, é and #")
+    at = locations.location(f"{bucket.url}/folder/a name with %, é and #")
     locations.replace(at, b"1", None)
     with pytest.raises(ChangedError):
         locations.replace(at, b"2", None)
@@ -77,14 +84,14 @@ def test_an_object_is_replaced_only_where_it_is_what_was_read(bucket):
 
 
 def test_a_large_object_is_one_request_and_leaves_no_upload(bucket):
-    locations.write(place(f"{bucket.url}/large"), bytes(20_000_000))
+    locations.write(locations.location(f"{bucket.url}/large"), bytes(20_000_000))
     assert "-" not in bucket.client.head_object(Bucket=bucket.name, Key="large")["ETag"], "an upload in several parts"
 
 
 def test_pieces_of_an_object(bucket):
     bucket.write("a", b"0123456789")
     for known in (None, 10):
-        with locations.opened(place(f"{bucket.url}/a"), known) as file:
+        with locations.opened(locations.location(f"{bucket.url}/a"), known) as file:
             assert (file.size, file.read(3, 2), file.read(9, 8), file.read(1, 10), file.read(1, 99)) == (
                 10,
                 b"234",
@@ -109,9 +116,9 @@ def test_a_missing_bucket_is_named(bucket):
     with pytest.raises(
         LocationError, match=r"^s3://no-such-bucket-here/x: no such bucket: make it, or correct the name$"
     ):
-        locations.check(place("s3://no-such-bucket-here/x"))
+        locations.check(locations.location("s3://no-such-bucket-here/x"))
     with pytest.raises(LocationError, match="no such bucket"):
-        locations.write(place("s3://no-such-bucket-here/x"), b"")
+        locations.write(locations.location("s3://no-such-bucket-here/x"), b"")
 
 
 @pytest.fixture
@@ -143,7 +150,7 @@ def test_wrong_credentials_are_said_at_once_and_not_shown(bucket, requests_count
     endpoint, got = requests_counted
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(LocationError, match="access denied: are these the right credentials") as caught:
-        locations.check(place(bucket.url))
+        locations.check(locations.location(bucket.url))
     assert len(got) == 1
     assert caught.value.__suppress_context__
     assert not any(secret in str(caught.value) for secret in list(object_storage.KEYS.values())[:2])
@@ -156,7 +163,7 @@ def test_no_credentials_say_where_they_are_looked_for(bucket, monkeypatch):
     with pytest.raises(
         LocationError, match=r"no credentials: set them in the environment .* or give this machine a role"
     ):
-        locations.check(place(bucket.url))
+        locations.check(locations.location(bucket.url))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_google_and_azure_are_reached_by_the_same_door(url, environment, monkeyp
     with pytest.raises(
         LocationError, match=rf"^{url}: no credentials: set them .* GOOGLE_APPLICATION_CREDENTIALS, AZURE"
     ):
-        locations.check(place(url), writing=True)
+        locations.check(locations.location(url), writing=True)
     assert Params.model_validate({"run": {"datasets": url}}).run.datasets == url
 
 
@@ -188,13 +195,13 @@ def test_an_endpoint_that_does_not_answer_is_tried_twice(bucket, monkeypatch):
     with pytest.raises(
         LocationError, match=r"does not answer: is the network up, and the endpoint .AWS_ENDPOINT_URL. right\?"
     ):
-        locations.check(place(bucket.url))
+        locations.check(locations.location(bucket.url))
 
 
 def test_storage_without_conditions_is_refused(bucket, monkeypatch):
     monkeypatch.setattr(locations, "replace", lambda url, content, version: locations.write(url, content))
     with pytest.raises(LocationError, match="ignores the condition of a write"):
-        locations.check(place(bucket.url), writing=True)
+        locations.check(locations.location(bucket.url), writing=True)
     assert bucket.listed() == []
 
 
@@ -209,7 +216,7 @@ def test_credentials_of_a_profile(bucket, monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b%c"}
     assert locations._aws_profile() == {"region": "eu-west-3", **keys}
-    locations.check(place(bucket.url), writing=True)
+    locations.check(locations.location(bucket.url), writing=True)
     monkeypatch.delenv("AWS_PROFILE")
     assert locations._aws_profile() == {"region": "eu-west-1"}
 
@@ -324,7 +331,10 @@ def test_every_layout_is_read_from_object_storage(bucket, tmp_path, monkeypatch,
     for path, content in made.contents.items():
         files.write_atomically(tmp_path / "raw" / path, content)
     results = []
-    for url, location in ((None, tmp_path / "raw"), (bucket.url, place(bucket.upload(tmp_path / "raw", "raw")))):
+    for url, location in (
+        (None, tmp_path / "raw"),
+        (bucket.url, locations.location(bucket.upload(tmp_path / "raw", "raw"))),
+    ):
         on(tmp_path / ("outputs" if url else "disk"), monkeypatch, url)
         if url:
             monkeypatch.setattr(multi_symbol, "_BATCH_ROWS", 7)
@@ -357,12 +367,12 @@ def test_one_object_as_an_archive(bucket, tmp_path, monkeypatch, name):
     expected = of_disk(STUDY.folder)
     bucket.write(f"raw/{name}", local.read_bytes())
     on(tmp_path / "outputs", monkeypatch, bucket.url)
-    run(place(f"{bucket.url}/raw/{name}"))
+    run(locations.location(f"{bucket.url}/raw/{name}"))
     assert bucket.contents("crash/") == expected
 
 
 def test_a_changed_object_changes_the_archive(bucket, tmp_path):
-    url = place(bucket.upload(write_archive(tmp_path / "old", OLD), "raw"))
+    url = locations.location(bucket.upload(write_archive(tmp_path / "old", OLD), "raw"))
     before = archive.fingerprint(archive.list_archive(url))
     assert archive.fingerprint(archive.list_archive(url)) == before
     bucket.write("raw/stocks/AA.csv", price_csv("AB", 40).encode())
@@ -371,7 +381,7 @@ def test_a_changed_object_changes_the_archive(bucket, tmp_path):
 
 def test_nothing_under_a_prefix_is_said(bucket):
     with pytest.raises(ArchiveError, match="nothing is there"):
-        archive.list_archive(place(f"{bucket.url}/nothing"))
+        archive.list_archive(locations.location(f"{bucket.url}/nothing"))
 
 
 # Runs that are killed.
@@ -536,9 +546,9 @@ def test_two_processes_at_once_leave_the_dataset_of_one(bucket, over, tmp_path):
                 )
             )
         for process in running:
-            told = process.communicate()[1]
+            output = process.communicate()[1]
             ended.append(process.returncode)
-            assert process.returncode == 0 or "another run has committed" in told or "run the stage" in told
+            assert process.returncode == 0 or "another run has committed" in output or "run the stage" in output
         for name in FOLDERS:  # each whole, and of one of them
             found = open_dataset(STUDY.datasets / name)
             found.read()

@@ -13,7 +13,7 @@ from lib import files, paths
 from lib.data import archive
 from lib.data.archive import fingerprint, list_archive
 from lib.data.ingest import ingest
-from lib.study.archive_changes import fingerprint_as_read, fingerprint_unless_changed, told
+from lib.study.archive_changes import fingerprint_as_read, fingerprint_unless_changed, summary
 
 FILES = {f"stocks/{symbol}.csv": 40 for symbol in ("AA", "BB", "CC", "DD", "EE")}
 ROW = "2030-01-02,1.0,2.0,0.5,1.5,1.5,100\n"
@@ -39,13 +39,13 @@ def append(path, text=ROW):
 
 def test_a_row_more_in_one_file(raw, study):
     append(raw / "stocks/BB.csv")
-    assert told(list_archive(raw), study) == "1 of 5 raw files changed: stocks/BB.csv, 1 row more"
+    assert summary(list_archive(raw), study) == "1 of 5 raw files changed: stocks/BB.csv, 1 row more"
 
 
 def test_a_row_more_in_every_file(raw, study):
     for path in raw.glob("stocks/*.csv"):
         append(path, 2 * ROW)
-    assert told(list_archive(raw), study) == (
+    assert summary(list_archive(raw), study) == (
         "5 of 5 raw files changed: stocks/AA.csv, 2 rows more; stocks/BB.csv, 2 rows more; stocks/CC.csv, 2 rows more; and 2 more"
     )
 
@@ -53,20 +53,20 @@ def test_a_row_more_in_every_file(raw, study):
 def test_another_price_in_a_file_of_the_same_size(raw, study):
     path = raw / "stocks/CC.csv"
     content = bytearray(path.read_bytes())
-    place = content.rindex(b".") + 1
-    content[place] = ord("1") if content[place] != ord("1") else ord("2")
+    position = content.rindex(b".") + 1
+    content[position] = ord("1") if content[position] != ord("1") else ord("2")
     path.write_bytes(content)
-    assert told(list_archive(raw), study) == "1 of 5 raw files changed: stocks/CC.csv, as many rows"
+    assert summary(list_archive(raw), study) == "1 of 5 raw files changed: stocks/CC.csv, as many rows"
 
 
 def test_files_that_come_and_go(raw, study):
     (raw / "stocks/AA.csv").rename(raw / "stocks/ZZ.csv")
-    assert told(list_archive(raw), study) == "1 raw file new: stocks/ZZ.csv. 1 raw file gone: stocks/AA.csv"
+    assert summary(list_archive(raw), study) == "1 raw file new: stocks/ZZ.csv. 1 raw file gone: stocks/AA.csv"
 
 
 def test_other_names_of_symbols_are_no_price_file(raw, study):
     append(raw / "symbols_valid_meta.csv", "\n")
-    assert "but no price file" in told(list_archive(raw), study)
+    assert "but no price file" in summary(list_archive(raw), study)
 
 
 def test_in_a_zip_by_size(tmp_path, raw, study):
@@ -74,7 +74,7 @@ def test_in_a_zip_by_size(tmp_path, raw, study):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         for path in raw.rglob("*.csv"):
             packed.write(path, path.relative_to(raw))
-    assert told(list_archive(tmp_path / "a.zip"), study) == "1 of 5 raw files changed: stocks/EE.csv, 1 row more"
+    assert summary(list_archive(tmp_path / "a.zip"), study) == "1 of 5 raw files changed: stocks/EE.csv, 1 row more"
 
 
 def test_another_layout_s_rows_are_counted_too(tmp_path, study):
@@ -85,12 +85,12 @@ def test_another_layout_s_rows_are_counted_too(tmp_path, study):
         (folder / f"{symbol}.csv").write_text(f"Date;Open;High;Low;Close;Volume\n{days}", encoding="utf-8")
     ingest(list_archive(folder), study)
     append(folder / "BB.csv", "2020-02-03;1;2;0.5;1.5;100\n")
-    assert told(list_archive(folder), study) == "1 of 2 raw files changed: BB.csv, 1 row more"
+    assert summary(list_archive(folder), study) == "1 of 2 raw files changed: BB.csv, 1 row more"
 
 
 def test_without_an_account_of_files_only_that_it_changed(raw, study):
     shutil.rmtree(paths.dataset_state(study.files))
-    assert told(list_archive(raw), study) == "raw archive changed"
+    assert summary(list_archive(raw), study) == "raw archive changed"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_packed_file_that_has_not_changed_is_not_named(study, tmp_path):
     ingest(list_archive(tmp_path / "raw"), study)
     packed = tmp_path / "raw/stocks/AAPL.csv.gz"
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()) + ROW.encode()))
-    assert told(list_archive(tmp_path / "raw"), study) == "1 of 3 raw files changed: stocks/AAPL.csv.gz, 1 row more"
+    assert summary(list_archive(tmp_path / "raw"), study) == "1 of 3 raw files changed: stocks/AAPL.csv.gz, 1 row more"
 
 
 def test_files_of_other_sizes_are_not_digested_before_they_are_read(raw, study, monkeypatch):

@@ -139,12 +139,12 @@ def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(tmp_path):
         return done.stderr
 
     # No notebook imports it.
-    told = run_after_changing("lib/serving/endpoint/app.py", "# A comment.\n")
-    assert told.count("unchanged") == len(STAGES)
-    assert told.count("nothing it depends on has changed") == len(STAGES)
-    told = run_after_changing("lib/features/windows.py", "# A comment.\n")
-    assert "01_ingest    unchanged" in told
-    assert "02_features: lib/features/windows.py changed" in told
-    assert "03_train: new features from 02_features\n" in told
-    told = run_after_changing("lib/data/parse.py", "# A comment.\n")
-    assert "01_ingest: lib/data/parse.py changed" in told
+    output = run_after_changing("lib/serving/endpoint/app.py", "# A comment.\n")
+    assert output.count("unchanged") == len(STAGES)
+    assert output.count("nothing it depends on has changed") == len(STAGES)
+    output = run_after_changing("lib/features/windows.py", "# A comment.\n")
+    assert "01_ingest    unchanged" in output
+    assert "02_features: lib/features/windows.py changed" in output
+    assert "03_train: new features from 02_features\n" in output
+    output = run_after_changing("lib/data/parse.py", "# A comment.\n")
+    assert "01_ingest: lib/data/parse.py changed" in output

@@ -132,7 +132,7 @@ def test_reproduce_can_be_stopped(tmp_path, number, code):
         assert line, "the run ended by itself"
     time.sleep(0.5)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "kept" in told
+    assert "kept" in output
     assert [path.name for path in (root / "outputs").iterdir()] == ["short"]

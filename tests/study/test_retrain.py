@@ -57,9 +57,9 @@ class Study:
 
     def run(self, *words: str, retrain: str = "weekly") -> tuple[dict[str, str], str]:
         """What happened to each stage, and what the user was told."""
-        code, told = Run(self.place, "-p", "run.retrain", retrain, *words).end()
-        assert code == 0, told
-        return {stage["name"]: stage["status"] for stage in self.record()["stages"]}, told
+        code, output = Run(self.place, "-p", "run.retrain", retrain, *words).end()
+        assert code == 0, output
+        return {stage["name"]: stage["status"] for stage in self.record()["stages"]}, output
 
     def record(self):
         return json.loads(self.paths.run_record.read_text(encoding="utf-8"))
@@ -75,11 +75,11 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
         path: path.read_bytes() for path in (study.paths.grid, study.paths.forecaster, study.paths.forecast_metrics)
     }
     study.append(1)
-    statuses, told = study.run("--explain")
+    statuses, output = study.run("--explain")
     assert statuses == {name: "kept" if name in TRAINED else "run" for name in STAGES}
     note = f"Based on data up to {study.last} (run.retrain: weekly); newer days are not included."
-    assert f"it runs again once there are prices of {study.last + datetime.timedelta(7)}" in told
-    assert "01_ingest: 1 of 3 raw files changed: stocks/CC.csv, 1 row more" in told
+    assert f"it runs again once there are prices of {study.last + datetime.timedelta(7)}" in output
+    assert "01_ingest: 1 of 3 raw files changed: stocks/CC.csv, 1 row more" in output
     assert saved == {path: path.read_bytes() for path in saved}
     # Forecasts are of the new day, by the saved models.
     assert str(study.last + datetime.timedelta(1)) in study.paths.forecasts_csv.read_text(encoding="utf-8")
@@ -107,9 +107,9 @@ def test_a_new_day_runs_what_it_changes_and_says_what_day_the_model_is_from(stud
     path = study.place.base / "archive/stocks/CC.csv"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
     unchanged = ("03_train", "04_evaluate")
-    statuses, told = study.run("--explain")
+    statuses, output = study.run("--explain")
     assert statuses == {name: "unchanged" if name in unchanged else "run" for name in STAGES}
-    assert "05_forecast: the forecasts are of days that the prices no longer have" in told
+    assert "05_forecast: the forecasts are of days that the prices no longer have" in output
     assert stage_records.shown_notes(study.paths) == {} and "kept" not in study.record()
 
 
@@ -142,8 +142,8 @@ def test_any_other_change_runs_them_at_once(study, words, retrain, runs):
     if words[:1] == ["--from"]:
         study.run("--only", "01_ingest")
         study.run("--only", "02_features")
-    statuses, told = study.run(*words, retrain=retrain)
-    assert [name for name in TRAINED if statuses[name] == "run"] == runs, told
+    statuses, output = study.run(*words, retrain=retrain)
+    assert [name for name in TRAINED if statuses[name] == "run"] == runs, output
 
 
 def test_a_damaged_model_is_made_again(study):
@@ -155,6 +155,6 @@ def test_a_damaged_model_is_made_again(study):
 def test_reproduce_trains_anew_so_that_the_two_runs_are_of_the_same_days(study):
     study.append(1)
     study.run()
-    code, told = Run(study.place, "-p", "run.retrain", "weekly", "--reproduce").end()
-    assert code == 0, told
+    code, output = Run(study.place, "-p", "run.retrain", "weekly", "--reproduce").end()
+    assert code == 0, output
     assert stage_records.shown_notes(study.paths) == {}

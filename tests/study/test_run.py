@@ -169,8 +169,8 @@ def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_wit
     place = Place(tmp_path).make()
     assert Run(place).end()[0] == 0
     before = place.artifacts()
-    code, told = Run(place, "-p", "features.window", "20", "--as", "twenty").end()
-    assert code == 0 and "twenty: 3 price files, with -p compute.workers 1 -p features.window 20" in told, told
+    code, output = Run(place, "-p", "features.window", "20", "--as", "twenty").end()
+    assert code == 0 and "twenty: 3 price files, with -p compute.workers 1 -p features.window 20" in output, output
     assert place.artifacts() == before
     copy = place.outputs / "twenty"
     record = json.loads((copy / "run.json").read_text(encoding="utf-8"))
@@ -178,8 +178,8 @@ def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_wit
     made = "with -p compute.workers 1 -p features.window 20"
     assert record["overrides"] == made and f"Made {made}: other params" in (copy / "index.html").read_text()
     assert json.loads((copy / "history.jsonl").read_text())["overrides"] == made
-    code, told = Run(place, "--as", "sample").end()
-    assert code == 2 and "is a separate study; choose another name" in told
+    code, output = Run(place, "--as", "sample").end()
+    assert code == 2 and "is a separate study; choose another name" in output
 
 
 def test_p_replaces_what_is_served_only_when_asked(tmp_path, monkeypatch):
@@ -191,10 +191,10 @@ def test_p_replaces_what_is_served_only_when_asked(tmp_path, monkeypatch):
     before = place.artifacts()
     with served.serving(study), served.serving(study):  # two servers, on ports of their own
         assert served.is_served(study)
-        code, told = Run(place, "-p", "features.window", "20").end()
+        code, output = Run(place, "-p", "features.window", "20").end()
         assert code == 2 and place.artifacts() == before
-        assert "short: a server is serving this study, and -p features.window 20 would replace" in told
-        assert "-p features.window 20 --as short-copy\n" in told and "-p features.window 20 --replace\n" in told
+        assert "short: a server is serving this study, and -p features.window 20 would replace" in output
+        assert "-p features.window 20 --as short-copy\n" in output and "-p features.window 20 --replace\n" in output
         # What changes no result, no param at all, and a copy go on.
         assert Run(place, "-p", "features.window", "30", "-p", "run.stage_timeout", "7000").end()[0] == 0
         assert Run(place).end()[0] == 0
@@ -214,8 +214,8 @@ def test_a_notebook_that_is_none_stops_the_run_at_its_stage_and_is_named(tmp_pat
     place = Place(tmp_path).make()
     broken = place.notebooks / "02_features.ipynb"
     broken.write_text(f"<<<<<<< HEAD\n{broken.read_text()}")
-    code, told = Run(place).end()
-    assert code == 2 and "Traceback" not in told
-    assert "02_features.ipynb is not a notebook that can be read (JSONDecodeError: " in told
+    code, output = Run(place).end()
+    assert code == 2 and "Traceback" not in output
+    assert "02_features.ipynb is not a notebook that can be read (JSONDecodeError: " in output
     record = json.loads((place.outputs / "short" / "run.json").read_text())
     assert [stage["status"] for stage in record["stages"]] == ["run"] and "02_features.ipynb" in record["failure"]

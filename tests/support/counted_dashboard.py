@@ -22,11 +22,11 @@ from lib.serving.dashboard import server, voila_patches
 COUNTED = (KernelManager, HTTPServerRequest, ZMQStream, voila_patches.Channel, voila_patches.Connection)
 
 
-def count(place: Path) -> None:
+def count(location: Path) -> None:
     """Write how many objects of each class of `COUNTED` there are; the collector has left only what something holds."""
     gc.collect()
     found = Counter(kind.__name__ for each in gc.get_objects() for kind in COUNTED if isinstance(each, kind))
-    files.write_atomically(place, json.dumps({kind.__name__: found[kind.__name__] for kind in COUNTED}))
+    files.write_atomically(location, json.dumps({kind.__name__: found[kind.__name__] for kind in COUNTED}))
 
 
 if __name__ == "__main__":

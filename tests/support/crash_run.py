@@ -57,11 +57,11 @@ def asking() -> Iterator[Ask]:
         requests.close()
 
 
-def run(place: Path, workers: int) -> None:
+def run(location: Path, workers: int) -> None:
     """Ingest and features, with parts of at most two symbols."""
     dataset.cut = partial(cut, most=2)
     engine = Engine(workers=workers)
-    ingest.ingest(archive.list_archive(place), STUDY, 0.5, engine)
+    ingest.ingest(archive.list_archive(location), STUDY, 0.5, engine)
     build_features(STUDY, engine=engine, summarised=False)
 
 
@@ -112,13 +112,13 @@ def die() -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Run in a fork; how it ended, how many boundaries it passed and which (folder, key) it made."""
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            run_and_tell(request, told.fileno())
+            run_and_tell(request, output.fileno())
         _, status = os.waitpid(child, 0)
-        told.seek(0)
-        return {"code": os.waitstatus_to_exitcode(status), **json.loads(told.read() or "{}")}
+        output.seek(0)
+        return {"code": os.waitstatus_to_exitcode(status), **json.loads(output.read() or "{}")}
 
 
 def run_and_tell(request: dict[str, Any], descriptor: int) -> None:

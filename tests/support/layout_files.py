@@ -679,8 +679,8 @@ def misread(found: pd.DataFrame, right: pd.DataFrame) -> list[str]:
                 value == other and value != own
                 for name, value, own in zip(columns, ours, theirs, strict=True)
                 if name in differ
-                for place, other in zip(columns, theirs, strict=True)
-                if place != name and own != other
+                for column, other in zip(columns, theirs, strict=True)
+                if column != name and own != other
             ):
                 wrong.append(f"{row} for {known}")
         elif not any(sum(a == b for a, b in zip(ours, rest, strict=True)) >= 2 for _, *rest in values):

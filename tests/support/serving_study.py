@@ -81,8 +81,8 @@ def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
     random = np.random.default_rng(1)
     first = datetime.date(2013, 1, 1)
     parts = []
-    for place, (symbol, name) in enumerate(sorted(names.items())):
-        volume = random.integers(1_000_000, 3_000_000, days) * (place + 1)
+    for index, (symbol, name) in enumerate(sorted(names.items())):
+        volume = random.integers(1_000_000, 3_000_000, days) * (index + 1)
         average = np.convolve(volume, np.ones(30) / 30)[:days]
         valid = np.arange(days) >= 29
         parts.append(
@@ -93,7 +93,7 @@ def features(names: dict[str, str | None], days: int = 70) -> pa.Table:
                     "Date": pa.array([first + datetime.timedelta(day) for day in range(days)], pa.date32()),
                     "Volume": pa.array(volume),
                     "vol_moving_avg": pa.array(average, mask=~valid),
-                    "adj_close_rolling_med": pa.array(np.full(days, 20.5 + place), mask=~valid),
+                    "adj_close_rolling_med": pa.array(np.full(days, 20.5 + index), mask=~valid),
                 }
             )
         )
@@ -112,8 +112,8 @@ def write_forecasts(
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for place, (symbol, name) in enumerate(sorted(names.items())):
-        average = 2_000_000.0 * (place + 1)
+    for index, (symbol, name) in enumerate(sorted(names.items())):
+        average = 2_000_000.0 * (index + 1)
         for horizon in (1, 5, 21):
             forecast = round(average * random.uniform(0.6, 1.5))
             row = (symbol, name, as_of, as_of + datetime.timedelta(1), as_of + datetime.timedelta(horizon), horizon)

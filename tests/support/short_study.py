@@ -193,11 +193,11 @@ class Run:
         Of the command line, behind the params file.
     memory : int, optional
         Bytes of address space that the run and each of its kernels may take.
-    told : pathlib.Path, optional
+    output : pathlib.Path, optional
         Where what the user is told is kept; by default beside the params file.
     """
 
-    def __init__(self, place: Place, *arguments: str, memory: int = 0, told: Path | None = None) -> None:
+    def __init__(self, place: Place, *arguments: str, memory: int = 0, output: Path | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
             [
@@ -210,10 +210,10 @@ class Run:
                 "read_code",
             ]
         )
-        self._told = told or place.base / "told.txt"
+        self._output = output or place.base / "told.txt"
         command = ["run", str(place.params), "-p", "compute.workers", "1", *arguments]
         self.process: Any = context.Process(
-            target=_run, args=(str(place.outputs), str(place.notebooks), str(self._told), command, memory)
+            target=_run, args=(str(place.outputs), str(place.notebooks), str(self._output), command, memory)
         )
         self.process.start()
 
@@ -221,14 +221,14 @@ class Run:
         """Wait for the end; the exit code, and what the user was told."""
         self.process.join(timeout=120)
         assert self.process.exitcode is not None, "the run has not ended"
-        return self.process.exitcode, self._told.read_text(encoding="utf-8") if self._told.exists() else ""
+        return self.process.exitcode, self._output.read_text(encoding="utf-8") if self._output.exists() else ""
 
 
-def _run(outputs: str, notebooks: str, told: str, command: list[str], memory: int) -> None:
+def _run(outputs: str, notebooks: str, output: str, command: list[str], memory: int) -> None:
     os.environ["STUDY_OUTPUTS"] = outputs
     paths.NOTEBOOKS = Path(notebooks)
     kernels._TRAINING = ()  # the short notebooks train nothing
-    descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     if memory:

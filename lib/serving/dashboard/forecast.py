@@ -202,7 +202,7 @@ class ForecastTab:
             self.position.value = position(self._one, shares, share / 100)
 
     def _number(
-        self, field: widgets.Text, said: widgets.HTML, name: str, least: float = 0, most: float = 1e15
+        self, field: widgets.Text, message: widgets.HTML, name: str, least: float = 0, most: float = 1e15
     ) -> float | None:
         """The number in a field, or None with a message below it."""
         problem = ""
@@ -213,7 +213,7 @@ class ForecastTab:
                 problem = f"{name} is {value:,g}; allowed: {least:,g} to {most:,g}"
         except InputError as error:
             problem = str(error)
-        said.value = f'<p class="error">{escape(problem)}</p>' if problem else ""
+        message.value = f'<p class="error">{escape(problem)}</p>' if problem else ""
         set_invalid(field, bool(problem))
         return None if problem else value
 
@@ -253,8 +253,8 @@ def judged(verdicts: Sequence[str], report: str) -> str:
 
 def warning(one: SymbolForecast, recent: RecentDays | None) -> str:
     """What a reader must know before trusting the forecast: nothing, mostly."""
-    if told := warnings(one):
-        return notice(" ".join(told))
+    if sentences := warnings(one):
+        return notice(" ".join(sentences))
     if recent is not None and recent.dates[-1].item() != one.as_of:
         return notice(
             f"Out of date: the forecast was made from prices to {day(one.as_of)}, and the study has them to "

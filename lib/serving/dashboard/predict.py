@@ -117,8 +117,8 @@ class PredictTab:
             self._filled = {name: plain_number(value) for name, value in zip(INPUTS, latest, strict=True)}
             self._fill(self._filled)
             name = recent.security_name or "No name in the metadata"
-            said = "Latest" if recent.security_name and name in self.picker.field.value else f"{escape(name)}; latest"
-            self.picker.message.value = f'<p class="hint">{said} day <time>{recent.dates[-1]}</time></p>'
+            text = "Latest" if recent.security_name and name in self.picker.field.value else f"{escape(name)}; latest"
+            self.picker.message.value = f'<p class="hint">{text} day <time>{recent.dates[-1]}</time></p>'
         self._session.refresh()
         self._predict()
 
