@@ -87,7 +87,7 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
         return BLANK
     if len(fields) != len(plan.header):
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
-    if layouts.other_columns(fields, plan.header, columns):
+    if layouts.other_columns(fields, plan.header, columns) or (plan.header_lines and layouts.are_texts(fields)):
         return (
             f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(','.join(plan.header), 200)}"
         )

@@ -323,7 +323,7 @@ def alone(plan: Plan) -> Plan:
     names = [""] * len(plan.header)
     for ours, index in plan.reading.columns.items():
         names[index] = ours
-    return replace(plan, tickers=(), header=tuple(names))
+    return replace(plan, tickers=(), header=tuple(names), header_lines=("any symbol's",))
 
 
 def _in_kaggles_folders(name: str) -> bool:
@@ -344,6 +344,8 @@ def symbol_of(name: str) -> str:
     ['7203', 'BTCUSDT', '']
     >>> [symbol_of(name) for name in ("prices (1).csv", "data - Copy.csv", "DATA (1).csv", "A Historical Data (2).csv", "A (2) - Copy.csv")]
     ['', '', 'DATA', 'A', 'A']
+    >>> [symbol_of(name) for name in ("Copy of AAPL.csv", "AAPL – Kopie.csv", "AAPL - copia 2.csv", "HistoricalQuotes.csv")]
+    ['AAPL', 'AAPL', 'AAPL', '']
     """
     stem = name.rpartition("/")[2]
     while os.path.splitext(stem)[1].lower() in (*ENDINGS, *unpack.PACKINGS):

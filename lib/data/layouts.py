@@ -497,7 +497,7 @@ def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping
     >>> [other_columns(other, header, columns) for other in others]
     [False, False, True, True, False]
     """
-    if not any(text[:1].isalpha() for text in fields) or any(_NUMBER.match(text) for text in fields):
+    if not are_texts(fields):
         return False
     if not are_names(fields):
         return bool(of_each_symbol(fields))
@@ -506,6 +506,11 @@ def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping
         names[index] not in {normalised(header[index]), *_first(ours), *_second(ours)}
         for ours, index in columns.items()
     )
+
+
+def are_texts(fields: Sequence[str]) -> bool:
+    """Whether at least three fields of a line are words, and none begins with a digit."""
+    return sum(text.strip(" \"<('")[:1].isalpha() for text in fields) >= 3 and not any(map(_NUMBER.match, fields))
 
 
 def is_date(name: str) -> bool:

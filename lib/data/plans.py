@@ -109,7 +109,7 @@ class Plan:
     rounded, volume_unit :
         See `Options`.
     header_lines : tuple of str
-        With ``tickers``: the header as it is written.
+        Of a file with columns named by symbols: the header as it is written.
     """
 
     encoding: str

@@ -154,11 +154,122 @@ def test_rows_below_another_header_within_a_file_are_not_read_by_the_first(colum
     assert len(read({"X.csv": again}, tmp_path / "again")) == 2 * len(own)
 
 
+def named_by_symbol(wide, between):
+    return wide.set_axis([f"{symbol}{between}{price}" for price, symbol in wide.columns], axis=1)
+
+
+@pytest.mark.parametrize("form", ["levels", "tickers first", "names", "one symbol", "one symbol's names"])
+def test_rows_below_the_header_of_other_symbols_are_not_read_by_the_first(form, outputs, tmp_path):
+    first, second = prices("AAPL"), prices("MSFT", 30)
+    later = [frame.assign(Date=frame["Date"].str.replace("2021", "2022")) for frame in (first, second)]
+    made = {
+        "levels": lambda *frames: levels(*frames),
+        "tickers first": lambda *frames: levels(*frames).swaplevel(axis=1),
+        "names": lambda *frames: named_by_symbol(levels(*frames), "_"),
+        "one symbol": lambda *frames: levels(frames[0]),
+        "one symbol's names": lambda *frames: named_by_symbol(levels(frames[0]), "."),
+    }[form]
+    begins = made(first, second).to_csv()
+    with pytest.raises(QuarantineError, match=r"(?s)x.csv, line \d+: another header: .*Split each file where"):
+        read({"x.csv": begins + made(*later[::-1]).to_csv()}, tmp_path / "other", most=1.0)
+    again = {"x.csv": begins + made(*later).to_csv()}
+    if form.startswith("one"):  # files of one symbol are read together, whatever it is
+        with pytest.raises(QuarantineError, match="is only the first one once more may be deleted"):
+            read(again, tmp_path / "again", most=1.0)
+    else:
+        assert_same(read(again, tmp_path / "again"), first, second, *later)
+
+
+@pytest.mark.parametrize("name", ["OI", "Turnover", "Volume (000)", "Close"])
+def test_rows_below_a_header_that_has_another_name_in_one_place_are_not_read(name, outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    later = own.assign(Date=own["Date"].str.replace("2021", "2022")).rename(columns={"Volume": name})
+    with pytest.raises(QuarantineError, match="another header"):
+        read({"X.csv": own.to_csv(index=False) + later.to_csv(index=False)}, tmp_path / "archive", most=1.0)
+
+
+def test_dates_that_a_spreadsheet_has_taken_for_others_are_asked_for(outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    days = pd.to_datetime(own["Date"])
+    exchanged = [f"{day:%Y-%d-%m}" if day.day < 13 else f"{day:%d/%m/%Y}" for day in days]
+    with pytest.raises(
+        QuarantineError, match=r"undecided.dates.*'2021-04-01' and '13/01/2021'.*archive.dates: day_first"
+    ):
+        read({"X.csv": own.assign(Date=exchanged).to_csv(index=False)}, tmp_path / "archive")
+    right = [f"{day:%Y-%m-%d}" if day.day < 13 else f"{day:%d/%m/%Y}" for day in days]
+    found = read({"X.csv": own.assign(Date=right).to_csv(index=False)}, tmp_path / "right", dates="day_first")
+    assert_same(found, prices("X"))
+
+
+@pytest.mark.parametrize("name", ["index", "Index", "code", "Name"])
+@pytest.mark.parametrize("values", ["row numbers", "levels"])
+@pytest.mark.parametrize("kind", ["X.csv", "X.parquet"])
+def test_numbers_of_rows_and_levels_of_an_index_are_no_symbols(kind, values, name, outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    table = own.assign(**{name: range(len(own)) if values == "row numbers" else own["Close"] * 100 + 0.25})
+    content = table.to_csv(index=False) if kind == "X.csv" else as_parquet(table)
+    assert_same(read({kind: content}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize("volume", ["Volume ($)", "$ Volume", "成交量(手)", "出来高(千株)"])
+def test_volumes_of_money_or_of_lots_are_not_taken_for_shares(volume, outputs, tmp_path):
+    text = prices("X")[["Date", *PRICES]].rename(columns={"Volume": volume}).to_csv(index=False)
+    with pytest.raises(QuarantineError, match=r"no column is known to be Volume.*archive.columns: {Volume: COLUMN}"):
+        read({"X.csv": text}, tmp_path / "asked")
+    assert_same(read({"X.csv": text}, tmp_path / "chosen", columns={"Volume": volume}), prices("X"))
+
+
+@pytest.mark.parametrize("upper", [",AAPL,,,,,MSFT", ",AAPL,,,,,MSFT,,,,", "Prices\n,AAPL,,,,,MSFT"])
+def test_the_upper_level_may_end_before_the_lower(upper, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    rows = levels(*frames).to_csv(header=False)
+    text = f"{upper}\nDate,{','.join(2 * PRICES)}\n{rows}"
+    assert_same(read({"x.csv": text}, tmp_path / "archive"), *frames)
+    apart = "\n".join(",".join([*(f := line.split(","))[:6], "", *f[6:]]) for line in rows.splitlines())
+    text = f",AAPL,,,,,,MSFT\nDate,{','.join(PRICES)},,{','.join(PRICES)}\n{apart}\n"
+    assert_same(read({"x.csv": text}, tmp_path / "apart"), *frames)
+
+
+@pytest.mark.parametrize("extra", ["Name", "Index", "Company", "Symbol"])
+def test_a_column_beside_those_of_the_symbols_is_not_read(extra, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    upper = f",{','.join(['AAPL'] * 5 + ['MSFT'] * 6)}\nDate,{','.join(2 * PRICES)},{extra}\n"
+    rows = "".join(f"{line},x\n" for line in levels(*frames).to_csv(header=False).splitlines())
+    assert_same(read({"x.csv": upper + rows}, tmp_path / "archive"), *frames)
+
+
+def test_the_symbol_above_one_table_is_the_symbol(outputs, tmp_path):
+    rows = prices("AAPL")[["Date", *PRICES]].to_csv(index=False)
+    for number, upper in enumerate([",AAPL,,,,", "Ticker,AAPL,,,,"]):
+        assert_same(read({"stocks.csv": f"{upper}\n{rows}"}, tmp_path / str(number)), prices("AAPL"))
+
+
+def test_columns_named_by_who_publishes_them_are_not_of_a_symbol_of_that_name(tmp_path):
+    names = [f"TR.{price}" for price in PRICES]
+    assert of_each_symbol(["Date", *names]) == of_each_symbol(["Instrument", "Date", *(f"A.{p}" for p in PRICES)]) == {}
+
+
+def test_columns_twice_without_symbols_are_told_apart_by_no_number(outputs, tmp_path):
+    with pytest.raises(
+        plans.Refused, match=r"2 times the columns Open to Close, as of several symbols.*above each column"
+    ):
+        plans.plan_file(f"Date,{','.join(2 * PRICES)}\n2021-01-04,1,2,1,2,3,1,2,1,2,3\n".encode())
+
+
+def test_columns_without_a_name_may_be_left_out_further_down(outputs, tmp_path):
+    lines = prices("X", days=60)[["Date", *PRICES]].to_csv(index=False).splitlines()
+    text = "".join(f"{line}{',,' if number < 20 else ''}\n" for number, line in enumerate(lines))
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X", days=60))
+
+
 def test_factors_are_not_taken_for_adjusted_closes(outputs, tmp_path):
     own = prices("X").drop(columns="Symbol")
     factors = own.assign(Adj=[0.5] * 10 + [1.0] * 15)
     with pytest.raises(QuarantineError, match=r"column 'Adj' .*factors.*archive.columns: \{Adj Close: \"\"\}"):
         read({"X.csv": factors.to_csv(index=False)}, tmp_path / "archive")
+    by_date = pd.concat([factors.assign(Symbol="X", Adj=1.0), factors.assign(Symbol="Y", Adj=0.25)]).sort_values("Date")
+    with pytest.raises(QuarantineError, match="seems to hold factors"):
+        read({"all.csv": by_date.to_csv(index=False)}, tmp_path / "table")
     adjusted = own.assign(Adj=own["Close"] * factors["Adj"])
     for name, frame in (("factors", factors), ("adjusted", adjusted), ("as the close", own.assign(Adj=own["Close"]))):
         chosen = {"Adj Close": ""} if name == "factors" else {}
