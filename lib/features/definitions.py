@@ -121,7 +121,7 @@ VOLUMES = (
             f"volume_spread_{w}",
             _VOLUME,
             "log units",
-            f"unsteadiness over {w} days",
+            f"volatility of volume over {w} days",
             f"Standard deviation of log Volume over the last {w} rows.",
             0.0,
         )

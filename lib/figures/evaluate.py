@@ -223,8 +223,8 @@ def errors_by_horizon(tables: Mapping[int, pd.DataFrame], predictors: Sequence[s
     errors = {days: table.set_index("predictor")["mae"] for days, table in tables.items()}
     positions = np.arange(len(predictors))[::-1]
     for days, offset, color, label in (
-        (0, 0.2, SKY, "average with the day itself (horizon 0)"),
-        (1, -0.2, BLUE, "average of the evening before (horizon 1)"),
+        (0, 0.2, SKY, "average that includes the day itself"),
+        (1, -0.2, BLUE, "average of the evening before"),
     ):
         axes.barh(positions + offset, [errors[days][name] for name in predictors], 0.36, color=color, label=label)
     words = []

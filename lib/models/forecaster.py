@@ -2,7 +2,7 @@
 
 The target is the logarithm of the mean Volume over the horizon, relative to the symbol's 30-day average. Gradient boosting makes its absolute error
 small: the median of the logarithm is that of the Volume, which days of a hundred times the usual do not move. The ranges come from forecasts of
-the last year, made by an earlier model that had not seen it: they are split conformal, by groups of like average and like unsteadiness.
+the last year, made by an earlier model that had not seen it: they are split conformal, by groups of like average and like volatility.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lib.models.quantiles import weighted_median
 LEVEL = 0.8  # probability that the range holds the Volume
 LEAST_ROWS = 200  # fewer tell nothing: the forecast is the average
 GROUP_ROWS = 150  # of a calibration group, at least
-MOST_GROUPS = (10, 5)  # of the average, of the unsteadiness
+MOST_GROUPS = (10, 5)  # of the average, of the volatility
 _LEVEL_ROW, _SPREAD_ROW = definitions.NAMES.index("volume_average"), definitions.NAMES.index("volume_spread_63")
 
 
@@ -57,7 +57,7 @@ class Ranges:
     levels : ndarray of float64, shape (n,)
         Where one group of averages (logarithms) ends and the next begins.
     spreads : ndarray of float64, shape (n + 1, m)
-        The same for the unsteadiness, within each group of averages.
+        The same for the volatility, within each group of averages.
     low, high : ndarray of float64, shape (n + 1, m + 1)
         Added to the prediction: the ends of its range.
     """

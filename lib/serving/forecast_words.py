@@ -32,9 +32,9 @@ def expectation(one: SymbolForecast, each: HorizonForecast) -> str:
     >>> expectation(SymbolForecast("A", "", day, 2.01e7, False, {1: each}), each)
     'about 18.5 M shares, 8% below the 30-day average; on 4 days out of 5 between 12.7 M and 30.3 M.'
     """
-    average = beside_average(one.change(each.horizon), f"the {AVERAGE_ROWS}-day average")
+    average = f"the {AVERAGE_ROWS}-day average" if one.judged else "its average so far"
     between = f"{how_often(each.horizon)} between {short(each.low)} and {short(each.high)}"
-    return f"about {short(each.forecast)} {unit(each)}, {average}; {between}."
+    return f"about {short(each.forecast)} {unit(each)}, {beside_average(one.change(each.horizon), average)}; {between}."
 
 
 def warnings(one: SymbolForecast) -> list[str]:
@@ -43,5 +43,5 @@ def warnings(one: SymbolForecast) -> list[str]:
         f"The prices of {one.symbol} end on {day(one.as_of)}, earlier than others of this study: "
         "the forecast period may already be over."
     )
-    new = f"{one.symbol} has fewer than {AVERAGE_ROWS} days of prices: no forecast from so few has been tested."
+    new = f"{one.symbol} has fewer than {AVERAGE_ROWS} days of prices: forecasts from so few have not been tested."
     return [past] * one.stale + [new] * (not one.judged)

@@ -76,7 +76,8 @@ def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int
         for each in (one.horizons[horizon] for horizon in wanted):
             yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
         yield from (f"  {printable(warning)}" for warning in warnings(one))
-    yield from (f"How good such forecasts were: {verdict}" for verdict in verdicts(study, wanted))
+    if any(one.judged for one in found):
+        yield from (f"How good such forecasts were: {verdict}" for verdict in verdicts(study, wanted))
 
 
 def _symbol(given: str, table: SymbolForecasts, study: paths.StudyPaths) -> SymbolForecast:

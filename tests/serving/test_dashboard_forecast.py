@@ -78,7 +78,7 @@ def test_a_stale_symbol_and_forecasts_older_than_the_prices_are_said_so(session)
     new = tab.warning(replace(symbol(stale=True), judged=False), recent)
     assert (
         "earlier than others" in new
-        and "has fewer than 30 days of prices: no forecast from so few has been tested." in new
+        and "has fewer than 30 days of prices: forecasts from so few have not been tested." in new
     )
     assert "Out of date: the forecast was made from prices to Monday 4 March 2013" in tab.warning(symbol(), recent)
     fits = SymbolForecast("AAPL", "", recent.dates[-1].item(), 1.0, False, symbol().horizons)

@@ -297,7 +297,7 @@ def test_takes_over_new_forecasts_and_keeps_the_old_ones_beside_a_damaged_file(a
     ask.service.handlers.refresh()
     assert ask("/forecast?symbol=AAPL&horizon=1").json()["forecasts"][0]["forecast"] == 1_800_000
     assert ask("/ready").json()["problems"] == [
-        "forecasts.csv: line 10: 7 cells; the header has 12; make it again: bash run_all.sh sample. What was loaded before stays in use"
+        "forecasts.csv: line 10: 8 cells; the header has 13; make it again: bash run_all.sh sample. What was loaded before stays in use"
     ]
 
 

@@ -76,7 +76,9 @@ def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
 
 def test_a_symbol_of_a_few_days_says_that_its_forecast_is_untested(study, capsys):
     write_forecasts(study.forecasts_csv, {"NEW": None, "OLD": None}, datetime.date(2013, 3, 1), unjudged=("NEW",))
-    assert "  NEW has fewer than 30 days of prices: no forecast from so few has been tested." in typed(capsys, "NEW")[1]
+    assert (
+        "  NEW has fewer than 30 days of prices: forecasts from so few have not been tested." in typed(capsys, "NEW")[1]
+    )
     assert "fewer than" not in typed(capsys, "OLD")[1]
 
 

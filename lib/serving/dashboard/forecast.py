@@ -165,7 +165,7 @@ class ForecastTab:
     def _draw(self, one: SymbolForecast, recent: RecentDays | None) -> None:
         if recent is None:
             self.chart_heading.value = "<h2>Recent volume</h2>"
-            self.chart.value = '<p class="none">This study has no recent days for this symbol.</p>'
+            self.chart.value = '<p class="none">This study has no recent days for this symbol: they begin with its first whole window of days.</p>'
             return
         fits = recent.dates[-1].item() == one.as_of  # else the bars are of other days than the forecast counts from
         markers = [marker(each) for each in one.horizons.values()] if fits else []
