@@ -23,7 +23,7 @@ from lib.storage.dataset import open_dataset
 from lib.text import printable
 
 pytestmark = pytest.mark.xdist_group("odd names")  # one study for all
-COUNT = 400
+COUNT = 200
 # What no text that is shown may hold: characters that control a terminal or the direction of text, and half a character.
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

@@ -22,8 +22,9 @@ from blake3 import blake3
 from lib import locations
 from lib.data import detect, unpack
 from lib.data.detect import Found
+from lib.data.headers import Options
 from lib.data.members import LARGEST, ArchiveError, Member, NotRead, ZipMember, list_members
-from lib.data.plans import Options, Plan
+from lib.data.plans import Plan
 from lib.locations import Location, Url
 from lib.text import printable, shortened
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.data import dates_and_numbers, layouts
-from lib.data.plans import VALUES, Plan, fields_of, is_header
+from lib.data.headers import VALUES, is_header
+from lib.data.plans import Plan, fields_of
 from lib.data.rows import ANOTHER_HEADER, BLANK, EXACT, FIRST_DATE
 from lib.text import shortened
 

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lib import locations
-from lib.data import columns, dates_and_numbers, layouts, parquet_files, plans, unpack
+from lib.data import columns, dates_and_numbers, headers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
+from lib.data.headers import NotPrices, Options, Refused
 from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
-from lib.data.plans import NotPrices, Options, Plan, Refused
+from lib.data.plans import Plan
 from lib.data.schema import HEADER
 from lib.locations import Location, Url
 from lib.text import printable
@@ -520,7 +521,7 @@ def _dates_of(location: Location, member: Member, plan: Plan) -> Iterable[str]:
         return parquet_files.dates(text, plan)
     column = plan.reading.columns["Date"]
     lines = plans.to_utf8(text, plan.encoding).decode("utf-8", "replace").split("\n")[plan.skip :]
-    rows = (plans.split_line(line, plan.delimiter) for line in lines)
+    rows = (headers.split_line(line, plan.delimiter) for line in lines)
     return (row[column].strip() for row in rows if len(row) > column)
 
 
@@ -538,8 +539,8 @@ def read_names(
     """
     text = plans.to_utf8(head, plans.encoding_of(head, False)).decode("utf-8", "replace")
     first = next((line for line in text.split("\n") if line.strip()), "")
-    for delimiter in plans.DELIMITERS:
-        header = [name.strip() for name in plans.split_line(first, delimiter)]
+    for delimiter in headers.DELIMITERS:
+        header = [name.strip() for name in headers.split_line(first, delimiter)]
         plain = [layouts.normalised(name) for name in header]
         symbols = [i for i, name in enumerate(plain) if name in _SYMBOL_NAMES]
         called = [

@@ -21,6 +21,7 @@ from lib import files, paths
 from lib.data import (
     archive,
     detect,
+    headers,
     multi_symbol,
     parquet_files,
     plans,
@@ -33,8 +34,9 @@ from lib.data import (
 from lib.data.columns import Rows
 from lib.data.dates_and_numbers import parse_number
 from lib.data.detect import Found
+from lib.data.headers import VALUES, Options
 from lib.data.members import ArchiveError, Member
-from lib.data.plans import VALUES, Options, Plan
+from lib.data.plans import Plan
 from lib.data.rows import BLANK, code
 from lib.data.schema import HEADER
 from lib.locations import Location
@@ -45,7 +47,7 @@ _SAMPLE = 300  # files whose rows are looked at
 _MOST = 1 << 18  # bytes of each
 _SHOWN = 5
 _KAGGLE = Plan(
-    "utf-8", ",", 1, VALUES, plans.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
+    "utf-8", ",", 1, VALUES, headers.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
 )
 # How the lines begin that a params file repeats.
 _IN_PARAMS = ("layout: ", "note: ", "symbols: ", "dates: ", "currency: ")
@@ -154,7 +156,7 @@ def _describe(listed: archive.Archive) -> list[str]:
             if ours != plan.header[index]
         )
         header = plan.delimiter.join(plan.header)[:150]
-        by = "without a header" if plan.header == plans.numbered(len(plan.header)) else f"by the header {header!r}"
+        by = "without a header" if plan.header == headers.numbered(len(plan.header)) else f"by the header {header!r}"
         lines.append(f"layout: {' or '.join(titles)} ({len(several):,} file{'s' * (len(several) != 1)}), {by}")
         if columns and not plan.tickers:
             lines.append(f"  columns: {columns}")
@@ -203,7 +205,7 @@ def _rows_of_sample(
     for file in sample:
         try:
             beginning = _read(listed.location, file)
-        except (OSError, UnicodeDecodeError, pa.ArrowException, plans.Refused) as error:
+        except (OSError, UnicodeDecodeError, pa.ArrowException, headers.Refused) as error:
             reasons["unreadable file"] += 1
             examples.setdefault("unreadable file", f"{printable(file.member.name)}: {error}")
             refused.append(replace(file, plan=None, refused=f"{quarantine.UNREADABLE}: {error}"))

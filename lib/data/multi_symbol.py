@@ -26,8 +26,9 @@ from lib.compute.engine import Engine
 from lib.data import parquet_files, parse, plans, text_files, unpack
 from lib.data.columns import Rows
 from lib.data.detect import Found
+from lib.data.headers import VALUES
 from lib.data.members import LARGEST, ArchiveError, Member
-from lib.data.plans import VALUES, Plan
+from lib.data.plans import Plan
 from lib.data.quarantine import QuarantineError
 from lib.data.rows import BLANK
 from lib.data.text_files import Body

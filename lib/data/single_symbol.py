@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from lib.data import parse, plans, quarantine, text_files, unpack
+from lib.data import headers, parse, plans, quarantine, text_files, unpack
 from lib.data.archive import PriceFile
 from lib.data.columns import Rows, no_rows
 from lib.data.members import Member
@@ -61,7 +61,7 @@ def quoted(file: PriceFile, content: bytes) -> Content | None:
         return None
     try:
         plan = plans.plan_file(content).plan
-    except plans.Refused:
+    except headers.Refused:
         return None
     return Content(replace(file, plan=plan), content, blake3(content).hexdigest(), None)
 
@@ -94,7 +94,7 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
 def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:
     """Make prices of the rows that were read of files."""
     sources = [_source(content, rows, number) for number, content in enumerate(found)]
-    return parse.account(sources, rows.table.select(list(plans.VALUES)), rows.bad, _Texts(rows))
+    return parse.account(sources, rows.table.select(list(headers.VALUES)), rows.bad, _Texts(rows))
 
 
 def _source(content: Content, rows: Rows, number: int) -> parse.Source:

@@ -14,9 +14,9 @@ from pathlib import Path
 from lib import files, locations, paths
 from lib.data.archive import KAGGLE_DATASET, METADATA, Archive, list_archive
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
+from lib.data.headers import Options
 from lib.data.layouts import READ
 from lib.data.members import LARGEST_RATIO, ArchiveError
-from lib.data.plans import Options
 from lib.locations import Location, Url
 from lib.text import did_you_mean, near, printable
 

@@ -16,7 +16,8 @@ import pyarrow.csv
 
 from lib.data import dates_and_numbers, layouts
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
-from lib.data.plans import VALUES, Plan, fields_of, is_header, split_line, to_utf8
+from lib.data.headers import VALUES, is_header, split_line
+from lib.data.plans import Plan, fields_of, to_utf8
 from lib.data.rows import ANOTHER_HEADER
 from lib.text import shortened
 

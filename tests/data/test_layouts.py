@@ -14,7 +14,7 @@ import pytest
 from layout_files import SYMBOLS, WRITERS, truth
 
 from lib.compute.engine import Engine
-from lib.data import look, multi_symbol, plans, sources
+from lib.data import headers, look, multi_symbol, plans, sources
 from lib.data.ingest import ingest
 from lib.data.layouts import LAYOUTS, LayoutError, normalised, of_each_symbol, recognise
 from lib.data.quarantine import QuarantineError
@@ -140,9 +140,9 @@ def test_a_file_without_a_header_says_how_to_number_its_columns_and_is_read_so(n
 
 
 def test_numbers_for_some_columns_of_a_file_without_a_header_ask_for_the_rest():
-    options = plans.Options(columns=(("Date", "1"), ("Close", "5")))
+    options = headers.Options(columns=(("Date", "1"), ("Close", "5")))
     with pytest.raises(
-        plans.Refused, match="no column is known to be Open or High or Low or Volume; found: column 1, column 2"
+        headers.Refused, match="no column is known to be Open or High or Low or Volume; found: column 1, column 2"
     ):
         plans.plan_file(OPEN.format("2021-01-04").encode() * 3, options=options)
 
@@ -168,7 +168,7 @@ def test_days_as_a_spreadsheet_counts_them_are_told_to_be_that(tmp_path):
 
 
 def test_columns_apart_by_spaces_are_told_what_may_be_between_them():
-    with pytest.raises(plans.NotPrices, match=r"separated by a comma, semicolon, tab or \|: it begins 'Date  Open"):
+    with pytest.raises(headers.NotPrices, match=r"separated by a comma, semicolon, tab or \|: it begins 'Date  Open"):
         plans.plan_file(b"Date  Open  High  Low  Close  Volume\n2024-01-02  1  2  1  2  5\n")
 
 
@@ -197,7 +197,7 @@ def test_a_wrong_choice_of_columns_is_refused_before_anything_is_read(outputs, t
     ],
 )
 def test_what_is_no_text_is_said_to_be_none(content, message):
-    with pytest.raises(plans.NotPrices, match=message):
+    with pytest.raises(headers.NotPrices, match=message):
         plans.plan_file(content)
 
 
@@ -453,7 +453,7 @@ def test_a_unit_or_a_second_name_in_another_script_does_not_make_another_name(na
 def test_columns_that_are_not_clearly_of_symbols_side_by_side_are_not_read_as_such(names):
     header = ["Date", *(name.format(price) for name in names for price in ("Open", "High", "Low", "Close", "Volume"))]
     assert of_each_symbol(header) == {}
-    with pytest.raises(plans.Refused):
+    with pytest.raises(headers.Refused):
         plans.plan_file(
             (",".join(f'"{name}"' for name in header) + "\n2021-01-04" + ",1" * (len(header) - 1) + "\n").encode()
         )
@@ -521,7 +521,7 @@ def test_no_row_of_a_file_without_a_header_is_taken_for_one(rows, outputs, tmp_p
     ],
 )
 def test_the_usual_order_of_columns_is_offered_by_number(row, setting):
-    with pytest.raises(plans.Refused, match="no header: line 1 is a row already") as caught:
+    with pytest.raises(headers.Refused, match="no header: line 1 is a row already") as caught:
         plans.plan_file(f"{row}\n{row}\n".encode())
     assert f"-p archive.columns '{setting}'" in str(caught.value)
 

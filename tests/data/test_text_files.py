@@ -12,7 +12,7 @@ from layout_files import WRITERS, misread, mutate, truth
 
 from lib.data import detect, plans, text_files
 from lib.data.dates_and_numbers import parse_number
-from lib.data.plans import VALUES, Options, Refused
+from lib.data.headers import VALUES, Options, Refused
 from lib.data.rows import BLANK
 
 TEXT = [name for name in WRITERS if "Parquet" not in name and "workbook" not in name]

@@ -14,7 +14,7 @@ from layout_files import truth
 
 from lib import params
 from lib.compute.engine import Engine
-from lib.data import plans, sources, usual_order, workbooks
+from lib.data import headers, plans, sources, usual_order, workbooks
 from lib.data.ingest import ingest
 from lib.data.layouts import of_each_symbol
 from lib.data.quarantine import QuarantineError
@@ -251,7 +251,7 @@ def test_columns_named_by_who_publishes_them_are_not_of_a_symbol_of_that_name(tm
 
 def test_columns_twice_without_symbols_are_told_apart_by_no_number(outputs, tmp_path):
     with pytest.raises(
-        plans.Refused, match=r"2 times the columns Open to Close, as of several symbols.*above each column"
+        headers.Refused, match=r"2 times the columns Open to Close, as of several symbols.*above each column"
     ):
         plans.plan_file(f"Date,{','.join(2 * PRICES)}\n2021-01-04,1,2,1,2,3,1,2,1,2,3\n".encode())
 
@@ -282,7 +282,7 @@ def test_tickers_that_are_numbers_are_read_under_the_word_ticker(outputs, tmp_pa
 
 def test_one_symbols_price_twice_under_two_levels_is_refused():
     text = "Price,Open,High,Low,Close,Close,Volume\nTicker,A,A,A,A,A,A\nDate,,,,,,\n2021-01-04,1,2,1,1,2,5\n"
-    with pytest.raises(plans.Refused, match="two columns are A Close; take one of them away"):
+    with pytest.raises(headers.Refused, match="two columns are A Close; take one of them away"):
         plans.plan_file(text.encode())
 
 
@@ -316,7 +316,7 @@ def test_a_price_over_earnings_is_no_period(name, values, outputs, tmp_path):
 def test_a_period_of_another_length_is_refused_with_a_way_out(values):
     rows = "".join(f"2021-01-{day},10,11,9,10,5,{values[day % len(values)]}\n" for day in range(10, 29))
     text = (HEADER.strip() + ",Per\n" + rows).encode()
-    with pytest.raises(plans.Refused, match=r"intraday rows: Per is .*archive.columns: {Period: .."):
+    with pytest.raises(headers.Refused, match=r"intraday rows: Per is .*archive.columns: {Period: .."):
         plans.plan_file(text)
 
 
@@ -392,7 +392,7 @@ def test_what_is_told_to_choose_between_two_columns_works(names, outputs, tmp_pa
     frame = prices("AAPL")
     rows = frame.assign(Second=9.5)[["Date", "Open", "High", "Low", "Close", "Second", "Volume"]]
     text = f"{header}\n{rows.to_csv(index=False, header=False)}"
-    with pytest.raises(plans.Refused) as caught:
+    with pytest.raises(headers.Refused) as caught:
         plans.plan_file(text.encode())
     setting = re.search(r"archive.columns: ({.*?})$", str(caught.value))[1]
     columns = params.with_overrides(tmp_path, [("archive.columns", setting)]).archive.columns
@@ -459,7 +459,7 @@ def test_names_of_rows_have_no_name_in_the_header_that_r_writes(names, outputs, 
 def test_a_column_without_a_name_that_may_be_anything_is_asked_for(name):
     text = HEADER + "".join(f"{name},2021-01-{day},10,11,9,10,5\n" for day in range(10, 29))
     with pytest.raises(
-        plans.Refused, match=r"each row has 7, one more than the header: .*; the first is .*Name the column"
+        headers.Refused, match=r"each row has 7, one more than the header: .*; the first is .*Name the column"
     ):
         plans.plan_file(text.encode())
     symbol = plans.plan_file(f"Symbol,{text}".encode()).plan.reading.columns["Symbol"]
@@ -468,10 +468,10 @@ def test_a_column_without_a_name_that_may_be_anything_is_asked_for(name):
 
 def test_decimal_commas_without_quotes_are_not_taken_for_names_of_rows():
     text = HEADER + "".join(f"2021-01-{day},10,5,11,9,10,5\n" for day in range(10, 29))
-    with pytest.raises(plans.Refused, match="each row has 7"):
+    with pytest.raises(headers.Refused, match="each row has 7"):
         plans.plan_file(text.encode())
     text = HEADER + "".join(f"2021-01-{day},10,5,11,2,9,3,10,4,5\n" for day in range(10, 29))
-    with pytest.raises(plans.Refused, match="do numbers have ',' in them without quotes"):
+    with pytest.raises(headers.Refused, match="do numbers have ',' in them without quotes"):
         plans.plan_file(text.encode())
 
 
@@ -511,7 +511,7 @@ def test_the_numbers_of_columns_that_are_suggested_fit_the_rows(order, columns, 
         **columns,
     }
     text = without_header(order, **made)
-    with pytest.raises(plans.Refused, match="check this guess") as caught:
+    with pytest.raises(headers.Refused, match="check this guess") as caught:
         plans.plan_file(text.encode())
     setting = re.search(r"-p archive.columns '({.*?})'", str(caught.value))[1]
     assert found in setting and ("Symbol" in found) == ("Symbol" in setting)
@@ -535,14 +535,16 @@ def test_the_numbers_of_columns_that_are_suggested_fit_the_rows(order, columns, 
     ],
 )
 def test_where_the_rows_leave_it_open_no_numbers_are_suggested(order, columns):
-    with pytest.raises(plans.Refused, match=r"by number, from 1: .*{Date: NUMBER, Open: NUMBER.* do not show clearly"):
+    with pytest.raises(
+        headers.Refused, match=r"by number, from 1: .*{Date: NUMBER, Open: NUMBER.* do not show clearly"
+    ):
         plans.plan_file(without_header(order, **columns).encode())
 
 
 def test_the_symbols_of_a_file_of_many_a_day_are_found():
     frames = pd.concat([prices(f"{letter}A{number}", 10 + number) for letter in "XYZ" for number in range(9)])
     text = without_header("Date Symbol Open High Low Close Volume", frames.sort_values("Date", kind="stable"))
-    with pytest.raises(plans.Refused, match=r"{Symbol: 2, Date: 1, Open: 3"):
+    with pytest.raises(headers.Refused, match=r"{Symbol: 2, Date: 1, Open: 3"):
         plans.plan_file(text.encode())
 
 
@@ -554,7 +556,7 @@ def test_opens_as_near_to_one_close_as_to_the_other_are_in_the_usual_order():
 
 def test_a_file_without_a_header_of_very_many_columns_takes_no_time():
     row = "2021-01-04" + ",1234567890" * 20_000
-    with pytest.raises(plans.Refused, match="do not show clearly"):
+    with pytest.raises(headers.Refused, match="do not show clearly"):
         plans.plan_file("\n".join([row] * 40).encode())
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from raw_archives import price_csv
 
 ODD = [
+    # Every byte that a name may have.
+    *map(os.fsdecode, (bytes(set(range(1, 128)) - {ord("/")}), bytes(range(128, 256)))),
     *(" ", "  ", " A", "A ", "A  B", "A\tB", "A\nB", "A\r", "\x1b[31mRED\x1b[0m", "\x1b]0;title\x07", "\x7f", "\u0085"),
     *("A$_$B", "$x^2$", "$", "$$", r"\$", r"\frac{1}{2}", "_x_", "^", "{x}", "{}", "%s", "%(x)s", "{0.__class__}"),
     *("<b>A", "<script>alert(1)", "<img src=x onerror=alert(1)>", "&amp;", "&", '"', "'", '"A"', "''", "`A`", "-->"),
