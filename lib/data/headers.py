@@ -221,6 +221,7 @@ def _is_row(header: Sequence[str], options: Options) -> bool:
 
 
 def is_number(text: str) -> bool:
+    """Whether a text is a number with either decimal mark."""
     return any(dates_and_numbers.parse_number(text, mark) is not None for mark in MARKS)
 
 
