@@ -83,9 +83,9 @@ def _row(row: Mapping[str, Any], later: Mapping[str, Any] | None, usual: Mapping
 def _warnings(row: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
     if row["as_of"] < usual["as_of"]:
         as_of, for_from = (day(_date(row[key])) for key in ("as_of", "for_from"))
-        yield f"Its prices end on {as_of}: this is for {for_from} and after, which may be over."
+        yield f"Prices end on {as_of}; the forecast is from {for_from} on."
     if not row["judged"]:
-        yield f"It has fewer than {AVERAGE_ROWS} days of prices: forecasts from so few have not been tested."
+        yield f"Fewer than {AVERAGE_ROWS} days of prices: forecasts from so few have not been tested."
 
 
 def _short(shares: int) -> str:

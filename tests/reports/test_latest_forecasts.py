@@ -137,7 +137,7 @@ def test_of_few_symbols_one_that_ended_says_so(study):
     head, good, old = cells(page)
     assert head[1] == "Next session Monday 4 March 2013" and good[0] == "AA"
     assert old[0] == "OLD"
-    warning = "OLD: Its prices end on Friday 3 February 2012: this is for Monday 6 February 2012 and after, which may be over."
+    warning = "Prices end on Friday 3 February 2012; the forecast is from Monday 6 February 2012 on."
     assert f'<tr class="warning"><td colspan="4">{warning}</td></tr>' in page
     assert "from prices to Friday 1 March 2013" in page
 
@@ -147,7 +147,7 @@ def test_a_symbol_of_a_few_days_says_that_its_forecast_is_untested(study):
     page = shown(study)
     _, good, new = cells(page)
     assert good[0] == "AA" and new[0] == "NEW"
-    assert ">NEW: It has fewer than 30 days of prices: forecasts from so few have not been tested.</td>" in page
+    assert ">Fewer than 30 days of prices: forecasts from so few have not been tested.</td>" in page
 
 
 @pytest.mark.parametrize(
