@@ -25,7 +25,8 @@ _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
 _HEADER_WITHIN = 30  # lines
 _FOR_SUGGESTION = 200  # lines
 SAMPLE = 15  # lines of each end of a file
-_TICKER = re.compile(r"(?!(?:PRICES?|OHLCV?|DATA|DAILY|STOCKS?|QUOTES?|VALUES?)$)[\^$]?[A-Z0-9][A-Z0-9.\-=^]{0,9}")
+_LEVELS = {"Price", "Ticker", "Attributes", "Symbols"}  # what pandas_datareader and yfinance call them
+_TICKER = re.compile(r"(?!(?:PRICES?|OHLCV?|DATA|STOCKS?|QUOTES?|VALUES?|\d+)$)[\^$]?[A-Z0-9][A-Z0-9.\-=^]{0,9}")
 Tickers = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]  # see `lib.data.plans.Plan`
 
 
@@ -258,13 +259,16 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         clear = whole and all(map(layouts.is_symbol, own))
         if date and not levels and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter)):
             continue
+        corner = _LEVELS & {names[0].strip(), tickers[0].strip()}
         if not pairs or not all(ticker for _, ticker, _ in pairs):
+            continue
+        if not corner and usual_order.RARELY_TICKERS.issuperset(own):  # currencies above the prices, or markets
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
         titled = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
         if not titled and other > number and any(_is_value(name) for name in tickers):
             continue
-        if not whole and _known(tickers) > 2:
+        if not whole and (_known(tickers) > 2 or not corner):
             continue
         if twice := [f"{ticker} {name}" for index, ticker, name in pairs if own[ticker][name] != index]:
             raise Refused(f"wrong header: two columns are {twice[0]}; take one of them away, or give it another name")
@@ -298,10 +302,10 @@ def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
         filled.append(last if below.strip() else above)
         if below.strip():
             own.setdefault(last, []).append(below.strip())
-    named = {upper[0].strip(), lower[0].strip()} & {"Price", "Ticker", "Attributes", "Symbols"}
+    named = _LEVELS & {upper[0].strip(), lower[0].strip()}
     symbols_above = all(map(layouts.is_symbol, own)) and all(map(layouts.is_whole, own.values()))
     names_above = layouts.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
-    alone = len(own) == 1 and not named and not _TICKER.fullmatch(min(own))
+    alone = len(own) == 1 and not named and (not _TICKER.fullmatch(min(own)) or min(own) in usual_order.RARELY_TICKERS)
     return filled if own and not alone and (symbols_above or names_above) else upper
 
 

@@ -255,7 +255,9 @@ def _refuse_factors(
         return
     numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
     pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
-    small = bool(pairs) and all(adjusted <= 1 and close > 2 for adjusted, close in pairs)
+    # Sorted by date, with many symbols: small numbers, of which there are few.
+    few = 2 * len({adjusted for adjusted, _ in pairs}) <= len({close for _, close in pairs})
+    small = few and all(adjusted <= 1 and close > 2 for adjusted, close in pairs)
     if small or (
         _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs])
     ):
@@ -302,7 +304,7 @@ def _refuse_two_ways(texts: Sequence[str], order: DateOrder | None) -> None:
     A spreadsheet that takes days for months makes real dates of those up to the 12th, and leaves the others as they were.
     """
     open_order = [text for text in texts if dates_and_numbers.date_orders(text)]
-    year_first = [text for text in texts if text not in open_order and dates_and_numbers.parse_date(text)]
+    year_first = [text for text in texts if text[:4].isdigit() and dates_and_numbers.parse_date(text)]
     if open_order and year_first and order is None:
         raise Refused(
             f"undecided dates: written in two ways, such as {year_first[0]!r} and {open_order[0]!r}, so that a spreadsheet may have taken days for months. "
@@ -317,7 +319,9 @@ def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
     if index is None or not layouts.is_loosely("Symbol", plan.header[index]):
         return plan
     texts = [row[index].strip() for row in fields]
-    counted = len(texts) > 1 and usual_order.are_counted(texts)
+    # The codes of one day may follow each other, too.
+    days = {row[columns["Date"]] for row in fields}
+    counted = 2 * len(days) > len(texts) > 1 and usual_order.are_counted(texts)
     if not counted and not all(is_number(text) and not text.isdigit() for text in texts):
         return plan
     columns = {name: column for name, column in columns.items() if name != "Symbol"}

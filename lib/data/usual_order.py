@@ -20,7 +20,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 _DIGITS = re.compile(r"\d{3,10}", re.ASCII)
 # What stands beside a ticker, and may be one.
 _BESIDE_TICKERS = "D 1D DAILY DAY EQ US NYSE NASDAQ AMEX ARCA BATS LSE XETRA NSE BSE STOCK ETF USD EUR GBP JPY CHF CAD AUD CNY HKD INR KRW"
-_RARELY_TICKERS = frozenset(_BESIDE_TICKERS.split())
+RARELY_TICKERS = frozenset(_BESIDE_TICKERS.split())
 Columns = Mapping[int, Sequence[float]]
 
 
@@ -64,8 +64,8 @@ def suggestion(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:
         }
         symbols = _symbols(codes, own_days)
     if len(symbols) > 1:
-        symbols = [index for index in symbols if not _RARELY_TICKERS.issuperset(map(str.upper, rest[index]))]
-    if len(symbols) > 1 or any(_RARELY_TICKERS.issuperset(map(str.upper, rest[index])) for index in symbols):
+        symbols = [index for index in symbols if not RARELY_TICKERS.issuperset(map(str.upper, rest[index]))]
+    if len(symbols) > 1 or any(RARELY_TICKERS.issuperset(map(str.upper, rest[index])) for index in symbols):
         return None
     if not symbols and len(set(own_days)) < _NEARLY_ALL * len(own_days):
         return None

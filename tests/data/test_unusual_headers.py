@@ -211,6 +211,44 @@ def test_numbers_of_rows_and_levels_of_an_index_are_no_symbols(kind, values, nam
     assert_same(read({kind: content}, tmp_path / "archive"), prices("X"))
 
 
+@pytest.mark.parametrize("name", ["code", "Index", "name"])
+def test_codes_that_follow_each_other_are_symbols(name, outputs, tmp_path):
+    frames = [prices(str(7200 + number), 10 + number, 5) for number in range(30)]
+    table = pd.concat(frames).rename(columns={"Symbol": name}).sort_values(["Date", name])
+    a_day = {f"{date}.csv": rows.to_csv(index=False) for date, rows in table.groupby("Date")}
+    assert_same(read(a_day, tmp_path / "a file a day"), *frames)
+    assert_same(read({"all.parquet": as_parquet(table.reset_index(drop=True))}, tmp_path / "table"), *frames)
+
+
+@pytest.mark.parametrize(
+    "title", [",NASDAQ,,,,", ",1D,,,,", ",2021,,,,", ",USD,,,,", ",USD,USD,USD,USD,shares", ",USD,USD,USD,USD,USD"]
+)
+def test_markets_currencies_and_periods_above_a_table_are_no_symbols(title, outputs, tmp_path):
+    text = f"{title}\n" + prices("X")[["Date", *PRICES]].to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize(
+    "units", ["(date),(USD),(USD),(USD),(USD),(shares)", "string,double,double,double,double,long"]
+)
+def test_a_line_of_units_below_the_header_is_set_aside(units, outputs, tmp_path):
+    header, rows = prices("X", days=200)[["Date", *PRICES]].to_csv(index=False).split("\n", 1)
+    found = read({"X.csv": f"{header}\n{units}\n{rows}"}, tmp_path / "archive", most=0.01)
+    assert_same(found, prices("X", days=200))
+
+
+def test_months_by_name_beside_other_dates_are_no_two_ways(outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    days = [f"{day:%b %d, %Y}" if day.day % 2 else f"{day:%d/%m/%Y}" for day in pd.to_datetime(own["Date"])]
+    assert_same(read({"X.csv": own.assign(Date=days).to_csv(index=False)}, tmp_path / "archive"), prices("X"))
+
+
+def test_adjusted_closes_far_below_the_closes_are_no_factors(outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    far_below = own.assign(Adj=(own["Close"] / 200 + [number % 3 / 1000 for number in range(25)]).round(4))
+    assert_same(read({"X.csv": far_below.to_csv(index=False)}, tmp_path / "archive"), prices("X"))
+
+
 @pytest.mark.parametrize("volume", ["Volume ($)", "$ Volume", "成交量(手)", "出来高(千株)"])
 def test_volumes_of_money_or_of_lots_are_not_taken_for_shares(volume, outputs, tmp_path):
     text = prices("X")[["Date", *PRICES]].rename(columns={"Volume": volume}).to_csv(index=False)
