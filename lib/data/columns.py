@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from lib.data import dates_and_numbers, layouts
 from lib.data.headers import VALUES, is_header
 from lib.data.plans import Plan, fields_of
-from lib.data.rows import ANOTHER_HEADER, BLANK, EXACT, FIRST_DATE
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header
 from lib.text import shortened
 
 _SPREADSHEET_DAY = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
@@ -89,9 +89,7 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     if len(fields) != len(plan.header):
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
     if layouts.other_columns(fields, plan.header, columns) or (plan.header_lines and layouts.are_texts(fields)):
-        return (
-            f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(','.join(plan.header), 200)}"
-        )
+        return another_header(plan.header)
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
     nulls = [name for name, text in found.items() if dates_and_numbers.is_null(text)]
     if nulls:

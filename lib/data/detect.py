@@ -324,6 +324,7 @@ def alone(plan: Plan) -> Plan:
     names = [""] * len(plan.header)
     for ours, index in plan.reading.columns.items():
         names[index] = ours
+    # No symbol's own header, so that the plan is equal for all of them: any line of words is another header.
     return replace(plan, tickers=(), header=tuple(names), header_lines=("any symbol's",))
 
 

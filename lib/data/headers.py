@@ -101,9 +101,7 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
                 continue
             names = split_line(line, delimiter)
             found = len(names), number, delimiter, names
-            known = sum(map(layouts.is_known, names)) >= 3 or (
-                names[-1][:1].isalpha() and layouts.of_each_symbol(names)
-            )
+            known = layouts.are_names(names) or (names[-1][:1].isalpha() and layouts.of_each_symbol(names))
             if known and (named is None or len(names) > named[0]):
                 named = found
             if best is None or len(names) > best[0]:
@@ -255,17 +253,21 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         for index, ticker, name in pairs:
             own.setdefault(ticker, {})[name] = index
         whole = all(map(layouts.is_whole, own.values()))
-        levels = {names[0].strip(), tickers[0].strip()} <= {"", "Price", "Ticker", "Attributes", "Symbols"}
+        labels = {names[0].strip(), tickers[0].strip()}
+        corner = _LEVELS & labels
         clear = whole and all(map(layouts.is_symbol, own))
-        if date and not levels and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter)):
+        if (
+            date
+            and not labels <= {"", *_LEVELS}
+            and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter))
+        ):
             continue
-        corner = _LEVELS & {names[0].strip(), tickers[0].strip()}
         if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
         if not corner and usual_order.RARELY_TICKERS.issuperset(own):  # currencies above the prices, or markets
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
-        titled = whole and {"Ticker", "Symbols"} & {names[0].strip(), tickers[0].strip()}
+        titled = whole and labels & {"Ticker", "Symbols"}
         if not titled and other > number and any(_is_value(name) for name in tickers):
             continue
         if not whole and (_known(tickers) > 2 or not corner):
@@ -277,9 +279,7 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
             third = split_line(lines[end], delimiter)
             if third[0].strip().lower() in ("date", "datetime") and not any(name.strip() for name in third[1:]):
                 end += 1
-        chosen = _chosen_of_levels(
-            options, {names[0].strip(), tickers[0].strip(), lines[end - 1].split(delimiter)[0].strip()}
-        )
+        chosen = _chosen_of_levels(options, {*labels, lines[end - 1].split(delimiter)[0].strip()})
         columns = _columns_of(own, chosen)
         adjusted = "" if "Adj Close" in dict(columns[-1][1]) else _AUTO_ADJUST
         header = tuple(f"{ticker} {name}".strip() for ticker, name in zip(tickers, names, strict=True))

@@ -482,8 +482,7 @@ def are_names(fields: Sequence[str]) -> bool:
     >>> are_names(["<TICKER>", "<DATE>", "<OPEN>", "<CLOSE>"]), are_names(["AAPL", "2021-01-04", "1", "2"])
     (True, False)
     """
-    texts = [text for text in fields if text.strip(' "<')[:1].isalpha()]
-    return len(texts) >= 3 and sum(map(is_known, texts)) >= 3
+    return sum(map(is_known, fields)) >= 3
 
 
 def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping[str, int]) -> bool:

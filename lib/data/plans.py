@@ -333,9 +333,8 @@ def fields_of(line: str, plan: Plan) -> list[str]:
     fields = split_line(line, plan.delimiter)
     if len(fields) == len(plan.header) + 1 and not fields[-1].strip() and not plan.ends_empty:
         fields.pop()
-    while len(fields) < len(plan.header) and not any(
-        plan.header[len(fields) :]
-    ):  # columns without a name may be left out
+    # Columns without a name may be left out at the end.
+    while len(fields) < len(plan.header) and not any(plan.header[len(fields) :]):
         fields.append("")
     return fields
 

@@ -7,6 +7,7 @@ import csv
 import datetime
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -32,6 +33,11 @@ EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 _COLUMNS = {name: index for index, name in enumerate(COLUMNS)}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
+
+
+def another_header(header: Sequence[str]) -> str:
+    """The reason why a row is refused that is a header other than the file's, ``header``."""
+    return f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(','.join(header), 200)}"
 
 
 def code(reason: str) -> str:
@@ -75,7 +81,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     if len(fields) != len(COLUMNS):
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
     if other_columns(fields, COLUMNS, _COLUMNS):
-        return f"{ANOTHER_HEADER}: the rows below it would be read as if it were {','.join(COLUMNS)}"
+        return another_header(COLUMNS)
     nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
     if nulls:
         return f"null value: {', '.join(nulls)}"

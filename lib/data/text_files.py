@@ -18,7 +18,7 @@ from lib.data import dates_and_numbers, layouts
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.headers import VALUES, is_header, split_line
 from lib.data.plans import Plan, fields_of, to_utf8
-from lib.data.rows import ANOTHER_HEADER
+from lib.data.rows import another_header
 from lib.text import shortened
 
 _SEPARATOR = "\x1f"  # between the fields of lines that have been split
@@ -271,11 +271,10 @@ def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan, headers: fro
     raw = _RawText([body], [numbers])
     bad = {}
     for row, number in enumerate(numbers.tolist()):
-        reason: object = (
-            f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(plan.header_lines[0], 200)}"
-        )
-        if number not in headers:
-            reason = parse_fields(fields_of(raw.text(0, row), plan), plan)
+        if number in headers:
+            bad[row] = another_header(plan.header_lines[:1])
+            continue
+        reason = parse_fields(fields_of(raw.text(0, row), plan), plan)
         bad[row] = reason if isinstance(reason, str) else "unparsable row"
     return replace(
         no_rows(1),

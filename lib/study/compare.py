@@ -67,9 +67,8 @@ def read_run(text: str) -> dict[str, Any]:
         raise CompareError(
             f"{history}, line {position}: damaged, no record of a run; remove the line, or run the study again"
         ) from None
-    if position == len(
-        lines
-    ):  # what is there now is this run's, or newer: without a record of a killed run, or by hand
+    # What is there now is this run's, or newer: without a record of a killed run, or by hand.
+    if position == len(lines):
         run["out_of_date"] = stage_records.notes(study)
     return {**run, "name": text}
 

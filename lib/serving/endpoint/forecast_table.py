@@ -22,14 +22,8 @@ from lib.features.definitions import VOLUME_AVERAGE
 from lib.serving.letter_case import LetterCases
 from lib.text import csv_cell
 
-OF_SYMBOL = (
-    "symbol",
-    "security_name",
-    "as_of",
-    "stale",
-    "judged",
-    VOLUME_AVERAGE.name,
-)  # equal for all horizons of a symbol
+# Equal for all horizons of a symbol.
+OF_SYMBOL = ("symbol", "security_name", "as_of", "stale", "judged", VOLUME_AVERAGE.name)
 NEAREST = 5  # symbols that an error names
 
 
