@@ -34,8 +34,15 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from lib import paths
 
 PROVISIONER = "fork"
-# What every kernel imports.
-OF_KERNELS = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell")
+# What every kernel imports, some of it only once it starts.
+OF_KERNELS = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+)
 SUPPORTED = hasattr(os, "fork") and hasattr(os, "pidfd_open")  # Linux; elsewhere kernels start as usual, slower
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 

@@ -26,7 +26,7 @@ _SHARED = (
     "pyarrow.dataset",
     "pyarrow.parquet",
 )
-_TRAINING = ("sklearn.ensemble",)
+_TRAINING = ("sklearn.ensemble", "skops.io")
 _KERNEL_CONFIG = """\
 # A kernel's own log means nothing to a reader: the exception says what fails.
 import ctypes, logging, signal, sys
