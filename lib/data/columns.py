@@ -24,6 +24,7 @@ from lib.data.plans import Plan, fields_of
 from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header
 from lib.text import shortened
 
+_ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"}  # of a spreadsheet's formula
 _SPREADSHEET_DAY = re.compile(r"[1-9]\d{4}(\.\d+)?", re.ASCII)
 
 
@@ -87,9 +88,13 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     if not any(field.strip() for field in fields) or is_header(fields, plan.header):
         return BLANK
     if len(fields) != len(plan.header):
+        if layouts.is_another_header(fields):
+            return another_header(plan.header)
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
-    if layouts.other_columns(fields, plan.header, columns) or (plan.header_lines and layouts.are_texts(fields)):
+    if plan.header_lines and layouts.are_texts(fields):
         return another_header(plan.header)
+    if layouts.is_another_header(fields):  # in other words it is no row either
+        return another_header(plan.header) if layouts.other_columns(fields, plan.header, columns) else BLANK
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
     nulls = [name for name, text in found.items() if dates_and_numbers.is_null(text)]
     if nulls:
@@ -246,7 +251,8 @@ def _symbols(table: pa.Table) -> pa.Array | None:
     symbols = dates_and_numbers.whole(table["Symbol"])
     if not pa.types.is_dictionary(symbols.type):
         symbols = symbols.dictionary_encode()
-    names = [None if text is None else symbol_text(text) for text in symbols.dictionary.to_pylist()]
+    texts = symbols.dictionary.to_pylist()
+    names = [None if text is None or text.strip() in _ERRORS else symbol_text(text) for text in texts]
     if "Series" in table.schema.names:
         series = dates_and_numbers.whole(table["Series"])
         series = series if pa.types.is_dictionary(series.type) else series.dictionary_encode()

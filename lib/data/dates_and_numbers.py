@@ -197,27 +197,62 @@ def date_orders(text: str) -> set[DateOrder] | None:
 def proven_orders(texts: Iterable[str]) -> frozenset[DateOrder]:
     """The orders that dates prove, given as a file's rows have them.
 
-    A date proves an order if it is one in no other. Where the year has two digits and no date does, an order is proven if it is the only one in which the dates
-    follow each other by days: in others they jump by months and years.
+    A date proves an order if it is one in no other. Where no date does, an order is proven if it is the only one in which the dates follow each other by
+    days, in others they jump by months and years; where the year has four digits, by five days at least, and none of a weekend, as the first of each month
+    may be meant.
 
     Examples
     --------
     >>> list(proven_orders(["01/02/2021", "13/02/2021"])), list(proven_orders(["24/01/02", "24/01/03", "24/01/04"]))
     (['day_first'], ['year_first'])
+    >>> week, months = [f"01/{day:02}/2021" for day in (4, 5, 6, 7, 8)], [f"01/{month:02}/2021" for month in range(1, 13)]
+    >>> list(proven_orders(week)), list(proven_orders(months))
+    (['month_first'], [])
     """
     texts = [text for text in dict.fromkeys(texts) if date_orders(text)]
     possible = [date_orders(text) or set() for text in texts]
     alone = frozenset(order for found in possible if len(found) == 1 for order in found)
-    if alone or not any(date_form(text).endswith("yy") for text in texts):
+    if alone:
         return alone
-    following = [order for order in get_args(DateOrder) if _follow_by_days(texts, order)]
-    return frozenset(following) if len(following) == 1 else frozenset()
+    days = {
+        order: [moment.day for text in texts if (moment := parse_date(text, order))] for order in get_args(DateOrder)
+    }
+    following = [order for order, own in days.items() if 3 <= len(own) == len(texts) and _follow_by_days(own)]
+    if len(following) != 1:
+        return frozenset()
+    long = not any(date_form(text).endswith("yy") for text in texts)
+    return (
+        frozenset() if long and (len(texts) < 5 or any(map(is_weekend, days[following[0]]))) else frozenset(following)
+    )
 
 
-def _follow_by_days(texts: Sequence[str], order: DateOrder) -> bool:
-    moments = [parse_date(text, order) for text in texts]
-    days = [moment.day for moment in moments if moment]
-    return 3 <= len(days) == len(texts) and float(np.median(np.abs(np.diff(days)))) <= 7
+def _follow_by_days(days: Sequence[int]) -> bool:
+    return float(np.median(np.abs(np.diff(days)))) <= 7
+
+
+def is_weekend(day: int) -> bool:
+    """Whether a day, since 1970-01-01, is a Saturday or a Sunday."""
+    return (day + 3) % 7 >= 5
+
+
+def days_and_months_exchanged(days: Sequence[int]) -> bool:
+    """Whether dates, in the order of a file's rows, follow each other by days only when the day and the month of those up to the 12th are exchanged.
+
+    A program that has taken 04/01/2021 for the first of April leaves them so, as there is no month 13 to take 13/01/2021 for.
+
+    Examples
+    --------
+    >>> days = [parse_date(f"2021-{day}-01" if day < "13" else f"2021-01-{day}").day for day in ("05", "06", "07", "08", "11", "12", "13", "14")]
+    >>> days_and_months_exchanged(days), days_and_months_exchanged([*range(days[0], days[0] + 20)])
+    (True, False)
+    """
+    dates = [datetime.date.fromordinal(day + _EPOCH) for day in days]
+    exchanged = [date.replace(month=date.day, day=date.month) if date.day <= 12 else date for date in dates]
+    if len(days) < 8 or all(date.day <= 12 for date in dates) or any(date.weekday() >= 5 for date in exchanged):
+        return False
+    jumps = np.abs(np.diff(days)) > 20
+    left = np.abs(np.diff([date.toordinal() for date in exchanged])) > 10
+    return bool(jumps.sum() >= 4 and left.sum() <= 1)
 
 
 def date_form(text: str) -> str:

@@ -13,7 +13,7 @@ import functools
 import io
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -57,6 +57,7 @@ _NAMES = tuple(
         r"(?:WIKI|EOD|XNAS|XNYS|NASDAQ|NYSE|BATS|AMEX|EURONEXT|table|wkn|prices?|stock|historic)[-_](?P<symbol>[a-z0-9.\-]+?)(?:_historic)?(?:, 1D.*)?",
         r"(?:historicaldata|historical_?quotes)_(?P<symbol>[a-z][a-z.\-]*)",
         r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-]\d{4}-?\d\d-?\d\d(?:[ _-](?:to[ _-])?\d{4}-?\d\d-?\d\d)?",
+        r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-](?:19|20)\d\d(?:[ _-](?:to[ _-])?(?:19|20)\d\d)?",
         r"quote-equity-(?P<symbol>[a-z0-9.\-]+?)-[a-z]{2}-.*",  # NSE
         r"Download Data - [A-Z]+_[A-Z]{2}_[A-Z]{4}_(?P<symbol>.+)",  # MarketWatch
         r"(?P<symbol>.+)\.(?:csv|txt|tsv|parquet)",
@@ -67,6 +68,7 @@ _GENERAL = re.compile(  # what a file is called that names no symbol
     re.IGNORECASE,
 )
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
+_OF_A_YEAR = re.compile(r".+[ _-](19|20)\d\d(\.\w+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,22 +442,32 @@ def _named_by_its_file(file: Found) -> Found:
 
 
 def _symbols_from_folders(found: list[Found]) -> list[Found]:
-    """Take the symbol from a folder where it says so: ``symbol=AAPL/``, or ``AAPL/prices.csv`` beside ``MSFT/prices.csv``."""
+    """Take the symbol from a folder where it says so: ``symbol=AAPL/``, or ``AAPL/prices.csv`` beside ``MSFT/prices.csv``.
+
+    Files such as AAPL_2021.csv and AAPL_2022.csv are of one symbol, too.
+    """
     files = []
+    named = [file for file in found if not (file.refused or (file.plan and file.plan.has_symbols))]
+    of_periods = all(_PERIOD.fullmatch(file.symbol) for file in named)
+    of_years = Counter(file.symbol for file in named if _OF_A_YEAR.fullmatch(file.member.name))
     for file in found:
-        if file.refused or file.plan is None or file.plan.has_symbols:
+        if file.refused or (file.plan and file.plan.has_symbols):
             files.append(file)
             continue
         folders = file.member.name.split("/")[:-1]
         keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
+        if not key and folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
+            key = folders[-1]
+        if not key and of_years[file.symbol] > 1 and _OF_A_YEAR.fullmatch(file.member.name):
+            key = file.symbol
         if key:
-            files.append(replace(file, symbol=key, key=True))
-        elif folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
-            files.append(replace(file, symbol=folders[-1], key=True))
-        elif not file.symbol:
+            files.append(replace(file, symbol=key, key=True, plan=file.plan or plans.KAGGLE))
+        elif not file.symbol or of_periods:
+            holds = "a year" if of_periods else "none"
             reason = (
-                f"no symbol: the name {printable(file.member.name)!r} holds none; rename the file, such as AAPL.csv"
+                f"no symbol: the name {printable(file.member.name)!r} holds {holds}; rename the file, such as AAPL.csv, or put the files of each "
+                "symbol into a folder named after it, such as symbol=AAPL"
             )
             files.append(replace(file, symbol=_symbol_or_name(file.member.name), refused=reason, plan=None))
         else:

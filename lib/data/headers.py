@@ -241,6 +241,7 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         names, tickers = (upper, lower) if number < other else (lower, upper)
         if _known(tickers) > _known(names):  # a ticker may be a price's name: LOW,LOW,LOW,LOW,LOW is above the prices
             names, tickers = tickers, names
+        names = [re.sub(r"\.\d+$", "", name) for name in names]  # pandas reads Close,Close as Close and Close.1
         # Where row numbers come first, under the names of the levels, the dates are a column that one level alone names.
         one_name = [
             f"{name}{ticker}" if not (name and ticker) else "" for name, ticker in zip(names, tickers, strict=True)

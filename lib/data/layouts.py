@@ -25,44 +25,44 @@ READ = ("Date", *PRICES, "Adj Close", "Volume", "Symbol", "Security Name", "Seri
 # Bloomberg's, too.
 NAMES: dict[str, tuple[str, str]] = {
     "Date": (
-        "date datum fecha data datetime tradedate tradingdate pricedate quotedate exchangedate businessdate dt dates datadate paivamaara "
+        "date date1 datum fecha data datetime tradedate traddt tradingdate pricedate quotedate exchangedate businessdate dt dates datadate paivamaara "
         "handelstag dtyyyymmdd dato tarih дата 日期 交易日期 日付 日付け 年月日 날짜 일자",
         "timestamp time day windowstart unix epoch unixtimestamp t d jour caldt opentime gmttime localtime tsevent",
     ),
     "Open": (
         "open openprice opening openingprice eroffnung eroffn eroffnungskurs erster ouverture ouv apertura abertura opn priceopen "
-        "prcopen dailyopen eroffnungspreis prcod openprc pxopen otwarcie avaus öppen åbning åpning açılış откр открытие 开盘 开盘价 開盤 開盤價 開市 始値 시가",
+        "prcopen dailyopen eroffnungspreis prcod openprc pxopen opnpric otwarcie avaus öppen åbning åpning açılış откр открытие 开盘 开盘价 開盤 開盤價 開市 始値 시가",
         "o start",
     ),
     "High": (
         "high highprice hoch tageshoch hochst hochstkurs haut plushaut maximo alto maxima massimo pricehigh highest dailyhigh prchigh "
-        "hochstpreis prchd high1 pxhigh najwyzszy hoog ylin högst högsta høj høy yüksek макс максимум 最高 最高价 最高價 高値 고가",
+        "hochstpreis prchd high1 pxhigh hghpric najwyzszy hoog ylin högst högsta høj høy yüksek макс максимум 最高 最高价 最高價 高値 고가",
         "h max 高",
     ),
     "Low": (
         "low lowprice tief tagestief tiefst tiefstkurs bas plusbas minimo bajo baixa minima minimo minimum pricelow lowest dailylow "
-        "prclow tiefstpreis prcld low1 pxlow najnizszy laag alin lägst lägsta lav düşük мин минимум 最低 最低价 最低價 安値 저가",
+        "prclow tiefstpreis prcld low1 pxlow lwpric najnizszy laag alin lägst lägsta lav düşük мин минимум 最低 最低价 最低價 安値 저가",
         "l min 低",
     ),
     "Close": (
         "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
-        "priceclose dailyclose prcclose prccd trdprc1 pxlast zamkniecie kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
+        "priceclose dailyclose prcclose prccd trdprc1 pxlast clspric zamkniecie kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
         "last latest price zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
     ),
     "Adj Close": (
         "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
         "adjustedclosingprice bereinigterschlusskurs schlussbereinigt clotureajustee cierreajustado cierreajust cierreaj "
-        "fechamentoajustado chiusuraaggiustata adjclosecurrency priceadjclose 調整後終値",
+        "fechamentoajustado chiusuraaggiustata adjclosecurrency priceadjclose adjustmentclose 調整後終値 終値調整値",
         "adj adjusted adjustedprice bereinigt ajuste ajustado",
     ),
     "Volume": (
         "volume vol stucke stuecke stuck sharevolume volumeshares tradedvolume tradevolume volumetraded tottrdqty totaltradequantity "
-        "totaltradedquantity ttltrdqnty qtytraded noofshares numberofshares sharestraded dailyvolume prcvolume totalvolume cshtrd acvoluns pxvolume handelsvolumen umsatzstk "
+        "totaltradedquantity ttltrdqnty ttltradgvol qtytraded noofshares numberofshares sharestraded dailyvolume prcvolume totalvolume cshtrd acvoluns pxvolume handelsvolumen umsatzstk "
         "umsatzstuck umsatzinstuck wolumen volym volum volyymi hac hacim объем 成交量 成交股數 交易量 出来高 거래량",
         "volumen v qty quantity",
     ),
     "Symbol": (
-        "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tradingsymbol tickers symbols kurzel tscode secid "
+        "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tckrsymb tradingsymbol tickers symbols kurzel tscode secid "
         "股票代码 证券代码 銘柄コード",
         "code stockcode scrip 代码 stock asset instrument underlying index name isin stockname company",
     ),
@@ -70,11 +70,19 @@ NAMES: dict[str, tuple[str, str]] = {
         "securityname companyname longname shortname security instrumentname fullname",
         "name company description",
     ),
-    "Series": ("series", ""),
+    "Series": ("series sctysrs", ""),
     "Period": ("per period interval timeframe", ""),
 }
-# What a column of volumes counts that are no shares: money, lots of 100, thousands, millions.
-_UNIT = re.compile("[$€£¥₹₩]|[手千万萬億亿천만]")
+# What a column of volumes counts that are no shares: money, lots of 100, hundreds, thousands, millions; and in brackets anything but shares.
+_UNIT = re.compile("[$€£¥₹₩]|[手百千万萬億亿백천만]")
+_BRACKETS = re.compile(r"[(（\[]([^)）\]]*)[)）\]]")
+_SHARES = {"股", "株", "주", "шт", "штук", "share", "shares", "stk", "stuck", "st", "units", "szt", "adet", "aktier"}
+# No tickers, or rarely; NOK is Nokia, too.
+_CURRENCY_CODES = (
+    "USD EUR GBP GBX JPY CHF CAD AUD NZD CNY CNH RMB HKD INR KRW TWD SGD THB MYR IDR PHP VND BRL MXN CLP ZAR ILS TRY RUB PLN CZK HUF RON BGN "
+    "SEK DKK ISK SAR AED QAR KWD EGP NGN PKR BDT LKR USDT USDC"
+)
+_CURRENCIES = frozenset(_CURRENCY_CODES.split())
 UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas in Parquet write an index without a name
 _IGNORED_AGAINST = ("Security Name", "Series", "Period")
 
@@ -379,7 +387,8 @@ def normalised(name: str) -> str:
     """
     plain = re.sub(r"^\s*\d+\.\s", "", name)  # Alpha Vantage's JSON has "1. open"
     if plain.isascii():
-        return _letters(plain)
+        bracket = _IN_BRACKETS.fullmatch(plain.strip()) if plain.endswith(")") else None
+        return _letters(bracket["price"] if bracket and bracket["symbol"] in {*_CURRENCIES, "NOK"} else plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
     whole = _letters(plain)
     end = (
@@ -496,20 +505,35 @@ def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping
     >>> [other_columns(other, header, columns) for other in others]
     [False, False, True, True, False]
     """
-    if not are_texts(fields):
+    if not is_another_header(fields):
         return False
-    if not are_names(fields):
-        return bool(of_each_symbol(fields))
+    if not are_names(fields) and of_each_symbol(fields):
+        return True
     names = [normalised(text) for text in fields]
-    return any(
+    if any(
         names[index] not in {normalised(header[index]), *_first(ours), *_second(ours)}
         for ours, index in columns.items()
-    )
+    ):
+        return True
+    symbol, volume = columns.get("Symbol"), columns["Volume"]
+    if symbol is not None and names[symbol] != normalised(header[symbol]):
+        both = header[symbol], fields[symbol]
+        return any(is_loosely("Symbol", name) for name in both)  # names in the one, tickers in the other
+    return fields[volume].strip() != header[volume] and _not_of_shares(fields[volume])
+
+
+def is_another_header(fields: Sequence[str]) -> bool:
+    """Whether fields of a line are a header, of any columns: three words are names of prices' columns, and none is a value."""
+    if not are_texts(fields):
+        return False
+    names = [normalised(text) for text in fields]
+    known = ({*_first(ours), *_second(ours)} for ours in ("Date", *PRICES, "Adj Close", "Volume"))
+    return sum(not own.isdisjoint(names) for own in known) >= 3 or bool(of_each_symbol(fields))
 
 
 def are_texts(fields: Sequence[str]) -> bool:
-    """Whether at least three fields of a line are words, and none begins with a digit."""
-    return sum(text.strip(" \"<('")[:1].isalpha() for text in fields) >= 3 and not any(map(_NUMBER.match, fields))
+    """Whether at least three fields of a line are words, and none is a number or a date in digits."""
+    return sum(any(map(str.isalpha, text)) for text in fields) >= 3 and not any(map(_IN_DIGITS.fullmatch, fields))
 
 
 def is_date(name: str) -> bool:
@@ -586,6 +610,7 @@ def _columns(
 ) -> dict[str, int]:
     columns = dict(fixed)
     taken = set(fixed.values())
+    dated = any(name in (*_first("Date"), *_second("Date")) for name in names)
     for group in (_first, _second):
         for ours in READ:
             if ours in columns or ours in none:
@@ -593,7 +618,11 @@ def _columns(
             found = [
                 index
                 for index, name in enumerate(names)
-                if index not in taken and name in group(ours) and not (ours == "Volume" and _UNIT.search(header[index]))
+                # pandas calls the dates so, too, when it makes a column of an index without a name.
+                if not (name in UNNAMED and not dated)
+                and index not in taken
+                and name in group(ours)
+                and not (ours == "Volume" and _not_of_shares(header[index]))
             ]
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is _second and ours == "Symbol"):
                 if all(sum(name in _first(price) for name in names) == len(found) for price in PRICES):
@@ -613,6 +642,11 @@ def _columns(
     if "Date" not in columns and unnamed:
         columns["Date"] = unnamed[0]
     return columns
+
+
+def _not_of_shares(name: str) -> bool:
+    """Whether a column of volumes says that it counts something else than shares."""
+    return bool(_UNIT.search(name)) or any(_letters(unit) not in _SHARES for unit in _BRACKETS.findall(name))
 
 
 def _by_name_or_number(header: Sequence[str], index: int) -> str:
@@ -647,19 +681,19 @@ def _side_by_side(header: Sequence[str]) -> list[str]:
     return closes if len(opens) == len(closes) > 1 else []
 
 
-_NUMBER = re.compile(r"\s*[+-.]?\d")
+_IN_DIGITS = re.compile(r"[^\w]*\d[\d\W]*[KMBTkmbt]?\W*")
 # How pandas writes the names of columns of two levels where there is but one.
 _TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
 _IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
 _BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME = 100  # of a column that has a symbol in it
 # What stands before each name of one symbol's columns, and is hardly the symbol.
-_VENDORS = frozenset(
-    ["TR", "EOD", "PX", "PRICE", "PRICES", "NASDAQ", "NYSE", "AMEX", "DAILY", "STOCK", "OHLC", "OHLCV", "LAST", "TRADE"]
+_BEFORE_NAMES = (
+    "TR EOD PX PRC PRICE PRICES NASDAQ NYSE AMEX DAILY DAY SESSION REGULAR MARKET STOCK OHLC OHLCV LAST TRADE SPLIT ADJUSTED UNADJUSTED NOK "
+    "BLOOMBERG REUTERS REFINITIV YAHOO"
 )
-_NO_SYMBOLS = frozenset(
-    ["ADJ", "RAW", "BID", "ASK", "MID", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "HKD", "INR", "KRW"]
-)
+_VENDORS = frozenset(_BEFORE_NAMES.split())
+_NO_SYMBOLS = _CURRENCIES | {"ADJ", "RAW", "BID", "ASK", "MID"}
 
 
 def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:

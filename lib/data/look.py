@@ -36,19 +36,15 @@ from lib.data.dates_and_numbers import parse_number
 from lib.data.detect import Found
 from lib.data.headers import VALUES, Options
 from lib.data.members import ArchiveError, Member
-from lib.data.plans import Plan
 from lib.data.rows import BLANK, code
-from lib.data.schema import HEADER
 from lib.locations import Location
 from lib.params import Params
 from lib.text import printable
 
 _SAMPLE = 300  # files whose rows are looked at
 _MOST = 1 << 18  # bytes of each
+_DAILY_WITHIN = 5  # days from one row to the next, as a rule: rarely traded shares have some, too
 _SHOWN = 5
-_KAGGLE = Plan(
-    "utf-8", ",", 1, VALUES, headers.recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True
-)
 # How the lines begin that a params file repeats.
 _IN_PARAMS = ("layout: ", "note: ", "symbols: ", "dates: ", "currency: ")
 _CURRENCIES = {"$": "dollars ($)", "€": "euros", "£": "pounds", "¥": "yen or yuan", "₹": "rupees"}
@@ -149,7 +145,7 @@ def _describe(listed: archive.Archive) -> list[str]:
         if not file.refused:
             groups[detect.titles(file)].append(file)
     for titles, several in groups.items():
-        plan = several[0].plan or _KAGGLE
+        plan = several[0].plan or plans.KAGGLE
         columns = ", ".join(
             f"{ours} is {plan.header[index]!r}"
             for ours, index in plan.reading.columns.items()
@@ -222,7 +218,7 @@ def _rows_of_sample(
             reasons[code(reason)] += 1
             if code(reason) == "fractional_volume":
                 text = reason.partition(": ")[2].strip("'")
-                fractions.append(float(parse_number(text, (file.plan or _KAGGLE).mark) or 0))
+                fractions.append(float(parse_number(text, (file.plan or plans.KAGGLE).mark) or 0))
             if code(reason) not in examples:
                 text = rows.raw(0, row)
                 examples[code(reason)] = (
@@ -255,7 +251,9 @@ def _rows_of_sample(
             params["volume"] = "rounded"
         lines.append(_of_fractions(usual))
     if "volume" in params:
-        as_rounded = [replace(own.file, plan=replace(own.file.plan or _KAGGLE, rounded=True)) for own in beginnings]
+        as_rounded = [
+            replace(own.file, plan=replace(own.file.plan or plans.KAGGLE, rounded=True)) for own in beginnings
+        ]
         beginnings = [_read(listed.location, file) for file in as_rounded]
     for stop in _stops(listed, beginnings, refused, scratch) if read or whole else []:
         first, *rest = stop.splitlines()
@@ -280,11 +278,24 @@ def _of_rows_kept(table: pa.Table, listed: archive.Archive, counted: str, whole:
         lines.append(
             f"too short: no symbol has more than {longest:,} row{'s' * (longest != 1)}, and features.window is {window} days: provide a longer price history, a year or more"
         )
+    if (apart := _days_apart(table)) > _DAILY_WITHIN:
+        lines.append(
+            f"note: as a rule {apart:.0f} days from one row of a symbol to the next: of weeks or months, so that a window of {window} days is one of "
+            f"{window} weeks or months, and a forecast of tomorrow one of the next"
+        )
     lines += [f"currency: {_currency(listed, symbols, found)}", "first rows as they would be kept:"]
     return [
         *lines,
         *(f"  {line}" for line in table.slice(0, _SHOWN).to_pandas().to_string(index=False).splitlines()),
     ], short
+
+
+def _days_apart(table: pa.Table) -> float:
+    """The median of the days from one row of a symbol to the next; 0 with one row each."""
+    rows = table.select(["Symbol", "Date"]).sort_by([("Symbol", "ascending"), ("Date", "ascending")])
+    days = np.diff(rows["Date"].cast(pa.int32()).to_numpy())
+    same = pc.equal(rows["Symbol"][1:], rows["Symbol"][:-1]).to_numpy()
+    return float(np.median(days[same])) if same.any() else 0.0
 
 
 def _of_fractions(usual: float) -> str:
@@ -329,19 +340,23 @@ def _stops(
     if parsed:
         accounts = pa.concat_tables(part.files for part in parsed)
         quarantined = [part.quarantine for part in parsed]
-        message = quarantine.contradictions(accounts) or quarantine.other_headers(quarantined)
-        most = Params().ingest.max_quarantined_share
-        yield from filter(None, (message, quarantine.too_many(accounts, quarantined, most)))
+        if message := quarantine.other_headers(quarantined):
+            yield message
+        else:
+            most = Params().ingest.max_quarantined_share
+            yield from filter(
+                None, (quarantine.contradictions(accounts), quarantine.too_many(accounts, quarantined, most))
+            )
 
 
 def _content(file: Found, content: bytes) -> single_symbol.Content:
-    plan = None if file.refused else file.plan or _KAGGLE
+    plan = None if file.refused else file.plan or plans.KAGGLE
     own = archive.PriceFile(file.member.name, file.symbol, None, file.member.size, plan=plan, refused=file.refused)
     return single_symbol.Content(own, content, "", file.refused)
 
 
 def _read(location: Location, file: Found) -> _Read:
-    plan = file.plan or _KAGGLE
+    plan = file.plan or plans.KAGGLE
     if plan.parquet:
         source = unpack.source(location, file.member)
         total = pq.read_metadata(source).num_rows

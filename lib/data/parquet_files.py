@@ -67,7 +67,7 @@ def plan_file(source: pa.NativeFile, options: Options) -> Sample:
         rounded=options.rounded,
         volume_unit=options.volume_unit,
     )
-    return plans.with_dates(plan, [tuple(row) for row in _texts(table)])
+    return plans.with_sample(plan, [tuple(row) for row in _texts(table)], options)
 
 
 def read_row_groups(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import dates_and_numbers, layouts, usual_order
@@ -23,9 +23,11 @@ from lib.data.headers import (
     find_header,
     is_header,
     is_number,
+    recognised,
     split_line,
 )
 from lib.data.layouts import Reading
+from lib.data.schema import HEADER
 from lib.text import shortened
 
 # As Chinese (mainland and Taiwan), Japanese, Korean and Russian programs write CSV.
@@ -100,6 +102,9 @@ class Plan:
     def has_symbols(self) -> bool:
         """Whether the rows say which symbol they are of."""
         return "Symbol" in self.reading.columns or bool(self.tickers)
+
+
+KAGGLE = Plan("utf-8", ",", 1, VALUES, recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True)
 
 
 @dataclass(frozen=True)
@@ -221,13 +226,6 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
     numeric = [name for name in VALUES[1:] if name in columns]
     indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}
     mark = options.decimal or _mark(fields, indices, delimiter)
-    if "Adj Close" not in dict(options.columns):
-        _refuse_factors(
-            header,
-            sorted(fields, key=lambda row: row[columns["Symbol"]]) if "Symbol" in columns else fields,
-            columns,
-            mark,
-        )
     plan = Plan(
         encoding,
         delimiter,
@@ -243,28 +241,44 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         texts=not all(_all_plain(fields, columns[name], mark) for name in numeric),
         header_lines=tuple(line.strip() for line in lines[found.first : skip]) if tickers else (),
     )
-    return with_dates(plan, fields)
+    return with_sample(plan, fields, options)
 
 
-def _refuse_factors(
-    header: Sequence[str], fields: Sequence[Sequence[str]], columns: Mapping[str, int], mark: DecimalMark
-) -> None:
-    """Refuse a column called Adj or the like that holds what prices are to be multiplied by: it stays the same while the close changes."""
+def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
+    """A plan without a column called Adjusted or the like that says whether the prices are: it holds no number.
+
+    Raises
+    ------
+    Refused
+        It holds what prices are to be multiplied by: it stays the same while the close changes.
+    """
+    columns, header, mark = plan.reading.columns, plan.header, plan.mark
     index = columns.get("Adj Close")
     if index is None or not layouts.is_loosely("Adj Close", header[index]):
-        return
+        return plan
+    if "Symbol" in columns:
+        fields = sorted(fields, key=lambda row: row[columns["Symbol"]])
     numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
+    if not any(adjusted is not None for adjusted, _ in numbers):
+        return _without(plan, "Adj Close")
     pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
     # Sorted by date, with many symbols: small numbers, of which there are few.
     few = 2 * len({adjusted for adjusted, _ in pairs}) <= len({close for _, close in pairs})
     small = few and all(adjusted <= 1 and close > 2 for adjusted, close in pairs)
-    if small or (
+    if (pairs and small) or (
         _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs])
     ):
         raise Refused(
             f"undecided numbers: column {header[index].strip()!r} seems to hold factors, not adjusted closes, such as {pairs[0][0]:g} for {pairs[0][1]:g}. Leave it out: "
             'archive.columns: {Adj Close: ""}, or name the column to take'
         )
+    return plan
+
+
+def _without(plan: Plan, name: str) -> Plan:
+    """A plan that does not read one of the columns."""
+    columns = {ours: column for ours, column in plan.reading.columns.items() if ours != name}
+    return replace(plan, reading=replace(plan.reading, columns=columns))
 
 
 def _steady(values: Sequence[float]) -> bool:
@@ -287,11 +301,15 @@ def _refuse_binary(content: bytes) -> None:
         raise NotPrices(f"not text: {controls:,} of its first {len(content):,} bytes are control characters")
 
 
-def with_dates(plan: Plan, fields: list[tuple[str, ...]]) -> Sample:
-    """A plan with what its sample's rows say; raises `Refused` for intraday rows, and for dates that are written in two ways."""
+def with_sample(plan: Plan, fields: list[tuple[str, ...]], options: Options) -> Sample:
+    """A plan with what its sample's rows say; raises `Refused` for intraday rows, and for dates and numbers that mean something else."""
     plan = _without_row_numbers(plan, fields)
+    if "Adj Close" not in dict(options.columns):
+        plan = _without_flags(plan, fields)
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     _refuse_two_ways(texts, plan.order)
+    _refuse_exchanged(texts)
+    _refuse_other_zones(texts)
     date_form = next((form for text in texts if (form := dates_and_numbers.date_form(text))), "")
     plan = replace(plan, date_form=date_form, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
     _refuse_intraday(plan, fields)
@@ -312,6 +330,32 @@ def _refuse_two_ways(texts: Sequence[str], order: DateOrder | None) -> None:
         )
 
 
+def _refuse_exchanged(texts: Sequence[str]) -> None:
+    """Refuse dates whose days and months a program has exchanged where it could."""
+    moments = [dates_and_numbers.parse_date(text) for text in texts]
+    if dates_and_numbers.days_and_months_exchanged([moment.day for moment in moments if moment]):
+        raise Refused(
+            f"undecided dates: they follow each other by days only if day and month of those up to the 12th are exchanged, such as {texts[0]!r}: a program "
+            "has read days as months. Make the file anew from its source, with the dates as text"
+        )
+
+
+def _refuse_other_zones(texts: Sequence[str]) -> None:
+    """Refuse times of another zone, whose day is the one before the exchange's, always or in summer."""
+    moments = [moment for text in texts if (moment := dates_and_numbers.parse_date(text))]
+    weekdays = [(moment.day + 3) % 7 for moment in moments]
+    utc = all(text.isdigit() or text.endswith(("Z", "UTC", "GMT", "+00:00", "+0000")) for text in texts)
+    sundays = utc and len(moments) >= 10 and weekdays.count(6) > 1 and 4 not in weekdays
+    late = {moment.time[:2] in ("22", "23") for moment in moments}
+    if any(moment.time for moment in moments) and (sundays or len(late) == 2):
+        why = "they fall on Sundays and never on Fridays" if sundays else "they are of the day before only in summer"
+        text = next(text for text, moment in zip(texts, moments, strict=False) if moment.time)
+        raise Refused(
+            f"undecided dates: times of another zone than the exchange's, such as {text!r}: without their times {why}. Convert them to "
+            "the exchange's zone, and keep the date"
+        )
+
+
 def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
     """A plan whose column of symbols, if its name may say something else too, holds no row numbers and no numbers with decimals."""
     columns = plan.reading.columns
@@ -324,8 +368,7 @@ def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
     counted = 2 * len(days) > len(texts) > 1 and usual_order.are_counted(texts)
     if not counted and not all(is_number(text) and not text.isdigit() for text in texts):
         return plan
-    columns = {name: column for name, column in columns.items() if name != "Symbol"}
-    return replace(plan, reading=replace(plan.reading, columns=columns))
+    return _without(plan, "Symbol")
 
 
 def fields_of(line: str, plan: Plan) -> list[str]:

@@ -67,7 +67,7 @@ def other_headers(quarantined: Iterable[pa.Table]) -> str | None:
         ]
     if not found:
         return None
-    return f"a header within a file:\n{_listed(found)}\nSplit each file where its other header begins; a header that is only the first one once more may be deleted"
+    return f"a header within a file:\n{_listed(found)}\nSplit each file where its other header begins"
 
 
 def too_many(accounts: pa.Table, quarantined: Iterable[pa.Table], most: float) -> str | None:

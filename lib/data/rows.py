@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lib.data.dates_and_numbers import parse_number
-from lib.data.layouts import other_columns
+from lib.data.layouts import is_another_header, other_columns
 from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 
@@ -79,9 +79,11 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     if not any(fields) or tuple(fields) == COLUMNS:  # as spreadsheets leave behind, and files put one after the other
         return BLANK
     if len(fields) != len(COLUMNS):
+        if is_another_header(fields):
+            return another_header(COLUMNS)
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
-    if other_columns(fields, COLUMNS, _COLUMNS):
-        return another_header(COLUMNS)
+    if is_another_header(fields):  # in other words it is no row either
+        return another_header(COLUMNS) if other_columns(fields, COLUMNS, _COLUMNS) else BLANK
     nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
     if nulls:
         return f"null value: {', '.join(nulls)}"

@@ -18,7 +18,7 @@ from lib.data import dates_and_numbers, layouts
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.headers import VALUES, is_header, split_line
 from lib.data.plans import Plan, fields_of, to_utf8
-from lib.data.rows import another_header
+from lib.data.rows import BLANK, another_header
 from lib.text import shortened
 
 _SEPARATOR = "\x1f"  # between the fields of lines that have been split
@@ -31,10 +31,11 @@ _LONGEST = 10_000  # characters of a raw line that are kept
 
 @dataclass(frozen=True)
 class Body:
-    """The rows of a file, from line ``first_line`` on: UTF-8, each line ended by a newline."""
+    """The rows of a file, from line ``first_line`` on: UTF-8, each line ended by a newline; and the lines before them."""
 
     text: bytes
     first_line: int
+    header: tuple[str, ...] = ()
 
 
 def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
@@ -46,10 +47,21 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
     # A column of numbers is read as text, and then converted, in a time that hardly differs: so where one must be, all are.
     for own in dict.fromkeys((plan, replace(plan, plain_dates=False, texts=True))):
         if rows := _read_together(bodies, own):
-            return rows
+            return _without_headers(rows, bodies, plan)
     if len(bodies) > 1:
         return concatenated([read_rows([body], plan) for body in bodies])
-    return _read_by_line(bodies[0], plan)
+    return _without_headers(_read_by_line(bodies[0], plan), bodies, plan)
+
+
+def _without_headers(rows: Rows, bodies: Sequence[Body], plan: Plan) -> Rows:
+    """The rows without lines of their file's own header of two levels once more, which the plan that several files share does not know."""
+    if rows.bad and plan.header_lines:
+        starts = np.cumsum(rows.counts) - rows.counts
+        for row in rows.bad:
+            file = int(np.searchsorted(starts, row, side="right")) - 1
+            if rows.raw(file, row - int(starts[file])) in bodies[file].header:
+                rows.bad[row] = BLANK
+    return rows
 
 
 def body_of(content: bytes, plan: Plan) -> Body:
@@ -60,7 +72,8 @@ def body_of(content: bytes, plan: Plan) -> Body:
         position = text.find(b"\n", position) + 1
         if position == 0:
             return Body(b"", plan.skip + 1)
-    return Body(_ended(text[position:]), plan.skip + 1)
+    header = text[:position].decode("utf-8", "backslashreplace").split("\n")[:-1]
+    return Body(_ended(text[position:]), plan.skip + 1, tuple(header))
 
 
 def _ended(text: bytes) -> bytes:
@@ -183,9 +196,11 @@ def _by_line(body: Body, plan: Plan) -> _Lines:
     lines = body.text.decode("utf-8", "backslashreplace").split("\n")[:-1]
     again, headers = _headers(lines, plan) if plan.tickers else (frozenset[int](), frozenset[int]())
     for number, line in enumerate(lines):
-        if number in again or not line.strip(f"{plan.delimiter} \t") or line.startswith("#"):
+        if number in again or not line.strip(f"{plan.delimiter} \t"):
             continue
         fields = fields_of(line, plan)
+        if line.startswith("#") and len(fields) != width:  # or it is a row, such as one of the symbol #N/A
+            continue
         if not any(text.strip() for text in fields) or is_header(fields, plan.header):
             continue
         if (

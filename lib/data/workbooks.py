@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,35 @@ from lib.data.members import LARGEST, LARGEST_RATIO, too_large
 from lib.text import printable
 
 _HEADER_WITHIN = 30  # lines that have cells
+# What sheets are called that hold one symbol's prices, or some of them.
+_OF_A_TIME = re.compile(r"(19|20)\d\d.*|Q[1-4].*|.* \(\d+\)")
+_KINDS = {
+    *[
+        "JAN",
+        "FEB",
+        "MAR",
+        "APR",
+        "MAY",
+        "JUN",
+        "JUL",
+        "AUG",
+        "SEP",
+        "OCT",
+        "NOV",
+        "DEC",
+        "DAILY",
+        "WEEKLY",
+        "MONTHLY",
+        "OLD",
+        "NEW",
+        "RAW",
+        "ADJUSTED",
+        "NASDAQ",
+        "NYSE",
+        "XETRA",
+        "LSE",
+    ]
+}
 
 
 def as_csv(content: bytes, size: int) -> Iterator[bytes]:
@@ -86,7 +116,8 @@ def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -
     }
     headers = {first[begins[title]].strip(b"\n") for title, (first, _) in sheets.items()}
     with_symbols = any(map(layouts.is_of_symbols, _fields(min(headers))))
-    if len(headers) > 1 or not (with_symbols or all(map(layouts.is_symbol, sheets))):
+    symbols = all(layouts.is_symbol(title) and not _OF_A_TIME.fullmatch(title) for title in sheets)
+    if len(headers) > 1 or not (with_symbols or (symbols and not _KINDS.issuperset(sheets))):
         return None
     prefixes = {title: b"" if with_symbols else _row([title]).strip(b"\n") + b"," for title in sheets}
     rows = (

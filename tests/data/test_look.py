@@ -316,3 +316,12 @@ def test_the_beginning_of_a_packed_file_is_said_to_be_a_sample(tmp_path):
     assert lines_that_begin(look.look(tmp_path / "A.csv.gz"), "based on a sample: the beginning of 1 of 1 files")
     (tmp_path / "B.csv.gz").write_bytes(gzip.compress(text[:5000].rpartition("\n")[0].encode() + b"\n"))
     assert not lines_that_begin(look.look(tmp_path / "B.csv.gz"), "based on a sample")
+
+
+@pytest.mark.parametrize(("days", "lines"), [(7, 1), (1, 0)])
+def test_rows_of_weeks_are_said_to_be(days, lines, tmp_path):
+    dates = [date(2018, 1, 5) + timedelta(days * number) for number in range(150)]
+    rows = "".join(f"{day},1,2,1,2,{number + 1}\n" for number, day in enumerate(dates))
+    content = f"Date,Open,High,Low,Close,Volume\n{rows}".encode()
+    found = look.look(write({"X.csv": content, "Y.csv": content}, tmp_path / "archive"))
+    assert len(lines_that_begin(found, "note: as a rule 7 days from one row of a symbol to the next")) == lines

@@ -14,7 +14,7 @@ from layout_files import truth
 
 from lib import params
 from lib.compute.engine import Engine
-from lib.data import headers, plans, sources, usual_order, workbooks
+from lib.data import archive, headers, plans, sources, usual_order, workbooks
 from lib.data.ingest import ingest
 from lib.data.layouts import of_each_symbol
 from lib.data.quarantine import QuarantineError
@@ -173,11 +173,8 @@ def test_rows_below_the_header_of_other_symbols_are_not_read_by_the_first(form, 
     with pytest.raises(QuarantineError, match=r"(?s)x.csv, line \d+: another header: .*Split each file where"):
         read({"x.csv": begins + made(*later[::-1]).to_csv()}, tmp_path / "other", most=1.0)
     again = {"x.csv": begins + made(*later).to_csv()}
-    if form.startswith("one"):  # files of one symbol are read together, whatever it is
-        with pytest.raises(QuarantineError, match="is only the first one once more may be deleted"):
-            read(again, tmp_path / "again", most=1.0)
-    else:
-        assert_same(read(again, tmp_path / "again"), first, second, *later)
+    whole = [first, later[0]] if form.startswith("one") else [first, second, *later]
+    assert_same(read(again, tmp_path / "again"), *whole)
 
 
 @pytest.mark.parametrize("name", ["OI", "Turnover", "Volume (000)", "Close"])
@@ -249,7 +246,19 @@ def test_adjusted_closes_far_below_the_closes_are_no_factors(outputs, tmp_path):
     assert_same(read({"X.csv": far_below.to_csv(index=False)}, tmp_path / "archive"), prices("X"))
 
 
-@pytest.mark.parametrize("volume", ["Volume ($)", "$ Volume", "成交量(手)", "出来高(千株)"])
+@pytest.mark.parametrize(
+    "volume",
+    [
+        "Volume ($)",
+        "$ Volume",
+        "Volume (SEK)",
+        "成交量(手)",
+        "出来高(千株)",
+        "成交量（张）",
+        "거래량(백주)",
+        "Объем (тыс. шт.)",
+    ],
+)
 def test_volumes_of_money_or_of_lots_are_not_taken_for_shares(volume, outputs, tmp_path):
     text = prices("X")[["Date", *PRICES]].rename(columns={"Volume": volume}).to_csv(index=False)
     with pytest.raises(QuarantineError, match=r"no column is known to be Volume.*archive.columns: {Volume: COLUMN}"):
@@ -650,3 +659,162 @@ def test_names_in_parquet_belong_to_the_symbols_of_the_files(outputs, tmp_path):
     found = ingest(archive, StudyPaths("study"), 0.0, Engine(workers=1)).prices.read().to_pandas()
     named = found[["Symbol", "Security Name"]].drop_duplicates().to_numpy().tolist()
     assert named == [["AAPL", "Apple"], ["MSFT", "Micro"]]
+
+
+LONG = prices("X", days=200)[["Date", *PRICES]]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "date,1. close,2. high,3. low,4. open,5. volume",
+        "t,c,h,l,o,v",
+        "Date,Open,High,Low,Close,Volume ($)",
+        "Date,Open,High,Low,Close,成交量(手)",
+        "Date,Close,High,Low,Open",
+        "Date,Open,High,Low,Close,Adj Close,Volume,Dividends",
+    ],
+)
+@pytest.mark.parametrize("kind", ["", "Adj Close"])
+def test_a_second_header_in_any_words_stops_the_run(header, kind, outputs, tmp_path):
+    own = LONG.assign(**{kind: LONG["Close"]} if kind else {})
+    own = own[["Date", "Open", "High", "Low", "Close", *([kind] if kind else []), "Volume"]]
+    text = own.to_csv(index=False)
+    with pytest.raises(QuarantineError, match=r"a header within a file:\n  X.csv, line 202: another header"):
+        read({"X.csv": f"{text}{header}\n2021-12-01,1,2,1,2,3\n"}, tmp_path / "archive", most=0.1)
+
+
+def test_a_second_header_that_says_the_same_in_other_words_is_no_row(outputs, tmp_path):
+    first, second = (prices("X", days=60)[["Date", *PRICES]].iloc[part] for part in (slice(30), slice(30, None)))
+    german = second.set_axis(["Datum", "Eröffnung", "Hoch", "Tief", "Schlusskurs", "Stück"], axis=1)
+    text = first.to_csv(index=False) + german.to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X", days=60))
+
+
+def test_names_and_tickers_in_one_place_are_not_mixed(outputs, tmp_path):
+    first = prices("X")[["Date", *PRICES]].assign(Name="Some Company").to_csv(index=False)
+    second = prices("Y")[["Date", *PRICES]].assign(Ticker="Y").to_csv(index=False)
+    with pytest.raises(QuarantineError, match="line 27: another header"):
+        read({"all.csv": first + second}, tmp_path / "archive", most=0.1)
+
+
+def test_the_header_of_two_levels_of_one_symbol_may_come_again(outputs, tmp_path):
+    def downloaded(part):
+        rows = prices("AAPL", days=60).iloc[part].set_index("Date")[PRICES].to_csv(header=False)
+        return f"Price,{','.join(PRICES)}\nTicker{',AAPL' * 5}\nDate,,,,,\n{rows}"
+
+    text = downloaded(slice(30)) + downloaded(slice(30, None))
+    assert_same(
+        read({"a.csv": text, "b.csv": text.replace("AAPL", "B")}, tmp_path / "archive"),
+        prices("AAPL", days=60),
+        prices("B", days=60),
+    )
+    other = downloaded(slice(30)) + downloaded(slice(30, None)).replace("AAPL", "MSFT")
+    with pytest.raises(QuarantineError, match="line 35: another header"):
+        read({"a.csv": other}, tmp_path / "other", most=0.1)
+
+
+@pytest.mark.parametrize("flag", [True, "Yes", "-", "bereinigt"])
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_column_that_says_whether_prices_are_adjusted_is_no_price(flag, parquet, outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]].assign(adjusted=flag)
+    if parquet:
+        own.to_parquet(tmp_path / "X.parquet")
+        contents = {"X.parquet": (tmp_path / "X.parquet").read_bytes()}
+    else:
+        contents = {"X.csv": own.to_csv(index=False)}
+    assert_same(read(contents, tmp_path / "archive"), prices("X"))
+
+
+def test_rows_that_begin_with_a_number_sign_are_counted(outputs, tmp_path):
+    own = prices("X", days=200)
+    own.loc[3:5, "Symbol"] = "#N/A"
+    text = own.to_csv(index=False) + "# made by a program\nTotal rows: 200\n"
+    _, made = made_of({"all.csv": text}, tmp_path / "archive", most=0.1)
+    assert made.prices.rows == 197
+    reasons = made.quarantine.read().to_pandas()["code"].value_counts().to_dict()
+    assert reasons == {"null_value": 3, "wrong_number_of_fields": 1}
+
+
+@pytest.mark.parametrize("written", ["{} (SEK)", "{} (USD)", "DAY_{}", "{} PLN", "SPLIT_{}"])
+def test_a_currency_or_a_word_beside_each_price_is_no_symbol(written, outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]].set_axis(["Date", *map(written.format, PRICES)], axis=1)
+    asked = {"Volume": written.format("Volume")}
+    if "(" not in written:
+        asked = {price: written.format(price) for price in PRICES}
+    with pytest.raises((QuarantineError, archive.ArchiveError), match="no column is known to be"):
+        read({"X.csv": own.to_csv(index=False)}, tmp_path / "asked")
+    assert_same(read({"X.csv": own.to_csv(index=False)}, tmp_path / "chosen", columns=asked), prices("X"))
+
+
+def test_an_index_without_a_name_has_the_dates(outputs, tmp_path):
+    text = prices("X")[["Date", *PRICES]].rename(columns={"Date": "index"}).to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_files_of_one_symbol_a_year_are_one_symbol(adjusted, outputs, tmp_path):
+    own = prices("AAPL", days=300)[["Date", *PRICES]]
+    if adjusted:  # as Kaggle's archive has them
+        own = own.assign(**{"Adj Close": own["Close"]})[["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]]
+    years = {year: rows.to_csv(index=False) for year, rows in own.groupby(own["Date"].str[:4])}
+    assert len(years) == 2
+    files = {f"AAPL_{year}.csv": text for year, text in years.items()}
+    assert_same(read(files, tmp_path / "names"), prices("AAPL", days=300))
+    (tmp_path / "folders" / "AAPL").mkdir(parents=True)
+    assert_same(
+        read({f"AAPL/{year}.csv": text for year, text in years.items()}, tmp_path / "folders"), prices("AAPL", days=300)
+    )
+    with pytest.raises(QuarantineError, match=r"the name '2021.csv' holds a year.*such as symbol=AAPL"):
+        read({f"{year}.csv": text for year, text in years.items()}, tmp_path / "years")
+
+
+def test_short_files_are_read_in_the_order_in_which_their_dates_follow_each_other(outputs, tmp_path):
+    own = prices("X", days=6)[["Date", *PRICES]]
+    dates = pd.to_datetime(own["Date"])
+    day_first, month_first = (own.assign(Date=dates.dt.strftime(form)) for form in ("%d/%m/%Y", "%m/%d/%Y"))
+    for name, frame in {"day": day_first, "month": month_first}.items():
+        assert_same(read({"X.csv": frame.to_csv(index=False)}, tmp_path / name), prices("X", days=6))
+    long = prices("Y")[["Date", *PRICES]]
+    long = long.assign(Date=pd.to_datetime(long["Date"]).dt.strftime("%m/%d/%Y")).to_csv(index=False)
+    with pytest.raises(archive.ArchiveError, match=r"day first in X\.csv and month first in Y\.csv"):
+        read({"X.csv": day_first.to_csv(index=False), "Y.csv": long}, tmp_path / "both")
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)], ids=["oldest first", "newest first"])
+def test_days_that_a_program_has_read_as_months_are_not_believed(order, outputs, tmp_path):
+    own = prices("X", days=60)[["Date", *PRICES]].iloc[order]
+    days = [f"{y}-{d}-{m}" if d < "13" else f"{y}-{m}-{d}" for y, m, d in own["Date"].str.split("-")]
+    with pytest.raises(QuarantineError, match=r"undecided dates: they follow each other by days only if"):
+        read({"X.csv": own.assign(Date=days).to_csv(index=False)}, tmp_path / "archive")
+    firsts = pd.date_range("2018-01-01", periods=60, freq="MS").strftime("%Y-%m-%d")
+    assert len(read({"X.csv": own.assign(Date=firsts).to_csv(index=False)}, tmp_path / "months")) == 60
+
+
+@pytest.mark.parametrize(
+    ("zone", "form", "words"),
+    [
+        ("Asia/Tokyo", "%Y-%m-%dT%H:%M:%SZ", "Sundays and never on Fridays"),
+        ("Australia/Sydney", "%s", "Sundays and never on Fridays"),
+        ("Europe/London", "%Y-%m-%d %H:%M:%S", "the day before only in summer"),
+        ("America/New_York", "%Y-%m-%d %H:%M:%S+00:00", ""),
+    ],
+)
+def test_times_of_another_zone_are_seen_by_their_days(zone, form, words, outputs, tmp_path):
+    own = prices("X", days=260)[["Date", *PRICES]]
+    times = pd.to_datetime(own["Date"]).dt.tz_localize(zone).dt.tz_convert("UTC")
+    written = times.astype("int64") // 10**9 if form == "%s" else times.dt.strftime(form)
+    text = own.iloc[:120].assign(Date=written[:120]).to_csv(index=False)
+    if words:
+        with pytest.raises(QuarantineError, match=words):
+            read({"X.csv": text}, tmp_path / "archive")
+    else:
+        assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X", days=120))
+
+
+def test_columns_that_pandas_has_numbered_are_those_of_their_tickers(outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    levels(*frames).to_csv(tmp_path / "written.csv")
+    text = pd.read_csv(tmp_path / "written.csv").to_csv(index=False)
+    assert "Close.1" in text
+    assert_same(read({"x.csv": text}, tmp_path / "archive"), *frames)

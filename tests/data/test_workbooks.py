@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import zipfile
 
 import openpyxl
@@ -83,7 +84,15 @@ def test_sheets_that_are_called_as_symbols_are_one_table(outputs, tmp_path):
         "NAN": {"size": 5, "max": 12},
     }
     assert found.quarantine.rows == 0
-    for rename, told in (("Sheet2", "named after it in capitals"), ("X", "")):
+    named = "named after it in capitals"
+    for rename, told in (
+        ("Sheet2", named),
+        ("2021", named),
+        ("MSFT (2)", named),
+        ("Q1 2021", named),
+        ("X", ""),
+        ("DEC", ""),
+    ):
         book["NAN"].title = rename
         content = io.BytesIO()
         book.save(content)
@@ -93,6 +102,20 @@ def test_sheets_that_are_called_as_symbols_are_one_table(outputs, tmp_path):
         else:
             assert text(content.getvalue()).startswith("Symbol,Date,Open")
         book[rename].title = "NAN"
+
+
+@pytest.mark.parametrize("names", [("2020", "2021"), ("JAN", "FEB"), ("DAILY", "WEEKLY"), ("AAPL", "AAPL (2)")])
+def test_sheets_of_one_symbol_are_not_taken_for_several(names):
+    book = openpyxl.Workbook()
+    del book["Sheet"]
+    for name in names:
+        sheet = book.create_sheet(name)
+        sheet.append(["Date", "Open", "High", "Low", "Close", "Volume"])
+        sheet.append(["2021-01-04", 1, 2, 1, 2, 3])
+    content = io.BytesIO()
+    book.save(content)
+    with pytest.raises(OSError, match=rf"2 sheets with prices \({', '.join(map(re.escape, names))}\)"):
+        text(content.getvalue())
 
 
 def test_sheets_with_a_column_of_symbols_are_one_table():
