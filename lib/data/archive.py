@@ -327,13 +327,8 @@ def digest(entries: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str:
+def fingerprint(archive: Archive) -> str:
     """A digest of an archive's bytes, to tell whether anything in it has changed.
-
-    Parameters
-    ----------
-    known : dict of str to str, optional
-        The BLAKE3 of files of a folder, by their names within it, that need not be read again.
 
     Returns
     -------
@@ -351,9 +346,8 @@ def fingerprint(archive: Archive, known: Mapping[str, str] | None = None) -> str
     elif archive.location.is_file():
         return _digest_or_error(archive.location, None)
     else:
-        known = known or {}
-        read = _digests([archive.location / name for name in names if name not in known])
-        digests = [known.get(name) or read[archive.location / name] for name in names]
+        read = _digests([archive.location / name for name in names])
+        digests = [read[archive.location / name] for name in names]
     entries = [(printable(name), found) for name, found in zip(names, digests, strict=True)]
     return digest([*entries, *((file.name, f"not read: {file.why}") for file in archive.ignored)])
 

@@ -1,4 +1,4 @@
-"""What has changed in a raw archive since it was last read: whether anything, and in words which files, and by how many rows."""
+"""What has changed in a raw archive since it was last read, in words: which files, and by how many rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from blake3 import blake3
 
 from lib import locations, paths
-from lib.data import archive, parse, single_symbol, unpack
+from lib.data import parse, single_symbol, unpack
 from lib.data.archive import Archive, PriceFile
 from lib.data.members import Member, is_folder, open_members
 from lib.locations import Url
@@ -17,41 +17,6 @@ from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import printable
 
 _NAMED = 3  # changed files; their rows are counted, which takes reading them
-
-
-def fingerprint_unless_changed(raw: Archive, study: paths.StudyPaths) -> str:
-    """The archive's fingerprint; empty where sizes already show that its files are not those of ``study``'s account.
-
-    All of them will then be read, and digested as they are: `fingerprint_as_read`.
-    """
-    sizes = {printable(file.name): file.size for file in _digested_as_they_are(raw)}
-    accounts = _accounts(study, ["file", "bytes", "blake3"])
-    could_be_read = {row["file"]: row["bytes"] for row in accounts if row["blake3"]}
-    new = sizes.keys() - {row["file"] for row in accounts}
-    if new or any(sizes.get(name, size) != size for name, size in could_be_read.items()):
-        return ""
-    return archive.fingerprint(raw)
-
-
-def fingerprint_as_read(raw: Archive, study: paths.StudyPaths) -> str:
-    """The fingerprint of an archive of which ``study`` has just made its account: of the bytes that were read."""
-    names = {printable(file.name): raw.base + file.name for file in _digested_as_they_are(raw)}
-    rows = [row for row in _accounts(study, ["file", "blake3"]) if row["blake3"] and row["file"] in names]
-    return archive.fingerprint(raw, {names[row["file"]]: row["blake3"] for row in rows})
-
-
-def _digested_as_they_are(raw: Archive) -> list[PriceFile]:
-    """The files whose digest in the account is that of their bytes: not of what they unpack to, nor of several together."""
-    if isinstance(raw.location, Url) or not is_folder(raw.location):
-        return []
-    return [file for file in raw.files if file.refused is None and not unpack.packing(file.name)]
-
-
-def _accounts(study: paths.StudyPaths, columns: list[str]) -> list[dict[str, Any]]:
-    try:
-        return open_dataset(study.files).read(columns).to_pylist()
-    except (DatasetError, KeyError):
-        return []
 
 
 def summary(raw: Archive, study: paths.StudyPaths) -> str:
@@ -64,9 +29,11 @@ def summary(raw: Archive, study: paths.StudyPaths) -> str:
     str
         Such as ``1 of 8,049 raw files changed: stocks/AAPL.csv, 1 row more``.
     """
-    before = {row["file"]: row for row in _accounts(study, ["file", "blake3", "bytes", "rows_read"])}
-    if not before:
+    try:
+        accounts = open_dataset(study.files).read(["file", "blake3", "bytes", "rows_read"])
+    except (DatasetError, KeyError):
         return "raw archive changed"
+    before = {row["file"]: row for row in accounts.to_pylist()}
     now = _files(raw)
     changed = {
         name

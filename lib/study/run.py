@@ -135,7 +135,7 @@ def run_study(name: str, params: Params, options: Options, caller: Path | None =
             raw = archive_source.open_archive(params, study, caller, console)
         except (ArchiveError, LocationError) as error:
             raise StudyError(str(error), REFUSED) from None
-        archive_digest = archive_changes.fingerprint_unless_changed(raw, study)
+        archive_digest = archive.fingerprint(raw)
         started = datetime.datetime.now(datetime.UTC)
         runs: list[StageRun] = []
         console.print(
@@ -349,8 +349,6 @@ def _run_stage(
                 raise _failure(stage, study, str(error), options, error.code) from None
             raise
     seconds = round(time.monotonic() - begin, 2)
-    if wanted.get(cache.ARCHIVE) == "":
-        wanted |= {cache.ARCHIVE: archive_changes.fingerprint_as_read(raw, study)}
     record = stage_records.Record(wanted, stage_records.artifacts(stage, study), seconds, peak.bytes)
     if STAGES[stage].retrained:
         record = replace(record, until=retrain.last_date(study), basis=retrain.basis(stage, study))

@@ -10,10 +10,9 @@ import pytest
 from layout_files import WRITERS, truth
 
 from lib import files, paths
-from lib.data import archive
-from lib.data.archive import fingerprint, list_archive
+from lib.data.archive import list_archive
 from lib.data.ingest import ingest
-from lib.study.archive_changes import fingerprint_as_read, fingerprint_unless_changed, summary
+from lib.study.archive_changes import summary
 
 FILES = {f"stocks/{symbol}.csv": 40 for symbol in ("AA", "BB", "CC", "DD", "EE")}
 ROW = "2030-01-02,1.0,2.0,0.5,1.5,1.5,100\n"
@@ -93,17 +92,6 @@ def test_without_an_account_of_files_only_that_it_changed(raw, study):
     assert summary(list_archive(raw), study) == "raw archive changed"
 
 
-@pytest.mark.parametrize(
-    "name", ["yahoo", "stooq", "Japan, in Shift-JIS", "polygon", "camnugent", "yfinance in Parquet", "investing"]
-)
-def test_an_archive_that_was_read_has_the_fingerprint_that_its_files_have(name, study, tmp_path):
-    for path, content in WRITERS[name](truth()).contents.items():
-        files.write_atomically(tmp_path / "raw" / path, content)
-    found = list_archive(tmp_path / "raw")
-    ingest(found, study)
-    assert fingerprint_as_read(found, study) == fingerprint_unless_changed(found, study) == fingerprint(found)
-
-
 def test_a_packed_file_that_has_not_changed_is_not_named(study, tmp_path):
     for path, content in WRITERS["yahoo"](truth()).contents.items():
         files.write_atomically(tmp_path / "raw" / f"{path}.gz", gzip.compress(content))
@@ -111,26 +99,3 @@ def test_a_packed_file_that_has_not_changed_is_not_named(study, tmp_path):
     packed = tmp_path / "raw/stocks/AAPL.csv.gz"
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()) + ROW.encode()))
     assert summary(list_archive(tmp_path / "raw"), study) == "1 of 3 raw files changed: stocks/AAPL.csv.gz, 1 row more"
-
-
-def test_files_of_other_sizes_are_not_digested_before_they_are_read(raw, study, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(archive, "_digest_or_error", None)  # would raise
-        assert fingerprint_unless_changed(list_archive(raw), paths.StudyPaths("new")) == ""
-        append(raw / "stocks/BB.csv")
-        assert fingerprint_unless_changed(list_archive(raw), study) == ""
-    ingest(list_archive(raw), study)
-    after = fingerprint_as_read(list_archive(raw), study)
-    (raw / "stocks/BB.csv").rename(raw / "stocks/BC.csv")
-    assert fingerprint_unless_changed(list_archive(raw), study) == ""
-    (raw / "stocks/BC.csv").unlink()
-    assert fingerprint_unless_changed(list_archive(raw), study) not in ("", after)
-
-
-def test_a_file_that_could_not_be_read_does_not_count_as_changed_each_time(raw, study):
-    found = list_archive(raw)
-    content = (raw / "stocks/BB.csv").read_bytes()
-    (raw / "stocks/BB.csv").unlink()
-    ingest(found, study, 1.0)
-    (raw / "stocks/BB.csv").write_bytes(content)
-    assert fingerprint_as_read(found, study) == fingerprint_unless_changed(found, study) == fingerprint(found)
