@@ -147,8 +147,9 @@ def securities(fraction: Fraction) -> list[Security]:
     found = []
     for copy in range(-(-fraction.numerator // fraction.denominator)):
         share = min(fraction - copy, Fraction(1))
-        for kind, (count, listed) in enumerate(((STOCKS, _stocks(copy)), (ETFS, _etfs(copy)))):
-            found += listed[: max(1, round(count * share))] if kind == 0 else listed[: round(count * share)]
+        for kind in (0, 1):
+            listed = _listed(copy, kind)
+            found += listed[: max(1 - kind, round(len(listed) * share))]
     return found
 
 
@@ -226,37 +227,23 @@ def _sink(to: Path) -> Iterator[Callable[[str, bytes], object]]:
     os.replace(temporary, to)
 
 
-def _stocks(copy: int) -> list[Security]:
-    lengths = _lengths(STOCK_LENGTHS, STOCKS, STOCK_ROWS)
-    nulls = _null_rows(lengths)
-    tickers = _tickers(copy, kind=0, count=STOCKS)
+def _listed(copy: int, kind: int) -> list[Security]:
+    """All stocks, kind 0, or ETFs, kind 1, of a copy of the archive."""
+    names: tuple[str, ...]
+    if kind == 0:
+        folder, count, names, lengths = "stocks", STOCKS, STOCK_NAMES, _lengths(STOCK_LENGTHS, STOCKS, STOCK_ROWS)
+    else:
+        folder, count, names, lengths = "etfs", ETFS, ETF_NAMES, _lengths(ETF_LENGTHS, ETFS, ETF_ROWS)
+    nulls = _null_rows(lengths) if kind == 0 else [0] * count
+    tickers = _tickers(copy, kind, count)
+    if kind == 0 and copy == 0:
+        tickers[: len(AWKWARD_STOCKS)] = AWKWARD_STOCKS
     found = []
-    for number in range(STOCKS):
-        symbol = AWKWARD_STOCKS[number] if number < len(AWKWARD_STOCKS) and copy == 0 else tickers[number]
-        name = _security_name(STOCK_NAMES, number) if number % 200 != 50 else None
-        found.append(
-            Security(
-                "stocks", symbol, symbol.replace("$", "-"), name, lengths[number], nulls[number], (copy, 0, number)
-            )
-        )
+    for number, symbol in enumerate(tickers):
+        name = _security_name(names, number) if kind or number % 200 != 50 else None
+        position = copy, kind, number
+        found.append(Security(folder, symbol, symbol.replace("$", "-"), name, lengths[number], nulls[number], position))
     return found
-
-
-def _etfs(copy: int) -> list[Security]:
-    lengths = _lengths(ETF_LENGTHS, ETFS, ETF_ROWS)
-    tickers = _tickers(copy, kind=1, count=ETFS)
-    return [
-        Security(
-            "etfs",
-            tickers[number],
-            tickers[number],
-            _security_name(ETF_NAMES, number),
-            lengths[number],
-            0,
-            (copy, 1, number),
-        )
-        for number in range(ETFS)
-    ]
 
 
 def _radical_inverse(number: int, base: int) -> Fraction:
