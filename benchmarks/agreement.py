@@ -160,7 +160,8 @@ def _difference(
     if not pa.types.is_floating(ours.type):
         if ours.type != theirs.type:
             raise TypeError(f"types differ: {ours.type} and {theirs.type}")
-        unequal = _unequal(ours, theirs)
+        same = pc.or_(pc.fill_null(pc.equal(ours, theirs), False), pc.and_(ours.is_null(), theirs.is_null()))
+        unequal = pc.invert(same).to_numpy()
         positions = np.flatnonzero(unequal)
         relative = np.full(len(positions), np.inf)
     else:
@@ -179,10 +180,3 @@ def _difference(
     date = np.datetime64((key & (2**32 - 1)) - 10**6, "D")
     example = f"{symbols[key >> 32]} {date}: {ours[worst].as_py()!r} and {theirs[worst].as_py()!r}"
     return Difference(len(positions), int((relative > tolerance).sum()), float(relative.max()), example)
-
-
-def _unequal(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    equal = pc.fill_null(pc.equal(ours, theirs), False)
-    both_null = pc.and_(ours.is_null(), theirs.is_null())
-    found: npt.NDArray[np.bool_] = pc.invert(pc.or_(equal, both_null)).to_numpy()
-    return found

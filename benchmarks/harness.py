@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(about or "").partition("\n")[0])
     parser.add_argument("--to", type=Path, help="write the table to TO.md and everything to TO.json")
     return parser
+
+
+def archive_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a synthetic archive's size, and of the folder that it is made in."""
+    parser.add_argument(
+        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the synthetic archive (default: 1/20)"
+    )
+    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
 
 
 def keep(to: Path | None, text: str, found: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from rich.console import Console
 from benchmarks import agreement, archive
 from benchmarks.accounting import Usage, measure
 from benchmarks.agreement import Agreement
-from benchmarks.harness import command_line, keep, machine, markdown, print_table
+from benchmarks.harness import archive_options, command_line, keep, machine, markdown, print_table
 from lib.paths import ROOT
 
 STAGES = ("prices", "features")
@@ -226,12 +225,9 @@ def main() -> int:
     """The command line; 1 when a contestant's values differ from ours."""
     parser = command_line("pipeline", __doc__)
     parser.add_argument("--archive", type=Path, help="a folder in Kaggle's layout; without it, a synthetic one is made")
-    parser.add_argument(
-        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the synthetic one (default: 1/20)"
-    )
+    archive_options(parser)
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), help="beside ours")
     parser.add_argument("--rounds", type=int, default=1, help="the table shows the median of so many (default: 1)")
-    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
     about = machine()

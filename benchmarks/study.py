@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from benchmarks import archive
 from benchmarks.accounting import Usage, measure
-from benchmarks.harness import command_line, keep, machine, markdown, print_table
+from benchmarks.harness import archive_options, command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 from lib.stages import STAGES
@@ -128,11 +127,8 @@ def usages_of(found: Mapping[str, Any]) -> dict[str, dict[str, Usage]]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = command_line("study", __doc__)
-    parser.add_argument(
-        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
-    )
+    archive_options(parser)
     parser.add_argument("--repository", type=Path, help="another checkout, to be run after ours")
-    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for twice the archive")
     options = parser.parse_args(arguments)
     console = Console()
     repositories = {"ours": ROOT} | ({"other": options.repository.resolve()} if options.repository else {})

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks import agreement, archive, study
 from benchmarks.accounting import Usage, measure
-from benchmarks.harness import command_line, keep, machine, markdown, print_table
+from benchmarks.harness import archive_options, command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import read_through
 from lib.paths import ROOT
 from lib.stages import STAGES
@@ -111,10 +111,7 @@ def _medians(ours: Path, usual: Path) -> dict[str, int]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = command_line("usual", __doc__)
-    parser.add_argument(
-        "--fraction", type=Fraction, default=Fraction(1, 20), help="size of the archive (default: 1/20)"
-    )
-    parser.add_argument("--work", type=Path, help="a folder for the outputs, with room for three times the archive")
+    archive_options(parser)
     options = parser.parse_args(arguments)
     console = Console()
     with tempfile.TemporaryDirectory(dir=options.work) as name:
