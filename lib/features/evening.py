@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lib.features import definitions
 from lib.features.sessions import Calendar, weekday
-from lib.features.windows import moving_average, positions
+from lib.features.windows import moving_average, positions, window_sums
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -70,13 +70,7 @@ class _Windows:
 
     def sums(self, values: Integers, window: int) -> Integers:
         """Sum of the last ``window`` values, or as many as the symbol has."""
-        total = np.zeros(self.rows + 1, dtype=np.int64)
-        np.cumsum(values, out=total[1:])
-        sums = total[1:].copy()
-        sums[window:] -= total[1 : max(1, self.rows - window + 1)]
-        head = self.head(min(window, self.rows))
-        sums[head] = total[head + 1] - total[head - self.position[head]]
-        return sums
+        return window_sums(values, self.starts, window)[0]
 
     def mean(self, values: Integers, window: int) -> Floats:
         """Mean of the last ``window`` values, or as many as the symbol has."""

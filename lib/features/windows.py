@@ -115,10 +115,10 @@ def moving_average(
     limit = np.iinfo(np.int64).max // window
     if len(volume) and (volume.max() > limit or volume.min() < -limit):
         # A sum might not fit 64 bits: add the halves apart.
-        high, count = _window_sums(volume >> 32, starts, window)
-        low, _ = _window_sums(volume & 0xFFFFFFFF, starts, window)
+        high, count = window_sums(volume >> 32, starts, window)
+        low, _ = window_sums(volume & 0xFFFFFFFF, starts, window)
         return (high.astype(np.float64) * 2.0**32 + low) / count
-    sums, count = _window_sums(volume, starts, window)
+    sums, count = window_sums(volume, starts, window)
     return sums / count
 
 
@@ -164,10 +164,10 @@ def _heads(
     return row[within], np.broadcast_to(position, row.shape)[within]
 
 
-def _window_sums(
+def window_sums(
     values: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], window: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The sum of each row's window, and how many rows the window holds."""
+    """The sum of each row's window, and how many rows the window holds: fewer than ``window`` at a symbol's start."""
     total = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=total[1:])
     sums = total[1:].copy()
