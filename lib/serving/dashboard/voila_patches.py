@@ -96,7 +96,10 @@ class Identity(VoilaIdentityProvider):
         sent = self.get_token(handler)
         if not self.token or not sent:
             return None
-        return await self._user(handler, sent)
+        if not self.access.is_token(handler.request.remote_ip, sent):
+            _refuse_guess(handler, self.access)
+            return None
+        return self.get_user_cookie(handler) or self.generate_anonymous_user(handler)
 
     def process_login_form(self, handler: Any) -> User | None:
         """The user whose form brings the token."""
@@ -105,12 +108,6 @@ class Identity(VoilaIdentityProvider):
             _refuse_guess(handler, self.access)
             return None
         return self.generate_anonymous_user(handler)
-
-    async def _user(self, handler: Any, sent: str) -> User | None:
-        if not self.access.is_token(handler.request.remote_ip, sent):
-            _refuse_guess(handler, self.access)
-            return None
-        return self.get_user_cookie(handler) or self.generate_anonymous_user(handler)
 
 
 def _refuse_guess(handler: Any, access: Access) -> None:
