@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lib.text import DECIMAL
+
 DateOrder = Literal["day_first", "month_first", "year_first"]
 DecimalMark = Literal["point", "comma"]
 
@@ -75,7 +77,6 @@ _MONTHS = {
     for name in names.split()
 }
 _CURRENCY = "$€£¥₹"
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:(?P<s>[ '’])\d{3})(?:(?P=s)\d{3})*(?:[.,]\d*)?", re.ASCII)  # 1 234 567, 1'234'567
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _INDIAN = re.compile(r"[+-]?\d{1,2}(,\d{2})+,\d{3}(\.\d*)?", re.ASCII)  # 12,34,567.89: lakhs and crores
@@ -285,7 +286,7 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
     elif found := _SPACED.fullmatch(text):
         text = text.replace(found["s"], "")
     try:
-        return Decimal(text).scaleb(unit) if _NUMBER.fullmatch(text) else None
+        return Decimal(text).scaleb(unit) if DECIMAL.fullmatch(text) else None
     except DecimalException:  # an exponent of more than six digits
         return None
 

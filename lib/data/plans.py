@@ -28,7 +28,7 @@ from lib.data.headers import (
 )
 from lib.data.layouts import Reading
 from lib.data.schema import HEADER
-from lib.text import shortened
+from lib.text import DECIMAL, shortened
 
 # As Chinese (mainland and Taiwan), Japanese, Korean and Russian programs write CSV.
 _OTHER_ENCODINGS = ("gb18030", "big5", "cp932", "cp949", "cp1251")
@@ -38,7 +38,6 @@ _MINUTES_AND_SECONDS = {
     *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
 }
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_PLAIN_POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
 
@@ -395,7 +394,7 @@ def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) ->
 
 
 def _all_plain(fields: Sequence[Sequence[str]], index: int, mark: DecimalMark) -> bool:
-    pattern = _PLAIN_COMMA if mark == "comma" else _PLAIN_POINT
+    pattern = _PLAIN_COMMA if mark == "comma" else DECIMAL
     return all(
         pattern.fullmatch(row[index].strip().lstrip("$€£")) or dates_and_numbers.is_null(row[index]) for row in fields
     )
