@@ -190,22 +190,18 @@ def _wrong_choice(found: Sequence[Found]) -> str:
 def _read_metadata(
     location: Location, metadata: list[Member]
 ) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
-    """What the files of Kaggle's name say; in the one layout that Kaggle has, or another."""
+    """What the files of Kaggle's name say."""
     names: dict[str, str] = {}
     listed: list[tuple[str, tuple[str, ...]]] = []
     for member in metadata:
         where = f"{printable(str(location))}: {printable(member.name)}"
         try:
             content = unpack.whole(location, member)
-            try:
-                found = parse_metadata(content, where)
-            except ArchiveError:
-                other = detect.read_names(location, member, content)
-                if other is None:
-                    raise
-                found = other
+            found = detect.read_names(location, member, content)
         except OSError as error:
             raise ArchiveError(f"{where}: cannot be read: {error.strerror or error}") from None
+        if found is None:
+            raise ArchiveError(_no_names(content, where))
         names = {**found[0], **names}
         listed += found[1]
     return names, listed
@@ -251,57 +247,16 @@ def _by_ending(names: Iterable[str]) -> str:
     )
 
 
-def parse_metadata(content: bytes, where: str) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]]:
-    """Read the symbols' metadata.
-
-    Parameters
-    ----------
-    content : bytes
-        ``symbols_valid_meta.csv``: CSV with a header that has Symbol, Security Name and perhaps NASDAQ Symbol.
-    where : str
-        What an error calls it.
-
-    Returns
-    -------
-    names : dict of str to str
-        Security name by NASDAQ Symbol, then by Symbol, where the two differ (``AGM$A`` is ``AGM-A``).
-    listed : list of (str, tuple of str)
-        Every row's Symbol, with the spellings that a file of it may have.
-
-    Raises
-    ------
-    ArchiveError
-        Not UTF-8, not CSV, or a column is missing.
-    """
+def _no_names(content: bytes, where: str) -> str:
+    """Why a file of Kaggle's name gives no names."""
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""))
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ArchiveError(f"{where}, line {line}: not UTF-8 text; save it as UTF-8") from None
-    # csv keeps every value as text: the symbols NAN, TRUE and ON stay symbols.
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        columns = reader.fieldnames or ["nothing"]
-        # Only what is needed of each row: a list of the rows as they are would hold a dictionary a symbol.
-        rows = [(row.get("Symbol"), row.get("NASDAQ Symbol"), row.get("Security Name")) for row in reader]
+        columns = next(reader, ["nothing"])
+        list(reader)
     except csv.Error as error:
-        raise ArchiveError(f"{where}, line {reader.line_num}: not CSV ({error}); is a quote never closed?") from None
-    missing = {"Symbol", "Security Name"} - set(columns)
-    if missing:
-        raise ArchiveError(
-            f"{where}, line 1: column {' and '.join(sorted(missing))} missing; found: {', '.join(columns)}"
-        )
-    by_nasdaq: dict[str, str] = {}
-    by_symbol: dict[str, str] = {}
-    listed = []
-    for symbol, nasdaq, name in rows:
-        symbol, nasdaq, name = (symbol or "").strip(), (nasdaq or "").strip(), name or ""
-        if symbol or nasdaq:
-            listed.append((symbol or nasdaq, tuple(spelling for spelling in (nasdaq, symbol) if spelling)))
-        if name.strip():  # kept as it is written, with its spaces
-            by_nasdaq.setdefault(nasdaq, name)
-            by_symbol.setdefault(symbol, name)
-    return {**by_symbol, **by_nasdaq}, listed
+        return f"{where}, line {reader.line_num}: not CSV ({error}); is a quote never closed?"
+    missing = " and ".join(sorted({"Symbol", "Security Name"} - set(columns))) or "Security Name"
+    return f"{where}, line 1: column {missing} missing; found: {', '.join(columns)}"
 
 
 def _base(price_files: Iterable[str]) -> str:
