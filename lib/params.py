@@ -315,7 +315,7 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
 
     values: dict[str, dict[str, Any]] = {}
     locations: dict[str, str] = {}
-    if root is not None and not (isinstance(root, yaml.ScalarNode) and root.value in ("", "null", "~")):
+    if root is not None:
         for section_node, keys_node in _items(root, f"{path}", "sections such as `features:`"):
             section = section_node.value
             where = f"{path}, line {section_node.start_mark.line + 1}"
@@ -324,8 +324,6 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
             if section in values:
                 raise ParamsError(f"{where}: section {section!r} is given twice; merge the two")
             values[section] = {}
-            if isinstance(keys_node, yaml.ScalarNode) and keys_node.value in ("", "null", "~"):
-                continue
             for key_node, value_node in _items(
                 keys_node, f"{where}: {section}", f"keys of {section}, such as `key: value`"
             ):
@@ -337,7 +335,9 @@ def load(path: Path, overrides: Iterable[tuple[str, str]] = ()) -> Params:
                 field = _field(section, key_node.value, where)
                 if key == "train.settings":
                     values[section]["settings"] = settings = {}
-                    for name_node, text_node in _setting_items(value_node, where):
+                    for name_node, text_node in _items(
+                        value_node, f"{where}: train.settings", "settings of the model, such as `groups: 20`,"
+                    ):
                         setting = f"{key}.{name_node.value}"
                         if setting in locations:
                             raise ParamsError(f"{where}: {setting} is given twice; keep one")
@@ -478,6 +478,8 @@ def _yaml_fault(error: Exception) -> str:
 
 
 def _items(node: yaml.Node, where: str, wanted: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    if isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~"):
+        return []
     if not isinstance(node, yaml.MappingNode):
         raise ParamsError(f"{where}: found {_shown(node)}, where {wanted} are expected")
     for key, _ in node.value:
@@ -544,12 +546,6 @@ _NUMBERS: dict[type[int] | type[float], re.Pattern[str]] = {
     int: re.compile(r"[+-]?(0|[1-9][0-9]*)"),
     float: re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"),
 }
-
-
-def _setting_items(node: yaml.Node, where: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
-    if isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~"):
-        return []
-    return _items(node, f"{where}: train.settings", "settings of the model, such as `groups: 20`,")
 
 
 def _settings(model: str, texts: Mapping[str, str], locations: Mapping[str, str]) -> dict[str, Any]:
