@@ -181,17 +181,7 @@ _DETAIL = {
     "description": "Answer with interval, training range, predicted day and model too.",
     "schema": {"type": "boolean"},
 }
-_PAIRS = {
-    "type": "array",
-    "minItems": 1,
-    "maxItems": MAX_PAIRS,
-    "items": {
-        "type": "array",
-        "minItems": 2,
-        "maxItems": 2,
-        "prefixItems": [_INPUTS[name]["schema"] for name in INPUTS],
-    },
-}
+_PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [_INPUTS[name]["schema"] for name in INPUTS]}
 
 
 def _parameter(name: str, about: Schema, required: bool = False) -> Schema:
@@ -233,7 +223,7 @@ def _predict() -> Schema:
             "413 422 503",
             parameters=[detail],
             requestBody=_body(
-                _PAIRS,
+                _list(_PAIR, 1, MAX_PAIRS),
                 f"Pairs [{', '.join(INPUTS)}]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
                 [[12345, 25], [2500000, 41.5]],
             ),
