@@ -716,11 +716,15 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.
     tuples = any(map(_is_tuple, header))
     fitting = []
-    for parts in (_tuple_price_first, _tuple_symbol_first) if tuples else (_price_first, _symbol_first):
+    for symbol_first in (False, True):
         columns: dict[str, dict[str, int]] = {}
         twice = False
         for index, name in enumerate(header):
-            if len(name) <= _LONGEST_NAME and (found := parts(name.strip())):
+            if len(name) > _LONGEST_NAME or (tuples and not _is_tuple(name)):
+                continue
+            pairs = _pairs(name.strip())
+            pairs = [pair[::-1] for pair in pairs] if symbol_first else pairs[::-1]
+            if found := next((pair for pair in pairs if _is_price(pair[0])), None):
                 price, symbol = found
                 twice |= price in columns.setdefault(symbol, {})
                 columns[symbol][price] = index
@@ -751,26 +755,14 @@ def _is_tuple(name: str) -> bool:
     return name.strip().startswith(("('", '("'))
 
 
-def _tuple_price_first(name: str) -> tuple[str, str] | None:
-    found = _TUPLE.fullmatch(name)
-    return (found["first"], found["second"]) if found and _is_price(found["first"]) else None
-
-
-def _tuple_symbol_first(name: str) -> tuple[str, str] | None:
-    found = _TUPLE.fullmatch(name)
-    return (found["second"], found["first"]) if found and _is_price(found["second"]) else None
-
-
-def _price_first(name: str) -> tuple[str, str] | None:
+def _pairs(name: str) -> list[tuple[str, str]]:
+    """The two parts of a column's name, wherever it can be cut in two."""
+    if _is_tuple(name):
+        found = _TUPLE.fullmatch(name)
+        return [(found["first"], found["second"])] if found else []
     if found := _IN_BRACKETS.fullmatch(name):
-        return (found["price"], found["symbol"]) if _is_price(found["price"]) else None
-    splits = [(name[: mark.start()], name[mark.end() :]) for mark in _BETWEEN.finditer(name)]
-    return next(((price, symbol) for price, symbol in reversed(splits) if _is_price(price)), None)
-
-
-def _symbol_first(name: str) -> tuple[str, str] | None:
-    splits = [(name[mark.end() :], name[: mark.start()]) for mark in _BETWEEN.finditer(name)]
-    return next(((price, symbol) for price, symbol in splits if _is_price(price)), None)
+        return [(found["price"], found["symbol"])]
+    return [(name[: mark.start()], name[mark.end() :]) for mark in _BETWEEN.finditer(name)]
 
 
 def date_column(header: Sequence[str]) -> int | None:
