@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.data import dates_and_numbers, layouts
+from lib.data import column_names, dates_and_numbers
 from lib.data.headers import VALUES, is_header
 from lib.data.plans import Plan, fields_of
 from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header
@@ -88,13 +88,13 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     if not any(field.strip() for field in fields) or is_header(fields, plan.header):
         return BLANK
     if len(fields) != len(plan.header):
-        if layouts.is_another_header(fields):
+        if column_names.is_another_header(fields):
             return another_header(plan.header)
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
-    if plan.header_lines and layouts.are_texts(fields):
+    if plan.header_lines and column_names.are_texts(fields):
         return another_header(plan.header)
-    if layouts.is_another_header(fields):  # in other words it is no row either
-        return another_header(plan.header) if layouts.other_columns(fields, plan.header, columns) else BLANK
+    if column_names.is_another_header(fields):  # in other words it is no row either
+        return another_header(plan.header) if column_names.other_columns(fields, plan.header, columns) else BLANK
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
     nulls = [name for name, text in found.items() if dates_and_numbers.is_null(text)]
     if nulls:

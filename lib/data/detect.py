@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lib import locations
-from lib.data import columns, dates_and_numbers, headers, layouts, parquet_files, plans, unpack
+from lib.data import column_names, columns, dates_and_numbers, headers, layouts, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
 from lib.data.headers import NotPrices, Options, Refused
 from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
@@ -400,7 +400,7 @@ def _without_loose_symbols(found: list[Found], samples: dict[str, plans.Sample],
             continue
         rows, called = samples[file.member.name].fields, file.plan.header[own["Symbol"]].strip()
         values = {row[own["Symbol"]].strip() for row in rows}
-        if len(values) != 1 or not layouts.is_loosely("Symbol", called):
+        if len(values) != 1 or not column_names.is_loosely("Symbol", called):
             continue
         name = symbol_of(file.member.name)
         name = name if _SYMBOL.fullmatch(name) and name == name.upper() and not _PERIOD.fullmatch(name) else ""
@@ -554,12 +554,12 @@ def read_names(
     first = next((line for line in text.split("\n") if line.strip()), "")
     for delimiter in headers.DELIMITERS:
         header = [name.strip() for name in headers.split_line(first, delimiter)]
-        plain = [layouts.normalised(name) for name in header]
+        plain = [column_names.normalised(name) for name in header]
         symbols = [i for i, name in enumerate(plain) if name in _SYMBOL_NAMES]
         called = [
             i for wanted in _SECURITY_NAMES for i, name in enumerate(plain) if name == wanted and i not in symbols
         ]
-        if symbols and called and not layouts.looks_like_prices(header):
+        if symbols and called and not column_names.looks_like_prices(header):
             break
     else:
         return None

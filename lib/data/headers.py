@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from lib.data import dates_and_numbers, layouts, usual_order
+from lib.data import column_names, dates_and_numbers, layouts, usual_order
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
 from lib.text import printable, shortened, visible
@@ -101,7 +101,7 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
                 continue
             names = split_line(line, delimiter)
             found = len(names), number, delimiter, names
-            known = layouts.are_names(names) or (names[-1][:1].isalpha() and layouts.of_each_symbol(names))
+            known = column_names.are_names(names) or (names[-1][:1].isalpha() and column_names.of_each_symbol(names))
             if known and (named is None or len(names) > named[0]):
                 named = found
             if best is None or len(names) > best[0]:
@@ -133,7 +133,7 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
     except LayoutError as error:
         if side_by_side := symbols_in_columns(header, options):
             return Header(number, start, delimiter, header, *side_by_side)
-        kind = Refused if options.columns or options.layout or layouts.looks_like_prices(header) else NotPrices
+        kind = Refused if options.columns or options.layout or column_names.looks_like_prices(header) else NotPrices
         raise kind(f"wrong header: {error}") from None
 
 
@@ -148,7 +148,7 @@ def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: st
         return header[:-1]
     if not fields or any(len(row) != len(header) + 1 for row in fields):
         return header
-    date = layouts.date_column(header)
+    date = column_names.date_column(header)
     first = [row[0].strip() for row in fields]
     fits = date is None or all(_is_date(row[date]) for row in fields)
     if fits and not any(row[-1].strip() for row in fields):
@@ -246,17 +246,17 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         one_name = [
             f"{name}{ticker}" if not (name and ticker) else "" for name, ticker in zip(names, tickers, strict=True)
         ]
-        dates = [i for i, name in enumerate(one_name) if layouts.is_date(name)]
+        dates = [i for i, name in enumerate(one_name) if column_names.is_date(name)]
         date = dates[0] if dates else 0
         own: dict[str, dict[str, int]] = {}
         pairs = [(i, tickers[i].strip(), names[i].strip()) for i in range(1, len(names)) if i != date]
         pairs = [pair for pair in pairs if pair[1] or pair[2]]  # without empty columns
         for index, ticker, name in pairs:
             own.setdefault(ticker, {})[name] = index
-        whole = all(map(layouts.is_whole, own.values()))
+        whole = all(map(column_names.is_whole, own.values()))
         labels = {names[0].strip(), tickers[0].strip()}
         corner = _LEVELS & labels
-        clear = whole and all(map(layouts.is_symbol, own))
+        clear = whole and all(map(column_names.is_symbol, own))
         if (
             date
             and not labels <= {"", *_LEVELS}
@@ -304,15 +304,15 @@ def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
         if below.strip():
             own.setdefault(last, []).append(below.strip())
     named = _LEVELS & {upper[0].strip(), lower[0].strip()}
-    symbols_above = all(map(layouts.is_symbol, own)) and all(map(layouts.is_whole, own.values()))
-    names_above = layouts.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
+    symbols_above = all(map(column_names.is_symbol, own)) and all(map(column_names.is_whole, own.values()))
+    names_above = column_names.is_whole(own) and len({tuple(symbols) for symbols in own.values()}) == 1
     alone = len(own) == 1 and not named and (not _TICKER.fullmatch(min(own)) or min(own) in usual_order.RARELY_TICKERS)
     return filled if own and not alone and (symbols_above or names_above) else upper
 
 
 def _known(names: Sequence[str]) -> int:
     """How many different names of prices there are."""
-    return len({layouts.normalised(name) for name in names if layouts.is_known(name)})
+    return len({column_names.normalised(name) for name in names if column_names.is_known(name)})
 
 
 def _are_numbered(rows: Sequence[str], delimiter: str) -> bool:
@@ -336,7 +336,7 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
 
 def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
     """The columns of each symbol, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels."""
-    by_ticker, date = layouts.of_each_symbol(header), layouts.date_column(header)
+    by_ticker, date = column_names.of_each_symbol(header), column_names.date_column(header)
     if not by_ticker or date is None or any(theirs for _, theirs in options.columns) or options.layout:
         return None
     columns = _columns_of(by_ticker, {})

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib.data import columns, headers, layouts, plans
+from lib.data import column_names, columns, headers, layouts, plans
 from lib.data.columns import Rows
 from lib.data.headers import VALUES, NotPrices, Options, Refused, Tickers
 from lib.data.layouts import LayoutError, Reading
@@ -31,7 +31,7 @@ def plan_file(source: pa.NativeFile, options: Options) -> Sample:
             reading = layouts.recognise(header, options.layout, dict(options.columns))
         except LayoutError as error:
             side_by_side = headers.symbols_in_columns(header, options)
-            prices = options.layout or options.columns or layouts.looks_like_prices(header)
+            prices = options.layout or options.columns or column_names.looks_like_prices(header)
             if not side_by_side:
                 raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
             tickers, reading = side_by_side

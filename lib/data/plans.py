@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lib.data import dates_and_numbers, layouts, usual_order
+from lib.data import column_names, dates_and_numbers, usual_order
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.headers import (
     SAMPLE,
@@ -155,7 +155,7 @@ def _names_columns(content: bytes, encoding: str) -> bool:
     """Whether a file's beginning, read so, has a line with names of columns that only this encoding gives."""
     lines = content[:4096].decode(encoding, "ignore").splitlines()
     names = ({name for name in re.split(r'[,;\t|"]', line) if not name.isascii()} for line in lines)
-    return any(sum(map(layouts.is_known, line)) > 1 for line in names)
+    return any(sum(map(column_names.is_known, line)) > 1 for line in names)
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
@@ -217,7 +217,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
             )
         raise Refused("no rows: the header stands alone")
     columns = reading.columns
-    if layouts.normalised(header[columns["Date"]]) in layouts.UNNAMED and not any(
+    if column_names.normalised(header[columns["Date"]]) in column_names.UNNAMED and not any(
         dates_and_numbers.date_orders(row[columns["Date"]]) or dates_and_numbers.parse_date(row[columns["Date"]])
         for row in fields
     ):
@@ -253,7 +253,7 @@ def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
     """
     columns, header, mark = plan.reading.columns, plan.header, plan.mark
     index = columns.get("Adj Close")
-    if index is None or not layouts.is_loosely("Adj Close", header[index]):
+    if index is None or not column_names.is_loosely("Adj Close", header[index]):
         return plan
     if "Symbol" in columns:
         fields = sorted(fields, key=lambda row: row[columns["Symbol"]])
@@ -359,7 +359,7 @@ def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
     """A plan whose column of symbols, if its name may say something else too, holds no row numbers and no numbers with decimals."""
     columns = plan.reading.columns
     index = columns.get("Symbol")
-    if index is None or not layouts.is_loosely("Symbol", plan.header[index]):
+    if index is None or not column_names.is_loosely("Symbol", plan.header[index]):
         return plan
     texts = [row[index].strip() for row in fields]
     # The codes of one day may follow each other, too.
@@ -418,7 +418,7 @@ def _refuse_intraday(plan: Plan, fields: Sequence[Sequence[str]]) -> None:
         (
             i
             for i, name in enumerate(plan.header)
-            if layouts.normalised(name) in ("time", "hour") and i != columns["Date"]
+            if column_names.normalised(name) in ("time", "hour") and i != columns["Date"]
         ),
         None,
     )

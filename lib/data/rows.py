@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lib.data.column_names import is_another_header, other_columns
 from lib.data.dates_and_numbers import parse_number
-from lib.data.layouts import is_another_header, other_columns
 from lib.data.schema import COLUMNS
 from lib.text import DECIMAL, shortened
 

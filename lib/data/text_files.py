@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from lib.data import dates_and_numbers, layouts
+from lib.data import column_names, dates_and_numbers
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.headers import VALUES, is_header, split_line
 from lib.data.plans import Plan, fields_of, to_utf8
@@ -224,7 +224,7 @@ def _headers(lines: Sequence[str], plan: Plan) -> tuple[frozenset[int], frozense
     for number, line in enumerate(lines):
         fields = split_line(line, plan.delimiter)
         if not fields[-1].strip(" ()\"'")[:1].isalpha() or not (
-            layouts.are_names(fields) or layouts.of_each_symbol(fields)
+            column_names.are_names(fields) or column_names.of_each_symbol(fields)
         ):
             continue
         first = number - own.index(line.strip()) if line.strip() in own else -1

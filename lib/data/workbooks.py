@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from lib.data import layouts
+from lib.data import column_names
 from lib.data.members import LARGEST, LARGEST_RATIO, too_large
 from lib.text import printable
 
@@ -115,8 +115,8 @@ def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -
         title: next(n for n, line in enumerate(first) if _names_prices(line)) for title, (first, _) in sheets.items()
     }
     headers = {first[begins[title]].strip(b"\n") for title, (first, _) in sheets.items()}
-    with_symbols = any(map(layouts.is_of_symbols, _fields(min(headers))))
-    symbols = all(layouts.is_symbol(title) and not _OF_A_TIME.fullmatch(title) for title in sheets)
+    with_symbols = any(map(column_names.is_of_symbols, _fields(min(headers))))
+    symbols = all(column_names.is_symbol(title) and not _OF_A_TIME.fullmatch(title) for title in sheets)
     if len(headers) > 1 or not (with_symbols or (symbols and not _KINDS.issuperset(sheets))):
         return None
     prefixes = {title: b"" if with_symbols else _row([title]).strip(b"\n") + b"," for title in sheets}
@@ -130,7 +130,7 @@ def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -
 
 def _names_prices(line: bytes) -> bool:
     """Whether some of a line's fields are the names of columns of prices."""
-    return layouts.are_names(_fields(line))
+    return column_names.are_names(_fields(line))
 
 
 def _fields(line: bytes) -> list[str]:

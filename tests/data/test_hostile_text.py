@@ -10,9 +10,9 @@ import pytest
 
 import lib.data
 from lib.data import plans, text_files
+from lib.data.column_names import normalised
 from lib.data.dates_and_numbers import Moment, parse_date, parse_number
 from lib.data.detect import symbol_of
-from lib.data.layouts import normalised
 
 LONG = 200_000  # characters
 BEGINNINGS = ("", "1", "1.", "1 234", "2021-01-04", "2021-01-04 10:00", "1 jan", "mon", "a", "quote-equity-a", "WIKI-a")

@@ -15,8 +15,9 @@ from layout_files import SYMBOLS, WRITERS, truth
 
 from lib.compute.engine import Engine
 from lib.data import headers, look, multi_symbol, plans, sources
+from lib.data.column_names import normalised, of_each_symbol
 from lib.data.ingest import ingest
-from lib.data.layouts import LAYOUTS, LayoutError, normalised, of_each_symbol, recognise
+from lib.data.layouts import LAYOUTS, LayoutError, recognise
 from lib.data.quarantine import QuarantineError
 from lib.data.rows import CODES
 from lib.data.schema import COLUMNS

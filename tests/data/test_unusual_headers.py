@@ -15,8 +15,8 @@ from layout_files import truth
 from lib import params
 from lib.compute.engine import Engine
 from lib.data import archive, headers, plans, sources, usual_order, workbooks
+from lib.data.column_names import of_each_symbol
 from lib.data.ingest import ingest
-from lib.data.layouts import of_each_symbol
 from lib.data.quarantine import QuarantineError
 from lib.paths import StudyPaths
 
