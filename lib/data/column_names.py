@@ -72,7 +72,7 @@ _CURRENCY_CODES = (
 )
 _CURRENCIES = frozenset(_CURRENCY_CODES.split())
 UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas in Parquet write an index without a name
-_IN_DIGITS = re.compile(r"[^\w]*\d[\d\W]*[KMBTkmbt]?\W*")
+_IN_DIGITS = re.compile(r"\W*\d[\d\W]*(?:[KMBTkmbt]\W{0,2})?")
 # How pandas writes the names of columns of two levels where there is but one.
 _TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
 _IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
@@ -157,7 +157,7 @@ def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping
     Examples
     --------
     >>> header = ["Date", "Open", "High", "Low", "Close", "Volume"]
-    >>> columns = recognise(header).columns
+    >>> columns = {name: index for index, name in enumerate(header)}
     >>> others = header, ["Datum", *header[1:]], header[::-1], [*header[:5], "Turnover"], ["2021-01-04", *header[1:]]
     >>> [other_columns(other, header, columns) for other in others]
     [False, False, True, True, False]
@@ -183,9 +183,15 @@ def is_another_header(fields: Sequence[str]) -> bool:
     """Whether fields of a line are a header, of any columns: three words are names of prices' columns, and none is a value."""
     if not are_texts(fields):
         return False
-    names = [normalised(text) for text in fields]
-    known = ({*first_names(ours), *second_names(ours)} for ours in ("Date", *PRICES, "Adj Close", "Volume"))
-    return sum(not own.isdisjoint(names) for own in known) >= 3 or bool(of_each_symbol(fields))
+    known = {ours for text in fields for ours in _called(normalised(text))}
+    return len(known) >= 3 or bool(of_each_symbol(fields))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _called(name: str) -> list[str]:
+    """Which of the dates, prices and volumes a normalised name may be."""
+    ours = ("Date", *PRICES, "Adj Close", "Volume")
+    return [one for one in ours if name in first_names(one) or name in second_names(one)]
 
 
 def are_texts(fields: Sequence[str]) -> bool:
@@ -222,6 +228,7 @@ def second_names(ours: str) -> list[str]:
 
 def counts_no_shares(name: str) -> bool:
     """Whether a column of volumes says that it counts something else than shares."""
+    name = name[:_LONGEST_NAME]
     return bool(_UNIT.search(name)) or any(_letters(unit) not in _SHARES for unit in _BRACKETS.findall(name))
 
 

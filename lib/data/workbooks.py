@@ -157,12 +157,32 @@ def _lines(sheet: Any) -> Iterator[bytes]:
     """The rows of a sheet as lines of CSV, without those at the end that have no value."""
     sheet.reset_dimensions()  # which rows and columns there are, as a program has written it there, may be wrong
     empty = 0
-    for row in sheet.iter_rows(values_only=True):
+    merged = _merged_down(sheet)
+    values: dict[int, tuple[int, Any]] = {}  # by column: up to which row a merged cell reaches, and what is in it
+    for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        values |= {column: (last, row[column]) for column, last in merged.get(number, []) if column < len(row)}
+        if values:
+            row = [
+                values[column][1] if value is None and values.get(column, (0, None))[0] >= number else value
+                for column, value in enumerate(row)
+            ]
         if all(value is None for value in row):
             empty += 1
             continue
         yield b"\n" * empty + _row(row)
         empty = 0
+
+
+def _merged_down(sheet: Any) -> dict[int, list[tuple[int, int]]]:
+    """Cells merged with those below them, as pandas writes an index of two levels: by their row, the column, from 0, and the last row."""
+    from openpyxl.utils import column_index_from_string
+
+    with sheet.parent._archive.open(sheet._worksheet_path) as file:  # openpyxl 3.1 does not read them row by row
+        cells = re.findall(rb'mergeCell ref="([A-Z]{1,3})(\d{1,7}):\1(\d{1,7})"', file.read())
+    merged: dict[int, list[tuple[int, int]]] = {}
+    for column, first, last in cells:
+        merged.setdefault(int(first), []).append((column_index_from_string(column.decode()) - 1, int(last)))
+    return merged
 
 
 def _text(value: Any) -> Any:

@@ -818,3 +818,27 @@ def test_columns_that_pandas_has_numbered_are_those_of_their_tickers(outputs, tm
     text = pd.read_csv(tmp_path / "written.csv").to_csv(index=False)
     assert "Close.1" in text
     assert_same(read({"x.csv": text}, tmp_path / "archive"), *frames)
+
+
+@pytest.mark.parametrize("by", [["Symbol", "Date"], ["Date", "Symbol"]])
+def test_cells_that_pandas_has_merged_down_a_workbook_are_all_of_their_value(by, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    together = pd.concat(frames)
+    together["Date"] = pd.to_datetime(together["Date"])
+    together.set_index(by).sort_index().to_excel(tmp_path / "written.xlsx")
+    assert_same(read({"x.xlsx": (tmp_path / "written.xlsx").read_bytes()}, tmp_path / "archive"), *frames)
+
+
+@pytest.mark.parametrize("names", [PRICES, [*PRICES, "Adj Close"], ["Adj Close"]])
+def test_a_ticker_without_prices_leaves_the_others(names, outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    wide = levels(*frames)
+    for name in names:
+        wide[name, "GONE"] = float("nan")
+    wide.columns.names = ["Price", "Ticker"]
+    wide.index = pd.to_datetime(wide.index)
+    wide.to_csv(tmp_path / "written.csv")
+    wide.to_excel(tmp_path / "written.xlsx")
+    for kind in ("csv", "xlsx"):
+        content = (tmp_path / f"written.{kind}").read_bytes()
+        assert_same(read({f"x.{kind}": content}, tmp_path / kind), *frames)
