@@ -16,7 +16,7 @@ from types import FrameType
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # The imports below take a second: a Ctrl-C then ends in a sentence too. `main` sets its own handler.
-    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted; nothing had begun\n"), os._exit(130)))
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted before anything was run\n"), os._exit(130)))
 
 from lib import locations, paths
 from lib import params as study_params

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
+from lib.data import dates_and_numbers
+
 PRICES = ("Open", "High", "Low", "Close")
 # What the columns are called, as `normalised` reads it: a name of the first group is preferred to one of the second, and of the symbols'
 # second group an earlier one to a later. Those in other languages are names of exchanges, of Investing.com, stooq.pl, Tushare and AKShare;
@@ -62,29 +64,49 @@ NAMES: dict[str, tuple[str, str]] = {
     "Period": ("per period interval timeframe", ""),
 }
 # What a column of volumes counts that are no shares: money, lots of 100, hundreds, thousands, millions; and in brackets anything but shares.
-_UNIT = re.compile("[$€£¥₹₩]|[手百千万萬億亿백천만]")
+_UNIT = re.compile("[$€£¥￥₹₩₽₺₪₫฿₴₱]|[手百千万萬億亿백천만]")
 _BRACKETS = re.compile(r"[(（\[]([^)）\]]*)[)）\]]")
-_SHARES = {"股", "株", "주", "шт", "штук", "share", "shares", "stk", "stuck", "st", "units", "szt", "adet", "aktier"}
+_SHARES = {
+    "股",
+    "株",
+    "주",
+    "шт",
+    "штук",
+    "share",
+    "shares",
+    "stk",
+    "stuck",
+    "st",
+    "units",
+    "szt",
+    "adet",
+    "aktier",
+    "股数",
+    "株数",
+    "株式数",
+    "주식수",
+    "",
+}
 # No tickers, or rarely; NOK is Nokia, too.
 _CURRENCY_CODES = (
     "USD EUR GBP GBX JPY CHF CAD AUD NZD CNY CNH RMB HKD INR KRW TWD SGD THB MYR IDR PHP VND BRL MXN CLP ZAR ILS TRY RUB PLN CZK HUF RON BGN "
     "SEK DKK ISK SAR AED QAR KWD EGP NGN PKR BDT LKR USDT USDC"
 )
-_CURRENCIES = frozenset(_CURRENCY_CODES.split())
+CURRENCIES = frozenset(_CURRENCY_CODES.split())
 UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas in Parquet write an index without a name
 _IN_DIGITS = re.compile(r"\W*\d[\d\W]*(?:[KMBTkmbt]\W{0,2})?")
 # How pandas writes the names of columns of two levels where there is but one.
 _TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
 _IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
 _BETWEEN = re.compile(r"[ _.:|/-]")
-_LONGEST_NAME = 100  # of a column that has a symbol in it
+_LONGEST_NAME, _MOST_MARKS = 100, 8  # of a column that has a symbol in it
 # What stands before each name of one symbol's columns, and is hardly the symbol.
 _BEFORE_NAMES = (
     "TR EOD PX PRC PRICE PRICES NASDAQ NYSE AMEX DAILY DAY SESSION REGULAR MARKET STOCK OHLC OHLCV LAST TRADE SPLIT ADJUSTED UNADJUSTED NOK "
     "BLOOMBERG REUTERS REFINITIV YAHOO"
 )
 _VENDORS = frozenset(_BEFORE_NAMES.split())
-_NO_SYMBOLS = _CURRENCIES | {"ADJ", "RAW", "BID", "ASK", "MID"}
+_NO_SYMBOLS = CURRENCIES | {"ADJ", "RAW", "BID", "ASK", "MID"}
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -98,8 +120,9 @@ def normalised(name: str) -> str:
     """
     plain = re.sub(r"^\s*\d+\.\s", "", name)  # Alpha Vantage's JSON has "1. open"
     if plain.isascii():
-        bracket = _IN_BRACKETS.fullmatch(plain.strip()) if plain.endswith(")") else None
-        return _letters(bracket["price"] if bracket and bracket["symbol"] in {*_CURRENCIES, "NOK"} else plain)
+        plain = plain.strip()
+        bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith(")") else None
+        return _letters(bracket["price"] if bracket and bracket["symbol"] in {*CURRENCIES, "NOK"} else plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
     whole = _letters(plain)
     end = (
@@ -166,25 +189,36 @@ def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping
         return False
     if not are_names(fields) and of_each_symbol(fields):
         return True
-    names = [normalised(text) for text in fields]
-    if any(
-        names[index] not in {normalised(header[index]), *first_names(ours), *second_names(ours)}
-        for ours, index in columns.items()
-    ):
-        return True
-    symbol, volume = columns.get("Symbol"), columns["Volume"]
-    if symbol is not None and names[symbol] != normalised(header[symbol]):
-        both = header[symbol], fields[symbol]
-        return any(is_loosely("Symbol", name) for name in both)  # names in the one, tickers in the other
-    return fields[volume].strip() != header[volume] and counts_no_shares(fields[volume])
+    return not all(_is_same(ours, header[index], fields[index]) for ours, index in columns.items())
 
 
-def is_another_header(fields: Sequence[str]) -> bool:
-    """Whether fields of a line are a header, of any columns: three words are names of prices' columns, and none is a value."""
-    if not are_texts(fields):
+def _is_same(ours: str, first: str, second: str) -> bool:
+    """Whether two names of a column that is one of ours say the same, in the same unit."""
+    one, other = normalised(first), normalised(second)
+    if one != other and not {one, other} <= {*first_names(ours), *second_names(ours)}:
+        return False
+    if ours == "Symbol" and one != other and (is_loosely(ours, first) or is_loosely(ours, second)):
+        return False  # names in the one, tickers in the other
+    return _units(first) == _units(second)
+
+
+def _units(name: str) -> list[str]:
+    name = name[:_LONGEST_NAME]
+    return [*_UNIT.findall(name), *map(_letters, _BRACKETS.findall(name))]
+
+
+def is_another_header(fields: Sequence[str], dated: bool = False) -> bool:
+    """Whether fields of a line are a header, of any columns: three words are names of prices' columns, and none is a value.
+
+    Parameters
+    ----------
+    dated : bool
+        The dates must be among them.
+    """
+    if any(len(text) > _LONGEST_NAME for text in fields) or not are_texts(fields):
         return False
     known = {ours for text in fields for ours in _called(normalised(text))}
-    return len(known) >= 3 or bool(of_each_symbol(fields))
+    return (len(known) >= 3 and not (dated and "Date" not in known)) or bool(of_each_symbol(fields))
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -195,8 +229,13 @@ def _called(name: str) -> list[str]:
 
 
 def are_texts(fields: Sequence[str]) -> bool:
-    """Whether at least three fields of a line are words, and none is a number or a date in digits."""
-    return sum(any(map(str.isalpha, text)) for text in fields) >= 3 and not any(map(_IN_DIGITS.fullmatch, fields))
+    """Whether at least three fields of a line are words, and none is a number or a date."""
+    words = [text for text in fields if any(map(str.isalpha, text)) and not dates_and_numbers.is_null(text)]
+    return (
+        len(words) >= 3
+        and not any(map(_IN_DIGITS.fullmatch, fields))
+        and not any(map(dates_and_numbers.parse_date, words))
+    )
 
 
 def is_date(name: str) -> bool:
@@ -228,8 +267,7 @@ def second_names(ours: str) -> list[str]:
 
 def counts_no_shares(name: str) -> bool:
     """Whether a column of volumes says that it counts something else than shares."""
-    name = name[:_LONGEST_NAME]
-    return bool(_UNIT.search(name)) or any(_letters(unit) not in _SHARES for unit in _BRACKETS.findall(name))
+    return any(unit not in _SHARES for unit in _units(name))
 
 
 def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -298,7 +336,8 @@ def _pairs(name: str) -> list[tuple[str, str]]:
         return [(found["first"], found["second"])] if found else []
     if found := _IN_BRACKETS.fullmatch(name):
         return [(found["price"], found["symbol"])]
-    return [(name[: mark.start()], name[mark.end() :]) for mark in _BETWEEN.finditer(name)]
+    marks = list(_BETWEEN.finditer(name))
+    return [(name[: mark.start()], name[mark.end() :]) for mark in marks] if len(marks) <= _MOST_MARKS else []
 
 
 def date_column(header: Sequence[str]) -> int | None:

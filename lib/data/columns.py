@@ -88,7 +88,7 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     if not any(field.strip() for field in fields) or is_header(fields, plan.header):
         return BLANK
     if len(fields) != len(plan.header):
-        if column_names.is_another_header(fields):
+        if column_names.is_another_header(fields, dated=True):
             return another_header(plan.header)
         return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
     if plan.header_lines and column_names.are_texts(fields):

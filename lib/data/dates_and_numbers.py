@@ -99,6 +99,12 @@ class Moment:
     day: int
     time: str = ""
 
+    @property
+    def hour(self) -> int:
+        """The hour that the time begins with; -1 where it has no colon."""
+        hour, colon, _ = self.time.partition(":")
+        return int(hour) if colon else -1
+
 
 @functools.lru_cache(maxsize=1 << 16)  # the days of a century, in two forms
 def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:

@@ -68,7 +68,7 @@ _GENERAL = re.compile(  # what a file is called that names no symbol
     re.IGNORECASE,
 )
 _PERIOD = re.compile(r"(19|20)\d\d([-_]?\d\d){0,2}")
-_OF_A_YEAR = re.compile(r".+[ _-](19|20)\d\d(\.\w+)+")
+_OF_A_YEAR = re.compile(r".{1,200}[ _-](19|20)\d\d(\.\w+){1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def price_files(location: Location, members: Sequence[Member], options: Options,
         samples.update(own_samples)
     if "Symbol" not in dict(options.columns):
         detected.found[:] = _without_loose_symbols(detected.found, samples, detected.remarks)
-    detected.found[:] = _symbols_from_folders(detected.found)
+    detected.found[:] = _symbols_from_folders(location, detected.found)
     detected.found[:] = _settle_dates(location, detected.found, samples, options)
     return detected
 
@@ -441,25 +441,36 @@ def _named_by_its_file(file: Found) -> Found:
     return replace(file, plan=plan, symbol=symbol_of(file.member.name))
 
 
-def _symbols_from_folders(found: list[Found]) -> list[Found]:
+def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]:
     """Take the symbol from a folder where it says so: ``symbol=AAPL/``, or ``AAPL/prices.csv`` beside ``MSFT/prices.csv``.
 
     Files such as AAPL_2021.csv and AAPL_2022.csv are of one symbol, too.
     """
     files = []
     named = [file for file in found if not (file.refused or (file.plan and file.plan.has_symbols))]
-    of_periods = all(_PERIOD.fullmatch(file.symbol) for file in named)
-    of_years = Counter(file.symbol for file in named if _OF_A_YEAR.fullmatch(file.member.name))
+    of_periods = len(named) > 1 and all(_of_its_period(location, file) for file in named)
+    of_years = Counter(file.symbol for file in named if _is_of_a_year(file))
+    not_periods = {
+        _folder(file) for file in named if symbol_of(file.member.name) and not _PERIOD.fullmatch(file.symbol)
+    }
     for file in found:
+        if file.refused and _is_of_a_year(file) and of_years[file.symbol]:
+            file = replace(file, symbol=os.path.splitext(file.member.name.rpartition("/")[2])[0])
         if file.refused or (file.plan and file.plan.has_symbols):
             files.append(file)
             continue
         folders = file.member.name.split("/")[:-1]
         keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
-        if not key and folders and _SYMBOL.fullmatch(folders[-1]) and _names_folder(file):
+        if (
+            not key
+            and folders
+            and _SYMBOL.fullmatch(folders[-1])
+            and _names_folder(file)
+            and _folder(file) not in not_periods
+        ):
             key = folders[-1]
-        if not key and of_years[file.symbol] > 1 and _OF_A_YEAR.fullmatch(file.member.name):
+        if not key and of_years[file.symbol] > 1 and _is_of_a_year(file):
             key = file.symbol
         if key:
             files.append(replace(file, symbol=key, key=True, plan=file.plan or plans.KAGGLE))
@@ -478,8 +489,25 @@ def _symbols_from_folders(found: list[Found]) -> list[Found]:
 def _names_folder(file: Found) -> bool:
     """Whether a file's own name is general, or a year, so that its folder has the symbol."""
     *_, folder, name = file.member.name.split("/")
-    period = _PERIOD.fullmatch(name.partition(".")[0]) is not None
-    return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not file.symbol or period)
+    period = _PERIOD.fullmatch(file.symbol) is not None
+    return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not symbol_of(name) or period)
+
+
+def _folder(file: Found) -> str:
+    return file.member.name.rpartition("/")[0]
+
+
+def _is_of_a_year(file: Found) -> bool:
+    return _OF_A_YEAR.fullmatch(file.member.name.rpartition("/")[2]) is not None
+
+
+def _of_its_period(location: Location, file: Found) -> bool:
+    """Whether a file is called as a year, or a day, that its first rows are of: no ticker such as 2002 in Taiwan."""
+    if not _PERIOD.fullmatch(file.symbol):
+        return False
+    if file.plan is not None and file.plan.parquet:
+        return True
+    return file.symbol[:4].encode() in unpack.beginning(location, file.member, _HEAD)[0]
 
 
 def _settle_dates(

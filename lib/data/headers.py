@@ -254,12 +254,13 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         for index, ticker, name in pairs:
             own.setdefault(ticker, {})[name] = index
         # What yfinance could not find may have one column only, an empty one.
-        below = lines[max(number, other) + 1 :]
-        unknown = {
-            t for t, found in own.items() if not column_names.is_whole(found) and _are_empty(found, below, delimiter)
-        }
-        if unknown != own.keys():
-            own = {ticker: found for ticker, found in own.items() if ticker not in unknown}
+        unknown = {ticker for ticker, found in own.items() if found.keys() == {"Adj Close"}}
+        if unknown and unknown != own.keys():
+            below = [split_line(line, delimiter) for line in lines[max(number, other) + 1 :]]
+            filled = {i for row in below for i, text in enumerate(row) if not dates_and_numbers.is_null(text)}
+            own = {
+                ticker: found for ticker, found in own.items() if ticker not in unknown or filled & {*found.values()}
+            }
             pairs = [pair for pair in pairs if pair[1] in own]
         whole = all(map(column_names.is_whole, own.values()))
         labels = {names[0].strip(), tickers[0].strip()}
@@ -273,7 +274,9 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
             continue
         if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
-        if not corner and usual_order.RARELY_TICKERS.issuperset(own):  # currencies above the prices, or markets
+        if not corner and (usual_order.RARELY_TICKERS | column_names.CURRENCIES).issuperset(
+            own
+        ):  # currencies above the prices, or markets
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
         titled = whole and labels & {"Ticker", "Symbols"}
@@ -296,14 +299,6 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         reading = Reading(titles, {"Date": date, **dict(columns[0][1])}, adjusted)
         return Header(min(number, other), end, delimiter, header, columns, reading)
     return None
-
-
-def _are_empty(columns: Mapping[str, int], rows: Sequence[str], delimiter: str) -> bool:
-    """Whether no row has a value in any of the columns."""
-    fields = (split_line(row, delimiter) for row in rows)
-    return all(
-        dates_and_numbers.is_null(text) for row in fields for text in (row[i] for i in columns.values() if i < len(row))
-    )
 
 
 def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:

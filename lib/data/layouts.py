@@ -425,6 +425,8 @@ def _columns(
                 and name in group(ours)
                 and not (ours == "Volume" and counts_no_shares(header[index]))
             ]
+            if len(found) > 1:  # Close beside Close (USD)
+                found = [index for index in found if "(" not in header[index]] or found
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is second_names and ours == "Symbol"):
                 if all(sum(name in first_names(price) for name in names) == len(found) for price in PRICES):
                     raise LayoutError(

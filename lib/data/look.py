@@ -280,8 +280,8 @@ def _of_rows_kept(table: pa.Table, listed: archive.Archive, counted: str, whole:
         )
     if (apart := _days_apart(table)) > _DAILY_WITHIN:
         lines.append(
-            f"note: as a rule {apart:.0f} days from one row of a symbol to the next: of weeks or months, so that a window of {window} days is one of "
-            f"{window} weeks or months, and a forecast of tomorrow one of the next"
+            f"note: as a rule {apart:.0f} days from one row of a symbol to the next: the data seem to be weekly or monthly, so that a window of {window} rows covers "
+            f"{window} weeks or months, and a next-session forecast is one for the next week or month"
         )
     lines += [f"currency: {_currency(listed, symbols, found)}", "first rows as they would be kept:"]
     return [
@@ -340,13 +340,9 @@ def _stops(
     if parsed:
         accounts = pa.concat_tables(part.files for part in parsed)
         quarantined = [part.quarantine for part in parsed]
-        if message := quarantine.other_headers(quarantined):
-            yield message
-        else:
-            most = Params().ingest.max_quarantined_share
-            yield from filter(
-                None, (quarantine.contradictions(accounts), quarantine.too_many(accounts, quarantined, most))
-            )
+        most = Params().ingest.max_quarantined_share
+        others = quarantine.other_headers(quarantined) or quarantine.too_many(accounts, quarantined, most)
+        yield from filter(None, (quarantine.contradictions(accounts), others))
 
 
 def _content(file: Found, content: bytes) -> single_symbol.Content:

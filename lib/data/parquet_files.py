@@ -67,7 +67,11 @@ def plan_file(source: pa.NativeFile, options: Options) -> Sample:
         rounded=options.rounded,
         volume_unit=options.volume_unit,
     )
-    return plans.with_sample(plan, [tuple(row) for row in _texts(table)], options)
+    fields = [tuple(row) for row in _texts(table)]
+    date = columns["Date"]
+    if getattr(table.column(date).type, "tz", None) in ("UTC", "+00:00"):  # which the texts of times do not have
+        fields = [(*row[:date], f"{row[date]}Z", *row[date + 1 :]) for row in fields]
+    return plans.with_sample(plan, fields, options)
 
 
 def read_row_groups(

@@ -8,11 +8,11 @@ from __future__ import annotations
 import codecs
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import column_names, dates_and_numbers, usual_order
-from lib.data.dates_and_numbers import DateOrder, DecimalMark
+from lib.data.dates_and_numbers import DateOrder, DecimalMark, Moment
 from lib.data.headers import (
     SAMPLE,
     VALUES,
@@ -37,6 +37,7 @@ _MINUTES_AND_SECONDS = {
     *("1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720", "1440"),
     *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
 }
+_WHOLE_HOUR = re.compile(r"^\d+:00(:00)?(\.0+)?$")
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
@@ -258,7 +259,8 @@ def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
     if "Symbol" in columns:
         fields = sorted(fields, key=lambda row: row[columns["Symbol"]])
     numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
-    if not any(adjusted is not None for adjusted, _ in numbers):
+    given = any(not dates_and_numbers.is_null(row[index]) for row in fields)
+    if given and not any(adjusted is not None for adjusted, _ in numbers):
         return _without(plan, "Adj Close")
     pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
     # Sorted by date, with many symbols: small numbers, of which there are few.
@@ -307,8 +309,9 @@ def with_sample(plan: Plan, fields: list[tuple[str, ...]], options: Options) -> 
         plan = _without_flags(plan, fields)
     texts = [row[plan.reading.columns["Date"]].strip() for row in fields]
     _refuse_two_ways(texts, plan.order)
-    _refuse_exchanged(texts)
-    _refuse_other_zones(texts)
+    moments = {text: moment for text in texts if (moment := dates_and_numbers.parse_date(text, plan.order))}
+    _refuse_exchanged(moments)
+    _refuse_other_zones(moments)
     date_form = next((form for text in texts if (form := dates_and_numbers.date_form(text))), "")
     plan = replace(plan, date_form=date_form, plain_dates=all(map(_PLAIN_DATE.fullmatch, texts)))
     _refuse_intraday(plan, fields)
@@ -329,30 +332,30 @@ def _refuse_two_ways(texts: Sequence[str], order: DateOrder | None) -> None:
         )
 
 
-def _refuse_exchanged(texts: Sequence[str]) -> None:
+def _refuse_exchanged(moments: Mapping[str, Moment]) -> None:
     """Refuse dates whose days and months a program has exchanged where it could."""
-    moments = [dates_and_numbers.parse_date(text) for text in texts]
-    if dates_and_numbers.days_and_months_exchanged([moment.day for moment in moments if moment]):
+    if dates_and_numbers.days_and_months_exchanged([moment.day for moment in moments.values()]):
         raise Refused(
-            f"undecided dates: they follow each other by days only if day and month of those up to the 12th are exchanged, such as {texts[0]!r}: a program "
+            f"undecided dates: they follow each other by days only if day and month of those up to the 12th are exchanged, such as {next(iter(moments))!r}: a program "
             "has read days as months. Make the file anew from its source, with the dates as text"
         )
 
 
-def _refuse_other_zones(texts: Sequence[str]) -> None:
-    """Refuse times of another zone, whose day is the one before the exchange's, always or in summer."""
-    moments = [moment for text in texts if (moment := dates_and_numbers.parse_date(text))]
-    weekdays = [(moment.day + 3) % 7 for moment in moments]
-    utc = all(text.isdigit() or text.endswith(("Z", "UTC", "GMT", "+00:00", "+0000")) for text in texts)
-    sundays = utc and len(moments) >= 10 and weekdays.count(6) > 1 and 4 not in weekdays
-    late = sum(moment.time[:2] in ("22", "23") for moment in moments)
-    # The last row may be of a day that has not ended.
-    if any(moment.time for moment in moments) and (sundays or 3 <= late <= len(moments) - 3):
-        why = "they fall on Sundays and never on Fridays" if sundays else "they are of the day before only in summer"
-        text = next(text for text, moment in zip(texts, moments, strict=False) if moment.time)
+def _refuse_other_zones(moments: Mapping[str, Moment]) -> None:
+    """Refuse times of another zone, whose day is the one before the exchange's, always or in summer.
+
+    The midnight of exchanges from London to New Zealand is at 10:00 UTC or later, of the day before; those that trade on Sundays open earlier.
+    """
+    zoned = all(text.isdigit() or text.endswith(("Z", "UTC", "GMT", "+00:00", "+0000")) for text in moments)
+    before = {text: moment for text, moment in moments.items() if moment.hour >= (10 if zoned else 22)}
+    weekdays = [(moment.day + 3) % 7 for moment in before.values()]
+    # In a part of the year, of exchanges in London: whole hours beside midnight.
+    others = [moment.time for moment in moments.values() if moment not in before.values()]
+    partly = len(others) >= 3 and not any(others) and all(_WHOLE_HOUR.search(moment.time) for moment in before.values())
+    if ((zoned and not others) or partly) and len(before) >= 10 and weekdays.count(6) > 1 and 4 not in weekdays:
         raise Refused(
-            f"undecided dates: times of another zone than the exchange's, such as {text!r}: without their times {why}. Convert them to "
-            "the exchange's zone, and keep the date"
+            f"undecided dates: times of another zone than the exchange's, such as {next(iter(before))!r}: without their times they fall on Sundays and never on "
+            f"Fridays{' in a part of the year' if partly else ''}. Convert them to the exchange's zone, and keep the date"
         )
 
 

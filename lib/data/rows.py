@@ -79,7 +79,7 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     if not any(fields) or tuple(fields) == COLUMNS:  # as spreadsheets leave behind, and files put one after the other
         return BLANK
     if len(fields) != len(COLUMNS):
-        if is_another_header(fields):
+        if is_another_header(fields, dated=True):
             return another_header(COLUMNS)
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
     if is_another_header(fields):  # in other words it is no row either

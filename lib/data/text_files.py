@@ -57,10 +57,13 @@ def _without_headers(rows: Rows, bodies: Sequence[Body], plan: Plan) -> Rows:
     """The rows without lines of their file's own header of two levels once more, which the plan that several files share does not know."""
     if rows.bad and plan.header_lines:
         starts = np.cumsum(rows.counts) - rows.counts
-        for row in rows.bad:
+        for row in sorted(rows.bad):
             file = int(np.searchsorted(starts, row, side="right")) - 1
-            if rows.raw(file, row - int(starts[file])) in bodies[file].header:
-                rows.bad[row] = BLANK
+            first = row - int(starts[file])
+            own = [line for line in bodies[file].header if line.strip()]
+            numbers = range(first, min(first + len(own), int(rows.counts[file])))
+            if own and [rows.raw(file, number) for number in numbers] == own:
+                rows.bad.update((row + number, BLANK) for number in range(len(own)))
     return rows
 
 

@@ -9,7 +9,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice, takewhile
 from typing import Any
 
 from lib.data import column_names
@@ -17,8 +17,11 @@ from lib.data.members import LARGEST, LARGEST_RATIO, too_large
 from lib.text import printable
 
 _HEADER_WITHIN = 30  # lines that have cells
+_LONGEST_CELL = 32_767  # characters that Excel allows
+_MERGED = re.compile(rb'mergeCell ref="(?P<column>[A-Z]{1,3})(?P<first>\d{1,7}):(?P=column)(?P<last>\d{1,7})"')
+_MOST_MERGED = 1 << 17
 # What sheets are called that hold one symbol's prices, or some of them.
-_OF_A_TIME = re.compile(r"(19|20)\d\d.*|Q[1-4].*|.* \(\d+\)")
+_YEAR, _PART = re.compile(r"(19|20)\d\d([ _-].*)?"), re.compile(r"Q[1-4]|Q[1-4][ _-].*|.* \(\d+\)")
 _KINDS = {
     *[
         "JAN",
@@ -71,6 +74,8 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
         # As it comes, row by row: one cell far out would otherwise make a table of 17 thousand million.
         workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheets = {}
+        if len({sheet._worksheet_path for sheet in workbook.worksheets}) < len(workbook.worksheets):
+            raise OSError("a workbook that cannot be read: several of its sheets are the same one; save it as CSV")
         for sheet in workbook.worksheets:
             lines = _lines(sheet)
             if first := list(islice(lines, _HEADER_WITHIN)):
@@ -116,7 +121,8 @@ def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -
     }
     headers = {first[begins[title]].strip(b"\n") for title, (first, _) in sheets.items()}
     with_symbols = any(map(column_names.is_of_symbols, _fields(min(headers))))
-    symbols = all(column_names.is_symbol(title) and not _OF_A_TIME.fullmatch(title) for title in sheets)
+    symbols = all(column_names.is_symbol(title) and not _PART.fullmatch(title) for title in sheets)
+    symbols &= not all(map(_YEAR.fullmatch, sheets))
     if len(headers) > 1 or not (with_symbols or (symbols and not _KINDS.issuperset(sheets))):
         return None
     prefixes = {title: b"" if with_symbols else _row([title]).strip(b"\n") + b"," for title in sheets}
@@ -162,10 +168,11 @@ def _lines(sheet: Any) -> Iterator[bytes]:
     for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
         values |= {column: (last, row[column]) for column, last in merged.get(number, []) if column < len(row)}
         if values:
-            row = [
-                values[column][1] if value is None and values.get(column, (0, None))[0] >= number else value
-                for column, value in enumerate(row)
-            ]
+            filled = list(row)
+            for column, (last, value) in values.items():
+                if number <= last and column < len(row) and row[column] is None and len(str(value)) <= _LONGEST_CELL:
+                    filled[column] = value
+            row = filled
         if all(value is None for value in row):
             empty += 1
             continue
@@ -174,15 +181,17 @@ def _lines(sheet: Any) -> Iterator[bytes]:
 
 
 def _merged_down(sheet: Any) -> dict[int, list[tuple[int, int]]]:
-    """Cells merged with those below them, as pandas writes an index of two levels: by their row, the column, from 0, and the last row."""
+    """Cells merged with those below them, as pandas writes an index of two levels, in the first columns: by their row, the column, from 0, and the last row."""
     from openpyxl.utils import column_index_from_string
 
-    with sheet.parent._archive.open(sheet._worksheet_path) as file:  # openpyxl 3.1 does not read them row by row
-        cells = re.findall(rb'mergeCell ref="([A-Z]{1,3})(\d{1,7}):\1(\d{1,7})"', file.read())
     merged: dict[int, list[tuple[int, int]]] = {}
-    for column, first, last in cells:
-        merged.setdefault(int(first), []).append((column_index_from_string(column.decode()) - 1, int(last)))
-    return merged
+    with sheet.parent._archive.open(sheet._worksheet_path) as file:  # openpyxl 3.1 does not read them row by row
+        for found in islice(_MERGED.finditer(file.read()), _MOST_MERGED):
+            column = column_index_from_string(found["column"].decode()) - 1
+            merged.setdefault(int(found["first"]), []).append((column, int(found["last"])))
+    columns = {column for cells in merged.values() for column, _ in cells}
+    leading = set(takewhile(columns.__contains__, count()))
+    return {row: [cell for cell in cells if cell[0] in leading] for row, cells in merged.items()}
 
 
 def _text(value: Any) -> Any:

@@ -52,14 +52,14 @@ def main(options: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process exited unexpectedly.
+        0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process exited unexpectedly; 2 when there is no such study.
     """
     name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
         if not options.run:
             if unknown := paths.no_study(options.study):
                 _say(unknown)
-                return 1
+                return 2
             _say(f"study {options.study} has no model yet; make one first: bash run_all.sh {options.study}")
             _say(f"or do both at once: bash serve.sh {options.study} --run")
             return 1

@@ -796,7 +796,7 @@ def test_days_that_a_program_has_read_as_months_are_not_believed(order, outputs,
     [
         ("Asia/Tokyo", "%Y-%m-%dT%H:%M:%SZ", "Sundays and never on Fridays"),
         ("Australia/Sydney", "%s", "Sundays and never on Fridays"),
-        ("Europe/London", "%Y-%m-%d %H:%M:%S", "the day before only in summer"),
+        ("Europe/London", "%Y-%m-%d %H:%M:%S", "Fridays in a part of the year"),
         ("America/New_York", "%Y-%m-%d %H:%M:%S+00:00", ""),
     ],
 )
@@ -842,3 +842,126 @@ def test_a_ticker_without_prices_leaves_the_others(names, outputs, tmp_path):
     for kind in ("csv", "xlsx"):
         content = (tmp_path / f"written.{kind}").read_bytes()
         assert_same(read({f"x.{kind}": content}, tmp_path / kind), *frames)
+
+
+def as_kaggle(own):
+    """Rows as Kaggle's archive has them."""
+    return own.assign(**{"Adj Close": own["Close"]})[["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]]
+
+
+def test_tickers_that_look_like_years_are_tickers(outputs, tmp_path):
+    names = ["1925.T", "2002.T", "7203.T"]
+    files = {f"{name}.csv": as_kaggle(prices(name)[["Date", *PRICES]]).to_csv(index=False) for name in names}
+    (tmp_path / "all" / "japan").mkdir(parents=True)
+    assert_same(read({f"japan/{name}": text for name, text in files.items()}, tmp_path / "all"), *map(prices, names))
+    codes = {"2002.csv": files["2002.T.csv"], "2010.csv": files["1925.T.csv"]}
+    assert_same(read(codes, tmp_path / "codes"), prices("2002"), prices("2010"))
+    assert_same(read({"2021.csv": files["2002.T.csv"]}, tmp_path / "one"), prices("2021"))
+
+
+def test_a_general_name_takes_the_folders_symbol_in_any_layout(outputs, tmp_path):
+    frames = prices("AAPL"), prices("MSFT", 30)
+    for frame in frames:
+        (tmp_path / "archive" / frame["Symbol"][0]).mkdir(parents=True)
+    files = {f"{f['Symbol'][0]}/prices.csv": as_kaggle(f[["Date", *PRICES]]).to_csv(index=False) for f in frames}
+    assert_same(read(files, tmp_path / "archive"), *frames)
+
+
+def test_one_year_without_rows_leaves_the_others(outputs, tmp_path):
+    own = prices("AAPL", days=300)[["Date", *PRICES]]
+    files = {f"AAPL_{year}.csv": rows.to_csv(index=False) for year, rows in own.groupby(own["Date"].str[:4])}
+    assert_same(read({**files, "AAPL_2023.csv": HEADER}, tmp_path / "archive"), prices("AAPL", days=300))
+    name = min(files)
+    found = read({name: files[name], "AAPL_2023.csv": HEADER}, tmp_path / "one")
+    assert set(found["Symbol"]) == {"AAPL"} and len(found) == files[name].count("\n") - 1
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        lambda days: days.dt.tz_localize("Asia/Riyadh") + pd.Timedelta(hours=10),  # the first trade, in UTC
+        lambda days: days.dt.tz_localize("UTC") + pd.Timedelta("23:59:59") * (days.dt.dayofyear < 30),
+    ],
+)
+def test_times_of_the_exchanges_own_day_are_cut_off(times, outputs, tmp_path):
+    own = prices("X", days=120)[["Date", *PRICES]]
+    sundays = pd.date_range("2021-01-03", periods=200).to_series()
+    days = sundays[~sundays.dt.weekday.isin([4, 5])][:120].reset_index(drop=True)
+    written = times(days).dt.tz_convert("UTC").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = own.assign(Date=written).to_csv(index=False)
+    assert_same(
+        read({"X.csv": text}, tmp_path / "archive"), prices("X", days=120).assign(Date=days.dt.strftime("%Y-%m-%d"))
+    )
+
+
+def test_times_of_another_zone_are_seen_in_parquet(outputs, tmp_path):
+    own = prices("X", days=60)[["Date", *PRICES]]
+    own["Date"] = pd.to_datetime(own["Date"]).dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC")
+    own.to_parquet(tmp_path / "X.parquet")
+    with pytest.raises(QuarantineError, match="Sundays and never on Fridays"):
+        read({"X.parquet": (tmp_path / "X.parquet").read_bytes()}, tmp_path / "archive")
+
+
+def test_adjusted_closes_that_begin_later_are_read(outputs, tmp_path):
+    own = prices("X", days=200)[["Date", *PRICES]]
+    own["Adjusted"] = (own["Close"] / 2).where(own.index >= 60)
+    own.to_parquet(tmp_path / "X.parquet")
+    _, made = made_of({"X.parquet": (tmp_path / "X.parquet").read_bytes()}, tmp_path / "archive", most=0.5)
+    found = made.prices.read().to_pandas()
+    assert len(found) == 140 and (found["Adj Close"] == found["Close"] / 2).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Date,Symbol,Open,High,Low,Close,Volume", "Date,Ticker,Open,High,Low,Close,Volume ($)"),
+        ("Date,Symbol,Open (USD),High,Low,Close,Volume", "Date,Symbol,Open (EUR),High,Low,Close,Volume"),
+        ("Date,Symbol,Open,High,Low,Close,Volume (shares)", "Date,Symbol,Open,High,Low,Close,Volume (thousands)"),
+    ],
+)
+def test_a_second_header_in_other_units_stops_the_run(first, second, outputs, tmp_path):
+    row = "2021-01-{:02},X,1,2,1,2,3\n".format
+    text = f"{first}\n{''.join(map(row, range(4, 20)))}{second}\n{row(20)}"
+    with pytest.raises(QuarantineError, match="line 18: another header"):
+        read({"all.csv": text}, tmp_path / "archive", most=0.5)
+
+
+def test_tickers_of_digits_in_files_put_together_are_not_mixed(outputs, tmp_path):
+    first = levels(prices("7203.T", days=60)).to_csv()
+    second = levels(prices("7267.T", 30).assign(Date=prices("X")["Date"].str.replace("2021", "2022"))).to_csv()
+    with pytest.raises(QuarantineError, match=r"a header within a file:\n  a.csv, line 64: another header"):
+        read({"a.csv": first + second}, tmp_path / "archive", most=0.5)
+
+
+def test_a_row_without_values_below_two_levels_is_no_header(outputs, tmp_path):
+    text = levels(prices("AAPL", days=60)).to_csv() + "04-Jan-2022,nan,nan,nan,nan,nan\n"
+    _, made = made_of({"a.csv": text}, tmp_path / "archive", most=0.1)
+    assert made.quarantine.read().to_pandas()["code"].to_list() == ["null_value"] and made.prices.rows == 60
+
+
+def test_numbers_merged_down_a_workbook_are_of_one_day(outputs, tmp_path):
+    import openpyxl
+
+    prices("X")[["Date", *PRICES]].to_excel(tmp_path / "written.xlsx", index=False)
+    book = openpyxl.load_workbook(tmp_path / "written.xlsx")
+    book.active.merge_cells("E5:E6")
+    book.save(tmp_path / "merged.xlsx")
+    _, made = made_of({"X.xlsx": (tmp_path / "merged.xlsx").read_bytes()}, tmp_path / "archive", most=0.1)
+    assert made.prices.rows == 24 and made.quarantine.read()["reason"].to_pylist() == ["null value: Close"]
+
+
+def test_the_column_without_a_currency_is_taken_beside_the_same_with_one(outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    text = own.assign(**{"Close (USD)": own["Close"] * 2}).to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize("volume", ["Volume (#)", "Volume (shares)", "出来高(株数)", "成交量(股数)"])
+def test_volumes_of_shares_may_say_so(volume, outputs, tmp_path):
+    text = prices("X")[["Date", *PRICES]].rename(columns={"Volume": volume}).to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+def test_a_footnote_with_the_names_of_prices_is_no_header(outputs, tmp_path):
+    text = LONG.to_csv(index=False) + "Note: open, high, low, close in USD\n"
+    assert_same(read({"X.csv": text}, tmp_path / "archive", most=0.01), prices("X", days=200))

@@ -87,7 +87,6 @@ def test_sheets_that_are_called_as_symbols_are_one_table(outputs, tmp_path):
     named = "named after it in capitals"
     for rename, told in (
         ("Sheet2", named),
-        ("2021", named),
         ("MSFT (2)", named),
         ("Q1 2021", named),
         ("X", ""),
@@ -116,6 +115,19 @@ def test_sheets_of_one_symbol_are_not_taken_for_several(names):
     book.save(content)
     with pytest.raises(OSError, match=rf"2 sheets with prices \({', '.join(map(re.escape, names))}\)"):
         text(content.getvalue())
+
+
+def test_sheets_of_tickers_that_look_like_years_are_of_symbols():
+    rows = [["Date", "Open", "High", "Low", "Close", "Volume"], ["2021-01-04", 1, 2, 1, 2, 3]]
+    book = openpyxl.Workbook()
+    del book["Sheet"]
+    for name in ("2330", "2002"):
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    assert text(content.getvalue()).splitlines()[1:] == ["2330,2021-01-04,1,2,1,2,3", "2002,2021-01-04,1,2,1,2,3"]
 
 
 def test_sheets_with_a_column_of_symbols_are_one_table():

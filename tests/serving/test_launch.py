@@ -109,8 +109,9 @@ def test_without_a_model_says_which_command_makes_one(outputs, ports):
     assert "bash serve.sh other --run" in output
 
 
-def test_a_run_that_fails_is_not_served(outputs, ports):
-    process = serve("no-such-study", "--run", *ports)
+@pytest.mark.parametrize("run", [["--run"], []])
+def test_a_study_that_does_not_exist_is_wrong_params(run, outputs, ports):
+    process = serve("no-such-study", *run, *ports)
     assert process.wait(60) == 2
     assert "there is no study 'no-such-study' to run: params/no-such-study.yaml does not exist" in process.stdout.read()
 
