@@ -109,9 +109,8 @@ def test_without_a_model_says_which_command_makes_one(outputs, ports):
     assert "bash serve.sh other --run" in output
 
 
-@pytest.mark.parametrize("run", [["--run"], []])
-def test_a_study_that_does_not_exist_is_wrong_params(run, outputs, ports):
-    process = serve("no-such-study", *run, *ports)
+def test_a_run_that_fails_is_not_served(outputs, ports):
+    process = serve("no-such-study", "--run", *ports)
     assert process.wait(60) == 2
     assert "there is no study 'no-such-study' to run: params/no-such-study.yaml does not exist" in process.stdout.read()
 
@@ -119,7 +118,7 @@ def test_a_study_that_does_not_exist_is_wrong_params(run, outputs, ports):
 def test_a_study_that_is_none_is_not_told_to_be_run(outputs, ports):
     for given in ("sampel", "params/sampel.yaml"):
         process = serve(given, *ports)
-        assert process.wait(60) == 1
+        assert process.wait(60) == 2
         assert process.stdout.read() == "serve: there is no study 'sampel'; did you mean 'sample'?\n"
 
 
