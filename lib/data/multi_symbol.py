@@ -662,7 +662,7 @@ class StagedPart:
             day = np.datetime64(int(dates[order[row]]), "D")
             raise QuarantineError(
                 f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
-                f"{second}. Take one of them out of the archive, or name the files to read: archive.only_files: '{first}'. If they "
+                f"{second}. Delete the rows that are there twice, take one of the files out of the archive, or name those to read: archive.only_files: '{first}'. If they "
                 'are of different symbols, which their names say and no column: archive.columns: {Symbol: ""}'
             )
 

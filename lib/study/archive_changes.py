@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from lib.storage.dataset import DatasetError, open_dataset
 from lib.text import printable
 
 _NAMED = 3  # changed files; their rows are counted, which takes reading them
+# What the account of files calls several files of one symbol.
+_SEVERAL = re.compile(r"(?P<first>.+?) \.\.\. (?P<last>.+) \((?P<count>[\d,]+) files\)( \(rows without a symbol\))?")
 
 
 def summary(raw: Archive, study: paths.StudyPaths) -> str:
@@ -45,11 +48,15 @@ def summary(raw: Archive, study: paths.StudyPaths) -> str:
         same = sorted((now.keys() & before.keys()) - changed)
         digests = _digests(raw, [now[name][0] for name in same])
         changed |= {name for name, digest in zip(same, digests, strict=True) if digest != before[name]["blake3"]}
+    changed_groups, grouped = _groups(raw, now, before)
     words = []
+    if changed_groups:
+        words.append(f"raw files changed: {_listed(changed_groups[:_NAMED], len(changed_groups))}")
     if changed:
         named = [name + _more_rows(raw, now[name][1], before[name]) for name in sorted(changed)[:_NAMED]]
         words.append(f"{len(changed):,} of {len(now):,} raw files changed: {_listed(named, len(changed))}")
-    for names, what in ((now.keys() - before.keys(), "new"), (before.keys() - now.keys(), "gone")):
+    gone = {name for name in before.keys() - now.keys() if not _SEVERAL.fullmatch(name)}
+    for names, what in ((now.keys() - before.keys() - grouped, "new"), (gone, "gone")):
         if names:
             files = f"{len(names):,} raw file{'' if len(names) == 1 else 's'}"
             words.append(f"{files} {what}: {_listed(sorted(names)[:_NAMED], len(names))}")
@@ -63,6 +70,24 @@ def _files(raw: Archive) -> dict[str, tuple[Member, PriceFile | None]]:
     """Each raw file, and how it is read where it holds one symbol, by its name in the account of files."""
     alone = {printable(file.name): (Member(raw.base + file.name, file.size, file.packed), file) for file in raw.files}
     return alone | {printable(found.member.name): (found.member, None) for found in raw.tables}
+
+
+def _groups(
+    raw: Archive, now: Mapping[str, tuple[Member, PriceFile | None]], before: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], set[str]]:
+    """The accounts of several files of one symbol that have changed, and the names of the files of all such accounts."""
+    labels = {label: found for label in before if (found := _SEVERAL.fullmatch(label))}
+    others = sorted(now.keys() - before.keys()) if labels else []
+    digests = dict(zip(others, _digests(raw, [now[name][0] for name in others]), strict=True))
+    changed, grouped = [], set[str]()
+    for label, found in labels.items():
+        names = [name for name in others if found["first"] <= name <= found["last"]]
+        grouped.update(names)
+        digest = blake3("\n".join(digests[name] for name in names).encode()).hexdigest()
+        # With more files between them, some are of other symbols alone.
+        if len(names) == int(found["count"].replace(",", "")) and digest != before[label]["blake3"]:
+            changed.append(label)
+    return changed, grouped
 
 
 def _digests(raw: Archive, members: Sequence[Member]) -> list[str]:

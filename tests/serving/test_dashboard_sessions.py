@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import time
 import weakref
@@ -13,6 +14,7 @@ import httpx
 import psutil
 import zmq
 from serving_study import free_port, make_study, running, wait_for
+from tornado.iostream import StreamClosedError
 from tornado.log import gen_log
 from zmq.eventloop.zmqstream import ZMQStream
 
@@ -63,6 +65,9 @@ def test_a_visitor_who_leaves_is_no_line_in_the_log(caplog):
     try:
         asyncio.run(leave())
         gen_log.warning("Something else of %s", "Tornado")
+        for error in (StreamClosedError(), ValueError("of ours")):
+            record = gen_log.makeRecord("", logging.ERROR, "", 0, "Uncaught exception", (), (type(error), error, None))
+            assert is_news(record) == isinstance(error, ValueError)
     finally:
         gen_log.removeFilter(is_news)
     assert [record.getMessage() for record in caplog.records] == ["Something else of Tornado"]

@@ -99,3 +99,19 @@ def test_a_packed_file_that_has_not_changed_is_not_named(study, tmp_path):
     packed = tmp_path / "raw/stocks/AAPL.csv.gz"
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()) + ROW.encode()))
     assert summary(list_archive(tmp_path / "raw"), study) == "1 of 3 raw files changed: stocks/AAPL.csv.gz, 1 row more"
+
+
+def test_files_of_one_symbol_by_year_are_compared_together(make_archive, study):
+    folder = make_archive({"AA_2020.csv": 40, "AA_2021.csv": 40, "BB.csv": 40})
+    lines = (folder / "AA_2021.csv").read_text().splitlines(keepends=True)
+    later = [
+        lines[0],
+        *(f"2031-{number // 28 + 1:02}-{number % 28 + 1:02}{line[10:]}" for number, line in enumerate(lines[1:])),
+    ]
+    (folder / "AA_2021.csv").write_text("".join(later))
+    ingest(list_archive(folder), study)
+    assert "no price file" in summary(list_archive(folder), study)
+    append(folder / "AA_2021.csv", ROW.replace("2030-01-02", "2031-12-30"))
+    assert summary(list_archive(folder), study) == "raw files changed: AA_2020.csv ... AA_2021.csv (2 files)"
+    (folder / "AA_2022.csv").write_text(lines[0] + ROW.replace("2030", "2032"))
+    assert summary(list_archive(folder), study).endswith(". 1 raw file new: AA_2022.csv")

@@ -29,8 +29,8 @@ from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream
-from tornado.log import gen_log
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.log import app_log, gen_log
 from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode
 from traitlets.config import Config
@@ -120,7 +120,7 @@ class Refused(tornado.web.RequestHandler):
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of Tornado's log says anything: not so what pyzmq says of each visitor who leaves.
+    """Whether a record of Tornado's log says anything: not so what pyzmq and Tornado say of each visitor who leaves.
 
     pyzmq 27.3.0 warns of events that are still queued for a stream when Jupyter closes it, and then drops them, as it should
     (``ZMQStream._handle_events``). Test: ``test_a_visitor_who_leaves_is_no_line_in_the_log``.
@@ -128,9 +128,13 @@ def is_news(record: logging.LogRecord) -> bool:
     Parameters
     ----------
     record : logging.LogRecord
-        Of the logger ``tornado.general``, which Tornado and pyzmq share.
+        Of the logger ``tornado.general``, which Tornado and pyzmq share, or of ``tornado.application``, which has the exceptions of handlers.
     """
-    return not str(record.msg).startswith("Got events for closed stream")
+    # Behind an exception, which has a record of its own.
+    follows = ("Got events for closed stream", "Cannot send error response after headers written")
+    return not (
+        str(record.msg).startswith(follows) or (record.exc_info and isinstance(record.exc_info[1], StreamClosedError))
+    )
 
 
 class LimitedServer(HTTPServer):
@@ -376,7 +380,8 @@ class DashboardServer(Voila):
         self.app = GuardedApplication(self.access, max(min(MAX_CONNECTIONS, free - 64), 64), **settings)
         self.app.add_handlers(".*$", self.init_handlers())
         server_process.limit_logs()
-        gen_log.addFilter(is_news)
+        for log in (gen_log, app_log):
+            log.addFilter(is_news)
         server_process.return_memory()
         try:
             with started_by(ForkServer("-m", forkserver.__name__, self.connection_dir)):
