@@ -37,7 +37,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "Close": (
         "close closeprice closing closingprice schluss schlusskurs schlusspreis cloture cierre fechamento chiusura closelast "
         "priceclose dailyclose prcclose prccd trdprc1 pxlast clspric zamkniecie kapanış закр закрытие 收盘 收盘价 收盤 收盤價 收市 終値 종가",
-        "last latest price zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
+        "last latest price ostatnio zuletzt dernier ultimo lastprice ltp c kurs ult laatste slot senaste seneste siste şimdi цена",
     ),
     "Adj Close": (
         "adjclose adjustedclose adjclosing adjustedcloseprice adjcloseprice closeadj closeadjusted adjustedclosing closingadj "
@@ -49,7 +49,7 @@ NAMES: dict[str, tuple[str, str]] = {
         "volume vol stucke stuecke stuck sharevolume volumeshares tradedvolume tradevolume volumetraded tottrdqty totaltradequantity "
         "totaltradedquantity ttltrdqnty ttltradgvol qtytraded noofshares numberofshares sharestraded dailyvolume prcvolume totalvolume cshtrd acvoluns pxvolume handelsvolumen umsatzstk "
         "umsatzstuck umsatzinstuck wolumen volym volum volyymi hac hacim объем 成交量 成交股數 交易量 出来高 거래량",
-        "volumen v qty quantity",
+        "volumen v qty quantity wol",
     ),
     "Symbol": (
         "symbol ticker tickersymbol symbole simbolo actsymbol tic sym stocksymbol tckrsymb tradingsymbol tickers symbols kurzel tscode secid "
@@ -102,7 +102,7 @@ _BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME, _MOST_MARKS = 100, 8  # of a column that has a symbol in it
 # What stands before each name of one symbol's columns, and is hardly the symbol.
 _BEFORE_NAMES = (
-    "TR EOD PX PRC PRICE PRICES NASDAQ NYSE AMEX DAILY DAY SESSION REGULAR MARKET STOCK OHLC OHLCV LAST TRADE SPLIT ADJUSTED UNADJUSTED NOK "
+    "TR EOD PX PRC PRICE PRICES NASDAQ NYSE AMEX DAILY DAY SESSION REGULAR MARKET STOCK OHLC OHLCV LAST TRADE SPLIT ADJUSTED UNADJUSTED "
     "BLOOMBERG REUTERS REFINITIV YAHOO"
 )
 _VENDORS = frozenset(_BEFORE_NAMES.split())
@@ -118,11 +118,15 @@ def normalised(name: str) -> str:
     >>> normalised("Adj. Close"), normalised("<OPEN>"), normalised("Stücke"), normalised("1. open"), normalised("Объём")
     ('adjclose', 'open', 'stucke', 'open', 'объем')
     """
-    plain = re.sub(r"^\s*\d+\.\s", "", name)  # Alpha Vantage's JSON has "1. open"
+    plain = re.sub(r"^\s*\d+\.\s", "", name).strip()  # Alpha Vantage's JSON has "1. open"
+    bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith(")") and len(plain) <= _LONGEST_NAME else None
+    if bracket and bracket["symbol"] in {*CURRENCIES, "NOK"}:
+        plain = bracket["price"]
+    elif bracket and _letters(bracket["symbol"]) in _SHARES:
+        volume = _letters(bracket["price"])
+        plain = volume if volume in (*first_names("Volume"), *second_names("Volume")) else plain
     if plain.isascii():
-        plain = plain.strip()
-        bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith(")") else None
-        return _letters(bracket["price"] if bracket and bracket["symbol"] in {*CURRENCIES, "NOK"} else plain)
+        return _letters(plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
     whole = _letters(plain)
     end = (
@@ -302,9 +306,17 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
                 price, symbol = found
                 twice |= price in columns.setdefault(symbol, {})
                 columns[symbol][price] = index
-        if columns and not twice and all(is_symbol(symbol) and is_whole(own) for symbol, own in columns.items()):
+        if (
+            columns
+            and not twice
+            and all((is_symbol(symbol) or symbol in CURRENCIES) and is_whole(own) for symbol, own in columns.items())
+        ):
             fitting.append(columns)
-    if len(fitting) != 1 or (len(fitting[0]) == 1 and (loose or _VENDORS.issuperset(fitting[0]))):
+    if len(fitting) != 1 or CURRENCIES.issuperset(fitting[0]):
+        return {}
+    if len(fitting[0]) == 1 and (
+        loose or _VENDORS.issuperset(fitting[0]) or any(name.endswith("(NOK)") for name in header)
+    ):
         return {}
     return fitting[0]
 

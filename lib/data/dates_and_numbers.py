@@ -26,7 +26,7 @@ NULLS = frozenset({"", "-", "--", "nan", "null", "none", "na", "n/a", "nat", "#n
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = (
     r"(?:[T ,]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?|\d{6}(?!\d))(?:\s*(?P<half>[AaPp][Mm]))?"
-    r"(?:\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[+-]\d{2}:?\d{2}))?)?"
+    r"(?:\s*(?:Z|[A-Z]{3,4}(?:[+-]\d{2}:?\d{2})?|[+-]\d{2}:?\d{2}))?)?"
 )
 # In English, German, French, Spanish, Portuguese and Italian.
 _WEEKDAYS = (
@@ -205,14 +205,14 @@ def proven_orders(texts: Iterable[str]) -> frozenset[DateOrder]:
     """The orders that dates prove, given as a file's rows have them.
 
     A date proves an order if it is one in no other. Where no date does, an order is proven if it is the only one in which the dates follow each other by
-    days, in others they jump by months and years; where the year has four digits, by five days at least, and none of a weekend, as the first of each month
-    may be meant.
+    days, in others they jump by months and years; where the year has four digits, by six days at least, all in order, and none of a weekend, as the
+    first of each month may be meant.
 
     Examples
     --------
     >>> list(proven_orders(["01/02/2021", "13/02/2021"])), list(proven_orders(["24/01/02", "24/01/03", "24/01/04"]))
     (['day_first'], ['year_first'])
-    >>> week, months = [f"01/{day:02}/2021" for day in (4, 5, 6, 7, 8)], [f"01/{month:02}/2021" for month in range(1, 13)]
+    >>> week, months = [f"01/{day:02}/2021" for day in (4, 5, 6, 7, 8, 11)], [f"01/{month:02}/2021" for month in range(1, 13)]
     >>> list(proven_orders(week)), list(proven_orders(months))
     (['month_first'], [])
     """
@@ -228,13 +228,18 @@ def proven_orders(texts: Iterable[str]) -> frozenset[DateOrder]:
     if len(following) != 1:
         return frozenset()
     long = not any(date_form(text).endswith("yy") for text in texts)
-    return (
-        frozenset() if long and (len(texts) < 5 or any(map(is_weekend, days[following[0]]))) else frozenset(following)
-    )
+    return frozenset() if long and not _are_of_a_month(days[following[0]]) else frozenset(following)
 
 
 def _follow_by_days(days: Sequence[int]) -> bool:
     return float(np.median(np.abs(np.diff(days)))) <= 7
+
+
+def _are_of_a_month(days: Sequence[int]) -> bool:
+    """Whether at least six days follow each other in order, none of a weekend: other orders of all dates up to the 12th are no days of one file."""
+    steps = np.diff(days)
+    in_order = (steps > 0).all() or (steps < 0).all()
+    return len(days) > 5 and bool(in_order) and int(np.abs(steps).max()) <= 5 and not any(map(is_weekend, days))
 
 
 def is_weekend(day: int) -> bool:

@@ -47,7 +47,7 @@ _NAMES = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         *_COPIES,
-        r"(?P<symbol>.+?) (?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques|Dati Storici"
+        r"(?P<symbol>.+?) (?:- )?(?:Historical Data|Historische Daten|Stock Price History|Datos históricos|Données Historiques|Dati Storici"
         r"|Dados Históricos|Historische gegevens|Geçmiş Verileri|Прошлые данные|历史数据|過去データ|과거 데이터)",  # Investing.com
         r"(?P<symbol>[a-z0-9.]+)-1d-\d{4}-\d\d(?:-\d\d)?",  # Binance
         r"(?P<upper>[\^$]?[a-z0-9.\-]+)\.us",  # Stooq
@@ -58,6 +58,9 @@ _NAMES = tuple(
         r"(?:historicaldata|historical_?quotes)_(?P<symbol>[a-z][a-z.\-]*)",
         r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-]\d{4}-?\d\d-?\d\d(?:[ _-](?:to[ _-])?\d{4}-?\d\d-?\d\d)?",
         r"(?P<symbol>[a-z0-9.\-^=]+?)[ _-](?:19|20)\d\d(?:[ _-](?:to[ _-])?(?:19|20)\d\d)?",
+        r"[A-Z]+_(?P<symbol>[^,]+), 1D.*",  # TradingView
+        r"(?P<symbol>[a-z0-9.\-#]+?)_Daily(?:_\d{12}){2}",  # MetaTrader
+        r"(?P<symbol>[a-z0-9.\-^$]+?)_daily_historical-data-\d\d-\d\d-\d{4}",  # Barchart
         r"quote-equity-(?P<symbol>[a-z0-9.\-]+?)-[a-z]{2}-.*",  # NSE
         r"Download Data - [A-Z]+_[A-Z]{2}_[A-Z]{4}_(?P<symbol>.+)",  # MarketWatch
         r"(?P<symbol>.+)\.(?:csv|txt|tsv|parquet)",
@@ -451,7 +454,7 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
     of_periods = len(named) > 1 and all(_of_its_period(location, file) for file in named)
     of_years = Counter(file.symbol for file in named if _is_of_a_year(file))
     not_periods = {
-        _folder(file) for file in named if symbol_of(file.member.name) and not _PERIOD.fullmatch(file.symbol)
+        _folder(file) for file in named if symbol_of(file.member.name) and not _of_its_period(location, file)
     }
     for file in found:
         if file.refused and _is_of_a_year(file) and of_years[file.symbol]:
@@ -487,7 +490,7 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
 
 
 def _names_folder(file: Found) -> bool:
-    """Whether a file's own name is general, or a year, so that its folder has the symbol."""
+    """Whether a file's own name is general, or may be a year, so that its folder has the symbol."""
     *_, folder, name = file.member.name.split("/")
     period = _PERIOD.fullmatch(file.symbol) is not None
     return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not symbol_of(name) or period)

@@ -37,7 +37,7 @@ _MINUTES_AND_SECONDS = {
     *("1", "2", "3", "5", "10", "15", "20", "30", "45", "60", "90", "120", "180", "240", "360", "480", "720", "1440"),
     *("300", "600", "900", "1800", "3600", "7200", "14400", "86400"),
 }
-_WHOLE_HOUR = re.compile(r"^\d+:00(:00)?(\.0+)?$")
+_MIDNIGHT = re.compile(r"^\d+:(00|30|45)(:00)?(\.0+)?$")  # somewhere, in UTC
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
@@ -344,15 +344,23 @@ def _refuse_exchanged(moments: Mapping[str, Moment]) -> None:
 def _refuse_other_zones(moments: Mapping[str, Moment]) -> None:
     """Refuse times of another zone, whose day is the one before the exchange's, always or in summer.
 
-    The midnight of exchanges from London to New Zealand is at 10:00 UTC or later, of the day before; those that trade on Sundays open earlier.
+    The midnight of exchanges from London to New Zealand is at 10:00 UTC or later, of the day before, on the hour or on the half. Those that trade on Sundays
+    open earlier, and close at other minutes.
     """
     zoned = all(text.isdigit() or text.endswith(("Z", "UTC", "GMT", "+00:00", "+0000")) for text in moments)
     before = {text: moment for text, moment in moments.items() if moment.hour >= (10 if zoned else 22)}
     weekdays = [(moment.day + 3) % 7 for moment in before.values()]
     # In a part of the year, of exchanges in London: whole hours beside midnight.
+    round_ = all(_MIDNIGHT.search(moment.time) for moment in before.values())
     others = [moment.time for moment in moments.values() if moment not in before.values()]
-    partly = len(others) >= 3 and not any(others) and all(_WHOLE_HOUR.search(moment.time) for moment in before.values())
-    if ((zoned and not others) or partly) and len(before) >= 10 and weekdays.count(6) > 1 and 4 not in weekdays:
+    partly = len(others) >= 3 and not any(others)
+    if (
+        round_
+        and ((zoned and not others) or partly)
+        and len(before) >= 10
+        and weekdays.count(6) > 1
+        and 4 not in weekdays
+    ):
         raise Refused(
             f"undecided dates: times of another zone than the exchange's, such as {next(iter(before))!r}: without their times they fall on Sundays and never on "
             f"Fridays{' in a part of the year' if partly else ''}. Convert them to the exchange's zone, and keep the date"

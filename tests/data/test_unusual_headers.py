@@ -965,3 +965,57 @@ def test_volumes_of_shares_may_say_so(volume, outputs, tmp_path):
 def test_a_footnote_with_the_names_of_prices_is_no_header(outputs, tmp_path):
     text = LONG.to_csv(index=False) + "Note: open, high, low, close in USD\n"
     assert_same(read({"X.csv": text}, tmp_path / "archive", most=0.01), prices("X", days=200))
+
+
+@pytest.mark.parametrize("months", [6, 9])
+def test_first_business_days_of_months_are_asked_for(months, outputs, tmp_path):
+    firsts = pd.date_range("2023-09-01", periods=months, freq="BMS")
+    rows = prices("X", days=months)[["Date", *PRICES]].assign(Date=firsts.strftime("%d/%m/%Y"))
+    with pytest.raises(archive.ArchiveError, match=r"archive.dates: day_first or archive.dates: month_first"):
+        read({"X.csv": rows.to_csv(index=False)}, tmp_path / "archive")
+
+
+def test_codes_that_look_like_years_are_symbols_in_a_folder_too(outputs, tmp_path):
+    (tmp_path / "archive" / "TW").mkdir(parents=True)
+    files = {f"TW/{code}.csv": prices(code)[["Date", *PRICES]].to_csv(index=False) for code in ("2002", "2014")}
+    assert_same(read(files, tmp_path / "archive"), prices("2002"), prices("2014"))
+
+
+@pytest.mark.parametrize("minutes", [(14, 25), (12, 10)])
+def test_the_time_of_a_close_is_of_its_own_day(minutes, outputs, tmp_path):
+    sundays = pd.date_range("2021-01-03", periods=200).to_series()
+    days = sundays[~sundays.dt.weekday.isin([4, 5])][:120].reset_index(drop=True)
+    written = days.dt.strftime("%Y-%m-%dT{:02}:{:02}:00Z".format(*minutes))
+    text = prices("X", days=120)[["Date", *PRICES]].assign(Date=written).to_csv(index=False)
+    own = prices("X", days=120).assign(Date=days.dt.strftime("%Y-%m-%d"))
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), own)
+
+
+@pytest.mark.parametrize("symbols", [("NOK",), ("TRY", "AAPL"), ("USD", "NOK", "X")])
+def test_tickers_that_are_currencies_too_are_read_beside_others(symbols, outputs, tmp_path):
+    frames = [prices(symbol, 10 + number) for number, symbol in enumerate(symbols)]
+    assert_same(read({"x.csv": named_by_symbol(levels(*frames), ".").to_csv()}, tmp_path / "archive"), *frames)
+
+
+@pytest.mark.parametrize("volume", ["Volume (stk)", "Volumen (Stück)", "Volym (st)", "Wolumen (szt.)", "Vol (Shares)"])
+def test_volumes_of_shares_may_say_so_in_other_languages(volume, outputs, tmp_path):
+    text = prices("X")[["Date", *PRICES]].rename(columns={"Volume": volume}).to_csv(index=False)
+    assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("XETR_SAP, 1D.csv", "TADAWUL_SAP, 1D (2).csv", "SAP_Daily_202101040000_202103260000.csv"),
+        *("SAP_daily_historical-data-03-30-2021.csv", "SAP - Données Historiques.csv"),
+    ],
+)
+def test_what_programs_add_to_a_symbol_is_no_part_of_it(name, outputs, tmp_path):
+    text = prices("SAP")[["Date", *PRICES]].to_csv(index=False)
+    assert_same(read({name: text}, tmp_path / "archive"), prices("SAP"))
+
+
+def test_a_zone_may_have_its_distance_behind_it(outputs, tmp_path):
+    own = prices("X")[["Date", *PRICES]]
+    days = pd.to_datetime(own["Date"]).dt.strftime("%d.%m.%Y 00:00:00.000 GMT+0100")
+    assert_same(read({"X.csv": own.assign(Date=days).to_csv(index=False)}, tmp_path / "archive"), prices("X"))
