@@ -76,7 +76,7 @@ FAULTS = {
     "exception": ("1 / 0", (), 0, ["cell 7: ZeroDivisionError: division by zero"]),
     "exit": ("import os; os._exit(3)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
     "killed": ("import os; os.kill(os.getpid(), 9)", (), 0, ["its kernel died", "MiB at most", "-p compute.workers 1"]),
-    "memory": (MEMORY, (), 3 << 30, ["cell 7: MemoryError", "MiB at most", "-p compute.workers 1"]),
+    "memory": (MEMORY, (), 2 << 30, ["cell 7: MemoryError", "MiB at most", "-p compute.workers 1"]),
     "timeout": (
         "import time; time.sleep(600)",
         ("-p", "run.stage_timeout", "4"),

@@ -176,7 +176,7 @@ def test_a_run_into_a_copy_leaves_the_study_and_both_say_what_they_were_made_wit
     record = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     assert record["params"]["features"]["window"] == 20
     made = "with -p compute.workers 1 -p features.window 20"
-    assert record["overrides"] == made and f"Made {made}: other params" in (copy / "index.html").read_text()
+    assert record["overrides"] == made and f"Run {made}: these params differ" in (copy / "index.html").read_text()
     assert json.loads((copy / "history.jsonl").read_text())["overrides"] == made
     code, output = Run(place, "--as", "sample").end()
     assert code == 2 and "is a separate study; choose another name" in output

@@ -1,17 +1,14 @@
 """A study that runs in seconds, for tests of what happens around a stage: short notebooks and a small archive.
 
-Its runs are forked from a process that has imported the packages once, and are the command that users type; so is the process that forks their kernels.
+Its runs are forked from a process that has imported the packages once (`start`), and are the command that users type.
 """
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import resource
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +23,6 @@ from raw_archives import write_archive
 
 from lib import __main__ as command_line
 from lib import paths
-from lib.compute.forked_kernels import OF_KERNELS, ForkedProcess, ForkServer, serve
 from lib.params import Params, stage_parameters
 from lib.stages import STAGES
 from lib.study import kernels
@@ -115,11 +111,6 @@ class Place:
         """The notebooks."""
         return self.base / "notebooks"
 
-    @property
-    def mark(self) -> str:
-        """The name, as ``ps`` has it, of the processes that are forks: their environment there is that of an earlier program."""
-        return hashlib.sha256(bytes(self.outputs)).hexdigest()[:15]
-
     def make(self) -> Place:
         """Write the archive, the params and the notebooks."""
         archive = write_archive(self.base / "archive", FILES)
@@ -157,7 +148,7 @@ class Place:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.name() == self.mark or process.environ().get("STUDY_OUTPUTS") == str(self.outputs):
+                if process.environ().get("STUDY_OUTPUTS") == str(self.outputs):
                     found.append(f"{process.pid} {' '.join(process.cmdline())}")
             except psutil.Error:
                 continue
@@ -217,14 +208,12 @@ class Run:
                 "papermill",
                 "short_study",
                 "read_code",
-                *OF_KERNELS,
-                *kernels._SHARED,
             ]
         )
         self._output = output or place.base / "told.txt"
         command = ["run", str(place.params), "-p", "compute.workers", "1", *arguments]
         self.process: Any = context.Process(
-            target=_run, args=(str(place.outputs), str(place.notebooks), str(self._output), command, memory, place.mark)
+            target=_run, args=(str(place.outputs), str(place.notebooks), str(self._output), command, memory)
         )
         self.process.start()
 
@@ -235,35 +224,9 @@ class Run:
         return self.process.exitcode, self._output.read_text(encoding="utf-8") if self._output.exists() else ""
 
 
-class _Forked(ForkServer):
-    """The process whose forks are kernels, as a fork of the run, which has imported its modules already."""
-
-    def _start(self) -> None:
-        # Once the run has had sockets to a kernel, a fork of it has their remains.
-        if self._line is not None:
-            return super()._start()
-        self._line, others_end = socket.socketpair()
-        with others_end:
-            pid = os.fork()
-            if pid == 0:
-                os.setsid()
-                os.dup2(others_end.fileno(), 0)
-                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                for number in (signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_DFL)
-                serve()
-                os._exit(0)
-        self._process = ForkedProcess(pid)  # type: ignore[assignment]
-        return None
-
-
-def _run(outputs: str, notebooks: str, output: str, command: list[str], memory: int, mark: str) -> None:
-    Path("/proc/self/comm").write_text(mark, encoding="ascii")
+def _run(outputs: str, notebooks: str, output: str, command: list[str], memory: int) -> None:
     os.environ["STUDY_OUTPUTS"] = outputs
     paths.NOTEBOOKS = Path(notebooks)
-    kernels.FORK_SERVER = _Forked("-m", kernels.__name__)
     kernels._TRAINING = ()  # the short notebooks train nothing
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
