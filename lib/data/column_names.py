@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from lib.data import dates_and_numbers
+from lib.data.schema import COLUMNS
 
 PRICES = ("Open", "High", "Low", "Close")
 # What the columns are called, as `normalised` reads it: a name of the first group is preferred to one of the second, and of the symbols'
@@ -66,27 +67,8 @@ NAMES: dict[str, tuple[str, str]] = {
 # What a column of volumes counts that are no shares: money, lots of 100, hundreds, thousands, millions; and in brackets anything but shares.
 _UNIT = re.compile("[$€£¥￥₹₩₽₺₪₫฿₴₱]|[手百千万萬億亿백천만]")
 _BRACKETS = re.compile(r"[(（\[]([^)）\]]*)[)）\]]")
-_SHARES = {
-    "股",
-    "株",
-    "주",
-    "шт",
-    "штук",
-    "share",
-    "shares",
-    "stk",
-    "stuck",
-    "st",
-    "units",
-    "szt",
-    "adet",
-    "aktier",
-    "股数",
-    "株数",
-    "株式数",
-    "주식수",
-    "",
-}
+_SHARES_WORDS = "股 株 주 шт штук share shares stk stuck st units szt adet aktier 股数 株数 株式数 주식수"
+_SHARES = frozenset(["", *_SHARES_WORDS.split()])
 # No tickers, or rarely; NOK is Nokia, too.
 _CURRENCY_CODES = (
     "USD EUR GBP GBX JPY CHF CAD AUD NZD CNY CNH RMB HKD INR KRW TWD SGD THB MYR IDR PHP VND BRL MXN CLP ZAR ILS TRY RUB PLN CZK HUF RON BGN "
@@ -164,7 +146,7 @@ def looks_like_prices(header: Sequence[str]) -> bool:
 def is_known(name: str) -> bool:
     """Whether a column's name is one of those that `NAMES` has for dates, prices and volumes, in the first group."""
     plain = normalised(name)
-    return any(plain in first_names(ours) for ours in ("Date", *PRICES, "Adj Close", "Volume"))
+    return any(plain in first_names(ours) for ours in COLUMNS)
 
 
 def are_names(fields: Sequence[str]) -> bool:
@@ -228,8 +210,7 @@ def is_another_header(fields: Sequence[str], dated: bool = False) -> bool:
 @functools.lru_cache(maxsize=1 << 14)
 def _called(name: str) -> list[str]:
     """Which of the dates, prices and volumes a normalised name may be."""
-    ours = ("Date", *PRICES, "Adj Close", "Volume")
-    return [one for one in ours if name in first_names(one) or name in second_names(one)]
+    return [one for one in COLUMNS if name in first_names(one) or name in second_names(one)]
 
 
 def are_texts(fields: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from lib.data import column_names, dates_and_numbers
 from lib.data.headers import VALUES, is_header
 from lib.data.plans import Plan, fields_of
-from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header, of_header
 from lib.text import shortened
 
 _ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"}  # of a spreadsheet's formula
@@ -87,14 +87,12 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     # As spreadsheets leave behind, and files put one after the other.
     if not any(field.strip() for field in fields) or is_header(fields, plan.header):
         return BLANK
-    if len(fields) != len(plan.header):
-        if column_names.is_another_header(fields, dated=True):
-            return another_header(plan.header)
-        return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
-    if plan.header_lines and column_names.are_texts(fields):
+    if plan.header_lines and len(fields) == len(plan.header) and column_names.are_texts(fields):
         return another_header(plan.header)
-    if column_names.is_another_header(fields):  # in other words it is no row either
-        return another_header(plan.header) if column_names.other_columns(fields, plan.header, columns) else BLANK
+    if reason := of_header(fields, plan.header, columns):
+        return reason
+    if len(fields) != len(plan.header):
+        return f"wrong number of fields: {len(fields)}, expected {len(plan.header)}"
     found = {name: fields[columns[name]].strip() for name in VALUES if name in columns}
     nulls = [name for name, text in found.items() if dates_and_numbers.is_null(text)]
     if nulls:

@@ -236,15 +236,15 @@ def _follow_by_days(days: Sequence[int]) -> bool:
 
 
 def _are_of_a_month(days: Sequence[int]) -> bool:
-    """Whether at least six days follow each other in order, none of a weekend: other orders of all dates up to the 12th are no days of one file."""
+    """Whether at least six days are in order, without a weekend: read so, the first days of six months in turn would have one."""
     steps = np.diff(days)
     in_order = (steps > 0).all() or (steps < 0).all()
-    return len(days) > 5 and bool(in_order) and int(np.abs(steps).max()) <= 5 and not any(map(is_weekend, days))
+    return len(days) > 5 and bool(in_order) and int(np.abs(steps).max()) <= 5 and max(map(weekday, days)) < 5
 
 
-def is_weekend(day: int) -> bool:
-    """Whether a day, since 1970-01-01, is a Saturday or a Sunday."""
-    return (day + 3) % 7 >= 5
+def weekday(day: int) -> int:
+    """The weekday of a day since 1970-01-01, 0 for Monday."""
+    return (day + 3) % 7
 
 
 def days_and_months_exchanged(days: Sequence[int]) -> bool:

@@ -451,11 +451,11 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
     """
     files = []
     named = [file for file in found if not (file.refused or (file.plan and file.plan.has_symbols))]
-    of_periods = len(named) > 1 and all(_of_its_period(location, file) for file in named)
+    periods = {file.member.name for file in named if _of_its_period(location, file)}
+    of_periods = len(named) > 1 and len(periods) == len(named)
     of_years = Counter(file.symbol for file in named if _is_of_a_year(file))
-    not_periods = {
-        _folder(file) for file in named if symbol_of(file.member.name) and not _of_its_period(location, file)
-    }
+    # Where one file's name is a symbol, the folder's is none.
+    of_several = {_folder(file) for file in named if file.member.name not in periods and symbol_of(file.member.name)}
     for file in found:
         if file.refused and _is_of_a_year(file) and of_years[file.symbol]:
             file = replace(file, symbol=os.path.splitext(file.member.name.rpartition("/")[2])[0])
@@ -465,13 +465,7 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
         folders = file.member.name.split("/")[:-1]
         keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
-        if (
-            not key
-            and folders
-            and _SYMBOL.fullmatch(folders[-1])
-            and _names_folder(file)
-            and _folder(file) not in not_periods
-        ):
+        if not key and folders and _is_symbols_folder(folders[-1]) and _folder(file) not in of_several:
             key = folders[-1]
         if not key and of_years[file.symbol] > 1 and _is_of_a_year(file):
             key = file.symbol
@@ -489,11 +483,9 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
     return files
 
 
-def _names_folder(file: Found) -> bool:
-    """Whether a file's own name is general, or may be a year, so that its folder has the symbol."""
-    *_, folder, name = file.member.name.split("/")
-    period = _PERIOD.fullmatch(file.symbol) is not None
-    return not _is_general(folder) and folder.lower() not in ("stocks", "etfs") and (not symbol_of(name) or period)
+def _is_symbols_folder(name: str) -> bool:
+    """Whether a folder's name may be a symbol."""
+    return bool(_SYMBOL.fullmatch(name)) and not _is_general(name) and name.lower() not in ("stocks", "etfs")
 
 
 def _folder(file: Found) -> str:

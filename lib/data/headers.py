@@ -16,9 +16,10 @@ from typing import get_args
 from lib.data import column_names, dates_and_numbers, layouts, usual_order
 from lib.data.dates_and_numbers import DateOrder, DecimalMark
 from lib.data.layouts import LayoutError, Reading
+from lib.data.schema import COLUMNS
 from lib.text import printable, shortened, visible
 
-VALUES = ("Date", "Open", "High", "Low", "Close", "Adj Close", "Volume")
+VALUES = COLUMNS
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 DELIMITERS = (",", ";", "\t", "|")
 _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
@@ -274,9 +275,8 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
             continue
         if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
-        if not corner and (usual_order.RARELY_TICKERS | column_names.CURRENCIES).issuperset(
-            own
-        ):  # currencies above the prices, or markets
+        markets = usual_order.RARELY_TICKERS | column_names.CURRENCIES
+        if not corner and markets.issuperset(own):
             continue
         # A row below the header of a table is no level; tickers of digits are one, where the corner says so.
         titled = whole and labels & {"Ticker", "Symbols"}

@@ -263,10 +263,12 @@ def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
     if given and not any(adjusted is not None for adjusted, _ in numbers):
         return _without(plan, "Adj Close")
     pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
+    if not pairs:
+        return plan
     # Sorted by date, with many symbols: small numbers, of which there are few.
     few = 2 * len({adjusted for adjusted, _ in pairs}) <= len({close for _, close in pairs})
     small = few and all(adjusted <= 1 and close > 2 for adjusted, close in pairs)
-    if (pairs and small) or (
+    if small or (
         _steady([adjusted for adjusted, _ in pairs]) and not _steady([adjusted / close for adjusted, close in pairs])
     ):
         raise Refused(
@@ -349,7 +351,7 @@ def _refuse_other_zones(moments: Mapping[str, Moment]) -> None:
     """
     zoned = all(text.isdigit() or text.endswith(("Z", "UTC", "GMT", "+00:00", "+0000")) for text in moments)
     before = {text: moment for text, moment in moments.items() if moment.hour >= (10 if zoned else 22)}
-    weekdays = [(moment.day + 3) % 7 for moment in before.values()]
+    weekdays = [dates_and_numbers.weekday(moment.day) for moment in before.values()]
     # In a part of the year, of exchanges in London: whole hours beside midnight.
     round_ = all(_MIDNIGHT.search(moment.time) for moment in before.values())
     others = [moment.time for moment in moments.values() if moment not in before.values()]

@@ -7,7 +7,7 @@ import csv
 import datetime
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -38,6 +38,14 @@ _NULLS = {"", "nan", "null", "none", "na", "n/a", "nat"}
 def another_header(header: Sequence[str]) -> str:
     """The reason why a row is refused that is a header other than the file's, ``header``."""
     return f"{ANOTHER_HEADER}: the rows below it would be read as if it were {shortened(','.join(header), 200)}"
+
+
+def of_header(fields: Sequence[str], header: Sequence[str], columns: Mapping[str, int]) -> str | None:
+    """Why a line that is a header is no row: `BLANK` where it says the same as ``header`` in other words, else `another_header`; None for any other line."""
+    if not is_another_header(fields, dated=len(fields) != len(header)):
+        return None
+    same = len(fields) == len(header) and not other_columns(fields, header, columns)
+    return BLANK if same else another_header(header)
 
 
 def code(reason: str) -> str:
@@ -78,12 +86,10 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
     fields = [value.strip(" \t") for value in fields]
     if not any(fields) or tuple(fields) == COLUMNS:  # as spreadsheets leave behind, and files put one after the other
         return BLANK
+    if reason := of_header(fields, COLUMNS, _COLUMNS):
+        return reason
     if len(fields) != len(COLUMNS):
-        if is_another_header(fields, dated=True):
-            return another_header(COLUMNS)
         return f"wrong number of fields: {len(fields)}, expected {len(COLUMNS)}"
-    if is_another_header(fields):  # in other words it is no row either
-        return another_header(COLUMNS) if other_columns(fields, COLUMNS, _COLUMNS) else BLANK
     nulls = [name for name, value in zip(COLUMNS, fields, strict=True) if value.lower() in _NULLS]
     if nulls:
         return f"null value: {', '.join(nulls)}"

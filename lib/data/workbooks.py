@@ -22,33 +22,10 @@ _MERGED = re.compile(rb'mergeCell ref="(?P<column>[A-Z]{1,3})(?P<first>\d{1,7}):
 _MOST_MERGED = 1 << 17
 # What sheets are called that hold one symbol's prices, or some of them.
 _YEAR, _PART = re.compile(r"(19|20)\d\d([ _-].*)?"), re.compile(r"Q[1-4]|Q[1-4][ _-].*|.* \(\d+\)")
-_KINDS = {
-    *[
-        "JAN",
-        "FEB",
-        "MAR",
-        "APR",
-        "MAY",
-        "JUN",
-        "JUL",
-        "AUG",
-        "SEP",
-        "OCT",
-        "NOV",
-        "DEC",
-        "DAILY",
-        "WEEKLY",
-        "MONTHLY",
-        "OLD",
-        "NEW",
-        "RAW",
-        "ADJUSTED",
-        "NASDAQ",
-        "NYSE",
-        "XETRA",
-        "LSE",
-    ]
-}
+_NAMES_OF_PARTS = (
+    "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC DAILY WEEKLY MONTHLY OLD NEW RAW ADJUSTED NASDAQ NYSE XETRA LSE"
+)
+_KINDS = frozenset(_NAMES_OF_PARTS.split())
 
 
 def as_csv(content: bytes, size: int) -> Iterator[bytes]:

@@ -53,9 +53,8 @@ def _in_kernel() -> None:
 
 def main(connections: str) -> int:
     """Be the fork server until standard input ends; then remove the folder ``connections``."""
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = (
-        "1"  # of modules without files, which the debugger warns of on the terminal
-    )
+    # The debugger, which every kernel imports, would warn on the terminal of modules without files.
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     # ipykernel first, as it decides how ipywidgets talks.
     for module in (*forked_kernels.OF_KERNELS, "lib.serving.dashboard.page"):
         importlib.import_module(module)
