@@ -79,7 +79,8 @@ UNNAMED = ("", "unnamed0", "index", "indexlevel0")  # how pandas, R, and pandas 
 _IN_DIGITS = re.compile(r"\W*\d[\d\W]*(?:[KMBTkmbt]\W{0,2})?")
 # How pandas writes the names of columns of two levels where there is but one.
 _TUPLE = re.compile(r"""\((['"])(?P<first>(?:(?!\1).)*)\1, (['"])(?P<second>(?:(?!\3).)*)\3\)""")
-_IN_BRACKETS = re.compile(r"(?P<price>[^()]+?) ?\((?P<symbol>[^()]+)\)")  # Open (AAPL)
+_IN_BRACKETS = re.compile(r"(?P<price>[^()\[\]]+?) ?[(\[](?P<symbol>[^()\[\]]+)[)\]]")  # Open (AAPL), Open [USD]
+_WITH_CURRENCY = re.compile(r"(?P<price>.+)[ _](?P<currency>[A-Z]{3,4})")  # Open USD
 _BETWEEN = re.compile(r"[ _.:|/-]")
 _LONGEST_NAME, _MOST_MARKS = 100, 8  # of a column that has a symbol in it
 # What stands before each name of one symbol's columns, and is hardly the symbol.
@@ -101,7 +102,10 @@ def normalised(name: str) -> str:
     ('adjclose', 'open', 'stucke', 'open', 'объем')
     """
     plain = re.sub(r"^\s*\d+\.\s", "", name).strip()  # Alpha Vantage's JSON has "1. open"
-    bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith(")") and len(plain) <= _LONGEST_NAME else None
+    bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith((")", "]")) and len(plain) <= _LONGEST_NAME else None
+    currency = _WITH_CURRENCY.fullmatch(plain) if len(plain) <= _LONGEST_NAME else None
+    if currency and currency["currency"] in CURRENCIES and _is_one_of_prices(_letters(currency["price"])):
+        plain = currency["price"]
     if bracket and bracket["symbol"] in {*CURRENCIES, "NOK"}:
         plain = bracket["price"]
     elif bracket and _letters(bracket["symbol"]) in _SHARES:
@@ -118,6 +122,10 @@ def normalised(name: str) -> str:
         if found in _other_scripts():
             return found
     return "".join(filter(str.isascii, whole)) or whole
+
+
+def _is_one_of_prices(letters: str) -> bool:
+    return any(letters in first_names(ours) for ours in (*PRICES, "Adj Close"))
 
 
 def _letters(name: str) -> str:
@@ -185,12 +193,21 @@ def _is_same(ours: str, first: str, second: str) -> bool:
         return False
     if ours == "Symbol" and one != other and (is_loosely(ours, first) or is_loosely(ours, second)):
         return False  # names in the one, tickers in the other
-    return _units(first) == _units(second)
+    return units(first) == units(second)
 
 
-def _units(name: str) -> list[str]:
+def units(name: str) -> list[str]:
+    """What a column's name says that its values count: signs, what stands in brackets, and a currency at its end.
+
+    Examples
+    --------
+    >>> units("Volume"), units("Close ($)"), units("Open USD")
+    ([], ['$', ''], ['usd'])
+    """
     name = name[:_LONGEST_NAME]
-    return [*_UNIT.findall(name), *map(_letters, _BRACKETS.findall(name))]
+    currency = _WITH_CURRENCY.fullmatch(name.strip())
+    last = [_letters(currency["currency"])] if currency and currency["currency"] in CURRENCIES else []
+    return [*_UNIT.findall(name), *map(_letters, _BRACKETS.findall(name)), *last]
 
 
 def is_another_header(fields: Sequence[str], dated: bool = False) -> bool:
@@ -252,7 +269,7 @@ def second_names(ours: str) -> list[str]:
 
 def counts_no_shares(name: str) -> bool:
     """Whether a column of volumes says that it counts something else than shares."""
-    return any(unit not in _SHARES for unit in _units(name))
+    return any(unit not in _SHARES for unit in units(name))
 
 
 def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lib.data.column_names import NAMES, PRICES, UNNAMED, counts_no_shares, first_names, normalised, second_names
+from lib.data.column_names import NAMES, PRICES, UNNAMED, counts_no_shares, first_names, normalised, second_names, units
 from lib.text import did_you_mean, near, printable, visible
 
 REQUIRED = ("Date", *PRICES, "Volume")
@@ -278,6 +278,24 @@ LAYOUTS = (
         lacks="volumes have fractions (archive.volume, archive.volume_unit)",
     ),
     Layout(
+        "tushare",
+        "Tushare: daily, with volumes in lots of 100 shares",
+        "tscode tradedate open high low close preclose change pctchg vol amount",
+        symbol="ts_code (000001.SZ)",
+        dates="20210104",
+        order="newest first",
+        lacks="volumes are in lots of 100 shares (archive.volume_unit: 0.01 makes shares)",
+    ),
+    Layout(
+        "akshare",
+        "AKShare: stock_zh_a_hist, with volumes in lots of 100 shares",
+        "日期 开盘 收盘 最高 最低 成交量 成交额 振幅 涨跌幅 涨跌额 换手率",
+        optional="股票代码",
+        symbol="股票代码, or the file's name",
+        adjusted="as chosen at the download",
+        lacks="volumes are in lots of 100 shares (archive.volume_unit: 0.01 makes shares)",
+    ),
+    Layout(
         "tradingview",
         "TradingView: chart data",
         "time open high low close volume",
@@ -426,7 +444,7 @@ def _columns(
                 and not (ours == "Volume" and counts_no_shares(header[index]))
             ]
             if len(found) > 1:  # Close beside Close (USD)
-                found = [index for index in found if "(" not in header[index]] or found
+                found = [index for index in found if not units(header[index])] or found
             if len(found) > 1 and ours not in _IGNORED_AGAINST and not (group is second_names and ours == "Symbol"):
                 if all(sum(name in first_names(price) for name in names) == len(found) for price in PRICES):
                     raise LayoutError(

@@ -10,10 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib import files, paths
-from lib.text import printable
+from lib.features.definitions import FROM_DATA
+from lib.text import percent, printable
 
 LEVEL = 0.8  # the share of days that the ranges are meant to hold
 TIMES = "4 times out of 5"  # the same in words
+NO_EXCHANGE = (
+    "The days are weekdays on which this archive has prices, not sessions of an exchange, so holidays are unknown. To name its exchange: "
+    "forecast.calendar, such as XLON, XETR or XTKS."
+)
 
 
 def how_often(horizon: int) -> str:
@@ -53,7 +58,23 @@ def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdicts(study: paths.StudyPaths, horizons: Sequence[int] | None = None) -> list[str]:
-    """How good the forecasts are, a sentence or two a horizon (sessions); by default of all that were judged."""
+    """How good the forecasts are, and how often their ranges held, a few sentences a horizon (sessions); by default of all that were judged."""
     found = judged_forecasts(study)
     wanted = found if horizons is None else horizons
-    return [found[horizon]["verdict"] for horizon in wanted if found.get(horizon, {}).get("verdict")]
+    return [
+        found[horizon]["verdict"] + _held(found[horizon]) for horizon in wanted if found.get(horizon, {}).get("verdict")
+    ]
+
+
+def _held(measured: Mapping[str, Any]) -> str:
+    held = measured.get("coverage")
+    return "" if held is None else f" Its range, which should hold {LEVEL:.0%} of the time, held {percent(held)}."
+
+
+def calendar_note(study: paths.StudyPaths) -> str:
+    """What a reader must know of the days that forecasts are for, where no exchange's calendar has them; else empty."""
+    try:
+        calendar = files.read_json(study.forecast_metrics)["calendar"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return NO_EXCHANGE if calendar == FROM_DATA else ""

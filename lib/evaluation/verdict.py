@@ -38,9 +38,10 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
         "random": "On rows held out at random",
         "symbol": "On symbols it never saw",
     }
+    what = {0: "the same day's volume", 1: "the next day's volume"}
     if not average:  # as where no share of any symbol is traded
         return (
-            f"{where[split]} (horizon {horizon}), the moving average is never wrong, so no model can beat it; the model's {words} "
+            f"{where[split]} ({what[horizon]}), the moving average is never wrong, so no model can beat it; the model's {words} "
             f"is {errors[MODEL]:,.0f} shares."
         )
 
@@ -48,7 +49,7 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
         return beats(float(lines["lead"][predictor]), float(lines["lead_error"][predictor]))
 
     sentences = [
-        f"{where[split]} (horizon {horizon}), the model's {words} is {errors[MODEL]:,.0f} shares, "
+        f"{where[split]} ({what[horizon]}), the model's {words} is {errors[MODEL]:,.0f} shares, "
         + f"{ratio(errors[MODEL], average):.4f} times the moving average's {average:,.0f}.",
         f"It {beats_it(AVERAGE)} the average, and it {beats_it(SCALED)} the average's best multiple"
         + f" ({ratio(errors[SCALED], average):.4f}).",

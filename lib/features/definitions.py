@@ -19,6 +19,7 @@ MEANS = (5, 10, 21, 63, 126, 252)  # rows
 DECAYS = (60, 30, 10)  # percent: the newest row's weight in an exponential mean
 SPREADS = (21, 63)  # rows
 LONGEST = 320  # rows that a feature looks back at most
+FROM_DATA = "from_data"  # the calendar of no exchange: the weekdays on which the archive has dates
 
 
 @dataclass(frozen=True)

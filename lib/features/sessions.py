@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.features import definitions
+from lib.features.definitions import FROM_DATA
 
-FROM_DATA = "from_data"
 MARGIN = 150  # calendar days of sessions beyond the archive's first and last date
 NEEDED = 130  # of them: a forecast is of 63 sessions at most, and looks at the whole of their last month
 # Where a larger share of an archive's rows, on more than a few dates, are not on sessions of a calendar, the calendar is another market's: of the

@@ -24,7 +24,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from lib import files, paths, stages
-from lib.evaluation.judged_forecasts import verdicts
+from lib.evaluation.judged_forecasts import calendar_note, verdicts
 from lib.figures.tables import table_html
 from lib.reports import marks
 from lib.reports.latest_forecasts import latest_forecasts
@@ -215,6 +215,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
         metrics_out_of_date=stages.maker("metrics") in stale,
         latest=latest,
         latest_out_of_date=stages.maker("forecasts_csv") in stale,
+        calendar_note=calendar_note(study_paths),
         forecasts=[] if failure else verdicts(study_paths, latest.get("horizons")),
         forecasts_out_of_date=stages.maker("forecast_metrics") in stale,
         headline=[*_data_numbers(study_paths, stale), *_error_numbers(metrics, stale, kept)],

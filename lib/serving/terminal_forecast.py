@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from lib import paths, stage_records
-from lib.evaluation.judged_forecasts import verdicts
+from lib.evaluation.judged_forecasts import calendar_note, verdicts
 from lib.serving.endpoint import forecast_table
 from lib.serving.forecast_words import expectation, warnings, when
 from lib.serving.letter_case import LetterCases
@@ -18,7 +18,12 @@ from lib.text import day, printable
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``forecast`` to ``parser``."""
-    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as AAPL; in any letter case")
+    parser.add_argument(
+        "symbols",
+        nargs="*",
+        metavar="SYMBOL",
+        help="such as AAPL, in any letter case; every symbol of the study unless named",
+    )
     parser.add_argument("--study", default="sample", metavar="NAME", help="whose forecasts; sample unless named")
     parser.add_argument("--horizon", type=int, metavar="N", help="only the forecast of the next N sessions' mean")
 
@@ -52,7 +57,7 @@ def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int
     Parameters
     ----------
     symbols : sequence of str
-        In any letter case, where that leaves one symbol.
+        In any letter case, where that leaves one symbol; empty for every symbol.
     horizon : int, optional
         Sessions; every horizon of the study unless given.
 
@@ -67,7 +72,9 @@ def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int
     if horizon is not None and horizon not in table.horizons:
         known = ", ".join(map(str, table.horizons))
         raise ForecastsError(f"--horizon is {horizon}; study {study.name} has forecasts for {known}")
-    found = [_symbol(symbol, table, study) for symbol in symbols]  # all of them, before the first is printed
+    found = [
+        _symbol(symbol, table, study) for symbol in symbols or sorted(table.symbols)
+    ]  # all of them, before the first is printed
     wanted = table.horizons if horizon is None else [horizon]
     width = max(len(f"{one.horizons[each].forecast:,}") for one in found for each in wanted)
     for one in found:
@@ -76,6 +83,8 @@ def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int
         for each in (one.horizons[horizon] for horizon in wanted):
             yield f"  {each.forecast:>{width},}  {when(each)}: {expectation(one, each)}"
         yield from (f"  {printable(warning)}" for warning in warnings(one))
+    if note := calendar_note(study):
+        yield note
     if any(one.judged for one in found):
         yield from (f"How good such forecasts were: {verdict}" for verdict in verdicts(study, wanted))
 

@@ -1019,3 +1019,50 @@ def test_a_zone_may_have_its_distance_behind_it(outputs, tmp_path):
     own = prices("X")[["Date", *PRICES]]
     days = pd.to_datetime(own["Date"]).dt.strftime("%d.%m.%Y 00:00:00.000 GMT+0100")
     assert_same(read({"X.csv": own.assign(Date=days).to_csv(index=False)}, tmp_path / "archive"), prices("X"))
+
+
+@pytest.mark.parametrize("written", ["{} USD", "{}_EUR", "{} [USD]", "{} (GBP)", "{}[JPY]"])
+def test_a_currency_behind_a_name_is_no_other_name(written, outputs, tmp_path):
+    own = prices("AAPL")
+    header = ",".join(["Date", *(written.format(name) for name in PRICES[:4]), "Volume"])
+    text = own[["Date", *PRICES]].to_csv(index=False).replace(HEADER.strip(), header)
+    assert_same(read({"AAPL.csv": text}, tmp_path / "a"), own)
+
+
+def test_a_column_without_a_currency_is_taken_beside_one_with_it(outputs, tmp_path):
+    own = prices("AAPL")
+    twice = own[["Date", *PRICES]].assign(**{f"{name} USD": 1.5 * own[name] for name in PRICES[:4]})
+    assert_same(read({"AAPL.csv": twice.to_csv(index=False)}, tmp_path / "a"), own)
+
+
+def test_prices_in_two_currencies_are_asked_for(outputs, tmp_path):
+    both = prices("AAPL")[["Date", "Volume"]].assign(
+        **{f"{name}_{code}": 10 for code in ("USD", "EUR") for name in PRICES[:4]}
+    )
+    with pytest.raises((sources.ArchiveError, QuarantineError), match="several symbols side by side|could both be"):
+        read({"AAPL.csv": both.to_csv(index=False)}, tmp_path / "a")
+
+
+def test_another_currency_in_a_second_header_stops_the_run(outputs, tmp_path):
+    rows = prices("AAPL")[["Date", *PRICES]].to_csv(index=False).split("\n", 1)[1]
+    first, second = (
+        HEADER.replace("Open", f"Open {code}").replace("Close", f"Close {code}") for code in ("USD", "EUR")
+    )
+    with pytest.raises(QuarantineError, match="line 27"):
+        read({"AAPL.csv": first + rows + second + rows.replace("2021-", "2022-")}, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("header", "title"),
+    [
+        ("ts_code,trade_date,open,high,low,close,pre_close,change,pct_chg,vol,amount", "Tushare"),
+        ("日期,股票代码,开盘,收盘,最高,最低,成交量,成交额,振幅,涨跌幅,涨跌额,换手率", "AKShare"),
+    ],
+)
+def test_files_whose_volumes_are_in_lots_say_so(header, title):
+    rows = {
+        "Tushare": "000001.SZ,20210104,10.1,10.5,10,10.2,10,0.2,2,1234,1250.5\n",
+        "AKShare": "2021-01-04,000001,10.1,10.2,10.5,10,1234,1250.5,5,2,0.2,1.1\n",
+    }
+    plan = plans.plan_file(f"{header}\n{rows[title]}".encode()).plan
+    assert plan is not None and title in plan.reading.titles[0] and "lots of 100 shares" in plan.reading.titles[0]

@@ -10,7 +10,8 @@ import pytest
 
 from lib import paths
 from lib.features import definitions
-from lib.features.sessions import FROM_DATA, Calendar, calendar_for, continued, trading_weekdays, weekday
+from lib.features.definitions import FROM_DATA
+from lib.features.sessions import Calendar, calendar_for, continued, trading_weekdays, weekday
 
 
 def days(*dates: str) -> np.ndarray:

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
 from lib import paths
 from lib.features import definitions
 from lib.features.sessions import calendar_for
 from lib.models import boosting, examples, forecaster, skops_file
 from lib.models.boosting import Boosting
-from lib.models.forecaster import Forecaster, Nothing, Served, calibrated
-from lib.models.linear import Linear, gram_matrix, linear_inputs
+from lib.models.forecaster import Forecaster, Nothing, Served, calibrated, kept_share
+from lib.models.linear import RIDGE, Linear, gram_matrix, linear_inputs
 
 ROWS = 6000
 
@@ -89,13 +90,52 @@ def test_a_column_without_a_value_changes_nothing() -> None:
     np.testing.assert_array_equal(fitted.predict(later), fitted.predict(known))
 
 
-def test_gram_matrices_of_parts_add_up_to_the_least_squares_fit() -> None:
+def test_gram_matrices_of_parts_add_up_to_a_ridge_regression_on_standardised_columns() -> None:
     known, average, target = evenings(2)
     matrix = sum(gram_matrix(known[some], average[some], target[some]) for some in np.array_split(np.arange(ROWS), 3))
     linear = Linear.fit(matrix)
-    columns = linear_inputs(known)
-    whole = LinearRegression(fit_intercept=False).fit(columns, target, average**examples.WEIGHT)
-    np.testing.assert_allclose(linear.predict(known), whole.predict(columns), atol=1e-4)
+    own = examples.weights(average)
+    columns = StandardScaler().fit_transform(linear_inputs(known), sample_weight=own)
+    whole = Ridge(alpha=RIDGE * own.sum()).fit(columns, target, own)
+    np.testing.assert_allclose(linear.predict(known), whole.predict(columns), atol=1e-9)
+
+
+def test_a_linear_model_of_a_short_history_forecasts_the_months_after_it() -> None:
+    """The length of the history grows with the months of its one year, so that each could stand for the other."""
+    known, average, target = evenings(7, 1000)
+    day = np.arange(1000) % 200
+    for name, values in (("month", 1 + day // 30), ("history", np.log(30 + day))):
+        known[:, definitions.NAMES.index(name)] = values
+    linear = Linear.fit(gram_matrix(known, average, target))
+    later = known.copy()
+    for name, values in (("month", np.full(1000, 9)), ("history", np.log(230 + day))):  # a month that it has not seen
+        later[:, definitions.NAMES.index(name)] = values
+    assert np.abs(linear.predict(later) - linear.predict(known)).max() < 0.3
+
+
+def test_of_predictions_that_say_too_much_a_share_is_kept() -> None:
+    known, average, _ = evenings(11, 4000)
+    signal, noise = 0.5 * known[:, 0].astype(float), np.random.default_rng(11).normal(0, 1, 4000)
+    target = signal + 0.1 * np.random.default_rng(12).normal(0, 1, 4000)
+    assert kept_share(average, target, signal) == 1.0
+    assert kept_share(average, target, 2 * signal) == 0.5
+    assert kept_share(average, target, noise) <= 0.1
+    assert kept_share(average, target, np.zeros(4000)) == 1.0
+    assert kept_share(average[:0], target[:0], noise[:0]) == 1.0
+
+
+def test_the_forecast_is_made_of_the_share_that_is_kept() -> None:
+    known, average, target = evenings(12, 4000)
+    fitted = Linear.fit(gram_matrix(known, average, target))
+    doubled = Linear(2 * fitted.coefficients)
+    ranges = calibrated(known, average, target, doubled.predict(known))
+    assert ranges.kept == 0.5
+    for found, wanted in zip(
+        Forecaster(1, doubled, ranges).forecast(known, average),
+        Forecaster(1, fitted, calibrated(known, average, target, fitted.predict(known))).forecast(known, average),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1)
 
 
 def test_the_range_holds_four_days_of_five_in_every_group() -> None:

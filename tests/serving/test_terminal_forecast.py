@@ -69,6 +69,31 @@ def test_how_good_the_forecasts_were_is_said(study, capsys):
     assert output[-3:] == [f"How good such forecasts were: Verdict of {horizon}." for horizon in (1, 5, 21)]
 
 
+def test_how_often_the_ranges_held_is_said(study, capsys):
+    horizons = {"1": {"verdict": "Verdict.", "coverage": 0.934}, "5": {"verdict": "Five.", "coverage": None}}
+    study.forecast_metrics.write_text(json.dumps({"horizons": horizons}))
+    lines = typed(capsys, "AAPL")[1].splitlines()
+    assert lines[-2:] == [
+        "How good such forecasts were: Verdict. Its range, which should hold 80% of the time, held 93%.",
+        "How good such forecasts were: Five.",
+    ]
+
+
+@pytest.mark.parametrize(("calendar", "said"), [("from_data", True), ("XNYS", False), (3, False)])
+def test_days_that_are_of_no_exchange_are_said_so(study, capsys, calendar, said):
+    study.forecast_metrics.write_text(json.dumps({"calendar": calendar, "horizons": {}}))
+    assert ("so holidays are unknown. To name its exchange: forecast.calendar" in typed(capsys, "AAPL")[1]) is said
+
+
+def test_without_a_symbol_all_are_printed(study, capsys):
+    lines = typed(capsys, "--horizon", "1")[1].splitlines()
+    assert [line.partition(",")[0].partition(";")[0] for line in lines if not line.startswith(" ")] == [
+        "AAPL",
+        "TRUE",
+        "ZED",
+    ]
+
+
 def test_a_symbol_whose_prices_end_early_is_said_so(study, capsys):
     assert "earlier than others of this study" in typed(capsys, "ZED")[1]
     assert "earlier than others" not in typed(capsys, "AAPL")[1]
