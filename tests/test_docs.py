@@ -33,6 +33,7 @@ from benchmarks import __main__ as benchmarks
 from docs import reference
 from lib import __main__ as command_line
 from lib import params, paths
+from lib.data.layouts import LAYOUTS
 from lib.stages import STAGES
 
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -317,6 +318,10 @@ def test_commands_that_the_clock_starts_are_taken(name):
 
 
 # What the pages say
+
+
+def test_the_readme_counts_the_layouts():
+    assert f"[{len(LAYOUTS)} layouts](docs/own-data.md)" in README
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(paths.ROOT).as_posix())
