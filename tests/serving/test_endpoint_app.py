@@ -52,9 +52,13 @@ class Client:
         return asyncio.run(ask())
 
 
-def same_forecast(rows):
-    """A forecast of a symbol's own rows that says what it was given."""
-    return [{"horizon": 1, "forecast": rows[-1]["Volume"], "as_of": str(rows[-1]["Date"])}]
+def echoing(access):
+    """A service whose forecast of a symbol's own rows says what it was given."""
+    service = Service("sample", access)
+    service.handlers.forecast_rows = lambda rows: [
+        {"horizon": 1, "forecast": rows[-1]["Volume"], "as_of": str(rows[-1]["Date"])}
+    ]
+    return service
 
 
 def own_rows(count=30, **changed):
@@ -75,7 +79,7 @@ def study(outputs):
 
 @pytest.fixture
 def ask(study):
-    return Client(Service("sample", Access(""), same_forecast))
+    return Client(echoing(Access("")))
 
 
 @pytest.fixture
@@ -337,16 +341,18 @@ def test_refuses_numbers_that_are_none_and_keys_given_twice(ask, text):
     assert ask("/forecast", "POST", content=body).status_code == 422
 
 
-def test_does_not_serve_own_rows_without_what_forecasts_them(study):
-    ask = Client(Service("sample", Access("")))
-    assert "post" not in ask("/openapi.json").json()["paths"]["/forecast"]
-    answer = ask("/forecast", "POST", json=own_rows())
-    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+def test_names_the_methods_of_a_path(ask):
+    for method, path, allowed in (
+        ("POST", "/forecasts", {"GET", "HEAD"}),
+        ("PUT", "/forecast", {"GET", "HEAD", "POST"}),
+    ):
+        answer = ask(path, method, json=own_rows())
+        assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, allowed)
 
 
 def test_its_document_names_every_operation_and_the_token(study):
     for token, security in (("", []), ("correct horse", [{"token": []}])):
-        ask = Client(Service("sample", Access(token), same_forecast))
+        ask = Client(echoing(Access(token)))
         document = ask("/openapi.json", headers={"authorization": "Bearer correct horse"}).json()
         names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
         assert sorted(names) == [
@@ -509,7 +515,7 @@ def test_pages_ask_no_other_host(ask):
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "wrong"])
 def test_keeps_its_schema(study, mode):
     """Requests made from the OpenAPI schema: none is answered by a 5xx, or by anything that the schema doesn't say."""
-    service = Service("sample", Access(hosts=["testserver"]), same_forecast)
+    service = echoing(Access(hosts=["testserver"]))
     service.handlers.refresh()
     schema = schemathesis.openapi.from_asgi("/openapi.json", service)
     kept = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -18,7 +18,6 @@ from lib.models import forecaster
 from lib.models.forecaster import Forecaster, Nothing, Ranges, Served
 from lib.serving.access import Access
 from lib.serving.endpoint.app import Service
-from lib.serving.endpoint.own_rows import OwnRows
 
 DAYS = np.arange(15_000, 15_060)
 ROWS = [
@@ -53,7 +52,7 @@ def study(outputs: Path) -> paths.StudyPaths:
 
 
 def test_it_loads_when_asked_and_again_when_the_file_changes(study: paths.StudyPaths) -> None:
-    service = Service("sample", Access(""), OwnRows("sample"))
+    service = Service("sample", Access(""))
     missing = post(service, ROWS)
     assert missing.status_code == 503 and "bash run_all.sh sample" in missing.json()["detail"]
     for centre, expected in ((0.0, 1000), (np.log(2), 2000)):
@@ -67,7 +66,7 @@ def test_it_loads_when_asked_and_again_when_the_file_changes(study: paths.StudyP
 
 def test_rows_come_in_any_order_and_one_a_day(study: paths.StudyPaths) -> None:
     write_forecaster(study, 0.0)
-    service = Service("sample", Access(""), OwnRows("sample"))
+    service = Service("sample", Access(""))
     assert post(service, ROWS[::-1]).json() == post(service, ROWS).json()
     twice = post(service, [*ROWS[:-1], ROWS[3]])
     assert twice.status_code == 409
@@ -76,7 +75,7 @@ def test_rows_come_in_any_order_and_one_a_day(study: paths.StudyPaths) -> None:
 
 def test_rows_need_no_adjusted_close(study: paths.StudyPaths) -> None:
     write_forecaster(study, 0.0)
-    service = Service("sample", Access(""), OwnRows("sample"))
+    service = Service("sample", Access(""))
     without = [{name: value for name, value in row.items() if name != "Adj Close"} for row in ROWS]
     assert post(service, without).json() == post(service, ROWS).json()
     no_close = [{name: value for name, value in row.items() if name != "Close"} for row in ROWS]
@@ -86,14 +85,14 @@ def test_rows_need_no_adjusted_close(study: paths.StudyPaths) -> None:
 @pytest.mark.parametrize(("last", "row"), [("2300-01-01", 59), ("9999-12-31", 59)])
 def test_a_date_that_no_calendar_reaches_is_named(study: paths.StudyPaths, last: str, row: int) -> None:
     write_forecaster(study, 0.0)
-    answer = post(Service("sample", Access(""), OwnRows("sample")), [*ROWS[:-1], ROWS[-1] | {"Date": last}])
+    answer = post(Service("sample", Access("")), [*ROWS[:-1], ROWS[-1] | {"Date": last}])
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", row, "Date"]
 
 
 def test_the_endpoint_starts_without_scikit_learn() -> None:
     program = (
-        "import sys\nfrom lib.serving.endpoint.app import Service, OwnRows\nfrom lib.serving.access import Access\n"
-        "Service('sample', Access(''), OwnRows('sample'))\n"
+        "import sys\nfrom lib.serving.endpoint.app import Service\nfrom lib.serving.access import Access\n"
+        "Service('sample', Access(''))\n"
         "print(sorted({'sklearn', 'skops', 'scipy', 'pandas', 'pyarrow'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=paths.ROOT, capture_output=True, text=True, check=True)

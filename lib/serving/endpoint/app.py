@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache, lru_cache, partial
 from html import escape
@@ -67,7 +67,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ForecastRows = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Metrics:
@@ -102,43 +102,30 @@ class Metrics:
 
 
 class Handlers:
-    """The routes' handlers.
+    """The routes' handlers."""
 
-    Parameters
-    ----------
-    forecast_rows : callable, optional
-        The forecasts that follow the rows of `lib.serving.endpoint.answers.read_rows`: one dict for each horizon. None: ``POST /forecast`` is not
-        served.
-    """
-
-    def __init__(self, study: str, metrics: Metrics, forecast_rows: ForecastRows | None, token: bool) -> None:
+    def __init__(self, study: str, metrics: Metrics, token: bool) -> None:
         self.current = CurrentModel(study)
         self.forecasts = current_forecasts(study)
         self.metrics = metrics
-        self._forecast_rows = forecast_rows
-        self._document = json.dumps(openapi.document(forecast_rows is not None, token)).encode()
+        self.forecast_rows = OwnRows(study)
+        self._document = json.dumps(openapi.document(token)).encode()
         # One body at a time: while Python reads JSON, nothing else of this process is answered.
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
 
     def routes(self) -> list[Route]:
         """Every path with its handlers."""
-        forecast = {"GET": self.forecast, **({"POST": self.forecast_own_rows} if self._forecast_rows else {})}
         return [
-            _route("/predict", {"GET": self.predict, "POST": self.predict_many}),
-            _route("/forecast", forecast),
-            *(
-                _route(path, {"GET": handler})
-                for path, handler in {
-                    "/forecasts": self.list_forecasts,
-                    "/health": self.health,
-                    "/ready": self.ready,
-                    "/metrics": self.show_metrics,
-                    "/openapi.json": self.document,
-                    "/docs": self.docs,
-                    "/": self.root,
-                }.items()
-            ),
+            _route("/predict", self.predict, self.predict_many),
+            _route("/forecast", self.forecast, self.forecast_own_rows),
+            Route("/forecasts", self.list_forecasts),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.show_metrics),
+            Route("/openapi.json", self.document),
+            Route("/docs", self.docs),
+            Route("/", self.root),
         ]
 
     async def predict(self, request: Request) -> Response:
@@ -161,11 +148,9 @@ class Handlers:
     async def forecast_own_rows(self, request: Request) -> Response:
         """Answer ``POST /forecast``."""
         read_query(request.scope["query_string"], [])
-        forecast_rows = self._forecast_rows
-        assert forecast_rows is not None  # or there is no such route
 
         def answer(body: bytearray) -> bytes:
-            return json.dumps({"forecasts": forecast_rows(read_rows(body))}).encode()
+            return json.dumps({"forecasts": self.forecast_rows(read_rows(body))}).encode()
 
         return _json(await self._in_turn(request, answer))
 
@@ -257,12 +242,13 @@ class Handlers:
             task.cancel()
 
 
-def _route(path: str, handlers: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> Route:
-    async def handle(request: Request) -> Response:
-        method = request.scope["method"]
-        return await handlers["GET" if method == "HEAD" else method](request)
+def _route(path: str, get: Handler, post: Handler) -> Route:
+    """One route for both methods: of two, Starlette would name the first one's methods alone in a 405."""
 
-    return Route(path, handle, methods=list(handlers))
+    async def handle(request: Request) -> Response:
+        return await (post if request.scope["method"] == "POST" else get)(request)
+
+    return Route(path, handle, methods=["GET", "POST"])
 
 
 def _json(body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> Response:
@@ -294,10 +280,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
 class Service:
     """The whole endpoint as an ASGI application: who may ask, the routes, and their counts."""
 
-    def __init__(self, study: str, access: Access, forecast_rows: ForecastRows | None = None) -> None:
+    def __init__(self, study: str, access: Access) -> None:
         self.access = access
         self.metrics = Metrics()
-        self.handlers = Handlers(study, self.metrics, forecast_rows, access.required)
+        self.handlers = Handlers(study, self.metrics, access.required)
         self.current = self.handlers.current
         routes = self.handlers.routes()
         errors = {RequestError: _refused, NotMadeError: _not_made, HTTPException: _http_error}
@@ -377,7 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
     open_files = server_process.raise_descriptor_limit()
     limits = Limits(connections=min(Limits.connections, open_files // 4))
     uvicorn.run(
-        Service(options.study, Access.from_options(options), OwnRows(options.study)),
+        Service(options.study, Access.from_options(options)),
         host=options.host,
         port=options.port,
         http=partial(LimitedProtocol, connections=Connections(limits)),  # type: ignore[arg-type]

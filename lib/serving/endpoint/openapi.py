@@ -177,15 +177,24 @@ _ONE_HORIZON = {
     "operationId": "forecast",
     "parameters": {"symbol": "$response.body#/symbol", "horizon": "$response.body#/forecasts/0/horizon"},
 }
-_DETAIL = {
-    "description": "Answer with interval, training range, predicted day and model too.",
-    "schema": {"type": "boolean"},
-}
 _PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [_INPUTS[name]["schema"] for name in INPUTS]}
 
 
 def _parameter(name: str, about: Schema, required: bool = False) -> Schema:
     return {"name": name, "in": "query", "required": required, **about}
+
+
+_DETAIL = _parameter(
+    "detail",
+    {
+        "description": "Answer with interval, training range, predicted day and model too.",
+        "schema": {"type": "boolean"},
+    },
+)
+_SYMBOL = _parameter("symbol", {"description": f"The symbol; {_ANY_CASE}.", "schema": _TEXT, "example": "AAPL"}, True)
+_HORIZON = _parameter(
+    "horizon", {**_FILTERS["horizon"], "description": "The forecast of this many sessions ahead alone."}
+)
 
 
 def _body(schema: Schema, description: str, example: Any) -> Schema:
@@ -205,73 +214,54 @@ def _operation(name: str, summary: str, answer: Schema, refusals: str, **more: A
     }
 
 
-def _predict() -> Schema:
-    one_or_more = [_parameter(name, _INPUTS[name], True) for name in INPUTS]
-    detail = _parameter("detail", _DETAIL)
-    return {
-        "get": _operation(
-            "predict",
-            "Predict one volume",
-            {"headers": _HEADERS, **_content({"oneOf": [_COUNT, _ref("Prediction")]})},
-            "422 503",
-            parameters=[*one_or_more, detail],
-        ),
-        "post": _operation(
-            "predictMany",
-            "Predict many volumes",
-            {"headers": _HEADERS, **_content({"oneOf": [_list(_COUNT, 1), _list(_ref("Prediction"), 1)]})},
-            "413 422 503",
-            parameters=[detail],
-            requestBody=_body(
-                _list(_PAIR, 1, MAX_PAIRS),
-                f"Pairs [{', '.join(INPUTS)}]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
-                [[12345, 25], [2500000, 41.5]],
-            ),
-        ),
-    }
-
-
 # Of a forecast of own rows.
 OF_ROWS = ("as_of", "for_from", "for_to", "horizon", "forecast", "low", "high", VOLUME_AVERAGE.name)
 
 
-def _forecast(with_rows: bool) -> Schema:
-    forecast = {
-        "get": _operation(
-            "forecast",
-            "The forecasts of one symbol",
-            {**_content(_ref("SymbolForecasts")), "links": {"oneHorizon": _ONE_HORIZON}},
-            "404 422 503",
-            parameters=[
-                _parameter(
-                    "symbol", {"description": f"The symbol; {_ANY_CASE}.", "schema": _TEXT, "example": "AAPL"}, True
-                ),
-                _parameter(
-                    "horizon", {**_FILTERS["horizon"], "description": "The forecast of this many sessions ahead alone."}
-                ),
-            ],
-        )
-    }
-    if with_rows:
-        forecast["post"] = _operation(
-            "forecastRows",
-            "The forecasts that follow a symbol's own recent rows",
-            _content(_object({"forecasts": _list(_object({key: _FIELDS[key] for key in OF_ROWS}), 1)})),
-            "409 413 422 503",
-            requestBody=_body(
-                _list(_ref("Row"), MIN_ROWS, MAX_ROWS),
-                f"{MIN_ROWS} to {MAX_ROWS} rows, one a day, in any order.",
-                [{"Date": "2013-02-28", **dict.fromkeys(PRICES, 25.5), "Volume": 12345}],
-            ),
-        )
-    return forecast
-
-
-def document(with_rows: bool, token: bool) -> Schema:
+def document(token: bool) -> Schema:
     """The OpenAPI document."""
     paths = {
-        "/predict": _predict(),
-        "/forecast": _forecast(with_rows),
+        "/predict": {
+            "get": _operation(
+                "predict",
+                "Predict one volume",
+                {"headers": _HEADERS, **_content({"oneOf": [_COUNT, _ref("Prediction")]})},
+                "422 503",
+                parameters=[*(_parameter(name, _INPUTS[name], True) for name in INPUTS), _DETAIL],
+            ),
+            "post": _operation(
+                "predictMany",
+                "Predict many volumes",
+                {"headers": _HEADERS, **_content({"oneOf": [_list(_COUNT, 1), _list(_ref("Prediction"), 1)]})},
+                "413 422 503",
+                parameters=[_DETAIL],
+                requestBody=_body(
+                    _list(_PAIR, 1, MAX_PAIRS),
+                    f"Pairs [{', '.join(INPUTS)}]: 1 to {MAX_PAIRS}, {MAX_BODY} bytes at most.",
+                    [[12345, 25], [2500000, 41.5]],
+                ),
+            ),
+        },
+        "/forecast": {
+            "get": _operation(
+                "forecast",
+                "The forecasts of one symbol",
+                {**_content(_ref("SymbolForecasts")), "links": {"oneHorizon": _ONE_HORIZON}},
+                "404 422 503",
+                parameters=[_SYMBOL, _HORIZON],
+            ),
+            "post": _operation(
+                "forecastRows",
+                "The forecasts that follow a symbol's own recent rows",
+                _content(_object({"forecasts": _list(_object({key: _FIELDS[key] for key in OF_ROWS}), 1)})),
+                "409 413 422 503",
+                requestBody=_body(
+                    _list(_ref("Row"), MIN_ROWS, MAX_ROWS),
+                    f"{MIN_ROWS} to {MAX_ROWS} rows, one a day, in any order.",
+                    [{"Date": "2013-02-28", **dict.fromkeys(PRICES, 25.5), "Volume": 12345}],
+                ),
+            ),
+        },
         "/forecasts": {
             "get": _operation(
                 "forecasts",
