@@ -70,32 +70,23 @@ class Current(Generic[T]):
         return self._value
 
 
-class CurrentModel(Current[Predictor]):
-    """The study's predictor.
+def current_model(study: str) -> Current[Predictor]:
+    """The study's predictor; each one that is loaded is named in the log.
 
     Examples
     --------
-    >>> CurrentModel("no-such-study").predictor
+    >>> current_model("no-such-study").value
     Traceback (most recent call last):
     lib.serving.live_model.NotMadeError: study no-such-study has no model yet; make one with: bash run_all.sh no-such-study
     """
 
-    def __init__(self, study: str) -> None:
-        message = f"study {study} has no model yet; make one with: bash run_all.sh {study}"
-        super().__init__(paths.StudyPaths(study).grid, Predictor.load, message)
-        self.study = study
+    def load_model(path: Path) -> Predictor:
+        predictor = Predictor.load(path)
+        log.info("model %s of study %s is in use", predictor.information["digest"][:12], study)
+        return predictor
 
-    def refresh(self) -> bool:
-        """As `Current.refresh`; names a new model in the log."""
-        if not super().refresh():
-            return False
-        log.info("model %s of study %s is in use", self.predictor.information["digest"][:12], self.study)
-        return True
-
-    @property
-    def predictor(self) -> Predictor:
-        """The predictor in use; raises `NotMadeError` when there is none."""
-        return self.value
+    message = f"study {study} has no model yet; make one with: bash run_all.sh {study}"
+    return Current(paths.StudyPaths(study).grid, load_model, message)
 
 
 def current_forecasts(study: str) -> Current[ForecastTable]:

@@ -75,7 +75,7 @@ def test_at_horizon_one_it_is_the_session_after(study, monkeypatch):
 def test_takes_what_people_write(study, text):
     page = tab()
     numbers(page, text, "$25")
-    expected = page._session.model.predictor.predict(3226530.0, 25.0)
+    expected = page._session.model.value.predict(3226530.0, 25.0)
     assert f'data-prediction="{expected}"' in page.result.value
 
 
@@ -98,5 +98,5 @@ def test_a_new_model_that_another_tab_found_is_shown(study):
     page = PredictTab(session, {"vol_moving_avg": "12345", "adj_close_rolling_med": "25"})
     write_grid(study.grid, share=0.5)
     session.refresh()
-    assert f'data-prediction="{session.model.predictor.predict(12345.0, 25.0)}"' in page.result.value
-    assert session.model.predictor.predict(1e6, 25.0) == pytest.approx(5e5, rel=0.12)
+    assert f'data-prediction="{session.model.value.predict(12345.0, 25.0)}"' in page.result.value
+    assert session.model.value.predict(1e6, 25.0) == pytest.approx(5e5, rel=0.12)

@@ -476,7 +476,7 @@ def test_takes_a_token_of_any_letters(study):
 def test_the_header_names_the_model_that_answered(ask, predictor, many, monkeypatch):
     """Also when another model is loaded between the answer and its header."""
     digest, current = predictor.information["digest"], ask.service.current
-    old = current.predictor
+    old = current.value
 
     def answer_and_swap(answer):
         def swapped(used, *rest):

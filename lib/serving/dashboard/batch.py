@@ -53,7 +53,7 @@ class BatchTab:
             return
         file = change["new"][0]
         self._session.refresh()
-        predictor = self._session.model.predictor
+        predictor = self._session.model.value
         try:
             batch = predict_file(predictor, bytes(file["content"]))
             self.result.value = results(batch, str(file["name"]), predictor.information["horizon"])

@@ -34,7 +34,7 @@ class ModelTab:
     @guarded
     def show(self) -> None:
         """Describe the model in use."""
-        information = self._session.model.predictor.information
+        information = self._session.model.value.information
         report = self._session.paths.report("03_train")
         stale = stage_records.shown_notes(self._session.paths).get(maker("model"), "")
         link = ""

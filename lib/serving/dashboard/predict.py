@@ -83,7 +83,7 @@ class PredictTab:
         if not self.picker.pick(query.get("symbol", "")) and not given:
             self.picker.pick(next(iter(self._session.symbols.names), ""))
         if not given and self._recent is None:
-            bounds = self._session.model.predictor.information["range"]
+            bounds = self._session.model.value.information["range"]
             given = {name: plain_number((bounds[name][0] * bounds[name][1]) ** 0.5) for name in INPUTS}
         self._fill(given)
         self._predict()
@@ -100,7 +100,7 @@ class PredictTab:
         """Close the picker, and say why, while what it would fill in is not what the model was trained on."""
         session = self._session
         session.symbols = Symbols(session.paths.symbols)  # a run may have replaced the file
-        why = mismatch(session.symbols, session.model.predictor.information, session.paths.name)
+        why = mismatch(session.symbols, session.model.value.information, session.paths.name)
         if why or self.picker.field.disabled:
             self.picker.message.value = notice(why)
         if why:
@@ -138,7 +138,7 @@ class PredictTab:
 
     def _predict(self) -> None:
         """Show what the form's two texts predict, or what is wrong with them."""
-        predictor = self._session.model.predictor
+        predictor = self._session.model.value
         texts = {name: field.value.strip() for name, field in self.fields.items()}
         values, problems = read_inputs(predictor, texts)
         horizon = predictor.information["horizon"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lib import paths, stage_records
 from lib.features.recent_days import Symbols
-from lib.serving.live_model import CurrentModel
+from lib.serving.live_model import current_model
 
 
 class Session:
@@ -25,7 +25,7 @@ class Session:
 
     def __init__(self, study: str) -> None:
         self.paths = paths.StudyPaths(study)
-        self.model = CurrentModel(study)
+        self.model = current_model(study)
         self.model.refresh()
         self.symbols = Symbols(self.paths.symbols)
         self.on_new_model: list[Callable[[], None]] = []

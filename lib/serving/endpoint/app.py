@@ -56,7 +56,7 @@ from lib.serving.endpoint.answers import (
 )
 from lib.serving.endpoint.http_limits import Connections, LimitedProtocol, Limits
 from lib.serving.endpoint.own_rows import OwnRows
-from lib.serving.live_model import CurrentModel, NotMadeError, current_forecasts
+from lib.serving.live_model import NotMadeError, current_forecasts, current_model
 
 RELOAD_SECONDS = 1.0  # between two looks at the files
 MAX_WAITING = 32  # bodies that wait to be answered, one at a time; each may take `MAX_BODY` bytes
@@ -105,7 +105,8 @@ class Handlers:
     """The routes' handlers."""
 
     def __init__(self, study: str, metrics: Metrics, token: bool) -> None:
-        self.current = CurrentModel(study)
+        self.study = study
+        self.current = current_model(study)
         self.forecasts = current_forecasts(study)
         self.metrics = metrics
         self.forecast_rows = OwnRows(study)
@@ -130,14 +131,14 @@ class Handlers:
 
     async def predict(self, request: Request) -> Response:
         """Answer ``GET /predict``."""
-        predictor = self.current.predictor  # once: a new one may be loaded at any moment
+        predictor = self.current.value  # once: a new one may be loaded at any moment
         answer = answer_query(predictor, request.scope["query_string"])
         return _json(answer.body, _about(predictor, answer.inside))
 
     async def predict_many(self, request: Request) -> Response:
         """Answer ``POST /predict``."""
         detail = read_flag(read_query(request.scope["query_string"], ["detail"]), "detail")
-        predictor = self.current.predictor
+        predictor = self.current.value
         answer = await self._in_turn(request, lambda body: answer_pairs(predictor, body, detail))
         return _json(answer.body, _about(predictor, answer.inside))
 
@@ -169,7 +170,7 @@ class Handlers:
     async def ready(self, _: Request) -> Response:
         """Answer ``GET /ready``."""
         problems = [current.problem for current in (self.current, self.forecasts) if current.problem]
-        found = {"status": "ready", "study": self.current.study, "model": self.current.predictor.information}
+        found = {"status": "ready", "study": self.study, "model": self.current.value.information}
         return _json(json.dumps({**found, "problems": problems}).encode())
 
     async def show_metrics(self, _: Request) -> Response:
@@ -188,7 +189,7 @@ class Handlers:
         filled |= {f"median_{field}": value for field, value in vars(median).items()}
         query = definitions.EXAMPLE_QUERY
         with suppress(NotMadeError):
-            bounds = self.current.predictor.information["range"]
+            bounds = self.current.value.information["range"]
             query, shown = example.query(bounds), example.values(bounds)
             filled |= {"average_example": shown[average.name], "median_example": shown[median.name]}
         return HTMLResponse(page.safe_substitute(filled, query=escape(query)))
@@ -221,7 +222,7 @@ class Handlers:
         """Load what a run has written since the last time."""
         if self.current.refresh():
             self.metrics.loaded.clear()
-            self.metrics.loaded.labels(self.current.study, self.current.predictor.information["digest"]).set(1)
+            self.metrics.loaded.labels(self.study, self.current.value.information["digest"]).set(1)
         self.forecasts.refresh()
 
     @asynccontextmanager
