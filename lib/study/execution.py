@@ -14,7 +14,7 @@ import psutil
 from lib import files, paths
 from lib.params import Params, stage_parameters
 from lib.study import kernels, notebook
-from lib.study.errors import FAILED, REFUSED
+from lib.study.errors import FAILED, REFUSED, StudyError
 
 # Errors of `lib` that say what is wrong and what to do, and the exit code that they end a run with: the message names no cell.
 _OF_USERS = {
@@ -27,14 +27,6 @@ _OF_USERS = {
     "EngineError": FAILED,
 }
 LESS_MEMORY = "run with fewer workers (-p compute.workers 1), or on a machine with more"
-
-
-class ExecutionError(RuntimeError):
-    """A notebook that failed: why, for the user, and the exit code of the run."""
-
-    def __init__(self, message: str, code: int = FAILED) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass
@@ -65,7 +57,7 @@ def peak_memory() -> Iterator[Peak]:
 
 
 def execute(stage: str, params: Params, study: paths.StudyPaths, peak: Peak) -> None:
-    """Execute the stage's notebook into the study's folder; the traceback is kept in it when a cell fails."""
+    """Execute the stage's notebook into the study's folder; one that fails raises `StudyError` and keeps the traceback."""
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -104,16 +96,16 @@ def execute(stage: str, params: Params, study: paths.StudyPaths, peak: Peak) -> 
         )
         if error.ename.endswith("MemoryError"):  # pyarrow's is called ArrowMemoryError
             why += f"\n  {_held(peak)}: {LESS_MEMORY}"
-        raise ExecutionError(why, code) from None
+        raise StudyError(why, code) from None
     except CellTimeoutError:
         limit = params.run.stage_timeout
         why = f"a cell took longer than run.stage_timeout, {limit} s; allow more with -p run.stage_timeout"
-        raise ExecutionError(why) from None
+        raise StudyError(why, FAILED) from None
     except DeadKernelError:
         why = f"its kernel died; {_held(peak)}. The likely cause is memory: {LESS_MEMORY}"
-        raise ExecutionError(why) from None
+        raise StudyError(why, FAILED) from None
     except (NoSuchKernel, RuntimeError, ZMQError) as error:
-        raise ExecutionError(f"its kernel did not start: {error}") from None
+        raise StudyError(f"its kernel did not start: {error}", FAILED) from None
     finally:
         with contextlib.suppress(OSError, ValueError):  # there is none, or the disk is full and it is no whole JSON
             _keep(running, target)

@@ -26,7 +26,6 @@ from lib.stages import STAGES
 from lib.stages import before as stages_before
 from lib.study import archive_changes, archive_source, cache, execution, kernels, notebook, retrain, served
 from lib.study.errors import FAILED, REFUSED, StudyError
-from lib.study.execution import ExecutionError
 from lib.study.lock import locked
 from lib.study.record import history_line, read_metrics, run_record
 from lib.text import flattened
@@ -345,7 +344,7 @@ def _run_stage(
                 execution.execute(stage, params, study, peak)
         except BaseException as error:
             _refresh_page(stage, study, executed=True)  # it shows the traceback
-            if isinstance(error, ExecutionError):
+            if isinstance(error, StudyError):
                 raise _failure(stage, study, str(error), options, error.code) from None
             raise
     seconds = round(time.monotonic() - begin, 2)
