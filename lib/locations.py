@@ -27,7 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,19 +105,10 @@ def location(text: str | Location) -> Location:
     return Url(f"{found[1]}://{found[2]}", (found[3] or "").strip("/")) if found else Path(text)
 
 
-class Opened(Protocol):
-    """A file to read pieces of."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    def read(self, count: int, start: int) -> bytes:
-        """At most ``count`` bytes from ``start``; fewer where the file ends."""
-
-
 @dataclass(frozen=True)
 class _File:
+    """A file of this machine to read pieces of."""
+
     descriptor: int
 
     @property
@@ -125,11 +116,14 @@ class _File:
         return os.fstat(self.descriptor).st_size
 
     def read(self, count: int, start: int) -> bytes:
+        """At most ``count`` bytes from ``start``; fewer where the file ends."""
         return os.pread(self.descriptor, count, start)
 
 
 @dataclass(frozen=True)
 class _Object:
+    """The same for an object."""
+
     url: Url
     known: int | None
 
@@ -140,6 +134,9 @@ class _Object:
     def read(self, count: int, start: int) -> bytes:
         count = min(count, self.size - start)
         return bytes(_ask(self.url, "get_range", start=start, length=count)) if count > 0 else b""
+
+
+Opened = _File | _Object
 
 
 @contextmanager
@@ -166,7 +163,7 @@ def opened(file: Location, known: int | None = None) -> Iterator[Opened]:
 class _Stream(io.RawIOBase):
     """An object as Python's kind of file; obstore's own has no ``closed``, which pyarrow asks for."""
 
-    def __init__(self, file: Opened) -> None:
+    def __init__(self, file: _Object) -> None:
         self._file = file
         self._position = 0
 
@@ -362,7 +359,7 @@ def _explained(url: Url) -> Iterator[None]:
     except (AlreadyExistsError, PreconditionError):
         raise ChangedError(f"{url}: changed by somebody else at the same time") from None
     except (FileNotFoundError, BaseError) as error:
-        reason = _reason(str(error))
+        reason = next((reason for pattern, reason in _REASONS if re.search(pattern, str(error))), "")
         if isinstance(error, FileNotFoundError) and not reason:
             raise FileNotFoundError(errno.ENOENT, "no such object", str(url)) from None
         raise LocationError(f"{url}: {reason or _code(str(error))}") from None
@@ -385,10 +382,6 @@ _REASONS = (
         "the storage does not answer: is the network up, and the endpoint (AWS_ENDPOINT_URL) right?",
     ),
 )
-
-
-def _reason(text: str) -> str:
-    return next((reason for pattern, reason in _REASONS if re.search(pattern, text)), "")
 
 
 def _code(text: str) -> str:
