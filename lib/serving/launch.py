@@ -27,10 +27,6 @@ START_SECONDS = 60  # a process that does not answer by then has failed
 STOP_SECONDS = 8  # what a process may take to end by itself
 
 
-class Stopped(Exception):
-    """A signal asked for the end."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``serve`` to ``parser``."""
     parser.add_argument("study", nargs="?", default="sample", help="the study to serve (default: %(default)s)")
@@ -47,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Serve a study until stopped.
+    """Serve a study until Ctrl-C or a SIGTERM ends the program, with exit code 0.
 
     Returns
     -------
     int
-        0 after Ctrl-C or a SIGTERM; 1 when there is no model, when a port is taken, or when either process exited unexpectedly; 2 when there is no such study.
+        1 when there is no model, when a port is taken, or when either process exited unexpectedly; 2 when there is no such study.
     """
     name = paths.named_study(options.study)
     if not paths.StudyPaths(name).grid.exists():
@@ -116,8 +112,6 @@ def main(options: argparse.Namespace) -> int:
                 _say(f"the {ended} exited unexpectedly, exit code {processes[ended].returncode}; stopping the other")
                 return 1
             time.sleep(0.25)
-    except Stopped:
-        return 0
     finally:
         _end(list(processes.values()))
         serving.close()
@@ -149,7 +143,7 @@ def _stop(signum: int, frame: object) -> None:
     # Once: a second Ctrl-C must not break off the end that the first began.
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)
-    raise Stopped
+    raise SystemExit(0)
 
 
 def _reachable(host: str) -> str:
