@@ -6,10 +6,9 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 from lib.locations import Location, location
 from lib.text import did_you_mean, near
@@ -57,24 +56,13 @@ def java_wrapper() -> Path:
     return outputs() / ".java" / "bin" / "java"
 
 
-class _Output(property, Generic[SomeLocation]):
-    """A property that is a location in the study's folder, or in that of its datasets."""
-
-    def __init__(self, get: Callable[[StudyPaths], SomeLocation], about: str) -> None:
-        super().__init__(get)
-        self.__doc__ = about  # Python 3.11 would show the class's own
-
-    if TYPE_CHECKING:  # for property itself it is Any
-
-        def __get__(self, study: Any, owner: type | None = None) -> SomeLocation: ...  # type: ignore[override]
+# Properties; the casts say what a study has there, which a property made by a function does not.
+def _file(where: str, about: str) -> Path:
+    return cast(Path, property(lambda study: study.folder / where, doc=about))
 
 
-def _file(where: str, about: str) -> _Output[Path]:
-    return _Output(lambda study: study.folder / where, about)
-
-
-def _dataset(where: str, about: str) -> _Output[Location]:
-    return _Output(lambda study: study.datasets / where, about)
+def _dataset(where: str, about: str) -> Location:
+    return cast(Location, property(lambda study: study.datasets / where, doc=about))
 
 
 @dataclass(frozen=True)
