@@ -32,7 +32,6 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.voila_identity_provider import VoilaIdentityProvider
 
-from lib.serving.access import Access
 from lib.serving.dashboard import kernel_messages
 from lib.serving.dashboard.kernel_messages import MessageError
 
@@ -94,28 +93,25 @@ class Identity(VoilaIdentityProvider):
     async def get_user_token(self, handler: Any) -> User | None:
         """The user of a request that brings the token, in its header or its address."""
         sent = self.get_token(handler)
-        if not self.token or not sent:
-            return None
-        if not self.access.is_token(handler.request.remote_ip, sent):
-            _refuse_guess(handler, self.access)
+        if not self.token or not sent or not self._is_token(handler, sent):
             return None
         return self.get_user_cookie(handler) or self.generate_anonymous_user(handler)
 
     def process_login_form(self, handler: Any) -> User | None:
         """The user whose form brings the token."""
         sent = handler.get_argument("password", "")
-        if not self.access.is_token(handler.request.remote_ip, sent):
-            _refuse_guess(handler, self.access)
-            return None
-        return self.generate_anonymous_user(handler)
+        return self.generate_anonymous_user(handler) if self._is_token(handler, sent) else None
 
-
-def _refuse_guess(handler: Any, access: Access) -> None:
-    """429 to an address that has to wait; others get what Jupyter answers to a wrong token."""
-    if wait := access.guesses.wait(handler.request.remote_ip):
-        handler.set_status(429)
-        handler.set_header("Retry-After", str(int(wait) + 1))
-        raise tornado.web.Finish(f"too many wrong tokens; try again in {int(wait) + 1} seconds")
+    def _is_token(self, handler: Any, sent: str) -> bool:
+        """Whether it is the token; 429 to an address that has to wait: others get what Jupyter answers to a wrong one."""
+        address = handler.request.remote_ip
+        if self.access.is_token(address, sent):
+            return True
+        if wait := self.access.guesses.wait(address):
+            handler.set_status(429)
+            handler.set_header("Retry-After", str(int(wait) + 1))
+            raise tornado.web.Finish(f"too many wrong tokens; try again in {int(wait) + 1} seconds")
+        return False
 
 
 def cookie_secret(token: str) -> bytes:
