@@ -225,6 +225,16 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def server_parser(module: str, about: str | None, port: int) -> argparse.ArgumentParser:
+    """The command line of one server's process, with a default ``port``."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
+    add_arguments(parser)
+    return parser
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say whose requests a server answers."""
     parser.add_argument(

@@ -6,7 +6,6 @@ patched in `lib.serving.dashboard.voila_patches`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -448,22 +447,11 @@ def configuration(host: str, port: int, token: str, max_visitors: int, max_per_a
     return config
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the dashboard's options to ``parser``."""
-    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--max-visitors", type=int, default=64, help="sessions at once (default: %(default)s)")
-    parser.add_argument("--max-per-address", type=int, help="sessions of one address at once (default: half of them)")
-    access.add_arguments(parser)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped: ``python -m lib.serving.dashboard.server [STUDY] [--host HOST] [--port PORT]``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.serving.dashboard.server", description=(__doc__ or "").splitlines()[0]
-    )
-    add_arguments(parser)
+    parser = access.server_parser("lib.serving.dashboard.server", (__doc__ or "").splitlines()[0], 8866)
+    parser.add_argument("--max-visitors", type=int, default=64, help="sessions at once (default: %(default)s)")
+    parser.add_argument("--max-per-address", type=int, help="sessions of one address at once (default: half of them)")
     options = parser.parse_args(arguments)
     asked = Access.from_options(options)
     # The kernels inherit this process's environment, less the token and plus what the notebook reads.

@@ -6,7 +6,6 @@ what must be refused (repeated and unknown names, ``1_000``), and three fifths o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
@@ -347,19 +346,9 @@ class Service:
         return _json(json.dumps({"detail": detail}).encode(), headers, 401)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the endpoint's options to ``parser``."""
-    parser.add_argument("study", nargs="?", default="sample", help="the study whose model predicts (default: sample)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-    access.add_arguments(parser)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped: ``python -m lib.serving.endpoint.app [STUDY] [--host HOST] [--port PORT]``."""
-    parser = argparse.ArgumentParser(prog="python -m lib.serving.endpoint.app", description=__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
+    options = access.server_parser("lib.serving.endpoint.app", __doc__, 8000).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="api: %(message)s")
     open_files = server_process.raise_descriptor_limit()
     limits = Limits(connections=min(Limits.connections, open_files // 4))
