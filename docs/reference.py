@@ -22,6 +22,7 @@ from lib.evaluation import judge, latest, sums
 from lib.features import definitions, summary
 from lib.features.windows import SCHEMA as FEATURES_SCHEMA
 from lib.files import write_atomically
+from lib.models.registry import MODELS, settings_of
 from lib.stages import STAGES
 from lib.study import reproduce
 from lib.study.errors import StudyError
@@ -245,11 +246,11 @@ def text() -> str:
             "Every key may be left out. An unknown key, a wrong type or a value out of range stops the run before anything starts, "
             "with the file, the line and what is allowed.",
             "",
-            params.table(),
+            *_table(("key", "allowed", "default", "meaning"), param_rows()),
             "",
             "`train.settings` holds parameters of the model's own, by name, such as `-p train.settings.groups 20`:",
             "",
-            params.settings_table(),
+            *_table(("model", "setting", "allowed", "default"), _setting_rows()),
             "",
             "## Outputs",
             "",
@@ -302,6 +303,23 @@ def _outputs() -> Iterable[tuple[str, str, str]]:
     for name, stage in makers.items():  # those that no module but the stage's own reads
         if not isinstance(vars(paths.StudyPaths).get(name), property):
             yield f"`{name}`", stage, STAGES[stage].question
+
+
+def param_rows() -> Iterable[tuple[str, str, str, str]]:
+    """Each param: key, type and range, default, meaning."""
+    for section in params.Params.model_fields:
+        for key, field in params.section_class(section).model_fields.items():
+            yield f"`{section}.{key}`", params.allowed_values(field), _default(field), str(field.description)
+
+
+def _setting_rows() -> Iterable[tuple[str, str, str, str]]:
+    for model in MODELS:
+        for name, field in settings_of(model).model_fields.items():
+            yield f"`{model}`", f"`{name}`", params.allowed_values(field), _default(field)
+
+
+def _default(field: Any) -> str:
+    return f"`{'null' if field.default is None else field.default}`"
 
 
 def _columns(name: str, columns: pa.Schema) -> list[str]:

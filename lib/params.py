@@ -413,37 +413,15 @@ def grid(overrides: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[tuple
         yield "".join(f"-{key.rpartition('.')[2]}-{value}" for key, value in several), chosen
 
 
-def table() -> str:
-    """The params as a Markdown table: key, type and range, default, meaning. README and docs show it, under test."""
-    lines = ["| key | allowed | default | meaning |", "| --- | --- | --- | --- |"]
-    for section in Params.model_fields:
-        for key, field in _section_class(section).model_fields.items():
-            allowed = _allowed(field).replace("|", "\\|")
-            lines.append(
-                f"| `{section}.{key}` | {allowed} | `{'null' if field.default is None else field.default}` | {field.description} |"
-            )
-    return "\n".join(lines)
-
-
-def settings_table() -> str:
-    """What ``train.settings`` may hold for each model, as a Markdown table."""
-    lines = ["| model | setting | allowed | default |", "| --- | --- | --- | --- |"]
-    for model in MODELS:
-        for name, field in settings_of(model).model_fields.items():
-            lines.append(
-                f"| `{model}` | `{name}` | {_allowed(field)} | `{'null' if field.default is None else field.default}` |"
-            )
-    return "\n".join(lines)
-
-
-def _section_class(section: str) -> type[Section]:
+def section_class(section: str) -> type[Section]:
+    """The model of one section's keys."""
     annotation = Params.model_fields[section].annotation
     assert isinstance(annotation, type) and issubclass(annotation, Section)
     return annotation
 
 
 def _all_keys() -> list[str]:
-    return [f"{section}.{key}" for section in Params.model_fields for key in _section_class(section).model_fields]
+    return [f"{section}.{key}" for section in Params.model_fields for key in section_class(section).model_fields]
 
 
 def _nearest(found: str, known: Iterable[str], prefix: str = "") -> str:
@@ -453,7 +431,7 @@ def _nearest(found: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def _field(section: str, key: str, where: str) -> Any:
-    fields = _section_class(section).model_fields
+    fields = section_class(section).model_fields
     if key not in fields:
         elsewhere = [full for full in _all_keys() if full.endswith(f".{key}")]
         hint = f"; it belongs to {elsewhere[0]!r}" if elsewhere else _nearest(key, fields, f"{section}.")
@@ -518,7 +496,7 @@ def _validated(values: Mapping[str, Mapping[str, Any]], locations: Mapping[str, 
     # Text to number here, not by pydantic: that takes 10_0, other scripts' digits and nan, and compares a Literal as it is.
     converted: dict[str, dict[str, Any]] = {}
     for section, keys in values.items():
-        fields = _section_class(section).model_fields
+        fields = section_class(section).model_fields
         converted[section] = {key: _choice(fields[key].annotation, value) for key, value in keys.items()}
     train = converted.get("train", {})
     model = train.get("model", Params().train.model)
@@ -535,7 +513,7 @@ def _validated(values: Mapping[str, Mapping[str, Any]], locations: Mapping[str, 
                 section, _, name = key.partition(".")
                 field = _field(section, name, where)
                 messages.append(
-                    f"{where}: {key} is {values[section][name]!r}; allowed: {_allowed(field)}. {field.description}"
+                    f"{where}: {key} is {values[section][name]!r}; allowed: {allowed_values(field)}. {field.description}"
                 )
             else:
                 messages.append(f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}")
@@ -563,7 +541,7 @@ def _settings(model: str, texts: Mapping[str, str], locations: Mapping[str, str]
     except ValidationError as error:
         raise ParamsError(
             "\n".join(
-                f"{locations[key]}: {key} is {problem['input']!r}; allowed: {_allowed(allowed.model_fields[key.rpartition('.')[2]])}"
+                f"{locations[key]}: {key} is {problem['input']!r}; allowed: {allowed_values(allowed.model_fields[key.rpartition('.')[2]])}"
                 for problem in error.errors(include_url=False)
                 for key in [f"train.settings.{problem['loc'][0]}"]
             )
@@ -588,7 +566,8 @@ def _choice(annotation: Any, value: Any) -> Any:
     return value
 
 
-def _allowed(field: Any) -> str:
+def allowed_values(field: Any) -> str:
+    """What a key, or a model's setting, may be, in words."""
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))

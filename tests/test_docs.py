@@ -411,8 +411,8 @@ def test_sample_params_file_lists_every_key_with_its_default_and_a_question():
     text = (paths.PARAMS / "sample.yaml").read_text(encoding="utf-8")
     assert params.load(paths.PARAMS / "sample.yaml") == params.Params()
     lines = text.splitlines()
-    for key in params.table().splitlines()[2:]:
-        section, name = key.split("`")[1].split(".")
+    for key, *_ in reference.param_rows():
+        section, name = key.strip("`").split(".")
         index = next(
             i
             for i, line in enumerate(lines)
