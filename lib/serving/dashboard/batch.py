@@ -23,6 +23,7 @@ from lib.serving.batch import (
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import download_link, group, guarded, heading, html, notice
 from lib.serving.prediction_day import predicted_day
+from lib.text import as_text
 
 _PREVIEW_ROWS = 8
 _PREVIEW_COLUMNS = 12
@@ -106,7 +107,7 @@ def _preview(batch: Batch) -> str:
     for row, result in zip(batch.rows[:_PREVIEW_ROWS], batch.results[:_PREVIEW_ROWS], strict=True):
         cells = (*row[: len(shown)], *[""] * (len(shown) - len(row)), *result)
         body += "<tr>" + "".join(
-            f"<td{side}>{escape(_cell(cell))}</td>" for side, cell in zip(sides, cells, strict=True)
+            f"<td{side}>{escape(as_text(cell)[:60])}</td>" for side, cell in zip(sides, cells, strict=True)
         )
     parts = []
     if len(batch.rows) > _PREVIEW_ROWS:
@@ -118,9 +119,3 @@ def _preview(batch: Batch) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-label="Preview of the results">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
     )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)[:60]

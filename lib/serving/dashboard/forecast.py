@@ -28,7 +28,7 @@ from lib.serving.dashboard.widgets import (
     html,
     legend,
     notice,
-    set_invalid,
+    set_class,
     text_field,
 )
 from lib.serving.forecast_words import expectation, unit, warnings, when
@@ -214,7 +214,7 @@ class ForecastTab:
         except InputError as error:
             problem = str(error)
         message.value = f'<p class="error">{escape(problem)}</p>' if problem else ""
-        set_invalid(field, bool(problem))
+        set_class(field, "invalid", bool(problem))
         return None if problem else value
 
 
@@ -265,16 +265,13 @@ def warning(one: SymbolForecast, recent: RecentDays | None) -> str:
 
 def later_sessions(one: SymbolForecast, each: HorizonForecast) -> str:
     """The mean of some sessions: number, days, range."""
+    beside = beside_average(one.change(each.horizon), "the average")
     return (
         f'<section class="tile"><h3>Next {each.horizon} sessions</h3><p class="hint">{when(each)}</p>'
         f'<p class="tile-number" data-forecast="{each.forecast}">{short(each.forecast)} <small>shares a day</small></p>'
-        f"<p>{_sentence_case(beside_average(one.change(each.horizon), 'the average'))}; "
+        f"<p>{beside[:1].upper() + beside[1:]}; "
         f"{short(each.low)} to {short(each.high)}</p></section>"
     )
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def marker(each: HorizonForecast) -> pictures.Marker:

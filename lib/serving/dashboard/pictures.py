@@ -114,7 +114,11 @@ def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int
     if markers:
         title += ", and what is predicted"
         description += "".join(f" {marker.text}." for marker in markers)
-    return _svg(width, height, title, description, parts)
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}. {escape(description)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
 
 
 def _marker(marker: Marker, start: float, end: float, slot: float, y: Callable[[float], float]) -> str:
@@ -154,12 +158,4 @@ def interval_bar(prediction: int, interval: tuple[int, int], average: float) -> 
         f'<line class="mark" x1="{middle:.1f}" x2="{middle:.1f}" y1="8" y2="32"/>'
         f'<text x="{middle:.1f}" y="48" text-anchor="{anchor}">moving average</text>'
         f'<circle class="point" cx="{point:.1f}" cy="19" r="8"/></svg>'
-    )
-
-
-def _svg(width: int, height: int, title: str, description: str, parts: list[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}. {escape(description)}">'
-        + "".join(parts)
-        + "</svg>"
     )

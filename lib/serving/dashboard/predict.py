@@ -23,8 +23,7 @@ from lib.serving.dashboard.widgets import (
     html,
     legend,
     notice,
-    set_absent,
-    set_invalid,
+    set_class,
     text_field,
 )
 from lib.serving.prediction_day import predicted_day, predicted_day_of
@@ -77,7 +76,7 @@ class PredictTab:
 
     @guarded
     def _start(self, query: Mapping[str, str]) -> None:
-        set_absent(self.chart_card, not self._session.symbols.names)
+        set_class(self.chart_card, "absent", not self._session.symbols.names)
         self._check_symbols()
         given = {name: query[name] for name in INPUTS if name in query}
         if not self.picker.pick(query.get("symbol", "")) and not given:
@@ -163,7 +162,7 @@ class PredictTab:
             bounds = predictor.information["range"][name]
             outside = name in values and not bounds[0] <= values[name] <= bounds[1]
             self.messages[name].value = message(name, problems.get(name), outside, *bounds)
-            set_invalid(field, name in problems)
+            set_class(field, "invalid", name in problems)
 
     def _draw(self, marker: pictures.Marker | None) -> None:
         """The picked symbol's days, with the prediction where it is that symbol's own; without a symbol, none."""

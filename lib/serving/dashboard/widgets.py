@@ -122,14 +122,9 @@ def text_field(name: str, description: str, value: str = "") -> widgets.Text:
     )
 
 
-def set_invalid(field: widgets.Widget, invalid: bool) -> None:
-    """Mark a field whose text cannot be used; the page tells assistive technology."""
-    (field.add_class if invalid else field.remove_class)("invalid")
-
-
-def set_absent(box: widgets.Widget, absent: bool) -> None:
-    """Take a card off the page, or put it back."""
-    (box.add_class if absent else box.remove_class)("absent")
+def set_class(widget: widgets.Widget, name: str, on: bool) -> None:
+    """Give a widget a class, or take it away: a field is ``invalid`` (the page tells assistive technology), a card ``absent``."""
+    (widget.add_class if on else widget.remove_class)(name)
 
 
 def html(name: str, value: str = "") -> widgets.HTML:
