@@ -25,19 +25,9 @@ DATA = ROOT / "data"  # downloaded archives; git ignores it
 
 
 def outputs() -> Path:
-    """The folder that holds one folder a study.
+    """The folder that holds one folder a study: absolute; it may not exist yet.
 
     ``STUDY_OUTPUTS`` moves it: tests and ``--reproduce`` write elsewhere with it, through the same code.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute; it may not exist yet.
-
-    Examples
-    --------
-    >>> outputs().is_absolute()
-    True
     """
     return Path(os.environ.get("STUDY_OUTPUTS") or ROOT / "outputs").resolve()
 

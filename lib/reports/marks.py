@@ -20,13 +20,7 @@ def status(note: str) -> str:
 
 
 def mark(page: Path, note: str) -> None:
-    """Say something at the head of a page of `lib.reports.page`, if it is there.
-
-    Parameters
-    ----------
-    note : str
-        It replaces what is said there; empty: nothing is said.
-    """
+    """Replace what is said at the head of a page of `lib.reports.page`, if any; an empty ``note`` says nothing."""
     with suppress(OSError, UnicodeDecodeError):
         head, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
         _, end, tail = rest.partition(_END)

@@ -22,10 +22,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "")  # what a server binds that listens on all
 def network_of(address: str) -> str:
     """Who counts as one visitor: an IPv4 address, or the /64 network of an IPv6 address, all of which one host may use.
 
-    Parameters
-    ----------
-    address : str
-        An IP address; any other text, such as a Unix socket's, stands for itself.
+    Any other text, such as a Unix socket's, stands for itself.
 
     Examples
     --------

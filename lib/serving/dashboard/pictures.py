@@ -141,12 +141,9 @@ def _marker(marker: Marker, start: float, end: float, slot: float, y: Callable[[
 
 
 def interval_bar(prediction: int, interval: tuple[int, int], average: float) -> str:
-    """The prediction inside its interval, beside the moving average, on one line from zero, in shares.
+    """An ``<svg>`` of the prediction inside its interval, beside the moving average, on one line from zero, in shares.
 
-    Returns
-    -------
-    str
-        An ``<svg>`` element; what it shows is said in the text above it, so it is hidden from screen readers.
+    What it shows is said in the text above it, so it is hidden from screen readers.
     """
     width, height, end = 520, 56, 510
     highest = max(interval[1], average, 1.0) * 1.08

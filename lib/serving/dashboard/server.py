@@ -119,15 +119,10 @@ class Refused(tornado.web.RequestHandler):
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of Tornado's log says anything: not so what pyzmq and Tornado say of each visitor who leaves.
+    """Whether a record of Tornado's logs says anything: not so what pyzmq and Tornado say of each visitor who leaves.
 
     pyzmq 27.3.0 warns of events that are still queued for a stream when Jupyter closes it, and then drops them, as it should
     (``ZMQStream._handle_events``). Test: ``test_a_visitor_who_leaves_is_no_line_in_the_log``.
-
-    Parameters
-    ----------
-    record : logging.LogRecord
-        Of the logger ``tornado.general``, which Tornado and pyzmq share, or of ``tornado.application``, which has the exceptions of handlers.
     """
     # Behind an exception, which has a record of its own.
     follows = ("Got events for closed stream", "Cannot send error response after headers written")
@@ -183,10 +178,7 @@ class GuardedApplication(tornado.web.Application):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Choose the handler: another site and another name get `Refused`.
 
-        Parameters
-        ----------
-        request : tornado.httputil.HTTPServerRequest
-            It learns the visitor's address, and whether the visitor speaks HTTPS, from a proxy that is believed.
+        The request learns the visitor's address, and whether the visitor speaks HTTPS, from a proxy that is believed.
         """
         peer, headers = str(request.remote_ip), request.headers
         request.remote_ip = self._access.address(peer, headers.get("X-Forwarded-For", ""))

@@ -122,17 +122,7 @@ def read_flag(given: dict[str, str], name: str) -> bool:
 
 
 def answer_query(predictor: Predictor, query: bytes) -> Answer:
-    """Answer ``GET /predict``.
-
-    Parameters
-    ----------
-    query : bytes
-        The URL's query string: both inputs once, and perhaps ``detail``.
-
-    Returns
-    -------
-    Answer
-        JSON: the integer, or with ``detail=true`` one object of `details`.
+    """Answer ``GET /predict``: JSON, the integer, or with ``detail=true`` one object of `details`.
 
     Raises
     ------
@@ -249,19 +239,7 @@ def read_pairs(body: bytes | bytearray) -> list[list[float]]:
 
 
 def answer_pairs(predictor: Predictor, body: bytes | bytearray, detail: bool) -> Answer:
-    """Answer ``POST /predict``.
-
-    Parameters
-    ----------
-    body : bytes or bytearray
-        JSON: ``[[vol_moving_avg, adj_close_rolling_med], ...]``, at most `MAX_PAIRS` pairs.
-    detail : bool
-        `details` instead of integers.
-
-    Returns
-    -------
-    Answer
-        JSON: a list as long as ``body``'s.
+    """Answer ``POST /predict``: a JSON list as long as `read_pairs` of the body, of integers or of `details`.
 
     Raises
     ------
