@@ -1039,7 +1039,7 @@ def test_prices_in_two_currencies_are_asked_for(outputs, tmp_path):
     both = prices("AAPL")[["Date", "Volume"]].assign(
         **{f"{name}_{code}": 10 for code in ("USD", "EUR") for name in PRICES[:4]}
     )
-    with pytest.raises((sources.ArchiveError, QuarantineError), match="several symbols side by side|could both be"):
+    with pytest.raises((sources.ArchiveError, QuarantineError), match=r"several symbols side by side|could both be"):
         read({"AAPL.csv": both.to_csv(index=False)}, tmp_path / "a")
 
 
