@@ -20,7 +20,6 @@ from benchmarks.accounting import Usage
 from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from benchmarks.pipeline import Extent, read_through
 from lib.figures import style
-from lib.paths import ROOT
 from lib.stages import STAGES
 
 SIZES = ("1/8", "1", "4")
@@ -101,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
             folder, work = Path(name, "archive"), Path(name, "work")
             archive.write(folder, Fraction(size))
             work.mkdir()
-            usages = study.first_run(folder, ROOT, work, console, options.spark_master)
+            usages = study.first_run(folder, work, console, options.spark_master)
             measured.append((size, read_through(folder), usages))
     lines = table(measured)
     title = f"{'the driver of ' if options.spark_master else ''}the whole study, {about['cores']} cores"

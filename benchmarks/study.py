@@ -1,7 +1,6 @@
 """The whole study, stage by stage, as a user runs it: notebooks, checks, figures and pages included; then again, with little or nothing changed.
 
-``python -m benchmarks.study --fraction 1/20 --to FILE``. With ``--repository FOLDER`` another checkout, which has an environment of its own, is run on the
-same archive after ours: an older version, for instance.
+``python -m benchmarks.study --fraction 1/20 --to FILE``.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ def table(usages: Mapping[str, Usage]) -> list[list[str]]:
     return lines
 
 
-def first_run(folder: Path, repository: Path, work: Path, console: Console, spark_master: str = "") -> dict[str, Usage]:
-    """Run a checkout's whole study on an archive.
+def first_run(folder: Path, work: Path, console: Console, spark_master: str = "") -> dict[str, Usage]:
+    """Run the whole study on an archive.
 
     Parameters
     ----------
@@ -59,14 +58,14 @@ def first_run(folder: Path, repository: Path, work: Path, console: Console, spar
     engine = f"compute:\n  engine: spark\n  spark_master: {spark_master}\n" if spark_master else ""
     _params(work).write_text(f"archive:\n  source: {folder}\n{engine}", encoding="utf-8")
     read_through(folder)
-    whole = _measured(WHOLE, repository, work, console)
+    whole = _measured(WHOLE, work, console)
     return stage_usages(work / "outputs" / "study" / "run.json") | {WHOLE: whole}
 
 
-def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[str, Usage]:
+def run(folder: Path, work: Path, console: Console) -> dict[str, Usage]:
     """As `first_run`; then again after small changes of the archive, which are undone."""
-    usages = first_run(folder, repository, work, console)
-    usages[UNCHANGED] = _measured(UNCHANGED, repository, work, console)
+    usages = first_run(folder, work, console)
+    usages[UNCHANGED] = _measured(UNCHANGED, work, console)
     files = sorted(folder.rglob("stocks/*.csv"))
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*/*.csv"))}
     steps = (
@@ -78,7 +77,7 @@ def run(folder: Path, repository: Path, work: Path, console: Console) -> dict[st
         for title, changed, days, arguments in steps:
             for path in changed:
                 path.write_bytes(longer(before[path], days))
-            usages[title] = _measured(title, repository, work, console, *arguments)
+            usages[title] = _measured(title, work, console, *arguments)
     finally:
         for path, content in before.items():
             path.write_bytes(content)
@@ -89,10 +88,9 @@ def _params(work: Path) -> Path:
     return work / "study.yaml"
 
 
-def _measured(title: str, repository: Path, work: Path, console: Console, *arguments: str) -> Usage:
-    python = sys.executable if repository == ROOT else str(repository / ".venv" / "bin" / "python")
-    environment = {"STUDY_OUTPUTS": str(work / "outputs"), "PYTHONPATH": str(repository)}
-    usage = measure([python, "-m", "lib", "run", str(_params(work)), *arguments], environment, cwd=repository)
+def _measured(title: str, work: Path, console: Console, *arguments: str) -> Usage:
+    command = [sys.executable, "-m", "lib", "run", str(_params(work)), *arguments]
+    usage = measure(command, {"STUDY_OUTPUTS": str(work / "outputs")}, cwd=ROOT)
     console.print(f"{title}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB")
     return usage
 
@@ -128,24 +126,16 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = command_line("study", __doc__)
     archive_options(parser)
-    parser.add_argument("--repository", type=Path, help="another checkout, to be run after ours")
     options = parser.parse_args(arguments)
     console = Console()
-    repositories = {"ours": ROOT} | ({"other": options.repository.resolve()} if options.repository else {})
-    usages: dict[str, dict[str, Usage]] = {}
     with tempfile.TemporaryDirectory(dir=options.work) as name:
-        folder = Path(name) / "archive"
+        folder, work = Path(name, "archive"), Path(name, "ours")
         archive.write(folder, options.fraction)
         extent = read_through(folder)
-        for title, repository in repositories.items():
-            console.print(title)
-            work = Path(name) / title
-            work.mkdir()
-            usages[title] = run(folder, repository, work, console)
-    for title, found in usages.items():
-        print_table(console, f"{title}: {extent.rows:,} rows, {extent.files:,} files", table(found))
-    text = "\n".join(f"{title}\n\n{markdown(table(found))}" for title, found in usages.items())
-    keep(options.to, text, {"machine": machine(), "archive": extent, "usages": usages})
+        work.mkdir()
+        usages = run(folder, work, console)
+    print_table(console, f"{extent.rows:,} rows, {extent.files:,} files", table(usages))
+    keep(options.to, markdown(table(usages)), {"machine": machine(), "archive": extent, "usages": {"ours": usages}})
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
     extent = read_through(folder)
     usages: dict[str, dict[str, Usage]] = {"usual": {}}
     (work / "study").mkdir()
-    usages["ours"] = study.first_run(folder, ROOT, work / "study", console)
+    usages["ours"] = study.first_run(folder, work / "study", console)
     read_through(folder)
     (work / "usual").mkdir()
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
