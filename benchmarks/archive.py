@@ -15,11 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
-import zipfile
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -54,20 +50,11 @@ METADATA_HEADER = (
     "Financial Status,CQS Symbol,NASDAQ Symbol,NextShares\n"
 )
 
-# Quantiles (share of files, value), taken from real files and rounded; between them, straight lines.
-STOCK_LENGTHS = (
-    (0, 1),
-    (5, 150),
-    (10, 400),
-    (25, 1_250),
-    (50, 3_600),
-    (75, 6_500),
-    (90, 9_100),
-    (95, 10_300),
-    (100, 14_663),
-)
-ETF_LENGTHS = ((0, 1), (5, 60), (10, 150), (25, 560), (50, 1_500), (75, 2_850), (90, 3_500), (95, 3_900), (100, 6_842))
-LOG2_VOLUME = ((0, 4), (5, 7), (10, 9), (25, 12), (50, 15), (75, 18), (90, 20), (95, 21), (100, 25))
+# Quantiles (share of files in percent, value), taken from real files and rounded; between them, straight lines.
+_SHARES = (0, 5, 10, 25, 50, 75, 90, 95, 100)
+STOCK_LENGTHS = tuple(zip(_SHARES, (1, 150, 400, 1_250, 3_600, 6_500, 9_100, 10_300, 14_663), strict=True))
+ETF_LENGTHS = tuple(zip(_SHARES, (1, 60, 150, 560, 1_500, 2_850, 3_500, 3_900, 6_842), strict=True))
+LOG2_VOLUME = tuple(zip(_SHARES, (4, 7, 9, 12, 15, 18, 20, 21, 25), strict=True))
 ZERO_VOLUME_SHARE = ((0, 0), (50, 0), (60, 1), (70, 2), (80, 5), (90, 14), (95, 23), (99, 42), (100, 85))  # in percent
 LOG2_PRICE = ((0, -4), (5, -2), (10, 0), (25, 2), (50, 4), (75, 5), (90, 6), (100, 11))
 
@@ -193,8 +180,8 @@ def metadata(listed: list[Security]) -> bytes:
     return sink.getvalue().encode()
 
 
-def write(to: Path, fraction: Fraction, workers: int = 0) -> None:
-    """Write an archive ``fraction`` times the size of Kaggle's, as a new folder or a ``.zip``; 0 ``workers``: one a core.
+def write(to: Path, fraction: Fraction) -> None:
+    """Write an archive ``fraction`` times the size of Kaggle's as a new folder, which appears under its name when all of it is there.
 
     Raises
     ------
@@ -202,29 +189,20 @@ def write(to: Path, fraction: Fraction, workers: int = 0) -> None:
         ``to`` is there already: a leftover file of another archive would change what is measured.
     """
     if to.exists():
-        raise FileExistsError(f"{to}: exists already; remove it, or name another folder or .zip")
+        raise FileExistsError(f"{to}: exists already; remove it, or name another folder")
     listed = securities(fraction)
-    with _sink(to) as put, ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:
-        put(METADATA, metadata(listed))
-        with progress.bar("files", len(listed), "files") as advance:
-            for security, data in zip(listed, pool.map(content, listed, chunksize=8), strict=True):
-                put(security.file_name, data)
-                advance(1)
-
-
-@contextmanager
-def _sink(to: Path) -> Iterator[Callable[[str, bytes], object]]:
-    """Give a function that puts a file into the archive; the archive appears under its name when all of it is there."""
-    to.parent.mkdir(parents=True, exist_ok=True)
     temporary = to.with_name(f"_{to.name}.tmp")
-    if to.suffix == ".zip":
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            yield lambda name, data: archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
-    else:
-        for folder in ("stocks", "etfs"):
-            (temporary / folder).mkdir(parents=True)
-        yield lambda name, data: (temporary / name).write_bytes(data)
-    os.replace(temporary, to)
+    for folder in ("stocks", "etfs"):
+        (temporary / folder).mkdir(parents=True)
+    (temporary / METADATA).write_bytes(metadata(listed))
+    with (
+        ProcessPoolExecutor(mp_context=get_context("spawn")) as pool,
+        progress.bar("files", len(listed), "files") as advance,
+    ):
+        for security, data in zip(listed, pool.map(content, listed, chunksize=8), strict=True):
+            (temporary / security.file_name).write_bytes(data)
+            advance(1)
+    temporary.rename(to)
 
 
 def _listed(copy: int, kind: int) -> list[Security]:
@@ -458,10 +436,9 @@ def main() -> None:
     parser.add_argument(
         "--fraction", type=Fraction, default=Fraction(1), help="size: 1 is Kaggle's; 0.01, 1/8, 4 (default: 1)"
     )
-    parser.add_argument("--to", type=Path, required=True, help="a new folder, or a .zip")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one a core (default: 0)")
+    parser.add_argument("--to", type=Path, required=True, help="a new folder")
     arguments = parser.parse_args()
-    write(arguments.to, arguments.fraction, arguments.workers)
+    write(arguments.to, arguments.fraction)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import sys
-import zipfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +32,7 @@ SMALL = Fraction(1, 250)
 @pytest.fixture(scope="module")
 def small_archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive") / "small"
-    archive.write(folder, SMALL, workers=1)
+    archive.write(folder, SMALL)
     return folder
 
 
@@ -125,16 +124,12 @@ def test_metadata_name_all_but_a_few_symbols():
     assert frame["Security Name"].str.contains(",").any()
 
 
-def test_a_zip_holds_the_same_files(small_archive, tmp_path):
-    archive.write(tmp_path / "small.zip", SMALL, workers=1)
-    with zipfile.ZipFile(tmp_path / "small.zip") as packed:
-        inside = {name: packed.read(name) for name in packed.namelist()}
-    outside = {
-        path.relative_to(small_archive).as_posix(): path.read_bytes()
-        for path in small_archive.rglob("*")
-        if path.is_file()
-    }
-    assert inside == outside
+def test_all_files_are_there_and_nothing_is_left_beside_them(small_archive):
+    listed = archive.securities(SMALL)
+    written = {path.relative_to(small_archive).as_posix() for path in small_archive.rglob("*") if path.is_file()}
+    assert written == {archive.METADATA, *(security.file_name for security in listed)}
+    assert (small_archive / archive.METADATA).read_bytes() == archive.metadata(listed)
+    assert list(small_archive.parent.iterdir()) == [small_archive]
 
 
 def test_an_archive_is_not_written_over(tmp_path):
