@@ -96,12 +96,7 @@ def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement
     """Compare two folders of Parquet files in ``columns``, `PRICES` or `FEATURES`."""
     symbols, keys = _keys(reference)
     _, other_keys = _keys(other, symbols)
-    order = None
-    is_sorted = bool((np.diff(other_keys) > 0).all())
-    if not is_sorted:
-        order = np.argsort(other_keys, kind="stable")
-        other_keys = other_keys[order]
-    # Rows that both have: usually all, and then nothing needs to be picked out.
+    # Rows that both have: usually all, in order, and then nothing needs to be picked out.
     here = there = None
     if not np.array_equal(keys, other_keys):
         _, here, there = np.intersect1d(keys, other_keys, return_indices=True)
@@ -112,8 +107,6 @@ def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement
         if name in KEY:
             continue
         ours, theirs = _column(reference, name), _column(other, name)
-        if order is not None:
-            theirs = theirs.take(pa.array(order))
         if here is not None and there is not None:
             ours, theirs = ours.take(pa.array(here)), theirs.take(pa.array(there))
         difference = _difference(ours, theirs, TOLERANCES.get(name, 0.0), keys if here is None else keys[here], symbols)
@@ -124,7 +117,7 @@ def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement
         missing=len(keys) - common,
         extra=len(other_keys) - common,
         missing_symbols=tuple(symbols[code] for code in np.setdiff1d(np.arange(len(symbols)), present)),
-        is_sorted=is_sorted,
+        is_sorted=bool((np.diff(other_keys) > 0).all()),
         differences=differences,
     )
 
