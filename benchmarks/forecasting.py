@@ -7,6 +7,7 @@ statsforecast's AutoETS and seasonal naive, on fewer symbols, since they fit one
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping
@@ -97,29 +98,17 @@ def mlforecast_lightgbm(rows: pd.DataFrame) -> Frame:
     return _wide(test, np.expm1(model.predict(test[inputs])))
 
 
-def statsforecast_ets(rows: pd.DataFrame) -> Frame:
-    """Statsforecast's AutoETS of a week's season, its parameters chosen once a symbol."""
-    from statsforecast.models import AutoETS
-
-    return _statsforecast(rows, AutoETS(season_length=5), "AutoETS")
-
-
-def statsforecast_naive(rows: pd.DataFrame) -> Frame:
-    """Statsforecast's seasonal naive: the volume of five rows ago."""
-    from statsforecast.models import SeasonalNaive
-
-    return _statsforecast(rows, SeasonalNaive(season_length=5), "SeasonalNaive")
-
-
-def _statsforecast(rows: pd.DataFrame, model: Any, name: str) -> Frame:
-    from statsforecast import StatsForecast
+def statsforecast(rows: pd.DataFrame, name: str, refit: bool) -> Frame:
+    """One of statsforecast's models with a week's season; without ``refit`` its parameters are chosen once a symbol."""
+    from statsforecast import StatsForecast, models
 
     frame = _long(rows)
     dates = frame["ds"].copy()
     frame["ds"] = frame.groupby("unique_id").cumcount()  # sessions: the calendar's gaps are none of its business
     windows = int((rows["Date"] >= first_test_day(rows)).groupby(rows["Symbol"]).sum().min())
+    model = getattr(models, name)(season_length=5)
     forecasts = StatsForecast(models=[model], freq=1, n_jobs=1).cross_validation(
-        df=frame, h=1, step_size=1, n_windows=windows, refit=name == "SeasonalNaive"
+        df=frame, h=1, step_size=1, n_windows=windows, refit=refit
     )
     forecasts = forecasts.merge(frame.assign(date=dates)[["unique_id", "ds", "date"]], on=["unique_id", "ds"])
     return _wide(forecasts.assign(ds=forecasts["date"]), np.expm1(forecasts[name].to_numpy()))
@@ -144,8 +133,8 @@ def _wide(forecasts: pd.DataFrame, forecast: Any) -> Frame:
 CONTESTANTS: Mapping[str, tuple[Callable[[pd.DataFrame], Frame], bool]] = {  # and whether on fewer symbols
     OURS: (ours, False),
     "mlforecast, LightGBM": (mlforecast_lightgbm, False),
-    "statsforecast, AutoETS": (statsforecast_ets, True),
-    "statsforecast, seasonal naive": (statsforecast_naive, True),
+    "statsforecast, AutoETS": (functools.partial(statsforecast, name="AutoETS", refit=False), True),
+    "statsforecast, seasonal naive": (functools.partial(statsforecast, name="SeasonalNaive", refit=True), True),
 }
 
 

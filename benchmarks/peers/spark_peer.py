@@ -48,15 +48,20 @@ def make_features(spark: SparkSession, prices: Path, out: Path) -> None:
     )
 
 
-if __name__ == "__main__":
-    stage, archive, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    session = (
+def make_session() -> SparkSession:
+    """Spark on all cores of this machine."""
+    return (
         SparkSession.builder.master("local[*]")
         .config("spark.driver.memory", "6g")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
+
+
+if __name__ == "__main__":
+    stage, archive, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    session = make_session()
     if stage == "prices":
         make_prices(session, archive, out / "prices")
     else:

@@ -42,16 +42,12 @@ def make_prices(archive: Path, out: Path) -> None:
 
 def make_features(prices: Path, out: Path) -> None:
     """Prices to ``out``, a folder of Parquet files."""
-    from pyspark.sql import SparkSession, Window
+    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    spark = (
-        SparkSession.builder.master("local[*]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .getOrCreate()
-    )
+    from benchmarks.peers.spark_peer import make_session
+
+    spark = make_session()
     days = Window.partitionBy("Symbol").orderBy("Date").rowsBetween(-29, 0)
     (
         spark.read.schema(
