@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 from rich.console import Console
 
+from benchmarks import archive
 from benchmarks.harness import command_line, keep, machine, markdown, print_table
 from lib import paths
 from lib.compute.engine import Engine
@@ -43,15 +43,7 @@ class Cost:
 
 def write_symbols(folder: Path, count: int) -> None:
     """An archive of ``count`` short files."""
-    chance = np.random.default_rng(0)
-    days = np.arange("2018-01-01", "2019-12-31", dtype="datetime64[D]")
-    days = days[np.is_busday(days)][:ROWS]
-    close = 50 * np.exp(np.cumsum(chance.normal(0, 0.01, ROWS)))
-    volume = np.rint(1e5 * np.exp(chance.normal(0, 0.5, ROWS))).astype(int)
-    lines = [
-        f"{day},{c:.2f},{c:.2f},{c:.2f},{c:.2f},{c:.2f},{v}" for day, c, v in zip(days, close, volume, strict=True)
-    ]
-    content = "\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *lines, ""]).encode()
+    content = archive.content(archive.Security("stocks", "S", "S", None, ROWS, 0, (0, 0, 0)))
     (folder / "stocks").mkdir(parents=True)
     for number in range(count):
         (folder / "stocks" / f"S{number:06}.csv").write_bytes(content)
