@@ -143,12 +143,12 @@ def machine() -> dict[str, Any]:
 
 def results(kept: Mapping[str, Found]) -> str:
     """The text of RESULTS.md."""
-    lines = ["# Results", ""]
-    lines += [
+    lines = [
+        "# Results\n",
         "Made by `python -m benchmarks`, which measures all of this anew on your machine. Read the ratios first: "
+        "seconds differ from machine to machine.\n",
+        summary(kept),
     ]
-    lines[-1] += "seconds differ from machine to machine.\n"
-    lines += [summary(kept)]
     for name, part in PARTS.items():
         lines += [f"## {part.title}\n"]
         if name not in kept:
