@@ -92,26 +92,24 @@ def _features(*rows: tuple[Any, ...]) -> tuple[Feature, ...]:
     return tuple(Feature(*row) for row in rows)
 
 
+def _volume(name: str, label: str, text: str) -> Feature:
+    """A feature that is a log volume relative to the average."""
+    return Feature(name, _VOLUME, _LOG, label, text)
+
+
 VOLUMES = (
     *(
-        Feature(
+        _volume(
             f"volume_lag_{k}",
-            _VOLUME,
-            _LOG,
             f"volume {k} session{'s' * (k > 1)} before",
             f"Volume {k} row{'s' * (k > 1)} before the day forecast.",
         )
         for k in LAGS
     ),
+    *(_volume(f"volume_mean_{w}", f"mean of {w} days", f"Mean log Volume over the last {w} rows.") for w in MEANS),
     *(
-        Feature(f"volume_mean_{w}", _VOLUME, _LOG, f"mean of {w} days", f"Mean log Volume over the last {w} rows.")
-        for w in MEANS
-    ),
-    *(
-        Feature(
+        _volume(
             f"volume_decay_{a}",
-            _VOLUME,
-            _LOG,
             f"exponential mean, {a} %",
             f"Exponential mean of log Volume; the newest row weighs {a} %, each older one {100 - a} % of the one after it.",
         )
@@ -128,29 +126,13 @@ VOLUMES = (
         )
         for w in SPREADS
     ),
+    _volume("volume_weekday", "same weekday", "Mean log Volume of the last 4 rows on the weekday of the day forecast."),
+    _volume(
+        "volume_quarter_ago", "a quarter ago", "Mean log Volume of the rows 61 to 65 rows before the day forecast."
+    ),
+    _volume("volume_year_ago", "a year ago", "Mean log Volume of the rows 250 to 254 rows before the day forecast."),
+    _volume("volume_peak_21", "busiest of 21 days", "Largest log Volume of the last 21 rows."),
     *_features(
-        (
-            "volume_weekday",
-            _VOLUME,
-            _LOG,
-            "same weekday",
-            "Mean log Volume of the last 4 rows on the weekday of the day forecast.",
-        ),
-        (
-            "volume_quarter_ago",
-            _VOLUME,
-            _LOG,
-            "a quarter ago",
-            "Mean log Volume of the rows 61 to 65 rows before the day forecast.",
-        ),
-        (
-            "volume_year_ago",
-            _VOLUME,
-            _LOG,
-            "a year ago",
-            "Mean log Volume of the rows 250 to 254 rows before the day forecast.",
-        ),
-        ("volume_peak_21", _VOLUME, _LOG, "busiest of 21 days", "Largest log Volume of the last 21 rows."),
         (
             "rows_since_peak",
             _VOLUME,
