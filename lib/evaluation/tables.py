@@ -162,26 +162,23 @@ def errors_by(scores: pd.DataFrame, feature: str, test: Rows, edges: Floats) -> 
         multiple's, as multiples of the moving average's on these rows), error_share (of the model's whole error).
     """
     values = test.features[:, INPUTS.index(feature)]
-    tenth = tenth_of(values, edges)
     some = scores[scores["grouping"] == feature]
     errors = some.pivot_table(index="key", columns="predictor", values="error", aggfunc="sum")
     rows = some[some["predictor"] == MODEL].set_index("key")["rows"]
-    lines = []
-    for key in errors.index:
-        here = values[tenth == key] if (tenth == key).any() else np.array([np.nan])
-        model, plain, scaled = (float(errors[name][key]) for name in (MODEL, AVERAGE, SCALED))
-        lines.append(
-            {
-                "low": here.min(),
-                "high": here.max(),
-                "rows": int(rows[key]),
-                "mae": model / int(rows[key]),
-                "relative_mae": ratio(model, plain),
-                "scaled_relative_mae": ratio(scaled, plain),
-                "error_share": model / max(float(errors[MODEL].sum()), 1e-300),
-            }
-        )
-    return pd.DataFrame(lines)
+    reach = pd.Series(values).groupby(tenth_of(values, edges)).agg(["min", "max"]).reindex(errors.index)
+    model, average = errors[MODEL], errors[AVERAGE].where(errors[AVERAGE] > 0)
+    table = pd.DataFrame(
+        {
+            "low": reach["min"],
+            "high": reach["max"],
+            "rows": rows,
+            "mae": model / rows,
+            "relative_mae": model / average,
+            "scaled_relative_mae": errors[SCALED] / average,
+            "error_share": model / max(float(model.sum()), 1e-300),
+        }
+    )
+    return table.reset_index(drop=True)
 
 
 def learning_curve(scores: pd.DataFrame, parts: dict[str, Rows], case: Case) -> pd.DataFrame:
