@@ -23,7 +23,7 @@ def predictors(found: pd.DataFrame) -> list[str]:
 
 
 def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
-    """The model beside every baseline, from the sums of `lib.evaluation.sums.added`.
+    """The model beside every baseline, from the sums of `lib.evaluation.sums.Total`.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
 
 
 def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
-    """Every measured number, as ``forecast_metrics.json`` holds them, from the sums of `lib.evaluation.sums.added`.
+    """Every measured number, as ``forecast_metrics.json`` holds them, from the sums of `lib.evaluation.sums.Total`.
 
     Returns
     -------

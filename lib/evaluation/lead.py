@@ -1,41 +1,10 @@
-"""Is one prediction better than another, by more than chance? Pure NumPy."""
+"""Is one prediction better than another, by more than chance? In words."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
 
 UNTESTED = "Too little data to tell this from chance."
-
-
-def lead_over_blocks(differences: NDArray[np.float64], total: float) -> tuple[float, float]:
-    """By which share one prediction's absolute error is below another's, and the standard error of that.
-
-    Rows of one day or symbol are not independent, so the error is taken from block to block.
-
-    Parameters
-    ----------
-    differences : ndarray of float64, shape (blocks,)
-        The other's sum of errors minus the model's.
-    total : float
-        The other's whole sum.
-
-    Returns
-    -------
-    (float, float)
-        The standard error is NaN with fewer than three blocks.
-
-    Examples
-    --------
-    >>> lead, error = lead_over_blocks(np.array([2.0, 0.0, 4.0]), 12.0)
-    >>> lead, round(error, 4)
-    (0.5, 0.2887)
-    """
-    if total == 0:
-        return 0.0, float("nan")
-    count = len(differences)
-    error = float(np.std(differences, ddof=1) * count**0.5 / total) if count > 2 else float("nan")
-    return float(differences.sum() / total), error
 
 
 def beats(lead: float, error: float) -> str:
@@ -51,7 +20,7 @@ def beats(lead: float, error: float) -> str:
     >>> beats(0.02, 0.005), beats(0.02, 0.015), beats(0.0, 0.001), beats(0.02, float("nan"))
     ('beats', 'does not clearly beat', 'does not beat', 'is ahead of')
     """
-    if np.isnan(error):
+    if math.isnan(error):
         return "is ahead of" if lead > 0 else "is not ahead of"
     if lead <= 0:
         return "does not beat"

@@ -64,7 +64,7 @@ def judge(
     Returns
     -------
     list of pandas.DataFrame
-        For each case what `lib.evaluation.sums.added` makes: groupings "all"; "block", a quarter of a year, or a symbol where symbols are
+        For each case what `lib.evaluation.sums.Total` makes: groupings "all"; "block", a quarter of a year, or a symbol where symbols are
         held out; and, for each feature of ``tenths``, its name.
     """
     tasks = list(enumerate(features.stored))

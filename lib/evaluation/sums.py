@@ -16,8 +16,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lib.evaluation.lead import lead_over_blocks
-
 Floats = NDArray[np.float64]
 APE_STEP, APE_BINS = 0.002, 7000  # of log(|error| / Volume), from APE_LEAST on
 APE_LEAST = -9.0
@@ -155,47 +153,37 @@ def _table(horizon: int, lines: list[dict[str, Any]]) -> pa.Table:
     )
 
 
-def added(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    """The sums of all parts, one line a horizon, predictor, grouping and key; what is in memory at a time does not grow with their number.
+class Total:
+    """Adds up the sums of parts as they come; what is in memory at a time does not grow with their number.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         As `SCHEMA`, in the order of the parts: sums of floats depend on it.
     """
-    total = Total()
-    for table in tables:
-        total.add(table)
-    return total.lines()
 
-
-class Total:
-    """Adds up sums as they come, so that few are in memory at a time; see `added`."""
-
-    def __init__(self) -> None:
+    def __init__(self, tables: Iterable[pa.Table] = ()) -> None:
         self._waiting: list[pa.Table] = [SCHEMA.empty_table()]
+        for table in tables:
+            self.add(table)
 
     def add(self, table: pa.Table) -> None:
         """Take the next sums, as `SCHEMA`."""
         self._waiting.append(table)
         if sum(each.num_rows for each in self._waiting) > _FOLDED_ROWS:
-            self._waiting = [folded(self._waiting)]
+            self._waiting = [self.table()]
 
     def table(self) -> pa.Table:
         """All sums, as `SCHEMA`."""
-        return folded(self._waiting)
+        values = [name for name in SCHEMA.names if name not in _KEYS]
+        # With several threads, the order of the sums varies from run to run.
+        groups = pa.concat_tables(self._waiting).group_by(_KEYS, use_threads=False)
+        summed = groups.aggregate([(name, "sum") for name in values])
+        return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names]).select(SCHEMA.names)
 
     def lines(self) -> pd.DataFrame:
-        """What `added` returns."""
+        """All sums, one line a horizon, predictor, grouping and key, in their order."""
         return self.table().sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
-
-
-def folded(tables: Iterable[pa.Table]) -> pa.Table:
-    """The sums of some tables as one table of `SCHEMA`."""
-    values = [name for name in SCHEMA.names if name not in _KEYS]
-    # With several threads, the order of the sums varies from run to run.
-    grouped = pa.concat_tables(tables).group_by(_KEYS, use_threads=False).aggregate([(name, "sum") for name in values])
-    return grouped.rename_columns([name.removesuffix("_sum") for name in grouped.column_names]).select(SCHEMA.names)
 
 
 def median_ape(sums: pd.DataFrame, horizon: int, predictor: str) -> float:
@@ -209,7 +197,7 @@ def median_ape(sums: pd.DataFrame, horizon: int, predictor: str) -> float:
 
 
 def by_group(sums: pd.DataFrame, horizon: int, grouping: str, model: str, average: str) -> pd.DataFrame:
-    """How good a predictor is beside another, group by group, from the sums of `added`.
+    """How good a predictor is beside another, group by group, from the lines of `Total`.
 
     Returns
     -------
@@ -234,6 +222,8 @@ def lead(
 ) -> tuple[float, float]:
     """The share by which a model's error is below another's, and its standard error over quarters of a year, or other groups.
 
+    Rows of one day or symbol are not independent, so the error is taken from group to group.
+
     Parameters
     ----------
     measure : {"error", "squared"}
@@ -251,4 +241,9 @@ def lead(
     if errors.empty:
         return 0.0, float("nan")
     errors = errors[[model, other]].dropna()
-    return lead_over_blocks((errors[other] - errors[model]).to_numpy(), float(errors[other].sum()))
+    differences, total = (errors[other] - errors[model]).to_numpy(), float(errors[other].sum())
+    if total == 0:
+        return 0.0, float("nan")
+    count = len(differences)
+    error = float(np.std(differences, ddof=1) * count**0.5 / total) if count > 2 else float("nan")
+    return float(differences.sum() / total), error

@@ -39,7 +39,7 @@ class Forecasts:
     forecasts : Dataset
         One row a symbol and horizon.
     sums : pandas.DataFrame
-        See `lib.evaluation.sums.added`.
+        See `lib.evaluation.sums.Total`.
     growth : dict of str to float
         See `lib.evaluation.fits.importance`.
     """
@@ -78,7 +78,7 @@ def make_forecasts(
     sizes = [part.rows for part in source.parts]
     built = dataset.build("forecasts", works, sizes, "rows", folders, digest, engine, (plan, models))
     datasets = dataset.commit(built, folders)
-    added = sums.added(datasets["forecast_sums"].tables())
+    added = sums.Total(datasets["forecast_sums"].tables()).lines()
     information = {
         "last": str(np.int64(plan.last).astype("datetime64[D]")),
         "model": settings.model,

@@ -31,7 +31,7 @@ def test_parts_add_up_to_the_whole() -> None:
         pieces.append(
             sums.error_sums(piece, {name: (low[part], high[part]) for name, (low, high) in ranges.items()}, 0.1)
         )
-    found = sums.added(pieces)
+    found = sums.Total(pieces).lines()
     error = np.abs(whole.predictions["model"] - whole.traded)
     table = sums.by_group(found, 1, "all", "model", "average")
     assert table["mae"][0] == pytest.approx(error.mean())
@@ -48,7 +48,7 @@ def test_parts_add_up_to_the_whole() -> None:
 
 def test_a_lead_is_judged_by_how_it_changes_between_quarters() -> None:
     whole, ranges = judged(4000, 2)
-    found = sums.added([sums.error_sums(whole, ranges, 0.1)])
+    found = sums.Total([sums.error_sums(whole, ranges, 0.1)]).lines()
     lead, error = sums.lead(found, 1, "model", "average")
     own, other = (np.abs(whole.predictions[name] - whole.traded) for name in ("model", "average"))
     assert lead == pytest.approx(1 - own.sum() / other.sum())

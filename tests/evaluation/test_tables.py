@@ -126,4 +126,4 @@ def test_a_median_from_the_histogram_is_right_to_a_thousandth() -> None:
     predicted = traded * np.exp(chance.normal(0, 0.5, len(traded)))
     table = sums.error_sums(sums.Judged(0, traded, {}, {"model": predicted}), {}, 0.1)
     exact = np.median(np.abs(predicted - traded) / traded)
-    assert sums.median_ape(sums.added([table]), 0, "model") == pytest.approx(exact, rel=1e-3)
+    assert sums.median_ape(sums.Total([table]).lines(), 0, "model") == pytest.approx(exact, rel=1e-3)
