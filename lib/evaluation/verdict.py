@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,36 @@ import pandas as pd
 
 from lib.evaluation.baselines import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
 from lib.evaluation.errors import ratio
-from lib.evaluation.lead import UNTESTED, beats
+
+UNTESTED = "Too little data to tell this from chance."
+
+
+def beats(lines: pd.DataFrame, predictor: str) -> str:
+    """Whether the model is better than a predictor, by more than chance, as a verb.
+
+    Parameters
+    ----------
+    lines : pandas.DataFrame
+        By predictor: lead and lead_error, which is NaN where there were too few blocks to know it: then see `UNTESTED`.
+
+    Returns
+    -------
+    str
+        The model "beats" a predictor when it leads by more than two standard errors, "does not clearly beat" it when it leads by less, and "does not
+        beat" it when it does not lead.
+
+    Examples
+    --------
+    >>> lines = pd.DataFrame({"lead": [0.02, 0.02, 0.0, 0.02], "lead_error": [0.005, 0.015, 0.001, None]}, index=list("abcd"))
+    >>> [beats(lines, predictor) for predictor in lines.index]
+    ['beats', 'does not clearly beat', 'does not beat', 'is ahead of']
+    """
+    lead, error = (float(lines[column][predictor]) for column in ("lead", "lead_error"))
+    if math.isnan(error):
+        return "is ahead of" if lead > 0 else "is not ahead of"
+    if lead <= 0:
+        return "does not beat"
+    return "beats" if lead > 2 * error else "does not clearly beat"
 
 
 def verdict(table: pd.DataFrame, brief: bool = False) -> str:
@@ -26,8 +56,7 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
     Returns
     -------
     str
-        A few sentences. The model "beats" a predictor when it leads by more than two standard errors, "does not clearly
-        beat" it when it leads by less, and "does not beat" it when it does not lead.
+        A few sentences, in the words of `beats`.
     """
     split, horizon, objective = (table[column].iloc[0] for column in ("split", "horizon", "objective"))
     measure, words = ("mae", "mean absolute error") if objective == "absolute" else ("rmse", "root mean squared error")
@@ -45,13 +74,10 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
             f"is {errors[MODEL]:,.0f} shares."
         )
 
-    def beats_it(predictor: str) -> str:
-        return beats(float(lines["lead"][predictor]), float(lines["lead_error"][predictor]))
-
     sentences = [
         f"{where[split]} ({what[horizon]}), the model's {words} is {errors[MODEL]:,.0f} shares, "
         + f"{ratio(errors[MODEL], average):.4f} times the moving average's {average:,.0f}.",
-        f"It {beats_it(AVERAGE)} the average, and it {beats_it(SCALED)} the average's best multiple"
+        f"It {beats(lines, AVERAGE)} the average, and it {beats(lines, SCALED)} the average's best multiple"
         + f" ({ratio(errors[SCALED], average):.4f}).",
     ]
     if lines["lead_error"][[AVERAGE, SCALED]].isna().any():
@@ -59,7 +85,8 @@ def verdict(table: pd.DataFrame, brief: bool = False) -> str:
     if brief:
         return " ".join(sentences)
     if REFERENCE in errors:
-        sentences.append(f"It {beats_it(REFERENCE)} the reference forest ({ratio(errors[REFERENCE], average):.4f}).")
+        relative = ratio(errors[REFERENCE], average)
+        sentences.append(f"It {beats(lines, REFERENCE)} the reference forest ({relative:.4f}).")
     better = "better" if errors[LAST] < errors[MODEL] else "not better"
     sentences.append(
         f"Simply repeating the volume of the day before, which the model is not given, is {better} ({ratio(errors[LAST], average):.4f})."
