@@ -36,28 +36,22 @@ def map_tasks(
     with tempfile.NamedTemporaryFile(prefix="shared-") as content:
         pickle.dump(() if shared is None else (shared,), content, protocol=5)
         content.flush()
-        yield from _mapped(workers, function, tasks, content.name)
-
-
-def _mapped(
-    workers: int, function: Callable[..., Result], tasks: Sequence[Task], content: str
-) -> Iterator[tuple[int, Result]]:
-    # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(content,)) as pool:
-        indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
-        try:
-            for future in as_completed(indices):
-                index = indices.pop(future)  # a future keeps its result
-                yield index, future.result()
-                del future
-        except BrokenProcessPool:
-            raise EngineError(
-                "a worker process was killed, most often because memory ran out: run again with fewer workers "
-                "(-p compute.workers 1); finished parts are kept"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+        # Fork is not safe beside Arrow's threads; a spawned worker imports lib anew.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(content.name,)) as pool:
+            indices = {pool.submit(_run, function, task): index for index, task in enumerate(tasks)}
+            try:
+                for future in as_completed(indices):
+                    index = indices.pop(future)  # a future keeps its result
+                    yield index, future.result()
+                    del future
+            except BrokenProcessPool:
+                raise EngineError(
+                    "a worker process was killed, most often because memory ran out: run again with fewer workers "
+                    "(-p compute.workers 1); finished parts are kept"
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _run(function: Callable[..., Result], task: Any) -> Result:
