@@ -66,9 +66,12 @@ def _draw_to_bytes(task: tuple[StoredPart, tuple[int, ...]], plan: Plan) -> list
 
 def draw(part: StoredPart, plan: Plan) -> Drawn:
     """Draw a part's examples, and add up its Gram matrices."""
-    found, tickets = [], []
     horizons = plan.settings.horizons
-    columns = linear.linear_inputs(np.zeros((1, len(definitions.NAMES)), dtype=np.float32)).shape[1] + 1
+    nothing = np.zeros((0, len(horizons)))
+    no_features = np.zeros((0, len(definitions.NAMES)), dtype=np.float32)
+    found = [Examples(no_features, np.zeros(0), nothing, np.zeros(0, dtype=np.int32), nothing.astype(np.int32))]
+    tickets = [np.zeros(0)]
+    columns = linear.linear_inputs(no_features).shape[1] + 1
     gram = np.zeros((len(horizons), len(plan.cuts), columns, columns))
     levels = np.zeros(LEVEL_BINS, dtype=np.int64)
     for chunk in chunks(part):
@@ -90,11 +93,6 @@ def draw(part: StoredPart, plan: Plan) -> Drawn:
         kept = own < share[rows]
         found.append(examples.chosen(kept))
         tickets.append(own[kept])
-    if not found:
-        nothing = np.zeros((0, len(horizons)))
-        empty = np.zeros((0, len(definitions.NAMES)), dtype=np.float32)
-        found = [Examples(empty, np.zeros(0), nothing, np.zeros(0, dtype=np.int32), nothing.astype(np.int32))]
-        tickets = [np.zeros(0)]
     return Drawn(joined(found), np.concatenate(tickets), gram, levels)
 
 

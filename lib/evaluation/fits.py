@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,7 @@ class Fit:
 
     def rows(self, examples: Examples, ticket: Floats) -> tuple[Known, Floats, Floats]:
         """Of the examples to fit on: what is known, the averages, the targets."""
-        rows = np.flatnonzero((ticket < self.share) & past(vars(examples), self.cut, self.index))
+        rows = np.flatnonzero((ticket < self.share) & past(examples, self.cut, self.index))
         average = examples.average[rows]
         return examples.known[rows], average, log_ratio(examples.traded[rows, self.index], average)
 
@@ -59,9 +58,9 @@ def fit(task: Fit, drawn: tuple[Examples, Floats]) -> forecaster.Model:
     return Boosting.fit(known, average, target) if len(known) >= forecaster.LEAST_ROWS else forecaster.Nothing()
 
 
-def past(stored: Mapping[str, NDArray[Any]], cut: int, index: int) -> NDArray[np.bool_]:
+def past(examples: Examples, cut: int, index: int) -> NDArray[np.bool_]:
     """Examples whose horizon was over before the cut."""
-    return ~np.isnan(stored["traded"][:, index]) & (stored["ended"][:, index] < cut)
+    return ~np.isnan(examples.traded[:, index]) & (examples.ended[:, index] < cut)
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def _simple(plan: Plan, examples: Examples, ticket: Floats) -> tuple[Floats, lis
     multiples = np.ones((len(plan.cuts) - 1, len(horizons), 2))
     models: list[list[RatioByQuantile | None]] = [[None] * len(horizons) for _ in plan.cuts[1:]]
     for cut, index in np.ndindex(*multiples.shape[:2]):
-        chosen = past(vars(examples), int(plan.cuts[cut + 1]), index) & (ticket < plan.share[cut + 1])
+        chosen = past(examples, int(plan.cuts[cut + 1]), index) & (ticket < plan.share[cut + 1])
         average, traded = examples.average[chosen], examples.traded[chosen, index]
         for which, base in enumerate((average, average * np.exp(decay[chosen]))):
             if base.sum() > 0:
@@ -221,10 +220,10 @@ def calibrated(
             predicted[used == cut] = models[cut][index].predict(chosen.known[used == cut])
         for cut in range(1, len(plan.cuts)):
             year = (chosen.session >= plan.cuts[cut] - 365) & (ticket[recent] < plan.share[cut])
-            year &= past(vars(chosen), int(plan.cuts[cut]), index)
+            year &= past(chosen, int(plan.cuts[cut]), index)
             rows, forecasts = chosen.chosen(year), predicted[year]
             if len(rows) < forecaster.LEAST_ROWS:  # a short archive: the rows that it was fitted on
-                rows = examples.chosen(past(vars(examples), int(plan.cuts[cut]), index))
+                rows = examples.chosen(past(examples, int(plan.cuts[cut]), index))
                 forecasts = models[cut][index].predict(rows.known) if len(rows) else np.zeros(0)
             target = log_ratio(rows.traded[:, index], rows.average)
             ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts)

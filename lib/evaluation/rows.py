@@ -173,15 +173,11 @@ def some_symbols(table: pa.Table) -> Iterator[pa.Table]:
 def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of parts, one after the other; no symbol is in two of them."""
     offsets = np.cumsum([0, *(len(part.symbols) for part in parts)])
-    return Rows(
-        [symbol for part in parts for symbol in part.symbols],
-        np.concatenate([part.symbol + np.int32(offset) for part, offset in zip(parts, offsets[:-1], strict=True)]),
-        np.concatenate([part.date for part in parts]),
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.volume for part in parts]),
-        np.concatenate([part.previous_volume for part in parts]),
-        parts[0].horizon,
-    )
+    names = [symbol for part in parts for symbol in part.symbols]
+    symbol = np.concatenate([part.symbol + np.int32(offset) for part, offset in zip(parts, offsets[:-1], strict=True)])
+    columns = ("date", "features", "volume", "previous_volume")
+    others = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+    return Rows(names, symbol, horizon=parts[0].horizon, **others)
 
 
 def needed(rows: Rows, features: Dataset) -> Rows:

@@ -280,15 +280,12 @@ def forecast_rows(served: Served, columns: Mapping[str, NDArray[Any]]) -> list[d
     answers = []
     for one in served.forecasters:
         point, low, high = (int(value[0]) for value in one.forecast(known, average))
-        first_session = int(evenings.session[-1])
-        span = calendar.sessions[[first_session, first_session + one.horizon - 1]].astype("datetime64[D]")
+        ahead = calendar.sessions[evenings.session[-1] :][: one.horizon].astype("datetime64[D]")
         answers.append(
             {
                 "as_of": str(columns["Date"][-1].astype("datetime64[D]")),
-                "for_from": str(span[0]),
-                "for_to": str(span[1]),
-            }
-            | {
+                "for_from": str(ahead[0]),
+                "for_to": str(ahead[-1]),
                 "horizon": one.horizon,
                 "forecast": point,
                 "low": low,
