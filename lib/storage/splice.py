@@ -14,10 +14,9 @@ meaning counts are named after `parquet.thrift
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 MAGIC = b"PAR1"
 
@@ -120,60 +119,48 @@ def _footer(content: memoryview) -> Struct:
     if len(content) < 12 or content[:4] != MAGIC or content[-4:] != MAGIC:
         raise SpliceError(f"{len(content):,} bytes that do not start and end with {MAGIC.decode()}: no Parquet file")
     (length,) = struct.unpack("<I", content[-8:-4])
-    return _Reader(bytes(content[-8 - length : -8])).struct()
+    return _read_struct(io.BytesIO(content[-8 - length : -8]))
 
 
-@dataclass
-class _Reader:
-    content: bytes
-    position: int = 0
+def _read_struct(footer: BinaryIO) -> Struct:
+    fields: Struct = {}
+    number = 0
+    while header := footer.read(1)[0]:
+        delta, kind = header >> 4, header & 15
+        number = number + delta if delta else _read_integer(footer)
+        # Of a field, the type is the truth value; in a list it is a byte of its own.
+        fields[number] = (kind, kind == _TRUE if kind in (_TRUE, _FALSE) else _read_value(footer, kind))
+    return fields
 
-    def struct(self) -> Struct:
-        fields: Struct = {}
-        number = 0
-        while header := self.byte():
-            delta, kind = header >> 4, header & 15
-            number = number + delta if delta else self.integer()
-            fields[number] = (kind, self.value(kind))
-        return fields
 
-    def value(self, kind: int) -> Any:
-        if kind in (_TRUE, _FALSE):  # of a field: the type is the value
-            return kind == _TRUE
-        if kind == _BYTE:
-            return self.byte()
-        if kind in (_I16, _I32, _I64):
-            return self.integer()
-        if kind == _STRUCT:
-            return self.struct()
-        if kind == _LIST:
-            header = self.byte()
-            size, element = header >> 4, header & 15
-            size = self.varint() if size == 15 else size
-            # Here a truth value is a byte of its own.
-            return element, [self.byte() if element in (_TRUE, _FALSE) else self.value(element) for _ in range(size)]
-        if kind in (_DOUBLE, _BINARY):
-            size = 8 if kind == _DOUBLE else self.varint()
-            start, self.position = self.position, self.position + size
-            return self.content[start : self.position]
-        raise SpliceError(f"a footer with a Thrift field of type {kind}, which Parquet does not use")
+def _read_value(footer: BinaryIO, kind: int) -> Any:
+    if kind in (_TRUE, _FALSE, _BYTE):
+        return footer.read(1)[0]
+    if kind in (_I16, _I32, _I64):
+        return _read_integer(footer)
+    if kind == _STRUCT:
+        return _read_struct(footer)
+    if kind == _LIST:
+        header = footer.read(1)[0]
+        size, element = header >> 4, header & 15
+        size = _read_varint(footer) if size == 15 else size
+        return element, [_read_value(footer, element) for _ in range(size)]
+    if kind in (_DOUBLE, _BINARY):
+        return footer.read(8 if kind == _DOUBLE else _read_varint(footer))
+    raise SpliceError(f"a footer with a Thrift field of type {kind}, which Parquet does not use")
 
-    def byte(self) -> int:
-        self.position += 1
-        return self.content[self.position - 1]
 
-    def varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
+def _read_varint(footer: BinaryIO) -> int:
+    value = shift = 0
+    while (byte := footer.read(1)[0]) > 127:
+        value |= (byte & 127) << shift
+        shift += 7
+    return value | byte << shift
 
-    def integer(self) -> int:
-        value = self.varint()
-        return (value >> 1) ^ -(value & 1)  # zigzag
+
+def _read_integer(footer: BinaryIO) -> int:
+    value = _read_varint(footer)
+    return (value >> 1) ^ -(value & 1)  # zigzag
 
 
 def _write_struct(fields: Struct) -> bytes:
@@ -207,11 +194,8 @@ def _integer(value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    return bytes(_sevens(value))
-
-
-def _sevens(value: int) -> Iterator[int]:
+    sevens = []
     while value > 127:
-        yield value & 127 | 128
+        sevens.append(value & 127 | 128)
         value >>= 7
-    yield value
+    return bytes([*sevens, value])
