@@ -26,17 +26,23 @@ def feature_axes(title: str, counts: npt.NDArray[np.int64]) -> tuple[Figure, Axe
     """
     average, median = (f"{each.label} ({each.unit})" for each in (VOLUME_AVERAGE, PRICE_MEDIAN))
     figure, axes = new_figure(title, median, average, 4.4)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
-    axes.set_ylim(AVERAGE_EDGES[rows[0]], AVERAGE_EDGES[rows[-1] + 1])
-    axes.set_xlim(MEDIAN_EDGES[columns[0]], MEDIAN_EDGES[columns[-1] + 1])
-    axes.grid(False)
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    logarithmic(axes, MEDIAN_EDGES, AVERAGE_EDGES, counts)
     axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter("{x:,g}")
     return figure, axes
+
+
+def logarithmic(axes: Axes, right: Edges, up: Edges, counts: npt.NDArray[np.int64]) -> None:
+    """Logarithmic scales without a grid, which end where the rows do that ``counts`` has between edges."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    rows, columns = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
+    axes.set_ylim(up[rows[0]], up[rows[-1] + 1])
+    axes.set_xlim(right[columns[0]], right[columns[-1] + 1])
+    axes.grid(False)
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=" "))
 
 
 def density(axes: Axes, right: Edges, up: Edges, counts: npt.NDArray[np.int64], what: str) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from lib.features.counts import AVERAGE_EDGES
 from lib.features.definitions import VOLUME_AVERAGE
-from lib.figures.axes import density
+from lib.figures.axes import density, logarithmic
 from lib.figures.style import (
     BLUE,
     GREY,
@@ -52,18 +52,10 @@ the days the actual volume is within a factor of about 1.6 of the predicted.'
     if not total:
         return nothing(title, "No day is held out.")
     figure, axes = new_figure(title, "predicted volume (shares)", "actual volume (shares)", 4.6)
+    logarithmic(axes, AVERAGE_EDGES, AVERAGE_EDGES, counts.T)
     density(axes, AVERAGE_EDGES, AVERAGE_EDGES, counts.T, "days")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    shown = np.flatnonzero(counts.sum(axis=1)), np.flatnonzero(counts.sum(axis=0))
-    axes.set_xlim(AVERAGE_EDGES[shown[0][0]], AVERAGE_EDGES[shown[0][-1] + 1])
-    axes.set_ylim(AVERAGE_EDGES[shown[1][0]], AVERAGE_EDGES[shown[1][-1] + 1])
     for width, color in ((4.0, "white"), (1.8, ORANGE)):
         axes.plot(AVERAGE_EDGES[[0, -1]], AVERAGE_EDGES[[0, -1]], color=color, linewidth=width)
-    axes.grid(False)
-    axes.minorticks_off()
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(EngFormatter(sep=" "))
     near = sum(int(np.trace(counts, offset)) for offset in range(-2, 3)) / total
     return described(
         figure,

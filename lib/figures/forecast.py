@@ -69,16 +69,9 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
     names = next(iter(tables.values()))["predictor"].tolist()
     figure, axes = new_figure("Error by predictor", "error / the 30-day average's", "", height=0.45 * len(names) + 1.3)
     positions = np.arange(len(names))[::-1]
-    parts = []
-    for (horizon, table), color in zip(tables.items(), (BLUE, ORANGE, INK, GREY), strict=False):
-        axes.plot(
-            table["relative_mae"],
-            positions,
-            "o",
-            color=color,
-            markersize=7,
-            label=f"{horizon} day{'s' * (horizon > 1)}",
-        )
+    errors = {_sessions(horizon): table["relative_mae"].tolist() for horizon, table in tables.items()}
+    for (label, values), color in zip(errors.items(), (BLUE, ORANGE, INK, GREY), strict=False):
+        axes.plot(values, positions, "o", color=color, markersize=7, label=label)
     axes.set_yticks(positions, names)
     axes.grid(True, axis="x")
     axes.legend(
@@ -89,12 +82,13 @@ def errors_by_predictor(tables: dict[int, pd.DataFrame]) -> Figure:
         handletextpad=0.1,
         columnspacing=0.8,
     )
-    for position, name in enumerate(names):
-        numbers = [
-            f"{table['relative_mae'].iloc[position]:.3g} ({h} day{'s' * (h > 1)})" for h, table in tables.items()
-        ]
-        parts.append(f"{name} {', '.join(numbers)}")
+    numbers = zip(*([f"{value:.3g} ({label})" for value in values] for label, values in errors.items()), strict=True)
+    parts = [f"{name} {', '.join(each)}" for name, each in zip(names, numbers, strict=True)]
     return described(figure, f"Error by predictor: {'; '.join(parts)}.")
+
+
+def _sessions(horizon: int) -> str:
+    return f"{horizon} day{'s' * (horizon > 1)}"
 
 
 @house_style
@@ -154,7 +148,7 @@ def fan(rows: pd.DataFrame, forecasts: pd.DataFrame, symbol: str) -> Figure:
         *spans, numbers, (ORANGE, BLUE, GREY, INK), strict=False
     ):
         span = np.array([first, last + np.timedelta64(1, "D")])
-        label = f"{horizon} day{'s' * (horizon > 1)}"
+        label = _sessions(horizon)
         if first == last:  # a day is too narrow for an area
             axes.vlines(span[:1], low, high, color=color, zorder=3)
             axes.plot(span[:1], [point], "o", color=color, markersize=7, label=label)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -94,8 +93,7 @@ def rows_per_symbol(rows: pd.Series) -> Figure:
     least, most = (f"{rows.iloc[position]:,} ({rows.index[position]})" for position in (-1, 0))
     ends = f"from {least} to {most}, the middle symbol {rows.median():,.0f}."
     if len(rows) <= 12:
-        figure, axes = new_figure(title, "", "", height=1.0 + 0.38 * len(rows))
-        _counted_bars(axes, [str(name) for name in rows.index], rows.tolist(), 0, BLUE)
+        figure = _counted_bars(title, [(str(name), int(count)) for name, count in rows.items()], 0, BLUE, 0.38)
         return described(figure, f"Bars: rows (trading days) of each of {len(rows)} symbols, {ends}")
 
     figure, axes = new_figure(title, "rows (about 252 a year)", "symbols")
@@ -130,17 +128,13 @@ def quarantine_by_reason(counts: Mapping[str, int], rows_read: int) -> Figure:
     'Bars: 28 of 1,000 rows quarantined (2.8%), by reason: null value 28.'
     """
     title = "Rows quarantined, by reason"
-    present = sorted(
-        ((count, reason) for reason, count in counts.items() if count), key=lambda pair: (-pair[0], pair[1])
-    )
+    present = [(reason, count) for reason, count in _ordered(counts) if count]
     if not present:
         return nothing(title, f"Nothing quarantined: each of the {rows_read:,} rows read was kept.")
-    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
-    _counted_bars(axes, [reason for _, reason in present], [count for count, _ in present], rows_read, ORANGE)
-    total = sum(count for count, _ in present)
-    listed = ", ".join(f"{reason} {count:,}" for count, reason in present)
+    total = sum(counts.values())
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in present)
     return described(
-        figure,
+        _counted_bars(title, present, rows_read, ORANGE),
         f"Bars: {total:,} of {rows_read:,} rows quarantined ({percent(total / rows_read)}), by reason: {listed}.",
     )
 
@@ -157,16 +151,22 @@ def odd_values(counts: Mapping[str, int], rows_kept: int) -> Figure:
     title = "Odd but possible values, kept"
     if not any(counts.values()):
         return nothing(title, f"None among the {rows_kept:,} rows kept ({', '.join(counts)}).")
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    present = [(name, count) for name, count in ordered if count]
-    figure, axes = new_figure(title, "", "", height=1.0 + 0.42 * len(present))
-    _counted_bars(axes, [name for name, _ in present], [count for _, count in present], rows_kept, YELLOW)
+    ordered = _ordered(counts)
+    figure = _counted_bars(title, [(name, count) for name, count in ordered if count], rows_kept, YELLOW)
     listed = ", ".join(f"{name} {count:,} ({percent(count / rows_kept)})" for name, count in ordered)
     return described(figure, f"Bars: odd values among {rows_kept:,} rows kept: {listed}.")
 
 
-def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total: int, color: str) -> None:
+def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _counted_bars(
+    title: str, bars: Sequence[tuple[str, int]], total: int, color: str, inches_a_bar: float = 0.42
+) -> Figure:
     """Horizontal bars, the longest on top, each with its count and its share of ``total``."""
+    figure, axes = new_figure(title, "", "", height=1.0 + inches_a_bar * len(bars))
+    names, counts = zip(*bars, strict=True)
     positions = np.arange(len(names))[::-1]
     axes.barh(positions, counts, height=0.62, color=color)
     written = [textwrap.fill(shortened(name, 2 * _LETTERS), _LETTERS) for name in names]
@@ -182,3 +182,4 @@ def _counted_bars(axes: Axes, names: Sequence[str], counts: Sequence[int], total
     axes.set_xlim(0, max(counts) * room / max(0.5, room - 0.1 * max(map(len, labels))))
     for position, count, label in zip(positions, counts, labels, strict=True):
         axes.annotate(label, (count, position), (5, 0), textcoords="offset points", va="center", color=INK)
+    return figure
