@@ -299,23 +299,11 @@ class Built:
 
 @dataclass(frozen=True)
 class _Common:
-    """What every task of a `build` needs.
-
-    Parameters
-    ----------
-    code : str
-        Digest of the code and the parameters that make the parts.
-    folders : dict of str to str
-        Where the parts' files of each name go.
-    known : dict of str to dict
-        The parts that are there, by folder and key.
-    shared : object
-        What the works share.
-    """
+    """What every task of a `build` needs; see its parameters."""
 
     code: str
-    folders: Mapping[str, str]
-    known: Mapping[str, Mapping[str, PartFile]]
+    folders: Mapping[str, Location]
+    known: Mapping[str, Mapping[str, PartFile]]  # the parts that are there, by folder and key
     shared: Any
 
 
@@ -355,12 +343,11 @@ def build(
             for needed in (folder, paths.dataset_state(folder)):
                 needed.mkdir(parents=True, exist_ok=True)
     known = {name: {p.key: p for p in [*_finished(f), *_committed(f)]} for name, f in folders.items()}
-    texts = {name: str(folder) for name, folder in folders.items()}
     largest_first = sorted(range(len(works)), key=lambda index: -sizes[index])
     tasks = [works[index] for index in largest_first]
     results: dict[int, PartResult] = {}
     with progress.bar(title, sum(sizes), unit) as advance:
-        for turn, result in engine.map(make_part, tasks, _Common(code, texts, known, shared)):
+        for turn, result in engine.map(make_part, tasks, _Common(code, folders, known, shared)):
             results[largest_first[turn]] = result
             advance(sizes[largest_first[turn]])
     return Built([results[index] for index in range(len(works))], versions)
@@ -369,7 +356,7 @@ def build(
 def make_part(work: Work, common: _Common) -> PartResult:
     """Make one part, or find that it is there; anywhere and any number of times: the bytes are the same."""
     key = part_key(common.code, work.read(common.shared))
-    folders = {name: locations.location(folder) for name, folder in common.folders.items()}
+    folders = common.folders
     known = {name: common.known[name][key] for name in folders if key in common.known[name]}
     if known.keys() == folders.keys() and all(_intact(folders[name], part) for name, part in known.items()):
         return PartResult(key, known)
