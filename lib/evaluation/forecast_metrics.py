@@ -79,7 +79,8 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     Returns
     -------
     dict of str to dict
-        By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday, kind of day and length of history.
+        By horizon: rows, mae, relative_mae, median_ape, pinball, coverage, verdict, baselines, and the same by decile, year, weekday, kind of day and length of history;
+        NaN is what could not be measured.
     """
     metrics: dict[str, Any] = {}
     for horizon in horizons:
@@ -100,9 +101,5 @@ def by_horizon(found: pd.DataFrame, horizons: Sequence[int]) -> dict[str, Any]:
     return metrics
 
 
-def _numbers(line: pd.Series) -> dict[str, float | int | None]:
-    plain = {str(name): float(value) for name, value in line.items()}
-    return {
-        name: None if np.isnan(value) else int(value) if name in ("key", "rows") else value
-        for name, value in plain.items()
-    }
+def _numbers(line: pd.Series) -> dict[str, float | int]:
+    return {str(name): int(value) if name in ("key", "rows") else float(value) for name, value in line.items()}
