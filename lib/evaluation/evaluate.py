@@ -162,14 +162,8 @@ def evaluate(
     edges = {name: tenths(test.features[:, column]) for column, name in enumerate(INPUTS)}
     curve_fits = {name: fitted[_Fit(CURVE, settings.horizon, own_split, number)] for number, name in enumerate(curve)}
     shown = [name for name in cases[index].predictors if name != tables.MEAN]
-    cases[index] = Case(
-        settings.horizon,
-        own_split,
-        {**cases[index].predictors, **curve_fits},
-        served.table_,
-        edges,
-        frozenset({tables.MEAN, *curve}),
-    )
+    predictors, whole_only = {**cases[index].predictors, **curve_fits}, frozenset({tables.MEAN, *curve})
+    cases[index] = Case(settings.horizon, own_split, predictors, served.table_, edges, whole_only)
     scores = judge(features, cases, engine, sums_kept)
     comparisons = {}
     for case, judged in zip(cases, scores, strict=True):

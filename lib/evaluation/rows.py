@@ -220,15 +220,10 @@ def chronological_split(days: NDArray[np.datetime64], test_share: float) -> ByDa
 
 
 def split_at(days: NDArray[np.datetime64], first_test_date: np.datetime64) -> ByDate:
-    """The chronological split whose test begins on a date; ValueError where one side would be empty.
-
-    Parameters
-    ----------
-    days : ndarray of datetime64[D]
-        The different days of the rows, ascending.
-    """
-    if (days >= first_test_date).all() or not (days >= first_test_date).any():
-        side = "before" if (days >= first_test_date).all() else "on or after"
+    """The chronological split of rows of these ``days`` whose test begins on a date; ValueError where one side would be empty."""
+    late = days >= first_test_date
+    if late.all() or not late.any():
+        side = "before" if late.all() else "on or after"
         raise ValueError(f"no row is {side} {first_test_date}; there is nothing to split")
     return ByDate(first_test_date)
 

@@ -130,14 +130,7 @@ def rolling_median(
     Parameters
     ----------
     values : array of float64, shape (rows,)
-        Finite, of all symbols, one after the other.
-    starts : array of int64
-        Where each symbol starts.
-
-    Returns
-    -------
-    array of float64, shape (rows,)
-        Over the rows that the window holds: fewer than ``window`` at a symbol's start.
+        Finite; the rest is as for `moving_average`.
 
     Examples
     --------

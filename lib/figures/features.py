@@ -39,7 +39,6 @@ def volume_with_average(rows: pd.DataFrame, symbol: str, window: int) -> Figure:
     dates = pd.Series(rows["Date"].to_numpy().astype("datetime64[s]"))
     axes.plot(dates, rows["Volume"], color=SKY, linewidth=0.9, label="volume of the day")
     axes.plot(dates, rows[VOLUME_AVERAGE.name], color=INK, label=f"{window}-day moving average")
-    axes.set_ylim(0, None)
     axes.margins(x=0)
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     _date_axis(axes, dates)
