@@ -75,6 +75,10 @@ STOCK_NAMES = (
     "{} plc American Depositary Shares",
 )
 ETF_NAMES = ("{} Trust ETF", "iSelect {} Index Fund", "{} Short-Term Bond, Hedged ETF")
+KINDS = (  # folder, files, rows, quantiles of the rows of a file, patterns of names
+    ("stocks", STOCKS, STOCK_ROWS, STOCK_LENGTHS, STOCK_NAMES),
+    ("etfs", ETFS, ETF_ROWS, ETF_LENGTHS, ETF_NAMES),
+)
 
 
 @dataclass(frozen=True)
@@ -160,11 +164,10 @@ def content(security: Security) -> bytes:
         texts = pc.binary_join_element_wise(texts, pa.scalar(".0"), "")
     columns.append(texts.take(taken))
     names = HEADER.decode().strip().split(",")
-    sink = io.BytesIO(HEADER)
-    sink.seek(0, io.SEEK_END)
+    sink = io.BytesIO()
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
     pyarrow.csv.write_csv(pa.table(columns, names=names), sink, options)
-    return sink.getvalue()
+    return HEADER + sink.getvalue()
 
 
 def metadata(listed: list[Security]) -> bytes:
@@ -207,11 +210,8 @@ def write(to: Path, fraction: Fraction) -> None:
 
 def _listed(copy: int, kind: int) -> list[Security]:
     """All stocks, kind 0, or ETFs, kind 1, of a copy of the archive."""
-    names: tuple[str, ...]
-    if kind == 0:
-        folder, count, names, lengths = "stocks", STOCKS, STOCK_NAMES, _lengths(STOCK_LENGTHS, STOCKS, STOCK_ROWS)
-    else:
-        folder, count, names, lengths = "etfs", ETFS, ETF_NAMES, _lengths(ETF_LENGTHS, ETFS, ETF_ROWS)
+    folder, count, total, quantiles, names = KINDS[kind]
+    lengths = _lengths(quantiles, count, total)
     nulls = _null_rows(lengths) if kind == 0 else [0] * count
     tickers = _tickers(copy, kind, count)
     if kind == 0 and copy == 0:

@@ -121,13 +121,8 @@ def _long(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wide(forecasts: pd.DataFrame, forecast: Any) -> Frame:
-    return pd.DataFrame(
-        {
-            "Symbol": forecasts["unique_id"].to_numpy(),
-            "Date": forecasts["ds"].to_numpy(),
-            "forecast": np.asarray(forecast),
-        }
-    )
+    named = forecasts[["unique_id", "ds"]].set_axis(["Symbol", "Date"], axis=1)
+    return named.assign(forecast=np.asarray(forecast))
 
 
 CONTESTANTS: Mapping[str, tuple[Callable[[pd.DataFrame], Frame], bool]] = {  # and whether on fewer symbols

@@ -48,17 +48,12 @@ CONNECTIONS = 8
 VOLUME = "Volume moving average, shares a day"  # the field's label
 
 
-def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def server(module: str, *arguments: str, core: int | None = None) -> Iterator[tuple[str, psutil.Process]]:
     """Run ``python -m MODULE``, on one core where said; gives its URL and its process."""
-    port = free_port()
+    with socket.socket() as listener:  # for a port on which nothing listens now
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     command = [sys.executable, "-m", module, *arguments, "--port", str(port)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
@@ -409,17 +404,6 @@ def table(found: dict[str, Any]) -> list[list[str]]:
     return lines
 
 
-def run(study: str, parts: Sequence[str], console: Console) -> dict[str, Any]:
-    """Measure ``parts``; what each found, by its name."""
-    found: dict[str, Any] = {}
-    for name in parts:
-        load = psutil.getloadavg()[0]
-        with console.status(name):
-            found[name] = {"load_before": round(load, 1), **PARTS[name](study)}
-        console.print(f"{name}: done, load before it {load:.1f}")
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 1 when the endpoint's answers are not the model's, or a session is left."""
     parser = command_line("serving", __doc__)
@@ -433,7 +417,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"{tool} is not installed (Debian: {INSTALL})")
     console = Console(width=None if sys.stdout.isatty() else 120)
     about = machine()
-    found = run(options.study, options.only, console)
+    found: dict[str, Any] = {}
+    for name in options.only:
+        load = psutil.getloadavg()[0]
+        with console.status(name):
+            found[name] = {"load_before": round(load, 1), **PARTS[name](options.study)}
+        console.print(f"{name}: done, load before it {load:.1f}")
     title = f"study {options.study}, {about['cores']} cores"
     lines = table(found)
     print_table(console, title, lines)
