@@ -234,8 +234,7 @@ def into_readme(text: str, block: str) -> str:
 
 
 def _fraction(kept: Mapping[str, Found]) -> Fraction:
-    command = kept["pipeline"]["about"]["command"] if "pipeline" in kept else ["", "--fraction", "1"]
-    return Fraction(command[2])
+    return Fraction(kept["pipeline"]["about"]["command"][2] if "pipeline" in kept else 1)
 
 
 def _ratio(ours: Result, other: Result) -> list[str]:

@@ -356,10 +356,6 @@ def _exp2(logarithm: Integers) -> Floats:
     return powers
 
 
-def _fixed(number: Fraction) -> int:
-    return int(number * ONE)
-
-
 def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) -> tuple[list[Floats], Integers]:
     """Open, High, Low, Close, Adj Close (float32 values, as Yahoo's are) and Volume for each of ``dates``."""
     rows = len(dates)
@@ -375,7 +371,7 @@ def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) ->
     daily = int(9_000 + traits[0] // 2)  # standard deviation of a day's step: 0.009 to 0.04 octaves
     shock = np.where(draws[4, :, 0] < 2_000, 3, 1)
     walk = np.cumsum(normal[0] * shock * daily // NORMAL_DEVIATION)
-    last = _fixed(_at_quantile(LOG2_PRICE, _radical_inverse(number + 1, 5)))
+    last = int(_at_quantile(LOG2_PRICE, _radical_inverse(number + 1, 5)) * ONE)
     low, high = last - 4 * ONE, last + 2 * ONE
     folded = np.mod(walk - walk[-1] + (last - low), 2 * (high - low))
     close = low + np.where(folded > high - low, 2 * (high - low) - folded, folded)
@@ -384,7 +380,7 @@ def _prices_and_volume(security: Security, dates: npt.NDArray[np.datetime64]) ->
     down = np.minimum(opened, close) - np.abs(normal[3]) * daily // (2 * NORMAL_DEVIATION)
 
     # Volume: a level, a trend over the years, weeks of more or less trading, a day's noise and bursts.
-    level = _fixed(_at_quantile(LOG2_VOLUME, 1 - thinness))
+    level = int(_at_quantile(LOG2_VOLUME, 1 - thinness) * ONE)
     trend = (np.arange(rows) - rows) * int(traits[1] // 200)
     weeks = np.cumsum(normal[2] + normal[3])
     weeks[32:] -= weeks[:-32].copy()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -28,10 +27,10 @@ def bar(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     ]
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         console = Console(file=sys.stderr)
         if terminal:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 console = Console(file=stack.enter_context(Path(terminal).open("w")), force_terminal=True)
         shown = stack.enter_context(Progress(*columns, console=console, transient=True))
         task = shown.add_task(title, total=total, rate="")
