@@ -50,8 +50,6 @@ class Rows:
         Of each file: Adj Close is Close, as it has none.
     rounded : numpy.ndarray of int64
         Of each file: volumes that were rounded.
-    timed : numpy.ndarray of bool
-        Of each good row: its date has a time of day.
     """
 
     table: pa.Table
@@ -62,7 +60,6 @@ class Rows:
     raw: Callable[[int, int], str]
     no_adjusted: npt.NDArray[np.bool_]
     rounded: npt.NDArray[np.int64]
-    timed: npt.NDArray[np.bool_]
 
 
 class RowTexts(Protocol):
@@ -144,12 +141,11 @@ def rows_of_table(
         Under the names of `VALUES`: each column typed, or as text.
     """
     columns: dict[str, pa.Array] = {}
-    timed = np.zeros(table.num_rows, dtype=bool)
     dates = table["Date"]
     if pa.types.is_date32(dates.type):
         columns["Date"] = dates_and_numbers.whole(dates)
     else:
-        columns["Date"], timed = dates_and_numbers.dates(dates, plan.order)
+        columns["Date"] = dates_and_numbers.dates(dates, plan.order)
     for name in VALUES[1:]:
         if name in table.schema.names:
             column = table[name]
@@ -205,7 +201,6 @@ def rows_of_table(
         raw.line,
         no_adjusted,
         np.bincount(file_of_row[was_rounded], minlength=len(counts)).astype(np.int64),
-        timed[good],
     )
 
 
@@ -246,14 +241,11 @@ def _symbols(table: pa.Table) -> pa.Array | None:
     """The symbols of rows that say theirs, as a dictionary; a series other than EQ is a symbol of its own."""
     if "Symbol" not in table.schema.names:
         return None
-    symbols = dates_and_numbers.whole(table["Symbol"])
-    if not pa.types.is_dictionary(symbols.type):
-        symbols = symbols.dictionary_encode()
+    symbols = dates_and_numbers.encoded(table["Symbol"])
     texts = symbols.dictionary.to_pylist()
     names = [None if text is None or text.strip() in _ERRORS else symbol_text(text) for text in texts]
     if "Series" in table.schema.names:
-        series = dates_and_numbers.whole(table["Series"])
-        series = series if pa.types.is_dictionary(series.type) else series.dictionary_encode()
+        series = dates_and_numbers.encoded(table["Series"])
         codes = [(text or "").strip() for text in series.dictionary.to_pylist()]
         if set(codes) - {"EQ", ""}:
             pairs = pa.StructArray.from_arrays([symbols.indices, series.indices], ["symbol", "series"]).to_pylist()
@@ -362,14 +354,14 @@ def no_rows(files: int) -> Rows:
     table = pa.table([pa.array([], kind) for kind in kinds], names=list(VALUES))
     zeros = np.zeros(files, dtype=np.int64)
     nothing = [zeros[:0] for _ in range(files)]
-    return Rows(table, zeros, {}, {}, nothing, lambda file, row: "", zeros.astype(bool), zeros, np.zeros(0, dtype=bool))
+    return Rows(table, zeros, {}, {}, nothing, lambda file, row: "", zeros.astype(bool), zeros)
 
 
 def concatenated(parts: Sequence[Rows]) -> Rows:
     """The rows of several files, read apart, as if they had been read together."""
     if len(parts) == 1:
         return parts[0]
-    first_row, first_file = 0, 0
+    first_row = 0
     bad: dict[int, str] = {}
     bad_symbols: dict[int, str] = {}
     of_file: list[tuple[Rows, int]] = []
@@ -378,7 +370,6 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
         bad_symbols.update((first_row + row, symbol) for row, symbol in part.bad_symbols.items())
         of_file += [(part, file) for file in range(len(part.counts))]
         first_row += int(part.counts.sum())
-        first_file += len(part.counts)
     names = max((part.table.schema.names for part in parts), key=len)
     tables = [part.table for part in parts if part.table.num_rows and part.table.schema.names == names]
     return Rows(
@@ -390,7 +381,6 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
         lambda file, row: of_file[file][0].raw(of_file[file][1], row),
         np.concatenate([part.no_adjusted for part in parts]),
         np.concatenate([part.rounded for part in parts]),
-        np.concatenate([part.timed for part in parts]),
     )
 
 

@@ -13,7 +13,6 @@ from decimal import Decimal, DecimalException
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -318,23 +317,12 @@ def is_null(text: str) -> bool:
     return text.strip().lower() in NULLS
 
 
-def dates(column: pa.ChunkedArray, order: DateOrder | None) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Read a column of dates: each distinct text once.
-
-    Returns
-    -------
-    days : pyarrow.Array of date32
-        Null where there is no date.
-    timed : numpy.ndarray of bool
-        Whether the row's date has a time of day other than midnight.
-    """
-    encoded = _encoded(column)
-    moments = [None if text is None else parse_date(text, order) for text in encoded.dictionary.to_pylist()]
+def dates(column: pa.ChunkedArray, order: DateOrder | None) -> pa.Array:
+    """A column of dates as date32, each distinct text read once; null where there is no date."""
+    texts = encoded(column)
+    moments = [None if text is None else parse_date(text, order) for text in texts.dictionary.to_pylist()]
     days = pa.array([None if moment is None else moment.day for moment in moments], pa.int32())
-    timed = np.array([moment is not None and moment.time != "" for moment in moments] or [False], dtype=bool)
-    indices = encoded.indices
-    filled = indices.fill_null(0).to_numpy(zero_copy_only=False)
-    return days.take(indices).cast(pa.date32()), timed[filled]
+    return days.take(texts.indices).cast(pa.date32())
 
 
 def numbers(column: pa.ChunkedArray, mark: DecimalMark) -> pa.Array:
@@ -396,10 +384,10 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     return (column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column).combine_chunks()
 
 
-def _encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
-    if isinstance(column, pa.ChunkedArray):
-        column = whole(column)
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column in one piece, as a dictionary."""
+    found = whole(column)
+    return found if pa.types.is_dictionary(found.type) else found.dictionary_encode()
 
 
 def decimal_mark(samples: Sequence[str]) -> DecimalMark | None:
