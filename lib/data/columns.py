@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 from lib.data import column_names, dates_and_numbers
 from lib.data.headers import VALUES, is_header
 from lib.data.plans import Plan, fields_of
-from lib.data.rows import BLANK, EXACT, FIRST_DATE, another_header, of_header
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, RowTexts, another_header, of_header, place
 from lib.text import shortened
 
 _ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"}  # of a spreadsheet's formula
@@ -45,7 +44,7 @@ class Rows:
     lines : list of numpy.ndarray
         For each file, the line of each of its rows.
     raw : callable
-        From a file and the number of a row within it to the row's text.
+        From a file and the number of a row within it to the row's text: see `lib.data.rows.RowTexts.shown`.
     no_adjusted : numpy.ndarray of bool
         Of each file: Adj Close is Close, as it has none.
     rounded : numpy.ndarray of int64
@@ -60,16 +59,6 @@ class Rows:
     raw: Callable[[int, int], str]
     no_adjusted: npt.NDArray[np.bool_]
     rounded: npt.NDArray[np.int64]
-
-
-class RowTexts(Protocol):
-    """The text of rows, by the index of the file and the row's number within it."""
-
-    def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long."""
-
-    def text(self, file: int, row: int) -> str:
-        """The text of a row."""
 
 
 def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, float, float, float, int, bool] | str:
@@ -154,7 +143,6 @@ def rows_of_table(
                 if pa.types.is_string(column.type)
                 else dates_and_numbers.whole(column)
             )
-    ends = np.cumsum(counts)
     no_adjusted = np.ones(len(counts), dtype=bool)
     if "Adj Close" in columns:
         columns["Adj Close"], no_adjusted = _adjusted(columns, table["Adj Close"], counts)
@@ -183,7 +171,7 @@ def rows_of_table(
             positions = np.flatnonzero(bad)
     if "Security Name" in table.schema.names:
         columns["Security Name"] = dates_and_numbers.whole(table["Security Name"])
-    reasons, repaired = _reasons(positions, plan, ends, counts, raw, symbols, no_adjusted)
+    reasons, repaired = _reasons(positions, plan, counts, raw, symbols, no_adjusted)
     rows = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
     good[list(reasons)] = False
@@ -198,7 +186,7 @@ def rows_of_table(
         reasons,
         bad_symbols,
         lines,
-        raw.line,
+        raw.shown,
         no_adjusted,
         np.bincount(file_of_row[was_rounded], minlength=len(counts)).astype(np.int64),
     )
@@ -278,7 +266,6 @@ def symbol_text(text: str) -> str:
 def _reasons(
     positions: npt.NDArray[np.int64],
     plan: Plan,
-    ends: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],
     raw: RowTexts,
     symbols: pa.Array | None,
@@ -291,9 +278,8 @@ def _reasons(
     without.pop("Adj Close", None)
     plan_without = replace(plan, reading=replace(plan.reading, columns=without))
     for row in positions.tolist():
-        file = int(np.searchsorted(ends, row, side="right"))
-        text = raw.text(file, row - int(ends[file] - counts[file]))
-        found = parse_fields(fields_of(text, plan), plan_without if no_adjusted[file] else plan)
+        file, number = place(row, counts)
+        found = parse_fields(fields_of(raw.text(file, number), plan), plan_without if no_adjusted[file] else plan)
         if isinstance(found, str):
             reasons[row] = found
         elif symbols is not None and symbols[row].as_py() is None:
@@ -387,17 +373,11 @@ def concatenated(parts: Sequence[Rows]) -> Rows:
 def as_one_file(parts: Sequence[Rows]) -> Rows:
     """The rows of several symbols of one file, and those of no symbol, as those of one file."""
     merged = concatenated(parts)
-    ends = np.cumsum(merged.counts)
-
-    def raw(file: int, row: int) -> str:
-        part = int(np.searchsorted(ends, row, side="right"))
-        return merged.raw(part, row - int(ends[part] - merged.counts[part]))
-
     return replace(
         merged,
         counts=np.array([merged.counts.sum()], dtype=np.int64),
         lines=[np.concatenate(merged.lines)],
-        raw=raw,
+        raw=lambda file, row: merged.raw(*place(row, merged.counts)),
         no_adjusted=np.array([all(part.no_adjusted.all() for part in parts if part.table.num_rows)]),
         rounded=np.array([merged.rounded.sum()], dtype=np.int64),
     )

@@ -7,6 +7,7 @@ the workers and back is which pieces there are and which symbols they hold; the 
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from bisect import bisect_left, bisect_right
@@ -30,7 +31,7 @@ from lib.data.headers import VALUES
 from lib.data.members import LARGEST, ArchiveError, Member
 from lib.data.plans import Plan
 from lib.data.quarantine import QuarantineError
-from lib.data.rows import BLANK
+from lib.data.rows import BLANK, place
 from lib.data.text_files import Body
 from lib.locations import Location, Url
 from lib.text import printable
@@ -474,14 +475,12 @@ def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
 
 
 def _bad_table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
-    ends = np.cumsum(rows.counts)
     records = []
     symbols = []
     for row in sorted(rows.bad):
         if rows.bad[row] == BLANK:
             continue
-        file = int(np.searchsorted(ends, row, side="right"))
-        number = row - int(ends[file] - rows.counts[file])
+        file, number = place(row, rows.counts)
         records.append((pieces[file].number, int(rows.lines[file][number]), rows.bad[row], rows.raw(file, number)))
         symbols.append(pieces[file].symbol or rows.bad_symbols.get(row, ""))
     columns = [pa.array([record[i] for record in records], kind) for i, kind in enumerate(_BAD.types)]
@@ -598,21 +597,18 @@ class StagedPart:
         reasons, raws = bad_table["reason"].to_pylist(), bad_table["raw"].to_pylist()
         bad = {int(row): reasons[position] for row, position in zip(bad_rows, positions, strict=True)}
         raw = {int(row): raws[position] for row, position in zip(bad_rows, positions, strict=True)}
-        code = np.concatenate([codes, bad_codes])[order]
         piece, line = (_merged(table[name], bad_table[name], positions, is_bad) for name in ("piece", "line"))
-        ends = np.cumsum(np.bincount(code, minlength=len(groups)))
+        counts = np.bincount(np.concatenate([codes, bad_codes]), minlength=len(groups))
         offsets, files = np.array(self.first_lines), np.array([entry.file for entry in self.pieces])
         lines, file_of_row = line + offsets[piece], files[piece]
-        sources: list[parse.Source] = []
-        source_of_group: dict[int, int] = {}
-        for number, symbol in enumerate(groups):
-            start, stop = int(ends[number - 1]) if number else 0, int(ends[number])
-            if start == stop:
-                continue
-            source_of_group[number] = len(sources)
-            sources.append(self._source(symbol, names.get(symbol), lines[start:stop], file_of_row[start:stop]))
-        texts = _Texts(self, code, piece, line, raw, table, np.flatnonzero(~is_bad), ends, source_of_group)
-        return parse.account(sources, table.select(list(VALUES)), bad, texts)
+        starts = np.cumsum(counts) - counts
+        sources = [
+            self._source(symbol, names.get(symbol), lines[start : start + count], file_of_row[start : start + count])
+            for symbol, start, count in zip(groups, starts, counts, strict=True)
+            if count
+        ]
+        texts = _Texts(self, starts[counts > 0], piece, line, raw, table, np.flatnonzero(~is_bad))
+        return parse.account(sources, table.select(list(VALUES)), bad, texts.shown)
 
     def _source(
         self, symbol: str, name: str | None, lines: npt.NDArray[np.int64], files: npt.NDArray[np.int64]
@@ -682,42 +678,31 @@ class _Texts:
     """The raw text of rows: of bad ones as it was staged, of others as it is in the file."""
 
     part: StagedPart
-    code: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]  # of each source's rows among all
     piece: npt.NDArray[np.int64]
     lines: npt.NDArray[np.int64]
     bad: Mapping[int, str]
     table: pa.Table
     good: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-    source_of_group: Mapping[int, int]
 
-    def position(self, row: int) -> tuple[int, int]:
-        """The source of a row, and the row's number within it."""
-        group = int(self.code[row])
-        return self.source_of_group[group], row - (int(self.ends[group - 1]) if group else 0)
-
-    def line(self, row: int) -> bytes:
-        """The text of a row."""
+    def shown(self, source: int, number: int) -> str:
+        """The text of a source's row, shortened where it is very long."""
+        row = int(self.starts[source]) + number
         if row in self.bad:
-            return self.bad[row].encode()
+            return self.bad[row]
         piece = self.part.pieces[int(self.piece[row])]
         if piece.plan.parquet:
             values = self.table.slice(int(np.searchsorted(self.good, row)), 1).select(list(VALUES)).to_pylist()[0]
-            return ",".join(map(str, values.values())).encode()
-        body = _cached_body(self.part.location, piece)
-        return body[0][int(self.lines[row]) - body[1]]
+            return ",".join(map(str, values.values()))
+        lines, first = _lines(self.part.location, piece)
+        return parse.text_of(lines[int(self.lines[row]) - first])
 
 
-_BODY: dict[tuple[str, Piece], tuple[list[bytes], int]] = {}
-
-
-def _cached_body(location: str, piece: Piece) -> tuple[list[bytes], int]:
-    """The lines of the piece that was asked for last, and the number of the first; one process may read several archives."""
-    if (location, piece) not in _BODY:
-        _BODY.clear()
-        body = _body(locations.location(location), piece)
-        _BODY[location, piece] = body.text.split(b"\n"), body.first_line
-    return _BODY[location, piece]
+@functools.lru_cache(maxsize=1)
+def _lines(location: str, piece: Piece) -> tuple[list[bytes], int]:
+    """The lines of a piece, and the number of the first."""
+    body = _body(locations.location(location), piece)
+    return body.text.split(b"\n"), body.first_line
 
 
 def _slice(entry: Sorted, start: int, stop: int) -> pa.Table:

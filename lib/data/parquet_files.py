@@ -17,6 +17,7 @@ from lib.data.columns import Rows
 from lib.data.headers import VALUES, NotPrices, Options, Refused, Tickers
 from lib.data.layouts import LayoutError, Reading
 from lib.data.plans import Plan, Sample
+from lib.data.rows import RowTexts
 
 _SAMPLE = 40  # rows
 
@@ -116,14 +117,11 @@ def dates(content: bytes, plan: Plan) -> Iterable[str]:
     return (str(text) for text in pc.unique(table.column(0)).to_pylist())
 
 
-class _RowTexts:
+class _RowTexts(RowTexts):
     """The rows as text, for what `lib.data.columns.parse_fields` says of them."""
 
     def __init__(self, table: pa.Table, rows: npt.NDArray[np.int64] | None = None) -> None:
         self._table, self._rows = table, rows
-
-    def line(self, file: int, row: int) -> str:
-        return self.text(file, row)[:10_000]
 
     def text(self, file: int, row: int) -> str:
         number = row if self._rows is None else int(self._rows[row])

@@ -11,9 +11,9 @@ import datetime
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,23 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from lib.data import schema
-from lib.data.rows import BLANK, EXACT, FIRST_DATE, code, contradicts_itself, odd_values, parse_row
+from lib.data.rows import (
+    BLANK,
+    EXACT,
+    FIRST_DATE,
+    LONGEST_RAW,
+    RowTexts,
+    code,
+    contradicts_itself,
+    odd_values,
+    parse_row,
+    place,
+)
 from lib.data.schema import COLUMNS, HEADER
 from lib.text import shortened
 
 KAGGLE = "Yahoo's download, and Kaggle: jacksoncrow/stock-market-dataset"  # its title in `lib.data.layouts`
 _ROW_BY_ROW = 4096  # bytes: a block this small is read by `parse_row`
-_LONGEST_RAW = 10_000  # characters of a raw line that quarantine keeps
 _LONGEST_EXAMPLE = 200  # characters of a raw line that the accounts, and so messages, show
 _BLOCK_ROWS = 1 << 15  # whose odd values are looked for at once: their columns fit in a processor's cache
 _CUT = 5  # relative factor: a last volume further below the median of those before it seems to have lost digits
@@ -167,7 +177,7 @@ def split_body(content: bytes) -> Body:
         reason = (
             "empty file" if not content.strip() else f"wrong header: {shortened(header, 200)!r}, expected {expected!r}"
         )
-        return Body(b"", refused=reason, set_aside=tuple((number, _text(line)) for number, line in rows))
+        return Body(b"", refused=reason, set_aside=tuple((number, text_of(line)) for number, line in rows))
     if not rows:
         return Body(b"", refused="no rows: the header stands alone")
     return Body(
@@ -218,22 +228,12 @@ def parse(
         else _parse_files(joined, starts, ends, per_file)
     )
     table = pa.concat_tables(rows.tables) if rows.tables else ROW_SCHEMA.empty_table()
-    raw = _RawRows(joined, starts, ends, per_file)
-    bad = {row: reason or _refusal(raw.line(row)) for row, reason in rows.bad.items()}
-    return account(sources, table, bad, raw)
+    raw = RowTexts([joined[start:end] for start, end in zip(starts, ends, strict=True)])
+    bad = {row: reason or _refusal(raw.line(*place(row, per_file))) for row, reason in rows.bad.items()}
+    return account(sources, table, bad, raw.shown)
 
 
-class RawRows(Protocol):
-    """The raw text of rows, which are numbered through all files."""
-
-    def position(self, row: int) -> tuple[int, int]:
-        """The file of a row, and the row's number within it, from 0."""
-
-    def line(self, row: int) -> bytes:
-        """The text of a row."""
-
-
-def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw: RawRows) -> Parsed:
+def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw: Callable[[int, int], str]) -> Parsed:
     """Make prices of rows that have been read, and account for each of them.
 
     Parameters
@@ -244,6 +244,8 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
         Of `lib.data.schema.COLUMNS`: the good rows, in the order of the sources.
     bad : dict of int to str
         By number among all rows: why a row is not good; `BLANK` for what is no row.
+    raw : callable
+        From the index of a source and the number of a row within it to the row's text.
     """
     per_file = np.array([source.body.rows for source in sources], dtype=np.int64)
     bad_rows = np.sort(np.fromiter(bad, np.int64, len(bad)))
@@ -274,13 +276,14 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     contradiction: dict[int, str] = {}
     for file, position in contradicting.items():
         row = int(number(np.array([position if order is None else order[position]]))[0])
-        contradiction[file] = _example(_line_number(sources[file].body, raw.position(row)[1]), _text(raw.line(row)))
+        _, within = place(row, per_file)
+        contradiction[file] = _example(_line_number(sources[file].body, within), raw(file, within))
     counts |= {
         "dates_out_of_order": out_of_order,
         "no_last_newline": np.array([source.body.unfinished for source in sources], dtype=np.int64),
         "cut_volume": cut,
     }
-    quarantine, why = _quarantine(sources, bad, raw)
+    quarantine, why = _quarantine(sources, bad, per_file, raw)
     read = per_file + np.array([len(source.body.set_aside) for source in sources], dtype=np.int64)
     read -= _count(_file_of(per_file, blank), len(sources))
     counts |= {"rows_read": read, "rows_kept": kept, "rows_quarantined": read - kept}
@@ -483,32 +486,6 @@ def _cut_volumes(
     return found
 
 
-class _RawRows:
-    """The raw text of rows by number; newlines are looked for only in the files that are asked for."""
-
-    def __init__(
-        self, joined: memoryview, starts: Sequence[int], ends: Sequence[int], per_file: npt.NDArray[np.int64]
-    ) -> None:
-        self._joined, self._starts, self._ends = joined, starts, ends
-        self._first_row = np.concatenate([[0], np.cumsum(per_file)])
-        self._per_file = per_file
-        self._line_ends: dict[int, npt.NDArray[np.int64]] = {}
-
-    def position(self, row: int) -> tuple[int, int]:
-        """The file of a row, and the row's number within it, from 0."""
-        file = int(_file_of(self._per_file, np.array([row]))[0])
-        return file, row - int(self._first_row[file])
-
-    def line(self, row: int) -> bytes:
-        file, number = self.position(row)
-        if file not in self._line_ends:
-            text = np.frombuffer(self._joined[self._starts[file] : self._ends[file]], dtype=np.uint8)
-            self._line_ends[file] = np.flatnonzero(text == ord("\n"))
-        ends = self._line_ends[file]
-        start = self._starts[file] + (int(ends[number - 1]) + 1 if number else 0)
-        return bytes(self._joined[start : self._starts[file] + int(ends[number])])
-
-
 def _prices(sources: Sequence[Source], table: pa.Table, kept: npt.NDArray[np.int64]) -> pa.Table:
     """The rows kept, with each one's symbol and security name."""
     symbol_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), kept)
@@ -531,7 +508,7 @@ def _prices(sources: Sequence[Source], table: pa.Table, kept: npt.NDArray[np.int
 
 
 def _quarantine(
-    sources: Sequence[Source], bad: dict[int, str], raw: RawRows
+    sources: Sequence[Source], bad: dict[int, str], per_file: npt.NDArray[np.int64], raw: Callable[[int, int], str]
 ) -> tuple[pa.Table, dict[int, tuple[str, str | None]]]:
     """The rows set aside; and by file the first reason with the commonest code, with the row that it is given for."""
     records: list[tuple[int, int | None, str, str, str | None, str]] = []
@@ -541,11 +518,11 @@ def _quarantine(
             lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
             records += [(number, line, code(reason), reason, text, source.file) for line, text in lines]
     for row, reason in bad.items():
-        number, position = raw.position(row)
+        number, position = place(row, per_file)
         source = sources[number]
         name = source.file if source.body.files is None else source.files[source.body.files[position]]
         at = _line_number(source.body, position)
-        records.append((number, at, code(reason), reason, _text(raw.line(row)), name))
+        records.append((number, at, code(reason), reason, raw(number, position), name))
     records.sort(key=lambda record: (record[0], record[1] or 0))
     columns = [[record[i] for record in records] for i in (5, 1, 2, 3, 4)]
     table = pa.table(
@@ -647,5 +624,6 @@ def _count_rows(block: memoryview) -> int:
     return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")))
 
 
-def _text(line: bytes) -> str:
-    return shortened(line.decode("utf-8", "backslashreplace"), _LONGEST_RAW)
+def text_of(line: bytes) -> str:
+    """A line as text, shortened where it is very long."""
+    return shortened(line.decode("utf-8", "backslashreplace"), LONGEST_RAW)

@@ -27,6 +27,7 @@ CODES = {  # of rows, then of files that are set aside entirely
     *("wrong_header", "empty_file", "no_rows", "unreadable_file"),
     *("no_header", "no_symbol", "intraday_rows", "undecided_numbers", "undecided_dates"),
 }
+LONGEST_RAW = 10_000  # characters of a row's text that are kept
 FIRST_DATE = -719162  # 0001-01-01 in days since 1970: Arrow reads year 0, Python and Parquet's readers do not
 EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 
@@ -117,6 +118,51 @@ def parse_row(line: bytes) -> tuple[datetime.date, float, float, float, float, f
         return f"fractional volume: {shortened(fields[6], 40)!r}"
     opening, high, low, close, adjusted = numbers
     return date, opening, high, low, close, adjusted, int(exact)
+
+
+class RowTexts:
+    """The rows of files as they are written; newlines are looked for only in the files that are asked for.
+
+    Parameters
+    ----------
+    files : sequence of bytes or memoryview
+        Lines, each ended by a newline.
+    numbers : sequence of numpy.ndarray, optional
+        For each file, which of its lines are rows, from 0; without them, all are.
+    """
+
+    def __init__(self, files: Sequence[bytes | memoryview], numbers: Sequence[npt.NDArray[np.int64]] = ()) -> None:
+        self._files, self._numbers = files, numbers
+        self._ends: dict[int, npt.NDArray[np.int64]] = {}
+
+    def line(self, file: int, row: int) -> bytes:
+        """A row, by the index of its file and the row's number within it."""
+        if file not in self._ends:
+            self._ends[file] = np.flatnonzero(np.frombuffer(self._files[file], dtype=np.uint8) == ord("\n"))
+        number = int(self._numbers[file][row]) if self._numbers else row
+        ends = self._ends[file]
+        return bytes(self._files[file][int(ends[number - 1]) + 1 if number else 0 : int(ends[number])])
+
+    def text(self, file: int, row: int) -> str:
+        """A row as text."""
+        return self.line(file, row).decode("utf-8", "backslashreplace")
+
+    def shown(self, file: int, row: int) -> str:
+        """A row as text, shortened where it is very long."""
+        return shortened(self.text(file, row), LONGEST_RAW)
+
+
+def place(row: int, counts: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """The file of a row that has this number among all rows, of which each file has as many as ``counts`` says, and its number within it.
+
+    Examples
+    --------
+    >>> place(0, np.array([2, 0, 3])), place(4, np.array([2, 0, 3]))
+    ((0, 0), (2, 2))
+    """
+    ends = np.cumsum(counts)
+    file = int(np.searchsorted(ends, row, side="right"))
+    return file, row - int(ends[file] - counts[file])
 
 
 # Odd values. Prices may leave the day's range by rounding: by a tenth of a percent (yfinance rounds what it adjusts: 0.3 % in

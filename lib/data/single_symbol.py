@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 from blake3 import blake3
 
 from lib.data import headers, parse, plans, quarantine, text_files, unpack
@@ -83,7 +81,7 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
     if refused:
         sources = [_refused(content) for content in refused]
         nothing = no_rows(0)
-        parsed.append(parse.account(sources, nothing.table, {}, _Texts(nothing)))
+        parsed.append(parse.account(sources, nothing.table, {}, nothing.raw))
     for plan, batches in groups.items():
         for batch in batches:
             rows = text_files.read_rows([text_files.body_of(content.content, plan) for content in batch], plan)
@@ -94,7 +92,7 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
 def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:
     """Make prices of the rows that were read of files."""
     sources = [_source(content, rows, number) for number, content in enumerate(found)]
-    return parse.account(sources, rows.table.select(list(headers.VALUES)), rows.bad, _Texts(rows))
+    return parse.account(sources, rows.table.select(list(headers.VALUES)), rows.bad, rows.raw)
 
 
 def _source(content: Content, rows: Rows, number: int) -> parse.Source:
@@ -129,20 +127,3 @@ def _refused(content: Content) -> parse.Source:
     return parse.Source(
         printable(file.name), file.symbol, file.security_name, content.digest, len(content.content), body, layout=""
     )
-
-
-class _Texts:
-    """The raw text of rows, which are numbered through all files."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self._ends: npt.NDArray[np.int64] = np.cumsum(rows.counts)
-
-    def position(self, row: int) -> tuple[int, int]:
-        """The file of a row, and the row's number within it."""
-        file = int(np.searchsorted(self._ends, row, side="right"))
-        return file, row - int(self._ends[file] - self._rows.counts[file])
-
-    def line(self, row: int) -> bytes:
-        """The text of a row."""
-        return self._rows.raw(*self.position(row)).encode()

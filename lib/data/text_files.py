@@ -18,15 +18,13 @@ from lib.data import column_names, dates_and_numbers
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.headers import VALUES, is_header, split_line
 from lib.data.plans import Plan, fields_of, to_utf8
-from lib.data.rows import BLANK, another_header
-from lib.text import shortened
+from lib.data.rows import BLANK, RowTexts, another_header, place
 
 _SEPARATOR = "\x1f"  # between the fields of lines that have been split
 _SPLIT = pa.csv.ParseOptions(delimiter=_SEPARATOR, quote_char=False)
 _NULL_TEXTS = sorted(
     {spelling for null in dates_and_numbers.NULLS for spelling in (null, null.upper(), null.capitalize(), "NaN")}
 )
-_LONGEST = 10_000  # characters of a raw line that are kept
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,8 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
 def _without_headers(rows: Rows, bodies: Sequence[Body], plan: Plan) -> Rows:
     """The rows without lines of their file's own header of two levels once more, which the plan that several files share does not know."""
     if rows.bad and plan.header_lines:
-        starts = np.cumsum(rows.counts) - rows.counts
         for row in sorted(rows.bad):
-            file = int(np.searchsorted(starts, row, side="right")) - 1
-            first = row - int(starts[file])
+            file, first = place(row, rows.counts)
             own = [line for line in bodies[file].header if line.strip()]
             numbers = range(first, min(first + len(own), int(rows.counts[file])))
             if own and [rows.raw(file, number) for number in numbers] == own:
@@ -101,7 +97,7 @@ def _read_together(bodies: Sequence[Body], plan: Plan) -> Rows | None:
     table = _by_arrow(joined, plan, _as_written(joined, plan))
     if table is None or table.num_rows != counts.sum():
         return None
-    raw = _RawText(bodies)
+    raw = RowTexts([body.text for body in bodies])
     lines = [np.arange(body.first_line, body.first_line + count) for body, count in zip(bodies, counts, strict=True)]
     return rows_of_table(table, plan, counts, lines, raw)
 
@@ -156,28 +152,6 @@ def _read_csv(
         )
     except pa.ArrowInvalid:
         return None
-
-
-class _RawText:
-    """The text of rows, by the index of the file and the row's number within it; newlines are looked for only in the files that are asked for."""
-
-    def __init__(self, bodies: Sequence[Body], numbers: Sequence[npt.NDArray[np.int64] | None] = ()) -> None:
-        self._bodies, self._numbers = bodies, numbers
-        self._ends: dict[int, npt.NDArray[np.int64]] = {}
-
-    def line(self, file: int, row: int) -> str:
-        """The text of a row, shortened where it is very long."""
-        return shortened(self.text(file, row), _LONGEST)
-
-    def text(self, file: int, row: int) -> str:
-        """The text of a row."""
-        if file not in self._ends:
-            self._ends[file] = np.flatnonzero(np.frombuffer(self._bodies[file].text, dtype=np.uint8) == ord("\n"))
-        numbers = self._numbers[file] if self._numbers else None
-        number = row if numbers is None else int(numbers[row])
-        ends = self._ends[file]
-        start = int(ends[number - 1]) + 1 if number else 0
-        return self._bodies[file].text[start : int(ends[number])].decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -240,12 +214,12 @@ def _headers(lines: Sequence[str], plan: Plan) -> tuple[frozenset[int], frozense
 
 def _read_by_line(body: Body, plan: Plan) -> Rows:
     found = _by_line(body, plan)
-    raw = _RawText([body], [found.rows])
+    raw = RowTexts([body.text], [found.rows])
     lines = found.rows + body.first_line
     if len(found.fitting):
         table = _by_arrow(found.text, replace(plan, plain_dates=False, texts=True), _SPLIT)
         assert table is not None and table.num_rows == len(found.fitting), "its fields have been counted"
-        inner = _RawText([body], [found.rows[found.fitting]])
+        inner = RowTexts([body.text], [found.rows[found.fitting]])
         rows = rows_of_table(table, plan, np.array([len(found.fitting)], dtype=np.int64), [lines[found.fitting]], inner)
     else:
         rows = no_rows(1)
@@ -259,7 +233,7 @@ def _read_by_line(body: Body, plan: Plan) -> Rows:
         bad=bad,
         bad_symbols={int(found.fitting[row]): symbol for row, symbol in rows.bad_symbols.items()},
         lines=[lines],
-        raw=raw.line,
+        raw=raw.shown,
     )
 
 
@@ -276,7 +250,7 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
         assert table is not None and table.num_rows == len(lines), "its fields have been counted"
         others = np.setdiff1d(found.rows, lines)
         strays = [_strays(body, others, plan, found.headers)] if len(others) else []
-    long, texts = [], lambda rows: _RawText([body], [lines[rows]])
+    long, texts = [], lambda rows: RowTexts([body.text], [lines[rows]])
     for ticker, own in plan.tickers:
         fields = {"Date": plan.reading.columns["Date"], **dict(own)}
         columns = table.select([f"c{index}" for index in fields.values()]).rename_columns(list(fields))
@@ -286,7 +260,7 @@ def _read_wide(body: Body, plan: Plan) -> Rows:
 
 def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan, headers: frozenset[int]) -> Rows:
     """The lines, by their numbers, that have another number of fields than the header, or begin another."""
-    raw = _RawText([body], [numbers])
+    raw = RowTexts([body.text], [numbers])
     bad = {}
     for row, number in enumerate(numbers.tolist()):
         if number in headers:
@@ -299,7 +273,7 @@ def _strays(body: Body, numbers: npt.NDArray[np.int64], plan: Plan, headers: fro
         counts=np.array([len(numbers)], dtype=np.int64),
         bad=bad,
         lines=[numbers + body.first_line],
-        raw=raw.line,
+        raw=raw.shown,
     )
 
 

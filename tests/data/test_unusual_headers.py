@@ -962,6 +962,13 @@ def test_volumes_of_shares_may_say_so(volume, outputs, tmp_path):
     assert_same(read({"X.csv": text}, tmp_path / "archive"), prices("X"))
 
 
+def test_a_long_line_is_shortened_once(outputs, tmp_path):
+    long = "2021-03-01;" + "x" * 20_000
+    text = prices("AAPL").to_csv(index=False, sep=";") + long + "\n"
+    _, made = made_of({"AAPL.csv": text}, tmp_path / "archive", most=0.5)
+    assert made.quarantine.read()["raw"].to_pylist() == [long[:10_000] + "... (20011 characters)"]
+
+
 def test_a_footnote_with_the_names_of_prices_is_no_header(outputs, tmp_path):
     text = LONG.to_csv(index=False) + "Note: open, high, low, close in USD\n"
     assert_same(read({"X.csv": text}, tmp_path / "archive", most=0.01), prices("X", days=200))
