@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from lib.data.column_names import NAMES, PRICES, UNNAMED, counts_no_shares, first_names, normalised, second_names, units
 from lib.text import did_you_mean, near, printable, visible
@@ -39,9 +40,9 @@ class Layout:
     header : str
         The columns it must have, as `lib.data.column_names.normalised` writes them, with spaces between.
     optional : str
-        Those it may have too.
+        Those it may have too, as patterns.
     columns : dict of str to str
-        Where a column of prices is not the one that its name says: from ours to the header's.
+        Where a column of prices is not the one that its name says: from ours to the header's, as a pattern.
     symbol : str
         Where the symbol comes from.
     dates : str
@@ -272,6 +273,7 @@ LAYOUTS = (
         "CryptoDataDownload: daily",
         "unix date symbol open high low close",
         optional="volume* tradecount buytakeramount buytakerquantity",
+        columns={"Volume": "volume*"},  # Volume BTC beside Volume USD: the first is the coin's
         symbol="symbol (BTC/USD)",
         dates="2021-01-04 00:00:00",
         order="newest first",
@@ -383,20 +385,17 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
 def _fits(entry: Layout, names: Sequence[str]) -> bool:
     if entry.in_order and [name for name in names if name] != entry.header.split():
         return False
-    required, optional = set(entry.header.split()), entry.optional.split()
-    allowed = required | {name for name in optional if not name.endswith("*")} | {""}
-    prefixes = tuple(name[:-1] for name in optional if name.endswith("*"))
-    return required <= set(names) and all(
-        name in allowed or (bool(prefixes) and name.startswith(prefixes)) for name in names
+    required, allowed = entry.header.split(), ["", *entry.header.split(), *entry.optional.split()]
+    return set(required) <= set(names) and all(
+        any(fnmatchcase(name, known) for known in allowed) for name in dict.fromkeys(names)
     )
 
 
 def _own(entry: Layout, names: Sequence[str], none: Collection[str]) -> dict[str, int]:
-    columns = {ours: names.index(theirs) for ours, theirs in entry.columns.items() if ours not in none}
-    if entry.name == "cryptodatadownload":  # Volume BTC beside Volume USD: the first is the coin's
-        volumes = [index for index, name in enumerate(names) if name.startswith("volume")]
-        columns |= {"Volume": volumes[0]} if volumes else {}
-    return columns
+    """The columns that the layout names, each the first that is called so."""
+    wanted = {ours: theirs for ours, theirs in entry.columns.items() if ours not in none}
+    found = {ours: [fnmatchcase(name, theirs) for name in names] for ours, theirs in wanted.items()}
+    return {ours: fitting.index(True) for ours, fitting in found.items() if any(fitting)}
 
 
 def _chosen(header: Sequence[str], names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
