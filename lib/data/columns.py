@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from lib.data import column_names, dates_and_numbers
 from lib.data.headers import VALUES, is_header
-from lib.data.plans import Plan, fields_of
+from lib.data.plans import Plan, fields_of, without
 from lib.data.rows import BLANK, EXACT, FIRST_DATE, RowTexts, another_header, of_header, place
 from lib.text import shortened
 
@@ -207,10 +207,10 @@ def _adjusted(
             ).to_numpy()
         )
     starts = np.concatenate([[0], np.cumsum(counts)])
-    without = np.array([bool(empty[a:b].all()) and b > a for a, b in itertools.pairwise(starts)], dtype=bool)
-    if without.any():
-        adjusted = pc.if_else(pa.array(np.repeat(without, counts)), columns["Close"], adjusted)
-    return adjusted, without
+    none = np.array([bool(empty[a:b].all()) and b > a for a, b in itertools.pairwise(starts)], dtype=bool)
+    if none.any():
+        adjusted = pc.if_else(pa.array(np.repeat(none, counts)), columns["Close"], adjusted)
+    return adjusted, none
 
 
 def _volumes(column: pa.Array, plan: Plan) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -274,9 +274,7 @@ def _reasons(
     """Why the rows at ``positions`` are bad, and the values of those that are good all the same (a volume beyond 2**53)."""
     reasons: dict[int, str] = {}
     good: dict[int, tuple] = {}
-    without = dict(plan.reading.columns)
-    without.pop("Adj Close", None)
-    plan_without = replace(plan, reading=replace(plan.reading, columns=without))
+    plan_without = without(plan, "Adj Close")
     for row in positions.tolist():
         file, number = place(row, counts)
         found = parse_fields(fields_of(raw.text(file, number), plan), plan_without if no_adjusted[file] else plan)

@@ -129,13 +129,7 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
         header = numbered(len(rows[0]))
     else:
         header = _as_wide_as_rows(header, lines[start:], delimiter)
-    try:
-        return Header(number, start, delimiter, header, (), recognised(header, options.layout, options.columns))
-    except LayoutError as error:
-        if side_by_side := symbols_in_columns(header, options):
-            return Header(number, start, delimiter, header, *side_by_side)
-        kind = Refused if options.columns or options.layout or column_names.looks_like_prices(header) else NotPrices
-        raise kind(f"wrong header: {error}") from None
+    return Header(number, start, delimiter, header, *read_names(header, options))
 
 
 def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: str) -> tuple[str, ...]:
@@ -167,10 +161,16 @@ def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: st
     )
 
 
-@functools.lru_cache(maxsize=1024)
-def recognised(header: tuple[str, ...], layout: str, columns: tuple[tuple[str, str], ...]) -> Reading:
-    """`lib.data.layouts.recognise`, which most files of an archive ask the same."""
-    return layouts.recognise(header, layout, dict(columns))
+@functools.lru_cache(maxsize=1024)  # which most files of an archive ask the same
+def read_names(names: tuple[str, ...], options: Options) -> tuple[Tickers, Reading]:
+    """Which of the columns with these names are of which symbol, and which is what; `Refused` where that is not clear."""
+    try:
+        return (), layouts.recognise(names, options.layout, dict(options.columns))
+    except LayoutError as error:
+        if side_by_side := _symbols_in_columns(names, options):
+            return side_by_side
+        kind = Refused if options.columns or options.layout or column_names.looks_like_prices(names) else NotPrices
+        raise kind(f"wrong header: {error}") from None
 
 
 def numbered(columns: int) -> tuple[str, ...]:
@@ -345,7 +345,7 @@ def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str,
     return tuple(columns)
 
 
-def symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
+def _symbols_in_columns(header: Sequence[str], options: Options) -> tuple[Tickers, Reading] | None:
     """The columns of each symbol, and the reading, of a header that names both in one: ``Close_AAPL``, or as pandas writes levels."""
     by_ticker, date = column_names.of_each_symbol(header), column_names.date_column(header)
     if not by_ticker or date is None or any(theirs for _, theirs in options.columns) or options.layout:

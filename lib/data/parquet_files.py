@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lib.data import column_names, columns, headers, layouts, plans
+from lib.data import columns, headers, plans
 from lib.data.columns import Rows
-from lib.data.headers import VALUES, NotPrices, Options, Refused, Tickers
-from lib.data.layouts import LayoutError, Reading
+from lib.data.headers import VALUES, Options, Refused
+from lib.data.layouts import Reading
 from lib.data.plans import Plan, Sample
 from lib.data.rows import RowTexts
 
@@ -27,15 +27,7 @@ def plan_file(source: pa.NativeFile, options: Options) -> Sample:
     try:
         file = pq.ParquetFile(source)
         header = tuple(file.schema_arrow.names)
-        tickers: Tickers = ()
-        try:
-            reading = layouts.recognise(header, options.layout, dict(options.columns))
-        except LayoutError as error:
-            side_by_side = headers.symbols_in_columns(header, options)
-            prices = options.layout or options.columns or column_names.looks_like_prices(header)
-            if not side_by_side:
-                raise (Refused if prices else NotPrices)(f"wrong header: {error}") from None
-            tickers, reading = side_by_side
+        tickers, reading = headers.read_names(header, options)
         if not file.metadata.num_rows:
             raise Refused("no rows: the file has none")
         of_tickers = (index for _, own in tickers for _, index in own)

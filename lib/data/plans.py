@@ -23,11 +23,9 @@ from lib.data.headers import (
     find_header,
     is_header,
     is_number,
-    recognised,
     split_line,
 )
-from lib.data.layouts import Reading
-from lib.data.schema import HEADER
+from lib.data.layouts import Reading, recognise
 from lib.text import DECIMAL, shortened
 
 # As Chinese (mainland and Taiwan), Japanese, Korean and Russian programs write CSV.
@@ -104,7 +102,7 @@ class Plan:
         return "Symbol" in self.reading.columns or bool(self.tickers)
 
 
-KAGGLE = Plan("utf-8", ",", 1, VALUES, recognised(tuple(HEADER.decode().strip().split(",")), "", ()), plain_dates=True)
+KAGGLE = Plan("utf-8", ",", 1, VALUES, recognise(VALUES), plain_dates=True)
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
     numbers = [[dates_and_numbers.parse_number(row[i], mark) for i in (index, columns["Close"])] for row in fields]
     given = any(not dates_and_numbers.is_null(row[index]) for row in fields)
     if given and not any(adjusted is not None for adjusted, _ in numbers):
-        return _without(plan, "Adj Close")
+        return without(plan, "Adj Close")
     pairs = [(float(adjusted), float(close)) for adjusted, close in numbers if adjusted is not None and close]
     if not pairs:
         return plan
@@ -278,7 +276,7 @@ def _without_flags(plan: Plan, fields: Sequence[tuple[str, ...]]) -> Plan:
     return plan
 
 
-def _without(plan: Plan, name: str) -> Plan:
+def without(plan: Plan, name: str) -> Plan:
     """A plan that does not read one of the columns."""
     columns = {ours: column for ours, column in plan.reading.columns.items() if ours != name}
     return replace(plan, reading=replace(plan.reading, columns=columns))
@@ -381,7 +379,7 @@ def _without_row_numbers(plan: Plan, fields: Sequence[Sequence[str]]) -> Plan:
     counted = 2 * len(days) > len(texts) > 1 and usual_order.are_counted(texts)
     if not counted and not all(is_number(text) and not text.isdigit() for text in texts):
         return plan
-    return _without(plan, "Symbol")
+    return without(plan, "Symbol")
 
 
 def fields_of(line: str, plan: Plan) -> list[str]:
