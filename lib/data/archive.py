@@ -202,8 +202,8 @@ def _read_metadata(
             raise ArchiveError(f"{where}: cannot be read: {error.strerror or error}") from None
         if found is None:
             raise ArchiveError(_no_names(content, where))
-        names = {**found[0], **names}
-        listed += found[1]
+        names = {**found.names, **names}
+        listed += found.listed
     return names, listed
 
 

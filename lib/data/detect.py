@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lib import locations
-from lib.data import column_names, columns, dates_and_numbers, headers, layouts, parquet_files, plans, unpack
+from lib.data import column_names, columns, dates_and_numbers, headers, parquet_files, plans, unpack
 from lib.data.dates_and_numbers import DateOrder
 from lib.data.headers import NotPrices, Options, Refused
 from lib.data.members import LARGEST, OTHER_WORKBOOKS, SAVE_AS_CSV, ArchiveError, Member, NotRead
@@ -33,7 +33,7 @@ _FEW_LINES = 15
 _PLAIN = re.compile(  # a row as Kaggle's archive has it
     rb"\d{4}-\d\d-\d\d(?:,[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?){6}\n"
 )
-_KAGGLE = layouts.recognise(HEADER.decode().strip().split(",")).titles
+_KAGGLE = plans.KAGGLE.reading.titles
 _RESERVED = re.compile(r"_(CON|PRN|AUX|NUL|COM\d|LPT\d)|(CON|PRN|AUX|NUL|COM\d|LPT\d)_", re.IGNORECASE)
 _SYMBOL = re.compile(r"[\^$]?[A-Za-z0-9][A-Za-z0-9.\-=$^&+]{0,19}")
 _WORDS = re.compile(r"[\^$]?\w[\w.\-=$^&+ ]*( ?\(\d+\))?")
@@ -101,15 +101,29 @@ class Found:
 
 
 @dataclass(frozen=True)
+class SecurityNames:
+    """What a file that lists symbols says.
+
+    Parameters
+    ----------
+    names : dict of str to str
+        Security names by each spelling of the symbol; that of NASDAQ wins, then the first.
+    listed : list of (str, tuple of str)
+        Each row's symbol, and its spellings.
+    """
+
+    names: dict[str, str]
+    listed: list[tuple[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
 class Detected:
     """What an archive holds.
 
     Parameters
     ----------
-    names : dict of str to str
-        Security names by symbol, from files that list them.
-    listed : list of (str, tuple of str)
-        Every symbol of those files, with the spellings that a file of it may have.
+    names, listed :
+        Of all files that list symbols: see `SecurityNames`.
     metadata : list of Member
         Those files.
     remarks : list of str
@@ -139,21 +153,25 @@ def price_files(location: Location, members: Sequence[Member], options: Options,
     """
     detected = Detected([], {}, [], [], [])
     samples: dict[str, plans.Sample] = {}
-    candidates = []
+    candidates: list[Member] = []
     for member in sorted(members, key=lambda member: member.name):
         if why := _no_candidate(member.name, pattern):
             detected.not_read.append(NotRead(printable(member.name), why))
         else:
             candidates.append(member)
     mapped = locations.ahead if isinstance(location, Url) else map
-    for own, own_samples in mapped(functools.partial(_look, location, options), candidates):
-        detected.found.extend(own.found)
-        for symbol, name in own.names.items():
-            detected.names.setdefault(symbol, name)
-        detected.listed.extend(own.listed)
-        detected.metadata.extend(own.metadata)
-        detected.not_read.extend(own.not_read)
-        samples.update(own_samples)
+    looked_at = mapped(functools.partial(_look, location, options), candidates)
+    for member, (found, sample) in zip(candidates, looked_at, strict=True):
+        if isinstance(found, Found):
+            detected.found.append(found)
+        elif isinstance(found, NotRead):
+            detected.not_read.append(found)
+        else:
+            detected.names.update(found.names | detected.names)
+            detected.listed.extend(found.listed)
+            detected.metadata.append(member)
+        if sample:
+            samples[member.name] = sample
     if "Symbol" not in dict(options.columns):
         detected.found[:] = _without_loose_symbols(detected.found, samples, detected.remarks)
     detected.found[:] = _symbols_from_folders(location, detected.found)
@@ -161,15 +179,24 @@ def price_files(location: Location, members: Sequence[Member], options: Options,
     return detected
 
 
-def _look(location: Location, options: Options, member: Member) -> tuple[Detected, dict[str, plans.Sample]]:
-    """What one file adds."""
-    detected, samples = Detected([], {}, [], [], []), dict[str, plans.Sample]()
+def _look(
+    location: Location, options: Options, member: Member
+) -> tuple[Found | NotRead | SecurityNames, plans.Sample | None]:
+    """What one file is, and the sample by which that was found out."""
+    name = member.name
+    symbol = _symbol_or_name(name)
     try:
-        _look_at(location, member, options, detected, samples)
+        return _look_at(location, options, member)
+    except NotPrices as error:
+        if not _in_kaggles_folders(name):
+            return NotRead(printable(name), str(error)), None
+        reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
+    except Refused as error:
+        reason = str(error)
     except OSError as error:
-        symbol = symbol_of(member.name) or printable(member.name)
-        detected.found.append(Found(member, symbol, refused=f"unreadable file: {error.strerror or error}"))
-    return detected, samples
+        symbol = symbol_of(name) or printable(name)
+        reason = f"unreadable file: {error.strerror or error}"
+    return Found(member, symbol, refused=reason), None
 
 
 def is_price_file(path: Location) -> bool:
@@ -219,44 +246,23 @@ def _no_candidate(name: str, pattern: str) -> str:
     return ""
 
 
-def _look_at(
-    location: Location, member: Member, options: Options, detected: Detected, samples: dict[str, plans.Sample]
-) -> None:
+def _look_at(location: Location, options: Options, member: Member) -> tuple[Found | SecurityNames, plans.Sample | None]:
     name = member.name
     if name.lower().endswith(".parquet"):
-        _look_at_parquet(location, member, options, detected, samples)
-        return
+        return _of_plan(member, parquet_files.plan_file(unpack.source(location, member), options))
     chosen = options != Options()
     on_disk = member.packed is None and not isinstance(location, Url)
     if not chosen and on_disk and name.endswith(".csv") and _as_kaggle_at_once(f"{location}/{name}"):
-        detected.found.append(Found(member, _symbol_or_name(name)))
-        return
+        return Found(member, _symbol_or_name(name)), None
     head, complete = unpack.beginning(location, member, _HEAD)
     if not complete and head.count(b"\n") + head.count(b"\r") < _FEW_LINES:
         head, complete = unpack.beginning(location, member, _LONG_HEAD)
     if not chosen and not unpack.packing(name) and _as_kaggle(head, complete):
-        detected.found.append(Found(member, _symbol_or_name(name)))
-        return
-    metadata = read_names(location, member, head)
-    if metadata:
-        detected.names.update(metadata[0])
-        detected.listed.extend(metadata[1])
-        detected.metadata.append(member)
-        return
+        return Found(member, _symbol_or_name(name)), None
+    if names := read_names(location, member, head):
+        return names, None
     tail = b"" if complete else unpack.end(location, member, _TAIL)
-    try:
-        sample = plans.plan_file(head, tail, options, complete)
-    except NotPrices as error:
-        if _in_kaggles_folders(name):
-            reason = f"wrong header: {str(error).removeprefix('wrong header: ')}"
-            detected.found.append(Found(member, _symbol_or_name(name), refused=reason))
-        else:
-            detected.not_read.append(NotRead(printable(name), str(error)))
-        return
-    except Refused as error:
-        detected.found.append(Found(member, _symbol_or_name(name), refused=str(error)))
-        return
-    _add(member, sample, detected, samples)
+    return _of_plan(member, plans.plan_file(head, tail, options, complete))
 
 
 def _as_kaggle_at_once(path: str) -> bool:
@@ -284,20 +290,7 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
     return 2 * sum(_PLAIN.fullmatch(row) is not None or b",,,,,," in row for row in rows) >= len(rows)
 
 
-def _look_at_parquet(
-    location: Location, member: Member, options: Options, detected: Detected, samples: dict[str, plans.Sample]
-) -> None:
-    try:
-        sample = parquet_files.plan_file(unpack.source(location, member), options)
-    except NotPrices as error:
-        detected.not_read.append(NotRead(printable(member.name), str(error)))
-    except Refused as error:
-        detected.found.append(Found(member, _symbol_or_name(member.name), refused=str(error)))
-    else:
-        _add(member, sample, detected, samples)
-
-
-def _add(member: Member, sample: plans.Sample, detected: Detected, samples: dict[str, plans.Sample]) -> None:
+def _of_plan(member: Member, sample: plans.Sample) -> tuple[Found, plans.Sample]:
     plan = alone(sample.plan)
     symbol = ""
     if plan is not sample.plan:
@@ -305,19 +298,13 @@ def _add(member: Member, sample: plans.Sample, detected: Detected, samples: dict
     elif not plan.has_symbols:
         symbol = symbol_of(member.name)
         if not symbol and "=" not in member.name and "/" not in member.name:
-            detected.found.append(
-                Found(
-                    member,
-                    _symbol_or_name(member.name),
-                    refused=f"no symbol: neither the name {printable(member.name)!r} nor a column contains it; rename the file, such "
-                    "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}, or {Symbol: 1} for the first",
-                )
+            raise Refused(
+                f"no symbol: neither the name {printable(member.name)!r} nor a column contains it; rename the file, such "
+                "as AAPL.csv, or name the column, such as archive.columns: {Symbol: code}, or {Symbol: 1} for the first"
             )
-            return
-    samples[member.name] = replace(sample, plan=plan)
     adjusted = plan.reading.columns.get("Adj Close")
     empty = adjusted is None or all(dates_and_numbers.is_null(row[adjusted]) for row in sample.fields)
-    detected.found.append(Found(member, symbol, plan, no_adjusted=empty))
+    return Found(member, symbol, plan, no_adjusted=empty), replace(sample, plan=plan)
 
 
 def alone(plan: Plan) -> Plan:
@@ -439,9 +426,7 @@ def _agree(name: str, value: str) -> bool:
 
 def _named_by_its_file(file: Found) -> Found:
     assert file.plan is not None
-    others = {name: index for name, index in file.plan.reading.columns.items() if name != "Symbol"}
-    plan = replace(file.plan, reading=replace(file.plan.reading, columns=others))
-    return replace(file, plan=plan, symbol=symbol_of(file.member.name))
+    return replace(file, plan=plans.without(file.plan, "Symbol"), symbol=symbol_of(file.member.name))
 
 
 def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]:
@@ -561,18 +546,8 @@ def _dates_of(location: Location, member: Member, plan: Plan) -> Iterable[str]:
     return (row[column].strip() for row in rows if len(row) > column)
 
 
-def read_names(
-    location: Location, member: Member, head: bytes
-) -> tuple[dict[str, str], list[tuple[str, tuple[str, ...]]]] | None:
-    """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another.
-
-    Returns
-    -------
-    names : dict of str to str
-        Security names by each spelling of the symbol; that of NASDAQ wins, then the first.
-    listed : list of (str, tuple of str)
-        Each row's symbol, and its spellings.
-    """
+def read_names(location: Location, member: Member, head: bytes) -> SecurityNames | None:
+    """Read a file that lists symbols and what they are called, in any of the ways that exchanges have; None for another."""
     text = plans.to_utf8(head, plans.encoding_of(head, False)).decode("utf-8", "replace")
     first = next((line for line in text.split("\n") if line.strip()), "")
     for delimiter in headers.DELIMITERS:
@@ -609,13 +584,8 @@ def read_names(
         if row[called[0]].strip():
             for i in order:
                 (names if i == order[0] else later).setdefault(row[i].strip(), row[called[0]])
-    return {**later, **names}, listed
+    return SecurityNames({**later, **names}, listed)
 
 
 _SYMBOL_NAMES = {"symbol", "ticker", "nasdaqsymbol", "actsymbol", "cqssymbol", "tickersymbol", "code", "stocksymbol"}
 _SECURITY_NAMES = ("securityname", "companyname", "longname", "security", "name", "shortname", "company", "description")
-
-
-def titles(found: Found) -> tuple[str, ...]:
-    """The titles of a file's layout."""
-    return found.plan.reading.titles if found.plan else _KAGGLE

@@ -143,7 +143,7 @@ def _describe(listed: archive.Archive) -> list[str]:
     groups: dict[tuple[str, ...], list[Found]] = defaultdict(list)
     for file in found:
         if not file.refused:
-            groups[detect.titles(file)].append(file)
+            groups[(file.plan or plans.KAGGLE).reading.titles].append(file)
     for titles, several in groups.items():
         plan = several[0].plan or plans.KAGGLE
         columns = ", ".join(
