@@ -145,6 +145,11 @@ def parse_date(text: str, order: DateOrder | None = None) -> Moment | None:
     return None
 
 
+def is_date(text: str) -> bool:
+    """Whether a text is a date in any order of day, month and year."""
+    return any(parse_date(text, order) for order in get_args(DateOrder))
+
+
 def parse_dates(texts: Sequence[str], order: DateOrder | None = None) -> list[Moment | None]:
     """As `parse_date`, in the order that reads the most of them where none is given.
 
@@ -299,6 +304,11 @@ def parse_number(text: str, mark: DecimalMark = "point") -> Decimal | None:
         return Decimal(text).scaleb(unit) if DECIMAL.fullmatch(text) else None
     except DecimalException:  # an exponent of more than six digits
         return None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number with either decimal mark."""
+    return any(parse_number(text, mark) is not None for mark in get_args(DecimalMark))
 
 
 def is_weekday(text: str) -> bool:

@@ -11,16 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from lib.data import column_names, dates_and_numbers, layouts, usual_order
-from lib.data.dates_and_numbers import DateOrder, DecimalMark
+from lib.data.dates_and_numbers import DateOrder, DecimalMark, is_date, is_number
 from lib.data.layouts import LayoutError, Reading
 from lib.data.schema import COLUMNS
 from lib.text import printable, shortened, visible
 
 VALUES = COLUMNS
-MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 DELIMITERS = (",", ";", "\t", "|")
 _AUTO_ADJUST = "for splits and dividends (auto_adjust)"
 _HEADER_WITHIN = 30  # lines
@@ -145,14 +143,14 @@ def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: st
         return header
     date = column_names.date_column(header)
     first = [row[0].strip() for row in fields]
-    fits = date is None or all(_is_date(row[date]) for row in fields)
+    fits = date is None or all(is_date(row[date]) for row in fields)
     if fits and not any(row[-1].strip() for row in fields):
         return (*header, "")
     # R writes the rows' names, which are numbers or dates, without a name above them.
     if (
-        all(map(_is_date, first))
+        all(map(is_date, first))
         if date is None
-        else not fits and usual_order.are_counted(first) and all(_is_date(row[date + 1]) for row in fields)
+        else not fits and usual_order.are_counted(first) and all(is_date(row[date + 1]) for row in fields)
     ):
         return ("", *header)
     raise Refused(
@@ -215,18 +213,9 @@ def _is_row(header: Sequence[str], options: Options) -> bool:
         prices = [
             header[number - 1] for ours, number in numbers.items() if ours in VALUES[1:] and number <= len(header)
         ]
-        return _is_date(header[numbers["Date"] - 1]) or sum(map(is_number, prices)) >= 4
+        return is_date(header[numbers["Date"] - 1]) or sum(map(is_number, prices)) >= 4
     values = sum(is_number(text) or dates_and_numbers.is_null(text) for text in header)
-    return any(map(_is_date, header)) and values >= 4
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number with either decimal mark."""
-    return any(dates_and_numbers.parse_number(text, mark) is not None for mark in MARKS)
-
-
-def _is_date(text: str) -> bool:
-    return any(dates_and_numbers.parse_date(text, order) for order in get_args(DateOrder))
+    return any(map(is_date, header)) and values >= 4
 
 
 def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options) -> Header | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lib.data import column_names, dates_and_numbers, usual_order
-from lib.data.dates_and_numbers import DateOrder, DecimalMark, Moment
+from lib.data.dates_and_numbers import DateOrder, DecimalMark, Moment, is_number
 from lib.data.headers import (
     SAMPLE,
     VALUES,
@@ -22,7 +22,6 @@ from lib.data.headers import (
     Tickers,
     find_header,
     is_header,
-    is_number,
     split_line,
 )
 from lib.data.layouts import Reading, recognise
@@ -216,10 +215,8 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
             )
         raise Refused("no rows: the header stands alone")
     columns = reading.columns
-    if column_names.normalised(header[columns["Date"]]) in column_names.UNNAMED and not any(
-        dates_and_numbers.date_orders(row[columns["Date"]]) or dates_and_numbers.parse_date(row[columns["Date"]])
-        for row in fields
-    ):
+    unnamed = column_names.normalised(header[columns["Date"]]) in column_names.UNNAMED
+    if unnamed and not any(dates_and_numbers.is_date(row[columns["Date"]]) for row in fields):
         raise Refused("wrong header: no column of dates: " + shortened(delimiter.join(header), 200))
     numeric = [name for name in VALUES[1:] if name in columns]
     indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}

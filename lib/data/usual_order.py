@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from lib.data import dates_and_numbers
-from lib.data.dates_and_numbers import DecimalMark
 
 _NEARLY_ALL = 0.95
 _MOST_COLUMNS = 100
@@ -51,29 +50,26 @@ def suggestion(rows: Sequence[Sequence[str]]) -> dict[str, int] | None:
     counted = {index for index, column in texts.items() if are_counted(column)}
     rest = {index: column for index, column in texts.items() if index not in days and index not in counted}
     numbers = _numbers(rest)
-    found = [four for four in _fours(numbers) if _are_prices(*(numbers[index] for index in four))]
+    in_order = list(numbers)
+    fours = [in_order[start : start + 4] for start in range(len(in_order) - 3)]
+    found = [four for four in fours if _are_prices(*(numbers[index] for index in four))]
     if len(found) != 1:
         return None
-    symbols = _symbols(
-        {index: column for index, column in rest.items() if all(map(_LETTER.search, column)) and index not in numbers},
-        own_days,
-    )
-    if not symbols:
-        codes = {
-            index: rest[index] for index in numbers if index < found[0][0] and all(map(_DIGITS.fullmatch, rest[index]))
-        }
-        symbols = _symbols(codes, own_days)
+    [prices] = found
+    letters = [index for index, column in rest.items() if index not in numbers and all(map(_LETTER.search, column))]
+    codes = [index for index in numbers if index < prices[0] and all(map(_DIGITS.fullmatch, rest[index]))]
+    symbols = _symbols(rest, letters, own_days) or _symbols(rest, codes, own_days)
+    rarely = [index for index in symbols if RARELY_TICKERS.issuperset(map(str.upper, rest[index]))]
     if len(symbols) > 1:
-        symbols = [index for index in symbols if not RARELY_TICKERS.issuperset(map(str.upper, rest[index]))]
-    if len(symbols) > 1 or any(RARELY_TICKERS.issuperset(map(str.upper, rest[index])) for index in symbols):
-        return None
-    if not symbols and len(set(own_days)) < _NEARLY_ALL * len(own_days):
+        symbols, rarely = [index for index in symbols if index not in rarely], []
+    unclear = not symbols and len(set(own_days)) < _NEARLY_ALL * len(own_days)
+    if len(symbols) > 1 or rarely or unclear:
         return None
     of = rest[symbols[0]] if symbols else [""] * len(own_days)
     order = sorted(range(len(own_days)), key=lambda row: (of[row], own_days[row]))
     pairs = [(first, second) for first, second in itertools.pairwise(order) if of[first] == of[second]]
-    named = _beside(numbers, found[0], pairs)
-    if named is None or _open_and_close_exchanged(numbers[found[0][0]], numbers[found[0][3]], pairs):
+    named = _beside(numbers, prices, pairs)
+    if named is None or _open_and_close_exchanged(numbers[prices[0]], numbers[prices[3]], pairs):
         return None
     return {**({"Symbol": symbols[0]} if symbols else {}), "Date": date, **named}
 
@@ -109,25 +105,14 @@ def _days(texts: Sequence[str]) -> list[int] | None:
 
 def _numbers(texts: Mapping[int, Sequence[str]]) -> dict[int, list[float]]:
     """The columns of numbers, but for those of times at midnight."""
-    marks: tuple[DecimalMark, ...] = ("point", "comma")
-    samples = [
-        text
-        for column in texts.values()
-        for text in column
-        if any(dates_and_numbers.parse_number(text, m) is not None for m in marks)
-    ]
-    mark = dates_and_numbers.decimal_mark(samples) or "point"
+    every = itertools.chain.from_iterable(texts.values())
+    mark = dates_and_numbers.decimal_mark([*filter(dates_and_numbers.is_number, every)]) or "point"
     found = {}
     for index, column in texts.items():
         values = [dates_and_numbers.parse_number(text, mark) for text in column]
         if not any(value is None for value in values) and not all(map(_MIDNIGHT.fullmatch, column)):
             found[index] = [float(value) for value in values if value is not None]
     return found
-
-
-def _fours(numbers: Columns) -> list[tuple[int, ...]]:
-    indices = list(numbers)
-    return [tuple(indices[index : index + 4]) for index in range(len(indices) - 3)]
 
 
 def _are_prices(*columns: Sequence[float]) -> bool:
@@ -166,10 +151,11 @@ def _are_volumes(values: Sequence[float]) -> bool:
     return all(value >= 0 and value.is_integer() for value in values) and statistics.median(values) >= _LEAST_VOLUME
 
 
-def _symbols(texts: Mapping[int, Sequence[str]], days: Sequence[int]) -> list[int]:
-    """The columns that may hold tickers: the same ones day after day, or the same day for many of them."""
+def _symbols(texts: Mapping[int, Sequence[str]], among: Sequence[int], days: Sequence[int]) -> list[int]:
+    """Which columns ``among`` some may hold tickers: the same ones day after day, or the same day for many of them."""
     found = []
-    for index, column in texts.items():
+    for index in among:
+        column = texts[index]
         different, dates = len(set(column)), len(set(days))
         if not all(_TICKER.fullmatch(text.upper()) and text in (text.upper(), text.lower()) for text in column):
             continue
