@@ -202,14 +202,10 @@ class Stage:
             good += [(found, *found.range(symbols[0], symbols[-1])) for found in staged.good]
             bad += [(found, *found.range("" if first else symbols[0], symbols[-1])) for found in staged.bad]
         return StagedPart(
-            self.location,
+            replace(self, staged=(), symbols=(), names={}),
             tuple(entry for entry in good if entry[1] < entry[2]),
             tuple(entry for entry in bad if entry[1] < entry[2]),
             tuple(symbols),
-            self.pieces,
-            self.first_lines,
-            self.files,
-            self.digests,
             frozenset(number for staged in self.staged for number in staged.no_adjusted),
         )
 
@@ -218,7 +214,7 @@ def stage_files(location: Location, found: Sequence[Found], folder: Location, en
     """Read an archive's files that hold several symbols; their rows go to ``folder``."""
     if not isinstance(folder, Url):
         folder.mkdir(parents=True, exist_ok=True)
-    pieces = tuple(_pieces(location, found, folder))
+    pieces = tuple(replace(piece, number=n) for n, piece in enumerate(_pieces(location, found, folder)))
     tasks = [StageTask(str(location), task, str(folder)) for task in _tasks(pieces)]
     results = dict(engine.map(stage, tasks))
     staged = tuple(results[number] for number in range(len(tasks)))
@@ -279,11 +275,11 @@ def _of(
 
 
 def _pieces(location: Location, found: Sequence[Found], folder: Location) -> Iterator[Piece]:
-    number = 0
+    """The pieces of some files, which are yet to be numbered."""
     for index, file in enumerate(found):
         plan, member = file.plan, file.member
         assert plan is not None
-        piece = Piece(number, index, member, plan, file.symbol)
+        piece = Piece(0, index, member, plan, file.symbol)
         size, spooled = member.size, ""
         packed = member.packed is not None or bool(unpack.packing(member.name))
         if packed and (size > _PIECE or unpack.packing(member.name)) and not plan.parquet:
@@ -294,20 +290,16 @@ def _pieces(location: Location, found: Sequence[Found], folder: Location) -> Ite
                 spooled = ""
         if plan.parquet:
             for groups, first_row in _row_groups(location, member):
-                yield replace(piece, number=number, groups=groups, first_row=first_row)
-                number += 1
+                yield replace(piece, groups=groups, first_row=first_row)
         elif size <= _PIECE or plan.encoding.startswith("utf-16"):
             if size > LARGEST:
                 raise ArchiveError(
                     f"{printable(member.name)}: UTF-16 text of {size:,} bytes; save a file of more than {LARGEST:,} bytes as UTF-8"
                 )
-            yield replace(piece, number=number)
-            number += 1
+            yield piece
         else:
             for start in range(0, size, _PIECE):
-                stop = min(start + _PIECE, size)
-                yield replace(piece, number=number, start=start, stop=stop, spooled=spooled)
-                number += 1
+                yield replace(piece, start=start, stop=min(start + _PIECE, size), spooled=spooled)
 
 
 @contextmanager
@@ -454,7 +446,7 @@ def _body(location: Location, piece: Piece, digests: dict[int, tuple[str, int]] 
     if not piece.start:
         return text_files.body_of(content, piece.plan)
     text = plans.to_utf8(content[content.find(b"\n") + 1 :], piece.plan.encoding)
-    return Body(text if text.endswith(b"\n") or not text else text + b"\n", 1)
+    return Body(text_files.ended(text), 1)
 
 
 def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
@@ -533,20 +525,18 @@ class StagedPart:
 
     Parameters
     ----------
+    stage : Stage
+        The files that they are from, without what else is staged.
     good, bad : tuple of (Sorted, int, int)
         Files, and which of their rows.
     no_adjusted : frozenset of int
         The files whose Adj Close is Close.
     """
 
-    location: str
+    stage: Stage
     good: tuple[tuple[Sorted, int, int], ...]
     bad: tuple[tuple[Sorted, int, int], ...]
     symbols: tuple[str, ...]
-    pieces: tuple[Piece, ...]
-    first_lines: tuple[int, ...]
-    files: tuple[str, ...]
-    digests: tuple[tuple[str, int], ...]
     no_adjusted: frozenset[int]
 
     @property
@@ -563,13 +553,9 @@ class StagedPart:
                     found.update(json.dumps(column.to_pylist()).encode())
                 else:
                     found.update(column.to_numpy().tobytes())
-        described = [
-            self.symbols,
-            self.files,
-            self.digests,
-            self.first_lines,
-            [repr(piece.plan) for piece in self.pieces],
-        ]
+        stage = self.stage
+        plans_used = [repr(piece.plan) for piece in stage.pieces]
+        described = [self.symbols, stage.files, stage.digests, stage.first_lines, plans_used]
         return found.update(json.dumps(described).encode()).hexdigest()
 
     def parsed(self, names: Mapping[str, str | None]) -> parse.Parsed:
@@ -599,7 +585,7 @@ class StagedPart:
         raw = {int(row): raws[position] for row, position in zip(bad_rows, positions, strict=True)}
         piece, line = (_merged(table[name], bad_table[name], positions, is_bad) for name in ("piece", "line"))
         counts = np.bincount(np.concatenate([codes, bad_codes]), minlength=len(groups))
-        offsets, files = np.array(self.first_lines), np.array([entry.file for entry in self.pieces])
+        offsets, files = np.array(self.stage.first_lines), np.array([entry.file for entry in self.stage.pieces])
         lines, file_of_row = line + offsets[piece], files[piece]
         starts = np.cumsum(counts) - counts
         sources = [
@@ -607,27 +593,27 @@ class StagedPart:
             for symbol, start, count in zip(groups, starts, counts, strict=True)
             if count
         ]
-        texts = _Texts(self, starts[counts > 0], piece, line, raw, table, np.flatnonzero(~is_bad))
+        texts = _Texts(self.stage, starts[counts > 0], piece, line, raw, table, np.flatnonzero(~is_bad))
         return parse.account(sources, table.select(list(VALUES)), bad, texts.shown)
 
     def _source(
         self, symbol: str, name: str | None, lines: npt.NDArray[np.int64], files: npt.NDArray[np.int64]
     ) -> parse.Source:
         found = np.unique(files)
-        first, last = self.files[found[0]], self.files[found[-1]]
+        first, last = self.stage.files[found[0]], self.stage.files[found[-1]]
         label = first if len(found) == 1 else f"{first} ... {last} ({len(found):,} files)"
         if not symbol:
             label += " (rows without a symbol)"
-        digests = [self.digests[number] for number in found]
+        digests = [self.stage.digests[number] for number in found]
         digest = (
             digests[0][0] if len(found) == 1 else blake3("\n".join(entry[0] for entry in digests).encode()).hexdigest()
         )
         body = parse.Body(b"", rows=len(lines), lines=lines, files=files)
-        plan = next(piece.plan for piece in self.pieces if piece.file == found[0])
+        plan = next(piece.plan for piece in self.stage.pieces if piece.file == found[0])
         without = bool(self.no_adjusted.intersection(found.tolist()))
         titles = " or ".join(plan.reading.titles)
         size = sum(size for _, size in digests)
-        return parse.Source(label, symbol, name, digest, size, body, self.files, titles, without)
+        return parse.Source(label, symbol, name, digest, size, body, self.stage.files, titles, without)
 
     def _in_order(
         self, entries: Sequence[tuple[Sorted, int, int]], kind: pa.Schema
@@ -646,7 +632,7 @@ class StagedPart:
 
     def _refuse_two_files(self, codes: npt.NDArray[np.int64], table: pa.Table) -> None:
         """Refuse a date that a symbol has in two files: there is no telling which of them is right."""
-        files = np.array([entry.file for entry in self.pieces])[table["piece"].to_numpy()]
+        files = np.array([entry.file for entry in self.stage.pieces])[table["piece"].to_numpy()]
         if not len(files) or (files == files[0]).all():
             return
         dates = table["Date"].cast(pa.int32()).to_numpy()
@@ -654,7 +640,7 @@ class StagedPart:
         same = (np.diff(codes[order]) == 0) & (np.diff(dates[order]) == 0) & (np.diff(files[order]) != 0)
         if same.any():
             row = int(np.argmax(same))
-            first, second = (self.files[files[order[index]]] for index in (row, row + 1))
+            first, second = (self.stage.files[files[order[index]]] for index in (row, row + 1))
             day = np.datetime64(int(dates[order[row]]), "D")
             raise QuarantineError(
                 f"two price files claim the same symbol and date: {self.symbols[codes[order[row]]]} on {day} is in {first} and in "
@@ -677,7 +663,7 @@ def _merged(
 class _Texts:
     """The raw text of rows: of bad ones as it was staged, of others as it is in the file."""
 
-    part: StagedPart
+    stage: Stage
     starts: npt.NDArray[np.int64]  # of each source's rows among all
     piece: npt.NDArray[np.int64]
     lines: npt.NDArray[np.int64]
@@ -690,11 +676,11 @@ class _Texts:
         row = int(self.starts[source]) + number
         if row in self.bad:
             return self.bad[row]
-        piece = self.part.pieces[int(self.piece[row])]
+        piece = self.stage.pieces[int(self.piece[row])]
         if piece.plan.parquet:
             values = self.table.slice(int(np.searchsorted(self.good, row)), 1).select(list(VALUES)).to_pylist()[0]
             return ",".join(map(str, values.values()))
-        lines, first = _lines(self.part.location, piece)
+        lines, first = _lines(self.stage.location, piece)
         return parse.text_of(lines[int(self.lines[row]) - first])
 
 

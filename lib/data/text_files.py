@@ -72,10 +72,11 @@ def body_of(content: bytes, plan: Plan) -> Body:
         if position == 0:
             return Body(b"", plan.skip + 1)
     header = text[:position].decode("utf-8", "backslashreplace").split("\n")[:-1]
-    return Body(_ended(text[position:]), plan.skip + 1, tuple(header))
+    return Body(ended(text[position:]), plan.skip + 1, tuple(header))
 
 
-def _ended(text: bytes) -> bytes:
+def ended(text: bytes) -> bytes:
+    """Lines, the last of which is ended by a newline, too."""
     return text if not text or text.endswith(b"\n") else text + b"\n"
 
 
