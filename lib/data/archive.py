@@ -236,15 +236,25 @@ def _by_ending(names: Iterable[str]) -> str:
     endings: Counter[str] = Counter()
     first: dict[str, str] = {}
     for name in sorted(names):
-        path = PurePosixPath(name)
-        inner = PurePosixPath(path.stem).suffix if path.suffix.lower() in _PACKED else ""
-        ending = (inner + path.suffix).lower()
-        endings[ending] += 1
-        first.setdefault(ending, name)
+        endings[ending(name)] += 1
+        first.setdefault(ending(name), name)
     return ", ".join(
-        f"{count:,} {shortened(ending, 20) or 'without an ending'} ({shortened(first[ending], 80)})"
-        for ending, count in endings.most_common(5)
+        f"{count:,} {shortened(found, 20) or 'without an ending'} ({shortened(first[found], 80)})"
+        for found, count in endings.most_common(5)
     )
+
+
+def ending(name: str) -> str:
+    """What a file's name ends with, before it is packed, too.
+
+    Examples
+    --------
+    >>> ending("BRK.B.CSV.gz"), ending("BRK.B.csv")
+    ('.csv.gz', '.csv')
+    """
+    path = PurePosixPath(name)
+    inner = PurePosixPath(path.stem).suffix if path.suffix.lower() in _PACKED else ""
+    return (inner + path.suffix).lower()
 
 
 def _no_names(content: bytes, where: str) -> str:

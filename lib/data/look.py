@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,8 +113,7 @@ def look(
 
 def _undecided(refusals: Iterable[str]) -> str:
     """The key whose value refusals ask for."""
-    found = (re.search(r"archive\.(dates|decimal): ", refusal) for refusal in refusals)
-    return next((one[1] for one in found if one), "")
+    return next((key for refusal in refusals for key in CHOICES if f"archive.{key}: " in refusal), "")
 
 
 def _found(listed: archive.Archive) -> list[Found]:
@@ -128,14 +126,7 @@ def _found(listed: archive.Archive) -> list[Found]:
 
 def _describe(listed: archive.Archive) -> list[str]:
     found = _found(listed)
-    endings = Counter(
-        "".join(
-            Path(file.member.name).suffixes[-2:]
-            if unpack.packing(file.member.name)
-            else Path(file.member.name).suffixes[-1:]
-        ).lower()
-        for file in found
-    )
+    endings = Counter(archive.ending(file.member.name) for file in found)
     size = sum(file.member.size for file in found)
     lines = [
         f"{len(found):,} price file{'s' * (len(found) != 1)} ({', '.join(f'{count:,} {ending}' for ending, count in endings.most_common())}), {size / 1e6:,.1f} MB"
