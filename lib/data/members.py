@@ -24,7 +24,7 @@ from lib.text import printable, visible
 
 LARGEST = 1 << 28  # bytes of one file: a daily price file of a century has 3 MB
 LARGEST_RATIO = 200  # unpacked to packed, of members over a megabyte: prices reach 20
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip's member: signature, length of the name, length of the extra field
+LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip's member: signature, length of the name, length of the extra field
 _DECOMPRESSORS: dict[int, Callable[[], object]] = {
     zipfile.ZIP_DEFLATED: lambda: zlib.decompressobj(-zlib.MAX_WBITS),
     zipfile.ZIP_BZIP2: bz2.BZ2Decompressor,
@@ -250,7 +250,7 @@ def _list_zip(location: Location) -> list[Member]:
     starts = [*(member.header_offset for member in ordered), size]
     for (start, following), member in zip(pairwise(starts), ordered, strict=True):
         # Each member has bytes of its own: shared ones are how a small zip unpacks to any size.
-        if start + _LOCAL_HEADER.size + member.compress_size > following:
+        if start + LOCAL_HEADER.size + member.compress_size > following:
             raise ArchiveError(
                 f"{shown}: {printable(_plain(member.filename))} overlaps what comes after it in the zip: it is damaged, "
                 "or a zip bomb; download it again, or unpack it and name the folder"
@@ -307,10 +307,10 @@ def _unpack(file: Opened, member: Member) -> bytes:
                 f"{packed.packed:,} bytes that unpack to {member.size:,}, more than {LARGEST_RATIO} times as many, as a zip "
                 "bomb does; if this is intended, unpack the zip and name the folder as archive.source"
             )
-        signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size, packed.offset))
+        signature, name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size, packed.offset))
         if signature != b"PK\x03\x04":
             raise ValueError("the zip is damaged here: download it again")
-        start = packed.offset + _LOCAL_HEADER.size + name + extra
+        start = packed.offset + LOCAL_HEADER.size + name + extra
         content = file.read(packed.packed, start)
         if packed.method != zipfile.ZIP_STORED:
             if packed.method not in _DECOMPRESSORS:

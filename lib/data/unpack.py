@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import lzma
 import os
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,12 +17,11 @@ import pyarrow as pa
 
 from lib import locations
 from lib.data import workbooks
-from lib.data.members import LARGEST, LARGEST_RATIO, Member, open_members, too_large
+from lib.data.members import LARGEST, LARGEST_RATIO, LOCAL_HEADER, Member, open_members, too_large
 from lib.locations import Location
 
 PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz", ".xlsx": "workbook", ".xlsm": "workbook"}
 _BLOCK = 1 << 20
-_LENGTHS = struct.Struct("<HH")  # of the name and the extra field, in a member's local header
 
 
 def packing(name: str) -> str:
@@ -121,8 +119,7 @@ def _unpacked(location: Location, member: Member, size: int) -> Iterator[bytes]:
 
 def _beginning_in_zip(location: Location, member: Member, size: int) -> bytes:
     if member.size <= size:
-        with open_members(location) as read:
-            return read(member)
+        return whole(location, member)
     content = b""
     for block in _zip_blocks(location, member):
         content += block
@@ -136,14 +133,13 @@ def _zip_blocks(location: Location, member: Member) -> Iterator[bytes]:
     packed = member.packed
     assert packed is not None, "a member of a zip"
     if packed.method not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
-        with open_members(location) as read:
-            yield read(member)
+        yield whole(location, member)
         return
     unpack = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         with locations.opened(location) as file:
-            name, extra = _LENGTHS.unpack(file.read(_LENGTHS.size, packed.offset + 26))
-            position = packed.offset + 30 + name + extra  # behind the local header
+            _, name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size, packed.offset))
+            position = packed.offset + LOCAL_HEADER.size + name + extra
             stop = position + packed.packed
             while position < stop:
                 block = file.read(min(_BLOCK, stop - position), position)
