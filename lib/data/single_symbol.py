@@ -104,26 +104,24 @@ def _source(content: Content, rows: Rows, number: int) -> parse.Source:
         unfinished=not content.content.endswith((b"\n", b"\r", b"\n\0")),
     )
     assert file.plan is not None
-    return parse.Source(
-        printable(file.name),
-        file.symbol,
-        file.security_name,
-        content.digest,
-        len(content.content),
-        body,
+    return replace(
+        _with_body(content, body),
         layout=" or ".join(file.plan.reading.titles),
         no_adjusted=bool(rows.no_adjusted[number]),
         rounded=int(rows.rounded[number]),
     )
 
 
-def _refused(content: Content) -> parse.Source:
+def _with_body(content: Content, body: parse.Body) -> parse.Source:
     file = content.file
+    return parse.Source(
+        printable(file.name), file.symbol, file.security_name, content.digest, len(content.content), body, layout=""
+    )
+
+
+def _refused(content: Content) -> parse.Source:
     text = plans.to_utf8(content.content, plans.encoding_of(content.content)).decode("utf-8", "backslashreplace")
     lines = [(number, line[:10_000]) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     # What is above the rows is no row, and of a file that is no text nobody knows.
     rows = () if "\0" in text else tuple(lines[0 if (content.refused or "").startswith("no header") else 1 :])
-    body = parse.Body(b"", refused=content.refused, set_aside=rows)
-    return parse.Source(
-        printable(file.name), file.symbol, file.security_name, content.digest, len(content.content), body, layout=""
-    )
+    return _with_body(content, parse.Body(b"", refused=content.refused, set_aside=rows))
