@@ -61,13 +61,13 @@ class Rows:
     rounded: npt.NDArray[np.int64]
 
 
-def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, float, float, float, int, bool] | str:
+def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, float, float, float, int] | str:
     """Read one row, slowly and exactly: the definition of what a good row is.
 
     Returns
     -------
     tuple or str
-        Days since 1970, open, high, low, close, adjusted close, volume, and whether that was rounded; or why the row is refused.
+        Days since 1970, open, high, low, close, adjusted close and volume; or why the row is refused.
     """
     columns = plan.reading.columns
     # As spreadsheets leave behind, and files put one after the other.
@@ -110,9 +110,8 @@ def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, 
     whole = volume.to_integral_value()  # half to even
     if whole != volume and not plan.rounded:
         return f"fractional volume: {text!r}"
-    prices = (float(numbers[name]) for name in VALUES[1:6])
-    opening, high, low, close, adjusted = prices
-    return moment.day, opening, high, low, close, adjusted, int(whole), whole != volume
+    opening, high, low, close, adjusted = (float(numbers[name]) for name in VALUES[1:6])
+    return moment.day, opening, high, low, close, adjusted, int(whole)
 
 
 def rows_of_table(
@@ -161,17 +160,14 @@ def rows_of_table(
     bad = extreme | (days < FIRST_DATE)
     for doubt in doubts:
         bad |= doubt.fill_null(True).to_numpy(zero_copy_only=False)
-    positions = np.flatnonzero(bad)
-    columns["Volume"] = pa.array(np.where(bad, 0, volume).astype(np.int64))
     symbols = _symbols(table)
     if symbols is not None:
         columns["Symbol"] = symbols
-        if symbols.null_count:
-            bad |= symbols.is_null().to_numpy(zero_copy_only=False)
-            positions = np.flatnonzero(bad)
+        bad |= symbols.is_null().to_numpy(zero_copy_only=False)
+    columns["Volume"] = pa.array(np.where(bad, 0, volume).astype(np.int64))
     if "Security Name" in table.schema.names:
         columns["Security Name"] = dates_and_numbers.whole(table["Security Name"])
-    reasons, repaired = _reasons(positions, plan, counts, raw, symbols, no_adjusted)
+    reasons, repaired = _reasons(np.flatnonzero(bad), plan, counts, raw, symbols, no_adjusted)
     rows = _set_rows(columns, repaired)
     good = np.ones(table.num_rows, dtype=bool)
     good[list(reasons)] = False

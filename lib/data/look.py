@@ -186,7 +186,7 @@ def _rows_of_sample(
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
     fractions: list[float] = []
-    read = rounded = bytes_read = 0
+    read = bytes_read = 0
     stops = False
     refused = [file for file in _found(listed) if file.refused][::step][:_SAMPLE]
     for file in sample:
@@ -201,7 +201,6 @@ def _rows_of_sample(
         rows = beginning.rows
         bytes_read += beginning.used
         read += int(rows.counts.sum())
-        rounded += int(rows.rounded.sum())
         for row, reason in rows.bad.items():
             if reason == BLANK:
                 read -= 1

@@ -122,8 +122,6 @@ class Staged:
         Security names by symbol.
     no_adjusted : frozenset of int
         The files whose Adj Close is Close.
-    rounded : int
-        Volumes that were rounded.
     """
 
     good: tuple[Sorted, ...]
@@ -132,7 +130,6 @@ class Staged:
     digests: Mapping[int, tuple[str, int]]
     names: Mapping[str, str]
     no_adjusted: frozenset[int]
-    rounded: int
 
 
 _GOOD = pa.schema(
@@ -368,10 +365,8 @@ def _sorted(
     bad: list[Sorted] = []
     names: dict[str, str] = {}
     no_adjusted: set[int] = set()
-    rounded = 0
     for pieces, rows in read:
         no_adjusted |= {piece.file for piece, without in zip(pieces, rows.no_adjusted, strict=True) if without}
-        rounded += int(rows.rounded.sum())
         table, symbols = _table(pieces, rows)
         _note_names(rows.table, symbols, names)
         stem = f"{to}/rows-{pieces[0].number}-{pieces[0].first_row}-{len(good)}"
@@ -379,7 +374,7 @@ def _sorted(
         if rows.bad:
             bad.append(_write(f"{stem}-bad.arrow", *_bad_table(pieces, rows)))
     pa.default_memory_pool().release_unused()  # workers stay, and the parts need it
-    return Staged(tuple(good), tuple(bad), lines, digests, names, frozenset(no_adjusted), rounded)
+    return Staged(tuple(good), tuple(bad), lines, digests, names, frozenset(no_adjusted))
 
 
 def _read(

@@ -220,7 +220,7 @@ def plan_file(head: bytes, tail: bytes = b"", options: Options | None = None, wh
         raise Refused("wrong header: no column of dates: " + shortened(delimiter.join(header), 200))
     numeric = [name for name in VALUES[1:] if name in columns]
     indices = {columns[name] for name in numeric} | {index for _, own in tickers for _, index in own}
-    mark = options.decimal or _mark(fields, indices, delimiter)
+    mark = options.decimal or _mark(fields, indices)
     plan = Plan(
         encoding,
         delimiter,
@@ -390,7 +390,7 @@ def fields_of(line: str, plan: Plan) -> list[str]:
     return fields
 
 
-def _mark(fields: Sequence[Sequence[str]], indices: set[int], delimiter: str) -> DecimalMark:
+def _mark(fields: Sequence[Sequence[str]], indices: set[int]) -> DecimalMark:
     samples = [row[index].strip() for row in fields for index in indices]
     mark = dates_and_numbers.decimal_mark([text for text in samples if not dates_and_numbers.is_null(text)])
     if mark is None:
