@@ -110,7 +110,7 @@ def normalised(name: str) -> str:
         plain = bracket["price"]
     elif bracket and _letters(bracket["symbol"]) in _SHARES:
         volume = _letters(bracket["price"])
-        plain = volume if volume in (*first_names("Volume"), *second_names("Volume")) else plain
+        plain = volume if "Volume" in _called(volume) else plain
     if plain.isascii():
         return _letters(plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
@@ -139,7 +139,7 @@ def _letters(name: str) -> str:
 @functools.cache
 def _other_scripts() -> frozenset[str]:
     """The names of `NAMES` that have other letters than a to z."""
-    found = (_letters(name) for groups in NAMES.values() for group in groups for name in group.split())
+    found = (name for ours in NAMES for name in (*first_names(ours), *second_names(ours)))
     return frozenset(name for name in found if not name.isascii())
 
 
@@ -147,7 +147,7 @@ def looks_like_prices(header: Sequence[str]) -> bool:
     """Whether a header is meant to be one of prices, readable or not: it has a date and two of open, high, low and close."""
     names = [normalised(name) for name in header]
     prices = sum(any(name in first_names(price) for name in names) for price in (*PRICES, "Adj Close"))
-    return prices >= 2 and any(name in first_names("Date") or name in second_names("Date") for name in names)
+    return prices >= 2 and any("Date" in _called(name) for name in names)
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -169,18 +169,16 @@ def are_names(fields: Sequence[str]) -> bool:
 
 
 def other_columns(fields: Sequence[str], header: Sequence[str], columns: Mapping[str, int]) -> bool:
-    """Whether fields of a line are a header, as long as ``header``, in which one of the ``columns`` that are read is another.
+    """Whether in a second header, as long as the first, one of the ``columns`` that are read is another.
 
     Examples
     --------
     >>> header = ["Date", "Open", "High", "Low", "Close", "Volume"]
     >>> columns = {name: index for index, name in enumerate(header)}
-    >>> others = header, ["Datum", *header[1:]], header[::-1], [*header[:5], "Turnover"], ["2021-01-04", *header[1:]]
+    >>> others = header, ["Datum", *header[1:]], header[::-1], [*header[:5], "Turnover"]
     >>> [other_columns(other, header, columns) for other in others]
-    [False, False, True, True, False]
+    [False, False, True, True]
     """
-    if not is_another_header(fields):
-        return False
     if not are_names(fields) and of_each_symbol(fields):
         return True
     return not all(_is_same(ours, header[index], fields[index]) for ours, index in columns.items())
@@ -240,14 +238,9 @@ def are_texts(fields: Sequence[str]) -> bool:
     )
 
 
-def is_date(name: str) -> bool:
-    """Whether a column's name is one of those that `NAMES` has for dates, in the first group."""
-    return normalised(name) in first_names("Date")
-
-
-def is_of_symbols(name: str) -> bool:
-    """Whether a column's name is one of those that `NAMES` has for symbols, in the first group."""
-    return normalised(name) in first_names("Symbol")
+def is_certainly(ours: str, name: str) -> bool:
+    """Whether a column's name is one of those that `NAMES` has for one of ours, in the first group."""
+    return normalised(name) in first_names(ours)
 
 
 def is_loosely(ours: str, name: str) -> bool:
@@ -286,7 +279,7 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     >>> of_each_symbol(["Date", *(f"{name}_A" for name in ("Open", "High", "Low", "Close", "Volume"))])
     {'A': {'Open': 1, 'High': 2, 'Low': 3, 'Close': 4, 'Volume': 5}}
     """
-    if any(map(is_of_symbols, header)):
+    if any(is_certainly("Symbol", name) for name in header):
         return {}
     loose = any(is_loosely("Symbol", name) and normalised(name) not in UNNAMED for name in header)
     # A ticker may be a price's name, such as LOW: only one of the levels has all prices of each symbol.

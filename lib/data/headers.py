@@ -236,7 +236,7 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         one_name = [
             f"{name}{ticker}" if not (name and ticker) else "" for name, ticker in zip(names, tickers, strict=True)
         ]
-        dates = [i for i, name in enumerate(one_name) if column_names.is_date(name)]
+        dates = [i for i, name in enumerate(one_name) if column_names.is_certainly("Date", name)]
         date = dates[0] if dates else 0
         own: dict[str, dict[str, int]] = {}
         pairs = [(i, tickers[i].strip(), names[i].strip()) for i in range(1, len(names)) if i != date]
@@ -256,11 +256,8 @@ def _levels(lines: Sequence[str], number: int, delimiter: str, options: Options)
         labels = {names[0].strip(), tickers[0].strip()}
         corner = _LEVELS & labels
         clear = whole and all(map(column_names.is_symbol, own))
-        if (
-            date
-            and not labels <= {"", *_LEVELS}
-            and not (clear and _are_numbered(lines[max(number, other) + 1 :], delimiter))
-        ):
+        first = [row.partition(delimiter)[0] for row in lines[max(number, other) + 1 :][:SAMPLE] if row.strip()]
+        if date and not labels <= {"", *_LEVELS} and not (clear and usual_order.are_counted(first)):
             continue
         if not pairs or not all(ticker for _, ticker, _ in pairs):
             continue
@@ -313,11 +310,6 @@ def _as_merged(upper: list[str], lower: Sequence[str]) -> list[str]:
 def _known(names: Sequence[str]) -> int:
     """How many different names of prices there are."""
     return len({column_names.normalised(name) for name in names if column_names.is_known(name)})
-
-
-def _are_numbered(rows: Sequence[str], delimiter: str) -> bool:
-    """Whether some rows begin with their numbers."""
-    return usual_order.are_counted([row.partition(delimiter)[0] for row in rows[:SAMPLE] if row.strip()])
 
 
 def _columns_of(by_ticker: Mapping[str, Mapping[str, int]], chosen: Mapping[str, str]) -> Tickers:

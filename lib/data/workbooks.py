@@ -97,7 +97,7 @@ def _of_symbols(sheets: Mapping[str, tuple[Sequence[bytes], Iterator[bytes]]]) -
         title: next(n for n, line in enumerate(first) if _names_prices(line)) for title, (first, _) in sheets.items()
     }
     headers = {first[begins[title]].strip(b"\n") for title, (first, _) in sheets.items()}
-    with_symbols = any(map(column_names.is_of_symbols, _fields(min(headers))))
+    with_symbols = any(column_names.is_certainly("Symbol", name) for name in _fields(min(headers)))
     symbols = all(column_names.is_symbol(title) and not _PART.fullmatch(title) for title in sheets)
     symbols &= not all(map(_YEAR.fullmatch, sheets))
     if len(headers) > 1 or not (with_symbols or (symbols and not _KINDS.issuperset(sheets))):
