@@ -228,15 +228,12 @@ def proven_orders(texts: Iterable[str]) -> frozenset[DateOrder]:
     days = {
         order: [moment.day for text in texts if (moment := parse_date(text, order))] for order in get_args(DateOrder)
     }
-    following = [order for order, own in days.items() if 3 <= len(own) == len(texts) and _follow_by_days(own)]
+    whole_orders = [order for order, own in days.items() if 3 <= len(own) == len(texts)]
+    following = [order for order in whole_orders if np.median(np.abs(np.diff(days[order]))) <= 7]
     if len(following) != 1:
         return frozenset()
     long = not any(date_form(text).endswith("yy") for text in texts)
     return frozenset() if long and not _are_of_a_month(days[following[0]]) else frozenset(following)
-
-
-def _follow_by_days(days: Sequence[int]) -> bool:
-    return float(np.median(np.abs(np.diff(days)))) <= 7
 
 
 def _are_of_a_month(days: Sequence[int]) -> bool:

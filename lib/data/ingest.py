@@ -30,13 +30,7 @@ from lib.text import printable
 
 @dataclass(frozen=True)
 class Ingested:
-    """What `ingest` made.
-
-    Parameters
-    ----------
-    prices, quarantine, files : Dataset
-        The rows kept, the rows set aside, and an account of each file: see `lib.data.parse.Parsed`.
-    """
+    """What `ingest` made: datasets of what `lib.data.parse.Parsed` has of one part."""
 
     prices: Dataset
     quarantine: Dataset

@@ -106,14 +106,10 @@ def _read_together(bodies: Sequence[Body], plan: Plan) -> Rows | None:
 def _by_arrow(text: bytes, plan: Plan, written: pa.csv.ParseOptions) -> pa.Table | None:
     columns = plan.reading.columns
     names = {name: f"c{index}" for name, index in columns.items()}
-    types: dict[str, pa.DataType] = {}
-    for name, column in names.items():
-        if name == "Date":
-            types[column] = pa.date32() if plan.plain_dates else pa.dictionary(pa.int32(), pa.string())
-        elif name in VALUES:
-            types[column] = pa.string() if plan.texts else pa.float64()
-        else:
-            types[column] = pa.dictionary(pa.int32(), pa.string())
+    types = dict.fromkeys(names.values(), pa.dictionary(pa.int32(), pa.string()))
+    types |= {names[name]: pa.string() if plan.texts else pa.float64() for name in VALUES[1:] if name in names}
+    if plan.plain_dates:
+        types[names["Date"]] = pa.date32()
     # A series only tells symbols apart.
     symbols = [name for name in ("Symbol", "Series") if name in names] if "Symbol" in names else []
     wanted = [name for name in (*VALUES, *symbols, "Security Name") if name in names]
