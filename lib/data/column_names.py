@@ -153,8 +153,7 @@ def looks_like_prices(header: Sequence[str]) -> bool:
 @functools.lru_cache(maxsize=1 << 14)
 def is_known(name: str) -> bool:
     """Whether a column's name is one of those that `NAMES` has for dates, prices and volumes, in the first group."""
-    plain = normalised(name)
-    return any(plain in first_names(ours) for ours in COLUMNS)
+    return any(is_certainly(ours, name) for ours in COLUMNS)
 
 
 def are_names(fields: Sequence[str]) -> bool:
@@ -313,8 +312,7 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 def _is_price(name: str) -> bool:
-    plain = normalised(name)
-    return plain == "adjusted" or any(plain in first_names(ours) for ours in (*PRICES, "Adj Close", "Volume"))
+    return normalised(name) == "adjusted" or any(is_certainly(ours, name) for ours in COLUMNS[1:])
 
 
 def is_symbol(text: str) -> bool:

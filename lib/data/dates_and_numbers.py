@@ -378,12 +378,8 @@ def _of_any_kind(texts: pa.Array, mark: DecimalMark) -> pa.Array:
     rest = pc.if_else(readable, None, texts)
     if rest.null_count == len(rest):
         return values
-    slowly = [None if text is None else _float(parse_number(text, mark)) for text in rest.to_pylist()]
-    return pc.coalesce(values, pa.array(slowly, pa.float64()))
-
-
-def _float(number: Decimal | None) -> float | None:
-    return None if number is None else float(number)
+    slowly = [None if text is None else parse_number(text, mark) for text in rest.to_pylist()]
+    return pc.coalesce(values, pa.array([None if one is None else float(one) for one in slowly], pa.float64()))
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:

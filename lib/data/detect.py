@@ -282,11 +282,8 @@ def _as_kaggle(head: bytes, complete: bool) -> bool:
     lines = head.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").split(b"\n")[: _FEW_LINES + 1]
     if lines[0] + b"\n" != HEADER:
         return False
-    rows = [
-        line + b"\n"
-        for line in (lines[1:] if complete or len(lines) > _FEW_LINES else lines[1:-1])
-        if line.strip(b", \t")
-    ]
+    end = None if complete or len(lines) > _FEW_LINES else -1  # the last line may be cut
+    rows = [line + b"\n" for line in lines[1:end] if line.strip(b", \t")]
     return 2 * sum(_PLAIN.fullmatch(row) is not None or b",,,,,," in row for row in rows) >= len(rows)
 
 
@@ -404,9 +401,8 @@ def _without_loose_symbols(found: list[Found], samples: dict[str, plans.Sample],
             f"the symbols are those of the files' names: column {called!r} is {one.value!r} in {printable(one.file.member.name)} and in "
             f"{printable(other.file.member.name)} on the same day, so it names no symbol"
         )
-    doubtful = [
-        one for one in loose.values() if one.called not in proven and one.name and not _agree(one.name, one.value)
-    ]
+    unlike = [one for one in loose.values() if one.name not in one.value.upper() and one.value.upper() not in one.name]
+    doubtful = [one for one in unlike if one.called not in proven]
     if doubtful:
         one = doubtful[0]
         more = f" (and so in {len(doubtful) - 1:,} more)" if len(doubtful) > 1 else ""
@@ -418,10 +414,6 @@ def _without_loose_symbols(found: list[Found], samples: dict[str, plans.Sample],
         _named_by_its_file(file) if file.member.name in loose and loose[file.member.name].called in proven else file
         for file in found
     ]
-
-
-def _agree(name: str, value: str) -> bool:
-    return name in value.upper() or value.upper() in name
 
 
 def _named_by_its_file(file: Found) -> Found:

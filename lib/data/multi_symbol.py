@@ -558,9 +558,8 @@ class StagedPart:
         codes, table = self._in_order(self.good, _GOOD)
         bad_codes, bad_table = self._in_order(self.bad, _BAD)
         self._refuse_two_files(codes, table)
-        without = bad_codes < 0
-        groups = [""] * bool(without.any()) + list(self.symbols)
-        shift = int(without.any())
+        shift = int((bad_codes < 0).any())
+        groups = [""] * shift + list(self.symbols)
         codes, bad_codes = codes + shift, bad_codes + shift
         # In a sorted file the rows of a symbol stand as they were read; only among bad ones must each find its position.
         if len(bad_codes):
@@ -573,12 +572,10 @@ class StagedPart:
         is_bad = order >= len(codes)
         if len(bad_codes) or (order[1:] < order[:-1]).any():
             table = table.take(pa.array(order[~is_bad]))
-        bad_rows = np.flatnonzero(is_bad)
-        positions = order[is_bad] - len(codes)
-        reasons, raws = bad_table["reason"].to_pylist(), bad_table["raw"].to_pylist()
-        bad = {int(row): reasons[position] for row, position in zip(bad_rows, positions, strict=True)}
-        raw = {int(row): raws[position] for row, position in zip(bad_rows, positions, strict=True)}
-        piece, line = (_merged(table[name], bad_table[name], positions, is_bad) for name in ("piece", "line"))
+        bad_rows = np.flatnonzero(is_bad).tolist()
+        bad_table = bad_table.take(pa.array(order[is_bad] - len(codes)))
+        bad, raw = (dict(zip(bad_rows, bad_table[name].to_pylist(), strict=True)) for name in ("reason", "raw"))
+        piece, line = (_merged(table[name], bad_table[name], is_bad) for name in ("piece", "line"))
         counts = np.bincount(np.concatenate([codes, bad_codes]), minlength=len(groups))
         offsets, files = np.array(self.stage.first_lines), np.array([entry.file for entry in self.stage.pieces])
         lines, file_of_row = line + offsets[piece], files[piece]
@@ -644,13 +641,11 @@ class StagedPart:
             )
 
 
-def _merged(
-    good: pa.ChunkedArray, bad: pa.ChunkedArray, positions: npt.NDArray[np.int64], is_bad: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """A column of good rows, in order, with that of bad ones in their positions."""
+def _merged(good: pa.ChunkedArray, bad: pa.ChunkedArray, is_bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """A column of good rows, in order, with that of bad ones in between."""
     column = np.empty(len(is_bad), dtype=np.int64)
     column[~is_bad] = good.to_numpy()
-    column[is_bad] = bad.to_numpy()[positions]
+    column[is_bad] = bad.to_numpy()
     return column
 
 

@@ -400,7 +400,7 @@ def _parse_block(block: memoryview, count: int, rows: _Rows) -> None:
         return
     middle = bytes(block).find(b"\n", len(block) // 2) + 1
     if len(block) > _ROW_BY_ROW and 0 < middle < len(block):
-        first = _count_rows(block[:middle])
+        first = bytes(block[:middle]).count(b"\n")
         _parse_block(block[:middle], first, rows)
         _parse_block(block[middle:], count - first, rows)
         return
@@ -618,10 +618,6 @@ def _file_of(per_file: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> np
 
 def _count(file_of_row: npt.NDArray[np.integer[Any]], files: int) -> npt.NDArray[np.int64]:
     return np.bincount(file_of_row, minlength=files).astype(np.int64)
-
-
-def _count_rows(block: memoryview) -> int:
-    return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")))
 
 
 def text_of(line: bytes) -> str:
