@@ -61,6 +61,12 @@ def test_prices_too_short_for_a_study_are_said_to_be(tmp_path):
     assert not lines_that_begin(look.look(write(files, tmp_path / "whole")), "too short: ")
 
 
+def test_a_workbook_is_counted_by_the_ending_of_its_name_alone(tmp_path):
+    files = WRITERS["workbook"](truth()).contents
+    found = look.look(write({"BRK.B.xlsx": next(iter(files.values()))}, tmp_path / "archive"))
+    assert found.lines[0].startswith("1 price file (1 .xlsx), ")
+
+
 def test_a_sample_is_said_to_be_one(tmp_path, monkeypatch):
     monkeypatch.setattr(look, "_MOST", 1000)
     found = look.look(write(WRITERS["yahoo"](truth()).contents, tmp_path / "archive"))
