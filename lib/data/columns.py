@@ -47,8 +47,8 @@ class Rows:
         From a file and the number of a row within it to the row's text: see `lib.data.rows.RowTexts.shown`.
     no_adjusted : numpy.ndarray of bool
         Of each file: Adj Close is Close, as it has none.
-    rounded : numpy.ndarray of int64
-        Of each file: volumes that were rounded.
+    rounded : numpy.ndarray of bool
+        Of each good row: its volume was rounded.
     """
 
     table: pa.Table
@@ -58,7 +58,7 @@ class Rows:
     lines: list[npt.NDArray[np.int64]]
     raw: Callable[[int, int], str]
     no_adjusted: npt.NDArray[np.bool_]
-    rounded: npt.NDArray[np.int64]
+    rounded: npt.NDArray[np.bool_]
 
 
 def parse_fields(fields: Sequence[str], plan: Plan) -> tuple[int, float, float, float, float, float, int] | str:
@@ -174,8 +174,6 @@ def rows_of_table(
     bad_symbols = (
         {} if symbols is None else {row: text for row in reasons if (text := symbols[row].as_py()) is not None}
     )
-    file_of_row = np.repeat(np.arange(len(counts)), counts)
-    was_rounded = fractional & good if plan.rounded else np.zeros(len(good), dtype=bool)
     return Rows(
         rows if len(reasons) == 0 else rows.filter(pa.array(good)),
         counts,
@@ -184,7 +182,7 @@ def rows_of_table(
         lines,
         raw.shown,
         no_adjusted,
-        np.bincount(file_of_row[was_rounded], minlength=len(counts)).astype(np.int64),
+        fractional[good] & plan.rounded,
     )
 
 
@@ -334,7 +332,7 @@ def no_rows(files: int) -> Rows:
     table = pa.table([pa.array([], kind) for kind in kinds], names=list(VALUES))
     zeros = np.zeros(files, dtype=np.int64)
     nothing = [zeros[:0] for _ in range(files)]
-    return Rows(table, zeros, {}, {}, nothing, lambda file, row: "", zeros.astype(bool), zeros)
+    return Rows(table, zeros, {}, {}, nothing, lambda file, row: "", zeros.astype(bool), np.zeros(0, dtype=bool))
 
 
 def concatenated(parts: Sequence[Rows]) -> Rows:
@@ -373,5 +371,4 @@ def as_one_file(parts: Sequence[Rows]) -> Rows:
         lines=[np.concatenate(merged.lines)],
         raw=lambda file, row: merged.raw(*place(row, merged.counts)),
         no_adjusted=np.array([all(part.no_adjusted.all() for part in parts if part.table.num_rows)]),
-        rounded=np.array([merged.rounded.sum()], dtype=np.int64),
     )

@@ -137,6 +137,7 @@ _GOOD = pa.schema(
         ("Date", pa.date32()),
         *((name, pa.float64()) for name in VALUES[1:6]),
         ("Volume", pa.int64()),
+        ("rounded", pa.bool_()),
         ("piece", pa.int32()),
         ("line", pa.int64()),
     ]
@@ -457,7 +458,7 @@ def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
         known = [piece.symbol for piece in pieces]
         codes = np.repeat(np.arange(len(pieces), dtype=np.int32), rows.counts)[mask]
         symbols = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(known, pa.string()))
-    columns = [*(rows.table[name] for name in VALUES), pa.array(numbers), pa.array(lines)]
+    columns = [*(rows.table[name] for name in VALUES), *map(pa.array, (rows.rounded, numbers, lines))]
     return pa.table(columns, schema=_GOOD), symbols
 
 
@@ -579,17 +580,20 @@ class StagedPart:
         counts = np.bincount(np.concatenate([codes, bad_codes]), minlength=len(groups))
         offsets, files = np.array(self.stage.first_lines), np.array([entry.file for entry in self.stage.pieces])
         lines, file_of_row = line + offsets[piece], files[piece]
+        rounded = np.zeros(len(order), dtype=bool)
+        rounded[~is_bad] = table["rounded"].to_numpy()
         starts = np.cumsum(counts) - counts
+        own = [slice(start, start + count) for start, count in zip(starts, counts, strict=True)]
         sources = [
-            self._source(symbol, names.get(symbol), lines[start : start + count], file_of_row[start : start + count])
-            for symbol, start, count in zip(groups, starts, counts, strict=True)
-            if count
+            self._source(symbol, names.get(symbol), lines[rows], file_of_row[rows], int(rounded[rows].sum()))
+            for symbol, rows in zip(groups, own, strict=True)
+            if rows.start < rows.stop
         ]
         texts = _Texts(self.stage, starts[counts > 0], piece, line, raw, table, np.flatnonzero(~is_bad))
         return parse.account(sources, table.select(list(VALUES)), bad, texts.shown)
 
     def _source(
-        self, symbol: str, name: str | None, lines: npt.NDArray[np.int64], files: npt.NDArray[np.int64]
+        self, symbol: str, name: str | None, lines: npt.NDArray[np.int64], files: npt.NDArray[np.int64], rounded: int
     ) -> parse.Source:
         found = np.unique(files)
         first, last = self.stage.files[found[0]], self.stage.files[found[-1]]
@@ -605,7 +609,7 @@ class StagedPart:
         without = bool(self.no_adjusted.intersection(found.tolist()))
         titles = " or ".join(plan.reading.titles)
         size = sum(size for _, size in digests)
-        return parse.Source(label, symbol, name, digest, size, body, self.stage.files, titles, without)
+        return parse.Source(label, symbol, name, digest, size, body, self.stage.files, titles, without, rounded)
 
     def _in_order(
         self, entries: Sequence[tuple[Sorted, int, int]], kind: pa.Schema

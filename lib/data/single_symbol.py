@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from blake3 import blake3
 
 from lib.data import headers, parse, plans, quarantine, text_files, unpack
@@ -91,11 +92,13 @@ def parse_contents(found: Sequence[Content]) -> list[parse.Parsed]:
 
 def accounted(found: Sequence[Content], rows: Rows) -> parse.Parsed:
     """Make prices of the rows that were read of files."""
-    sources = [_source(content, rows, number) for number, content in enumerate(found)]
+    file_of_row = np.delete(np.repeat(np.arange(len(found)), rows.counts), list(rows.bad))
+    rounded = np.bincount(file_of_row[rows.rounded], minlength=len(found)).tolist()
+    sources = [_source(content, rows, number, rounded[number]) for number, content in enumerate(found)]
     return parse.account(sources, rows.table.select(list(headers.VALUES)), rows.bad, rows.raw)
 
 
-def _source(content: Content, rows: Rows, number: int) -> parse.Source:
+def _source(content: Content, rows: Rows, number: int, rounded: int) -> parse.Source:
     file = content.file
     body = parse.Body(
         b"",
@@ -108,7 +111,7 @@ def _source(content: Content, rows: Rows, number: int) -> parse.Source:
         _with_body(content, body),
         layout=" or ".join(file.plan.reading.titles),
         no_adjusted=bool(rows.no_adjusted[number]),
-        rounded=int(rows.rounded[number]),
+        rounded=rounded,
     )
 
 

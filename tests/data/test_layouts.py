@@ -290,6 +290,20 @@ def test_fractional_volumes_are_set_aside_or_rounded_and_counted(outputs, tmp_pa
     assert made.prices.read()["Volume"].to_pylist()[:3] == [3, 5, 7]
 
 
+def test_rounded_volumes_are_counted_by_symbol_in_a_file_of_several(outputs, tmp_path):
+    rows = [f"2021-01-{day:02},{symbol},10,11,9,10.5,{day}.5\n" for day in range(1, 21) for symbol in "BA"]
+    text = (
+        "Date,Symbol,Open,High,Low,Close,Volume\n"
+        + "".join(rows)
+        + "2021-01-21,B,10,11,9,x,1.5\n2021-01-22,B,1,1,1,1,5\n"
+    )
+    _, made = made_of({"prices.csv": text.encode()}, tmp_path / "archive", volume="rounded")
+    assert made.files.read().select(["symbol", "volumes_rounded"]).to_pydict() == {
+        "symbol": ["A", "B"],
+        "volumes_rounded": [20, 20],
+    }
+
+
 def test_rows_set_aside_have_the_text_of_their_own_archive(outputs, tmp_path):
     for name in ("first", "other"):
         row = f"2021-01-04,{name.upper()},10,10,9,11,5\n"
