@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from lib.data import column_names, dates_and_numbers
 from lib.data.headers import VALUES, is_header
 from lib.data.plans import Plan, fields_of, without
-from lib.data.rows import BLANK, EXACT, FIRST_DATE, RowTexts, another_header, of_header, place
+from lib.data.rows import BLANK, EXACT, FIRST_DATE, RowTexts, another_header, of_header, places
 from lib.text import shortened
 
 _ERRORS = {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"}  # of a spreadsheet's formula
@@ -269,8 +269,7 @@ def _reasons(
     reasons: dict[int, str] = {}
     good: dict[int, tuple] = {}
     plan_without = without(plan, "Adj Close")
-    for row in positions.tolist():
-        file, number = place(row, counts)
+    for row, (file, number) in zip(positions.tolist(), places(positions, counts), strict=True):
         found = parse_fields(fields_of(raw.text(file, number), plan), plan_without if no_adjusted[file] else plan)
         if isinstance(found, str):
             reasons[row] = found
@@ -369,6 +368,6 @@ def as_one_file(parts: Sequence[Rows]) -> Rows:
         merged,
         counts=np.array([merged.counts.sum()], dtype=np.int64),
         lines=[np.concatenate(merged.lines)],
-        raw=lambda file, row: merged.raw(*place(row, merged.counts)),
+        raw=lambda file, row: merged.raw(*places([row], merged.counts)[0]),
         no_adjusted=np.array([all(part.no_adjusted.all() for part in parts if part.table.num_rows)]),
     )

@@ -31,7 +31,7 @@ from lib.data.headers import VALUES
 from lib.data.members import LARGEST, ArchiveError, Member
 from lib.data.plans import Plan
 from lib.data.quarantine import QuarantineError
-from lib.data.rows import BLANK, place
+from lib.data.rows import BLANK, places
 from lib.data.text_files import Body
 from lib.locations import Location, Url
 from lib.text import printable
@@ -465,10 +465,8 @@ def _table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
 def _bad_table(pieces: Sequence[Piece], rows: Rows) -> tuple[pa.Table, pa.Array]:
     records = []
     symbols = []
-    for row in sorted(rows.bad):
-        if rows.bad[row] == BLANK:
-            continue
-        file, number = place(row, rows.counts)
+    in_order = sorted(row for row, reason in rows.bad.items() if reason != BLANK)
+    for row, (file, number) in zip(in_order, places(in_order, rows.counts), strict=True):
         records.append((pieces[file].number, int(rows.lines[file][number]), rows.bad[row], rows.raw(file, number)))
         symbols.append(pieces[file].symbol or rows.bad_symbols.get(row, ""))
     columns = [pa.array([record[i] for record in records], kind) for i, kind in enumerate(_BAD.types)]

@@ -32,7 +32,7 @@ from lib.data.rows import (
     contradicts_itself,
     odd_values,
     parse_row,
-    place,
+    places,
 )
 from lib.data.schema import COLUMNS, HEADER
 from lib.text import shortened
@@ -229,7 +229,8 @@ def parse(
     )
     table = pa.concat_tables(rows.tables) if rows.tables else ROW_SCHEMA.empty_table()
     raw = RowTexts([joined[start:end] for start, end in zip(starts, ends, strict=True)])
-    bad = {row: reason or _refusal(raw.line(*place(row, per_file))) for row, reason in rows.bad.items()}
+    at = zip(rows.bad.items(), places(rows.bad, per_file), strict=True)
+    bad = {row: reason or _refusal(raw.line(*place)) for (row, reason), place in at}
     return account(sources, table, bad, raw.shown)
 
 
@@ -276,7 +277,7 @@ def account(sources: Sequence[Source], table: pa.Table, bad: dict[int, str], raw
     contradiction: dict[int, str] = {}
     for file, position in contradicting.items():
         row = int(number(np.array([position if order is None else order[position]]))[0])
-        _, within = place(row, per_file)
+        [(_, within)] = places([row], per_file)
         contradiction[file] = _example(_line_number(sources[file].body, within), raw(file, within))
     counts |= {
         "dates_out_of_order": out_of_order,
@@ -517,8 +518,7 @@ def _quarantine(
         if reason is not None:
             lines = source.body.set_aside or ((None, None),)  # a file without rows still gets its record
             records += [(number, line, code(reason), reason, text, source.file) for line, text in lines]
-    for row, reason in bad.items():
-        number, position = place(row, per_file)
+    for reason, (number, position) in zip(bad.values(), places(bad, per_file), strict=True):
         source = sources[number]
         name = source.file if source.body.files is None else source.files[source.body.files[position]]
         at = _line_number(source.body, position)

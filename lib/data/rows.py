@@ -7,7 +7,7 @@ import csv
 import datetime
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -152,17 +152,18 @@ class RowTexts:
         return shortened(self.text(file, row), LONGEST_RAW)
 
 
-def place(row: int, counts: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """The file of a row that has this number among all rows, of which each file has as many as ``counts`` says, and its number within it.
+def places(rows: Collection[int], counts: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Of rows, by their numbers among all rows, of which each file has as many as ``counts`` says: the file, and the number within it.
 
     Examples
     --------
-    >>> place(0, np.array([2, 0, 3])), place(4, np.array([2, 0, 3]))
-    ((0, 0), (2, 2))
+    >>> places([0, 4], np.array([2, 0, 3]))
+    [(0, 0), (2, 2)]
     """
+    numbers = np.fromiter(rows, np.int64, len(rows))
     ends = np.cumsum(counts)
-    file = int(np.searchsorted(ends, row, side="right"))
-    return file, row - int(ends[file] - counts[file])
+    files = np.searchsorted(ends, numbers, side="right")
+    return list(zip(files.tolist(), (numbers - (ends - counts)[files]).tolist(), strict=True))
 
 
 # Odd values. Prices may leave the day's range by rounding: by a tenth of a percent (yfinance rounds what it adjusts: 0.3 % in

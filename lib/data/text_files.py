@@ -18,7 +18,7 @@ from lib.data import column_names, dates_and_numbers
 from lib.data.columns import Rows, as_one_file, concatenated, no_rows, parse_fields, rows_of_symbol, rows_of_table
 from lib.data.headers import VALUES, is_header, split_line
 from lib.data.plans import Plan, fields_of, to_utf8
-from lib.data.rows import BLANK, RowTexts, another_header, place
+from lib.data.rows import BLANK, RowTexts, another_header, places
 
 _SEPARATOR = "\x1f"  # between the fields of lines that have been split
 _SPLIT = pa.csv.ParseOptions(delimiter=_SEPARATOR, quote_char=False)
@@ -54,8 +54,8 @@ def read_rows(bodies: Sequence[Body], plan: Plan) -> Rows:
 def _without_headers(rows: Rows, bodies: Sequence[Body], plan: Plan) -> Rows:
     """The rows without lines of their file's own header of two levels once more, which the plan that several files share does not know."""
     if rows.bad and plan.header_lines:
-        for row in sorted(rows.bad):
-            file, first = place(row, rows.counts)
+        in_order = sorted(rows.bad)
+        for row, (file, first) in zip(in_order, places(in_order, rows.counts), strict=True):
             own = [line for line in bodies[file].header if line.strip()]
             numbers = range(first, min(first + len(own), int(rows.counts[file])))
             if own and [rows.raw(file, number) for number in numbers] == own:
