@@ -52,10 +52,8 @@ class PriceFile:
         Bytes.
     packed : ZipMember or None
         Where it is in a zip.
-    plan : Plan or None
-        How it is read, unless it is as Kaggle's archive has them.
-    refused : str or None
-        Why none of its rows can be read.
+    plan, refused :
+        See `lib.data.detect.Found`.
     """
 
     name: str

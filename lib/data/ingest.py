@@ -43,10 +43,8 @@ class IngestPart:
 
     Parameters
     ----------
-    location : str
-        The archive's folder or ``.zip``.
-    base : str
-        The folder of the price files within it.
+    location, base :
+        See `lib.data.archive.Archive`.
     files : list of PriceFile
         In symbol order.
     staged : StagedPart or None

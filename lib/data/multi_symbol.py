@@ -523,8 +523,6 @@ class StagedPart:
         The files that they are from, without what else is staged.
     good, bad : tuple of (Sorted, int, int)
         Files, and which of their rows.
-    no_adjusted : frozenset of int
-        The files whose Adj Close is Close.
     """
 
     stage: Stage

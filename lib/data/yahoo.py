@@ -106,7 +106,9 @@ def update(
         if known is not None and _changed(known, rows):
             anew.append(symbol)
             continue
-        written += _write(stocks, symbol, rows if known is None else _joined(known, rows), start)
+        if known is not None:
+            rows = pd.concat([known[known["Date"] < rows["Date"].iloc[0]], rows], ignore_index=True)
+        written += _write(stocks, symbol, rows, start)
     for symbol, rows in _fetched(dict.fromkeys(anew, start), get, sleep, failures):
         written += _write(stocks, symbol, rows, start)
     missing = [symbol for symbol in symbols if not _path(stocks, symbol).exists()]
@@ -241,10 +243,6 @@ def _changed(known: pd.DataFrame, rows: pd.DataFrame) -> bool:
     factor, before = both["Adj Close"] / both["Close"], both["Adj Close_kept"] / both["Close_kept"]
     closes = (both["Close"] / both["Close_kept"] - 1).abs().median() > 0.02
     return bool(closes or ((factor / before - 1).abs() > _SAME).any())
-
-
-def _joined(known: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([known[known["Date"] < rows["Date"].iloc[0]], rows], ignore_index=True)
 
 
 def _write(stocks: Path, symbol: str, rows: pd.DataFrame, start: str) -> bool:
