@@ -436,10 +436,12 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
     for file in found:
         if file.refused and _is_of_a_year(file) and of_years[file.symbol]:
             file = replace(file, symbol=os.path.splitext(file.member.name.rpartition("/")[2])[0])
+        folders = file.member.name.split("/")[:-1]
+        if file.refused and not symbol_of(file.member.name) and folders and _is_symbols_folder(folders[-1]):
+            file = replace(file, symbol=folders[-1])
         if file.refused or (file.plan and file.plan.has_symbols):
             files.append(file)
             continue
-        folders = file.member.name.split("/")[:-1]
         keys = dict(folder.split("=", 1) for folder in folders if "=" in folder)
         key = next((value for name, value in keys.items() if name.lower() in ("symbol", "ticker", "sym")), "")
         if not key and folders and _is_symbols_folder(folders[-1]) and _folder(file) not in of_several:

@@ -149,6 +149,9 @@ def _describe(listed: archive.Archive) -> list[str]:
             lines.append(f"  columns: {columns}")
         if plan.reading.adjusted:
             lines.append(f"  adjusted: {plan.reading.adjusted}")
+    if joined := [symbol for symbol, count in Counter(file.symbol for file in found if file.key).items() if count > 1]:
+        names = ", ".join(printable(file.member.name) for file in found if file.symbol == joined[0])
+        lines.append(f"joined: the files of {len(joined):,} symbol{'s' * (len(joined) != 1)}, such as {names}")
     lines += [f"note: {note}" for note in listed.notes]
     if listed.metadata:
         names = ", ".join(printable(member.name) for member in listed.metadata)

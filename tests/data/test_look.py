@@ -61,6 +61,16 @@ def test_prices_too_short_for_a_study_are_said_to_be(tmp_path):
     assert not lines_that_begin(look.look(write(files, tmp_path / "whole")), "too short: ")
 
 
+def test_files_of_one_symbol_are_said_to_be_joined(tmp_path):
+    head, *rows = WRITERS["yahoo"](truth()).contents["stocks/AAPL.csv"].splitlines(keepends=True)
+    halves = {"AAPL_2021.csv": head + b"".join(rows[:20]), "AAPL_2022.csv": head + b"".join(rows[20:])}
+    found = look.look(write(halves, tmp_path / "archive"))
+    assert lines_that_begin(found, "joined: ") == [
+        "joined: the files of 1 symbol, such as AAPL_2021.csv, AAPL_2022.csv"
+    ]
+    assert not lines_that_begin(look.look(write(WRITERS["yahoo"](truth()).contents, tmp_path / "whole")), "joined: ")
+
+
 def test_a_workbook_is_counted_by_the_ending_of_its_name_alone(tmp_path):
     files = WRITERS["workbook"](truth()).contents
     found = look.look(write({"BRK.B.xlsx": next(iter(files.values()))}, tmp_path / "archive"))

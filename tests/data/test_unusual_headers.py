@@ -1073,3 +1073,14 @@ def test_files_whose_volumes_are_in_lots_say_so(header, title):
     }
     plan = plans.plan_file(f"{header}\n{rows[title]}".encode()).plan
     assert plan is not None and title in plan.reading.titles[0] and "lots of 100 shares" in plan.reading.titles[0]
+
+
+def test_empty_files_in_folders_of_symbols_are_of_different_symbols(outputs, tmp_path):
+    own = prices("IBM")
+    contents = {"IBM/prices.csv": own[["Date", *PRICES]].to_csv(index=False).encode()}
+    for name, content in {**contents, "AAPL/prices.csv": b"", "MSFT/prices.csv": b""}.items():
+        (tmp_path / "a" / name).parent.mkdir(parents=True)
+        (tmp_path / "a" / name).write_bytes(content)
+    _, made = made_of({}, tmp_path / "a")
+    accounts = made.files.read().to_pandas()
+    assert accounts.set_index("symbol")["rows_kept"].to_dict() == {"AAPL": 0, "IBM": len(own), "MSFT": 0}
