@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -107,6 +108,7 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
                 best = found
         if named:
             break
+    named = named or _commented(lines, delimiters)
     if best is None:
         begins = shortened(lines[0].strip(), 80)
         raise NotPrices(
@@ -128,6 +130,16 @@ def find_header(lines: Sequence[str], options: Options) -> Header:
     else:
         header = _as_wide_as_rows(header, lines[start:], delimiter)
     return Header(number, start, delimiter, header, *read_names(header, options))
+
+
+def _commented(lines: Sequence[str], delimiters: Sequence[str]) -> tuple[int, int, str, list[str]] | None:
+    """A header that begins with #, as NumPy writes one or a column of numbers is called: right above a row of as many fields."""
+    for number, (line, row) in enumerate(itertools.pairwise(lines[:_HEADER_WITHIN])):
+        for delimiter in delimiters if line.startswith("#") else ():
+            names = split_line(line[1:].strip(), delimiter)
+            if column_names.are_names(names) and len(split_line(row, delimiter)) == len(names):
+                return len(names), number, delimiter, names
+    return None
 
 
 def _as_wide_as_rows(header: tuple[str, ...], rows: Sequence[str], delimiter: str) -> tuple[str, ...]:

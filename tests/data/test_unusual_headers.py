@@ -1084,3 +1084,24 @@ def test_empty_files_in_folders_of_symbols_are_of_different_symbols(outputs, tmp
     _, made = made_of({}, tmp_path / "a")
     accounts = made.files.read().to_pandas()
     assert accounts.set_index("symbol")["rows_kept"].to_dict() == {"AAPL": 0, "IBM": len(own), "MSFT": 0}
+
+
+@pytest.mark.parametrize("mark", ["#", "# ", "#,", "# 2021-06-01\n# "])
+def test_a_header_behind_a_hash_is_one(mark, outputs, tmp_path):
+    own = prices("AAPL")
+    head, *rows = own[["Date", *PRICES]].to_csv(index=False).splitlines()
+    numbers = range(1, len(rows) + 1) if mark == "#," else [""] * len(rows)
+    body = [f"{number},{row}" if number else row for number, row in zip(numbers, rows, strict=True)]
+    assert_same(read({"AAPL.csv": "\n".join([mark + head, *body, ""])}, tmp_path / "a"), own)
+
+
+def test_a_comment_with_names_of_columns_is_no_header_beside_one(outputs, tmp_path):
+    own = prices("AAPL")
+    text = "# Date, Low, High, Open, Close, Volume\n" + own[["Date", *PRICES]].to_csv(index=False)
+    assert_same(read({"AAPL.csv": text}, tmp_path / "a"), own)
+
+
+def test_a_comment_with_other_fields_than_the_rows_is_no_header(outputs, tmp_path):
+    rows = prices("AAPL")[["Date", *PRICES]].to_csv(index=False, header=False)
+    with pytest.raises(QuarantineError, match="no header: line 2 is a row already"):
+        read({"AAPL.csv": "# Date, Open, High, Low, Close, Volume, Dividends\n" + rows}, tmp_path / "a")
