@@ -189,7 +189,7 @@ class Forecast(Section):
     )
     model: Literal["boosting", "linear"] = Field(
         "boosting",
-        description="`boosting`: gradient-boosted trees; `linear`: least squares on the same inputs, in a fraction of the time.",
+        description="`boosting`: gradient-boosted trees; `linear`: ridge regression on the same inputs, in a fraction of the time.",
     )
     training_rows: int = Field(
         150_000,
