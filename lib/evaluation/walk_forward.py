@@ -42,6 +42,8 @@ class Forecasts:
         See `lib.evaluation.sums.Total`.
     growth : dict of str to float
         See `lib.evaluation.fits.importance`.
+    kept : dict of str to float
+        By horizon, see `lib.models.forecaster.kept_share`: of the models that forecast what comes next.
     """
 
     walk_forward: Dataset
@@ -49,6 +51,7 @@ class Forecasts:
     sums: pd.DataFrame
     plan: Plan
     growth: dict[str, float]
+    kept: dict[str, float]
 
 
 def make_forecasts(
@@ -86,7 +89,8 @@ def make_forecasts(
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)
-    return Forecasts(datasets["walk_forward"], forecast_again(study), added, plan, models.growth)
+    kept = {str(one.horizon): one.ranges.kept for one in models.model[-1]}
+    return Forecasts(datasets["walk_forward"], forecast_again(study), added, plan, models.growth, kept)
 
 
 def metrics(forecasts: Forecasts) -> dict[str, Any]:
@@ -97,6 +101,7 @@ def metrics(forecasts: Forecasts) -> dict[str, Any]:
         {
             **about,
             "importance": forecasts.growth,
+            "kept": forecasts.kept,
             "horizons": forecast_metrics.by_horizon(forecasts.sums, forecasts.plan.settings.horizons),
         }
     )
