@@ -226,6 +226,7 @@ def calibrated(
                 rows = examples.chosen(past(examples, int(plan.cuts[cut]), index))
                 forecasts = models[cut][index].predict(rows.known) if len(rows) else np.zeros(0)
             target = log_ratio(rows.traded[:, index], rows.average)
-            ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts)
+            overlap = max(1.0, horizon * float(plan.share[cut]))  # of each day's rows this share was drawn
+            ranges = forecaster.calibrated(rows.known, rows.average, target, forecasts, overlap)
             forecasters[cut - 1].append(Forecaster(horizon, models[cut][index], ranges))
     return forecasters

@@ -108,13 +108,15 @@ def kept_share(average: Floats, target: Floats, predicted: Floats) -> float:
     return kept / 10
 
 
-def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats) -> Ranges:
+def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats, overlap: float = 1.0) -> Ranges:
     """Find the ranges from predictions of rows that the model had not seen.
 
     Parameters
     ----------
     known, average, target, predicted
         One entry a row; the target as `log_ratio` makes it.
+    overlap : float
+        How many rows of a symbol have the same days in their horizons, as a rule: so many tell as much as one.
 
     Returns
     -------
@@ -127,7 +129,7 @@ def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats)
     if not len(residual):
         return Ranges(0.0, np.empty(0), np.empty((1, 0)), np.full((1, 1), -1.5), np.full((1, 1), 1.0))
     tail = (1 - LEVEL) / 2
-    groups = max(1, len(residual) // GROUP_ROWS)
+    groups = max(1, int(len(residual) / overlap) // GROUP_ROWS)
     unsteady = int(np.clip(np.sqrt(groups), 1, MOST_GROUPS[1]))
     levels = int(np.clip(groups // unsteady, 1, MOST_GROUPS[0]))
     level_edges = np.quantile(known[:, _LEVEL_ROW], np.arange(1, levels) / levels)
@@ -144,7 +146,7 @@ def calibrated(known: Known, average: Floats, target: Floats, predicted: Floats)
             found = residual[inside][group == column]
             found = found if len(found) else residual[inside]
             # The finite-sample quantiles of split conformal prediction.
-            share = min(1.0, (1 - tail) * (len(found) + 1) / len(found))
+            share = min(1.0, (1 - tail) * (1 + overlap / len(found)))
             low[row, column], high[row, column] = np.quantile(found, [1 - share, share])
     centre = weighted_median(residual, average * np.exp(predicted))
     return Ranges(centre, level_edges.astype(np.float64), spread_edges, low, high, kept)

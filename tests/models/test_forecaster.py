@@ -152,6 +152,17 @@ def test_the_range_holds_four_days_of_five_in_every_group() -> None:
         assert abs(inside[some].mean() - 0.8) < 0.05
 
 
+def test_rows_that_share_days_tell_as_much_as_one() -> None:
+    known, average, target = evenings(13, 2000)
+    nothing = np.zeros(2000)
+    assert calibrated(known, average, target, nothing).low.size == 12
+    few = calibrated(known, average, target, nothing, overlap=20)
+    np.testing.assert_allclose((few.low[0, 0], few.high[0, 0]), np.quantile(target, [1 - 0.909, 0.909]))
+    assert few.low.size == 1
+    fewest = calibrated(known, average, target, nothing, overlap=2000)
+    assert (fewest.low[0, 0], fewest.high[0, 0]) == (target.min(), target.max())
+
+
 def test_days_without_trade_are_held_where_there_are_many() -> None:
     known, average, target = evenings(8, 8000)
     chance = np.random.default_rng(8)
