@@ -14,8 +14,6 @@ import socket
 import sys
 import tempfile
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -234,14 +232,9 @@ class Kernels(AsyncMappingKernelManager):
         self._ending: set[str] = set()
         self._died: OrderedDict[str, None] = OrderedDict()  # kernels that ended by themselves; the latest of them
 
-    @contextmanager
-    def asked_by(self, address: str) -> Iterator[None]:
-        """Count the kernels that are started in this context as those of ``address``."""
-        token = self._asker.set(network_of(address))
-        try:
-            yield
-        finally:
-            self._asker.reset(token)
+    def asked_by(self, address: str) -> None:
+        """Count the kernels that this request starts as those of ``address``; Tornado gives each request a context of its own."""
+        self._asker.set(network_of(address))
 
     def reason(self, kernel_id: str) -> str:
         """Why a kernel has ended, for its page."""

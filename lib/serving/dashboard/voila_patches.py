@@ -145,13 +145,13 @@ class Page(TornadoVoilaHandler):
         if path:
             raise tornado.web.HTTPError(404)
         started = monotonic()
-        with self.kernel_manager.asked_by(self.request.remote_ip):
-            async for html in self.get_generator():
-                self.write(html)
-                await self.flush()
-                if monotonic() - started > OPEN_SECONDS:
-                    self.write((TEMPLATE / "failed.html").read_text(encoding="utf-8"))
-                    return
+        self.kernel_manager.asked_by(self.request.remote_ip)
+        async for html in self.get_generator():
+            self.write(html)
+            await self.flush()
+            if monotonic() - started > OPEN_SECONDS:
+                self.write((TEMPLATE / "failed.html").read_text(encoding="utf-8"))
+                return
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong in a plain page, without a traceback."""
