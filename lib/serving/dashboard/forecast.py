@@ -20,7 +20,6 @@ from lib.serving.dashboard import pictures
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import (
     SymbolPicker,
-    both_widths,
     download_link,
     group,
     guarded,
@@ -176,9 +175,7 @@ class ForecastTab:
             f"<h2>{escape(one.symbol)}: its last {len(recent.dates)} days and what comes next</h2>"
             f"<p class='legend'>{legend(*keys)}</p>"
         )
-        self.chart.value = both_widths(
-            lambda width, height: pictures.recent_volume(recent, markers, width, height), 660, 320
-        )
+        self.chart.value = pictures.both_widths(recent, markers, 660, 320)
 
     @guarded
     def _show_changes(self, _: Mapping[str, Any]) -> None:

@@ -121,6 +121,12 @@ def recent_volume(recent: RecentDays, markers: Sequence[Marker] = (), width: int
     )
 
 
+def both_widths(recent: RecentDays, markers: Sequence[Marker], width: int, height: int) -> str:
+    """`recent_volume` for a wide page, and again for a telephone, where the other's letters would be too small to read."""
+    wide, narrow = (recent_volume(recent, markers, *size) for size in ((width, height), (380, 260)))
+    return f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
+
+
 def _marker(marker: Marker, start: float, end: float, slot: float, y: Callable[[float], float]) -> str:
     low, value, high = y(marker.low), y(marker.value), y(marker.high)
     title = f"<title>{escape(marker.text)}</title>"

@@ -16,7 +16,6 @@ from lib.serving.dashboard import pictures
 from lib.serving.dashboard.session import Session
 from lib.serving.dashboard.widgets import (
     SymbolPicker,
-    both_widths,
     group,
     guarded,
     heading,
@@ -181,9 +180,7 @@ class PredictTab:
         self.chart_heading.value = (
             f"<h2>{escape(recent.symbol)}: its recent volume</h2><p class='legend'>{legend(*keys)}</p>{own}"
         )
-        self.chart.value = both_widths(
-            lambda width, height: pictures.recent_volume(recent, markers, width, height), 1060, 300
-        )
+        self.chart.value = pictures.both_widths(recent, markers, 1060, 300)
 
 
 def read_inputs(predictor: Predictor, texts: Mapping[str, str]) -> tuple[dict[str, float], dict[str, str]]:

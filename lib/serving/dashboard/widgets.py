@@ -7,7 +7,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import Any, Protocol
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -19,17 +19,11 @@ log = logging.getLogger("market-study")
 _LISTED = 5  # matches that a message names
 
 
-class Tab(Protocol):
-    """A tab, to its guarded callbacks."""
-
-    failure: widgets.HTML
-
-
 def guarded(callback: Callable[..., None]) -> Callable[..., None]:
-    """Show a plain message on the tab when a method fails: Jupyter would send the visitor a traceback."""
+    """Show a plain message in a tab's ``failure`` when a method of it fails: Jupyter would send the visitor a traceback."""
 
     @functools.wraps(callback)
-    def run(self: Tab, *arguments: Any) -> None:
+    def run(self: Any, *arguments: Any) -> None:
         # At the start and not at the end: a method that this one calls may have failed, and said so.
         if self.failure.value:
             self.failure.value = ""
@@ -153,11 +147,6 @@ def notice(text: str) -> str:
 def legend(*entries: tuple[str, str]) -> str:
     """What the shapes of a chart are: a key's class and its text, each."""
     return "".join(f"<span><span class='key key-{key}'></span>{escape(text)}</span>" for key, text in entries)
-
-
-def both_widths(draw: Callable[[int, int], str], width: int, height: int) -> str:
-    """A drawing of ``width`` and ``height`` for a wide page and again for a telephone, where the other's letters would be too small to read."""
-    return f'<div class="wide">{draw(width, height)}</div><div class="narrow">{draw(380, 260)}</div>'
 
 
 def download_link(content: bytes, filename: str, text: str, classes: str = "") -> str:
