@@ -185,9 +185,12 @@ def _layout(content: bytes) -> tuple[str, list[str], dict[str, int], int]:
             continue
         names = [name.strip() for name in names]
         if all(name in names for name in INPUTS):
-            _check_header(names)
+            _check_columns(names)
+            for name in INPUTS:
+                if names.count(name) > 1:
+                    raise BatchError(f"The header names {name} {names.count(name)} times; keep one.")
             return delimiter, names, {name: names.index(name) for name in INPUTS}, line
-        if len(names) == len(INPUTS) and _are_numbers(names):
+        if len(names) == len(INPUTS) and all(any(_is_number(cell, mark) for mark in _MARKS) for cell in names):
             return delimiter, list(INPUTS), dict(zip(INPUTS, (0, 1), strict=True)), skipped
         best = max(best, names, key=len)
     if problem and not best:
@@ -199,20 +202,9 @@ def _layout(content: bytes) -> tuple[str, list[str], dict[str, int], int]:
     raise BatchError(f"The header has no {missing}; it has: {', '.join(best)[:200]}.")
 
 
-def _check_header(names: list[str]) -> None:
-    _check_columns(names)
-    for name in INPUTS:
-        if names.count(name) > 1:
-            raise BatchError(f"The header names {name} {names.count(name)} times; keep one.")
-
-
 def _check_columns(names: list[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise BatchError(f"The file has {len(names):,} columns; at most {MAX_COLUMNS} are read. Leave some out.")
-
-
-def _are_numbers(cells: list[str]) -> bool:
-    return all(_is_number(cell, ".") or _is_number(cell, ",") for cell in cells)
 
 
 def _is_number(cell: str, decimal: str) -> bool:
