@@ -170,18 +170,15 @@ class Stage:
     symbols: tuple[str, ...]
     names: Mapping[str, str]
 
-    def files_of(self, symbol: str) -> str:
-        """The name of a file that holds a symbol."""
-        part = self.part([symbol], first=False)
-        entry, start, _ = next(iter((*part.good, *part.bad)))
-        return self.files[self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file]
-
     def refuse_symbols_of(self, others: Mapping[str, str]) -> None:
         """Refuse a symbol that has a file of its own, too; ``others`` has the names of such files by symbol."""
         if both := sorted(others.keys() & set(self.symbols)):
+            part = self.part(both[:1], first=False)
+            entry, start, _ = (*part.good, *part.bad)[0]
+            file = self.pieces[_slice(entry, start, start + 1)["piece"][0].as_py()].file
             raise QuarantineError(
                 f"two price files claim the same symbol ({len(both):,} symbol{'s' * (len(both) != 1)}):\n"
-                f"  {both[0]}: {printable(others[both[0]])} and {self.files_of(both[0])}\n"
+                f"  {both[0]}: {printable(others[both[0]])} and {self.files[file]}\n"
                 "Take one of them out of the archive, or name the files to read with archive.only_files"
             )
 
@@ -214,21 +211,18 @@ def stage_files(location: Location, found: Sequence[Found], folder: Location, en
         folder.mkdir(parents=True, exist_ok=True)
     pieces = tuple(replace(piece, number=n) for n, piece in enumerate(_pieces(location, found, folder)))
     tasks = [StageTask(str(location), task, str(folder)) for task in _tasks(pieces)]
-    results = dict(engine.map(stage, tasks))
-    staged = tuple(results[number] for number in range(len(tasks)))
-    lines: dict[int, int] = {}
-    digests: dict[int, tuple[str, int]] = {}
-    for result in staged:
-        lines.update(result.lines)
-        digests.update(result.digests)
+    staged = tuple(engine.map_in_order(stage, tasks))
+    lines = {number: count for result in staged for number, count in result.lines.items()}
+    read = {number: digest for result in staged for number, digest in result.digests.items()}
     first_lines, before = [], dict[int, int]()
     for piece in pieces:
         first_lines.append(before.get(piece.file, 0))
         before[piece.file] = first_lines[-1] + lines.get(piece.number, 0)
-    for number, file in enumerate(found):
-        if number not in digests:
-            digests[number] = _digest(location / file.member.name), file.member.size
-    return _of(location, pieces, first_lines, found, [digests[number] for number in range(len(found))], staged)
+    digests = [
+        read.get(number) or (_digest(location / file.member.name), file.member.size)
+        for number, file in enumerate(found)
+    ]
+    return _of(location, pieces, first_lines, found, digests, staged)
 
 
 def stage_beginnings(
@@ -261,9 +255,7 @@ def _of(
     digests: Sequence[tuple[str, int]],
     staged: Sequence[Staged],
 ) -> Stage:
-    names: dict[str, str] = {}
-    for result in staged:
-        names = {**result.names, **names}
+    names = {symbol: name for result in reversed(staged) for symbol, name in result.names.items()}  # the first counts
     symbols = {symbol for result in staged for entry in (*result.good, *result.bad) for symbol in entry.symbols}
     files = tuple(printable(file.member.name) for file in found)
     in_order = tuple(sorted(symbols - {""}))
@@ -484,15 +476,12 @@ def _note_names(table: pa.Table, symbols: pa.Array, names: dict[str, str]) -> No
 
 
 def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
-    texts = symbols.dictionary.to_pylist()
-    order_of_texts = sorted(set(texts))
-    rank = {text: number for number, text in enumerate(order_of_texts)}
-    ranks = np.array([rank[text] for text in texts] or [0], dtype=np.int32)
-    codes = ranks[symbols.indices.to_numpy(zero_copy_only=False)] if len(symbols) else np.zeros(0, dtype=np.int32)
-    if len(codes) and (codes[1:] < codes[:-1]).any():
+    texts, ranks = np.unique(np.array(symbols.dictionary.to_pylist(), dtype=object), return_inverse=True)
+    codes = ranks.astype(np.int32)[symbols.indices.to_numpy(zero_copy_only=False)]
+    if (codes[1:] < codes[:-1]).any():
         order = np.argsort(codes, kind="stable")
         codes, table = codes[order], table.take(pa.array(order))
-    counts = np.bincount(codes, minlength=len(order_of_texts))
+    counts = np.bincount(codes, minlength=len(texts))
     there = np.flatnonzero(counts)
     to = locations.location(path)
     sink = pa.BufferOutputStream() if isinstance(to, Url) else pa.OSFile(path, "wb")
@@ -501,7 +490,7 @@ def _write(path: str, table: pa.Table, symbols: pa.Array) -> Sorted:
     if isinstance(to, Url):
         locations.write(to, memoryview(sink.getvalue()))
     starts = np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64)
-    return Sorted(path, tuple(order_of_texts[number] for number in there), starts)
+    return Sorted(path, tuple(texts[there].tolist()), starts)
 
 
 def _digest(path: Location) -> str:

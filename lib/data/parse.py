@@ -304,10 +304,8 @@ def merged(parts: Sequence[Parsed]) -> Parsed:
     symbols = prices["Symbol"].combine_chunks()
     if isinstance(symbols, pa.ChunkedArray):
         symbols = symbols.chunk(0)
-    names = symbols.dictionary.to_pylist()
-    ranks = np.empty(len(names), dtype=np.int32)
-    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    codes = ranks[symbols.indices.to_numpy()]
+    _, ranks = np.unique(np.array(symbols.dictionary.to_pylist(), dtype=object), return_inverse=True)
+    codes = ranks.astype(np.int32)[symbols.indices.to_numpy()]
     files = pa.concat_tables(part.files for part in parts).sort_by([("symbol", "ascending"), ("file", "ascending")])
     quarantine = pa.concat_tables(part.quarantine for part in parts)
     rank = {name: number for number, name in enumerate(files["file"].to_pylist())}
