@@ -313,32 +313,27 @@ def _spooled(location: Location, member: Member, to: Location) -> int:
 
 def _row_groups(location: Location, member: Member) -> Iterator[tuple[tuple[int, ...], int]]:
     metadata = pq.read_metadata(unpack.source(location, member))
-    groups: list[int] = []
-    rows, first = 0, 0
-    for number in range(metadata.num_row_groups):
-        count = metadata.row_group(number).num_rows
-        if groups and rows + count > _PIECE_ROWS:
-            yield tuple(groups), first
-            groups, first, rows = [], first + rows, 0
-        groups.append(number)
-        rows += count
-    if groups:
-        yield tuple(groups), first
+    counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    for groups in _neighbours(counts, _PIECE_ROWS):
+        yield tuple(groups), sum(counts[: groups.start])
 
 
-def _tasks(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
+def _tasks(pieces: tuple[Piece, ...]) -> Iterator[tuple[Piece, ...]]:
     """Pieces together: ranges and row groups alone, many small files at once."""
-    waiting: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        own = piece.stop - piece.start or piece.member.size
-        if waiting and (size + own > _PIECE or piece.groups):
-            yield tuple(waiting)
-            waiting, size = [], 0
-        waiting.append(piece)
-        size += own
-    if waiting:
-        yield tuple(waiting)
+    sizes = [_PIECE if piece.groups else piece.stop - piece.start or piece.member.size for piece in pieces]
+    return (pieces[some.start : some.stop] for some in _neighbours(sizes, _PIECE))
+
+
+def _neighbours(sizes: Sequence[int], most: int) -> Iterator[range]:
+    """The indices of neighbours whose sizes add up to at most ``most``, or of one that is larger."""
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if index > start and total + size > most:
+            yield range(start, index)
+            start, total = index, 0
+        total += size
+    if sizes:
+        yield range(start, len(sizes))
 
 
 def stage(task: StageTask) -> Staged:
