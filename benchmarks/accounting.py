@@ -80,7 +80,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 
 
 def _account(command: Sequence[str]) -> tuple[Usage, int]:
-    _adopt_orphans()
+    with suppress(OSError, AttributeError):  # on Linux, become the parent of descendants whose own parent ends before them
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     seen = _Seen()
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, done))
@@ -103,12 +104,6 @@ def _account(command: Sequence[str]) -> tuple[Usage, int]:
     largest *= 1 if sys.platform == "darwin" else 1024
     # And a process whose parent does not want to hear of its end (Spark's Python workers) is in nobody's sum.
     return Usage(wall, max(cpu, sum(seen.cpu.values())), max(seen.memory, largest), seen.processes), process.returncode
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends before them (Linux)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @dataclass

@@ -108,9 +108,9 @@ def read_through(folder: Path) -> Extent:
     return Extent(files, rows, size)
 
 
-def run_stage(contestant: str, stage: str, folder: Path, out: Path) -> Usage:
-    """Run a stage, ``prices`` or ``features``, of a contestant as a process of its own; the second reads in ``out`` what the first wrote."""
-    module, *arguments = CONTESTANTS[contestant]
+def run_stage(contestant: Sequence[str], stage: str, folder: Path, out: Path) -> Usage:
+    """Run a stage of a contestant, see `CONTESTANTS`, as a process of its own; it reads in ``out`` what the stage before wrote."""
+    module, *arguments = contestant
     os.sync()  # no contestant shall wait for the disk to take what the one before it wrote
     environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     command = [sys.executable, "-m", f"benchmarks.peers.{module}", stage, str(folder.resolve()), str(out.resolve())]
@@ -141,7 +141,7 @@ def run(folder: Path, names: Sequence[str], rounds: int, console: Console, work:
             read_through(folder)
             for stage in STAGES:
                 with console.status(f"round {turn + 1} of {rounds}: {name}, {stage}"):
-                    usage = run_stage(name, stage, folder, out)
+                    usage = run_stage(CONTESTANTS[name], stage, folder, out)
                 console.print(
                     f"{name}, {stage}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB"
                 )

@@ -56,7 +56,7 @@ def first_run(folder: Path, work: Path, console: Console, spark_master: str = ""
         The stages as the run says itself (wall time, and memory as the sum of resident sets); then all, under `WHOLE`.
     """
     engine = f"compute:\n  engine: spark\n  spark_master: {spark_master}\n" if spark_master else ""
-    _params(work).write_text(f"archive:\n  source: {folder}\n{engine}", encoding="utf-8")
+    (work / "study.yaml").write_text(f"archive:\n  source: {folder}\n{engine}", encoding="utf-8")
     read_through(folder)
     whole = _measured(WHOLE, work, console)
     return stage_usages(work / "outputs" / "study" / "run.json") | {WHOLE: whole}
@@ -84,12 +84,8 @@ def run(folder: Path, work: Path, console: Console) -> dict[str, Usage]:
     return usages
 
 
-def _params(work: Path) -> Path:
-    return work / "study.yaml"
-
-
 def _measured(title: str, work: Path, console: Console, *arguments: str) -> Usage:
-    command = [sys.executable, "-m", "lib", "run", str(_params(work)), *arguments]
+    command = [sys.executable, "-m", "lib", "run", str(work / "study.yaml"), *arguments]
     usage = measure(command, {"STUDY_OUTPUTS": str(work / "outputs")}, cwd=ROOT)
     console.print(f"{title}: {usage.wall:.1f} s, {usage.cpu:.1f} CPU s, {usage.memory / 1e9:.2f} GB")
     return usage

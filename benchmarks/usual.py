@@ -6,8 +6,6 @@ solution runs stage by stage, each a process of its own.
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
@@ -20,10 +18,9 @@ import pyarrow.dataset
 from rich.console import Console
 
 from benchmarks import agreement, archive, study
-from benchmarks.accounting import Usage, measure
+from benchmarks.accounting import Usage
 from benchmarks.harness import archive_options, command_line, keep, machine, markdown, print_table
-from benchmarks.pipeline import read_through
-from lib.paths import ROOT
+from benchmarks.pipeline import read_through, run_stage
 from lib.stages import STAGES
 
 MODEL_STAGES = {"01_ingest": "prices", "02_features": "features", "03_train": "model"}  # ours, and the usual solution's
@@ -76,11 +73,8 @@ def run(fraction: Fraction, work: Path, console: Console) -> dict[str, Any]:
     usages["ours"] = study.first_run(folder, work / "study", console)
     read_through(folder)
     (work / "usual").mkdir()
-    environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     for stage in MODEL_STAGES.values():
-        os.sync()
-        command = [sys.executable, "-m", "benchmarks.peers.usual_peer", stage, str(folder), str(work / "usual")]
-        usages["usual"][stage] = measure(command, environment, cwd=ROOT)
+        usages["usual"][stage] = run_stage(["usual_peer"], stage, folder, work / "usual")
         console.print(f"the usual solution, {stage}: {usages['usual'][stage].wall:.1f} s")
     ours = work / "study" / "outputs" / "study"
     return {
