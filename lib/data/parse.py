@@ -488,10 +488,11 @@ def _cut_volumes(
 def _prices(sources: Sequence[Source], table: pa.Table, kept: npt.NDArray[np.int64]) -> pa.Table:
     """The rows kept, with each one's symbol and security name."""
     symbol_of_row = np.repeat(np.arange(len(sources), dtype=np.int32), kept)
-    names, name_of_file = _codes([source.security_name for source in sources])
-    name_of_row = np.repeat(name_of_file, kept)
+    names: dict[str | None, int] = {}  # in order of appearance
+    name_of_file = [names.setdefault(source.security_name, len(names)) for source in sources]
+    name_of_row = np.repeat(np.array(name_of_file, dtype=np.int32), kept)
     # A null is a missing index: as a dictionary entry it would not survive Parquet.
-    unnamed = name_of_row == names.index(None) if None in names else None
+    unnamed = name_of_row == names[None] if None in names else None
     columns = [
         pa.DictionaryArray.from_arrays(
             pa.array(symbol_of_row), pa.array([source.symbol for source in sources], pa.string())
@@ -600,13 +601,6 @@ def _example(line: int, text: str) -> str:
 
 def _line_number(body: Body, position: int) -> int:
     return position + 2 if body.lines is None else int(body.lines[position])
-
-
-def _codes(values: Sequence[str | None]) -> tuple[list[str | None], npt.NDArray[np.int32]]:
-    """The distinct values in order of appearance, and each value's position among them."""
-    positions: dict[str | None, int] = {}
-    codes = np.fromiter((positions.setdefault(value, len(positions)) for value in values), np.int32, len(values))
-    return list(positions), codes
 
 
 def _file_of(per_file: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
