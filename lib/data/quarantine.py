@@ -52,8 +52,15 @@ def refusal(accounts: pa.Table, quarantined: Callable[[], Iterable[pa.Table]], m
 
 def contradictions(accounts: pa.Table) -> str | None:
     """What `refusal` says of files whose prices contradict each other."""
-    contradicting = accounts.filter(pc.is_valid(accounts["contradiction"]))
-    return _columns_exchanged(contradicting.to_pylist()) if len(contradicting) else None
+    files = accounts.filter(pc.is_valid(accounts["contradiction"])).to_pylist()
+    if not files:
+        return None
+    return (
+        f"{len(files):,} price {'file contradicts itself' if len(files) == 1 else 'files contradict themselves'}; are the columns "
+        f"in an order other than that of the header, {','.join(COLUMNS)}?\n"
+        + _listed(map(_contradictions, files))
+        + "\nFix the header or the columns, or take the files out of the archive"
+    )
 
 
 def other_headers(quarantined: Iterable[pa.Table]) -> str | None:
@@ -142,15 +149,6 @@ def remarks(accounts: pa.Table) -> list[str]:
             f"off, and that last row is kept as it is:\n{_listed(cut)}"
         )
     return sentences
-
-
-def _columns_exchanged(files: list[dict[str, Any]]) -> str:
-    return (
-        f"{len(files):,} price {'file contradicts itself' if len(files) == 1 else 'files contradict themselves'}; are the columns "
-        f"in an order other than that of the header, {','.join(COLUMNS)}?\n"
-        + _listed(map(_contradictions, files))
-        + "\nFix the header or the columns, or take the files out of the archive"
-    )
 
 
 def _contradictions(file: dict[str, Any]) -> str:
