@@ -97,12 +97,11 @@ def comparison(runs: list[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
         "Artifacts": [_artifacts(run.get("artifacts", {})) for run in runs],
         "Made by": [_made_by(run) for run in runs],
     }
-    if any(run.get("out_of_date") for run in runs):
-        cells = [{OUT_OF_DATE: ", ".join(run.get("out_of_date") or ()) or "nothing"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
-    if any(run.get("kept") for run in runs):
-        cells = [{KEPT: "; ".join(dict.fromkeys((run.get("kept") or {}).values())) or "all is new"} for run in runs]
-        sections["Metrics"] = [a | b for a, b in zip(cells, sections["Metrics"], strict=True)]
+    stale = [", ".join(run.get("out_of_date") or ()) for run in runs]
+    kept = ["; ".join(dict.fromkeys((run.get("kept") or {}).values())) for run in runs]
+    for title, cells, without in ((OUT_OF_DATE, stale, "nothing"), (KEPT, kept, "all is new")):
+        if any(cells):
+            sections["Metrics"] = [{title: a or without} | b for a, b in zip(cells, sections["Metrics"], strict=True)]
     names: list[str] = []
     for run in runs:
         name = str(run["name"])
