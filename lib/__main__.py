@@ -20,8 +20,10 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 from lib import locations, paths
 from lib import params as study_params
+from lib.data.members import ArchiveError
 from lib.locations import LocationError
 from lib.serving import launch, terminal_forecast
+from lib.study.errors import FAILED, REFUSED, StudyError
 from lib.text import printable
 
 EXIT_CODES = """\
@@ -39,17 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _terminated)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # it is ignored in the background
         signal.signal(signal.SIGINT, _interrupted)
-    if options.command == "run":
-        try:
+    try:
+        if options.command == "run":
             return _look(options) if options.look else _run(options, words[1:])
-        except KeyboardInterrupt:
-            message = "interrupted; finished stages and parts are kept: the same command continues from there"
-            print("interrupted" if options.look else message, file=sys.stderr)
-            return 130
-    if options.command == "compare":
-        return _compare(options.runs)
-    if options.command == "lock":
-        return _lock(options.study)
+        if options.command == "compare":
+            return _compare(options.runs)
+        if options.command == "lock":
+            return _lock(options.study)
+    except (StudyError, study_params.ParamsError, ArchiveError, LocationError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code if isinstance(error, StudyError) else REFUSED
+    except KeyboardInterrupt:
+        message = "interrupted; finished stages and parts are kept: the same command continues from there"
+        print(message if options.command == "run" and not options.look else "interrupted", file=sys.stderr)
+        return 130
     if options.command == "forecast":
         return terminal_forecast.main(options)
     return launch.main(options)
@@ -161,52 +166,45 @@ def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from lib.study import errors, run
+    from lib.study import run
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     given = [("-p", key, value) for key, value in options.overrides]
     copy = ["--as", options.name] if options.name else []
-    try:
-        chosen = run.Options(
-            start=run.stage_name(options.start) if options.start is not None else None,
-            only=run.stage_name(options.only) if options.only is not None else None,
-            force=options.force,
-            explain=options.explain,
-            wait=options.wait,
-            replace=options.replace,
-            update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given), *copy]),
-            # --force would not go on, but begin again.
-            command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),
-        )
-        # Every params file is checked before the first study starts.
-        studies = []
-        for named in options.studies or ["sample"]:
-            path = _params_path(named, caller)
-            for suffix, overrides in study_params.grid(options.overrides):
-                name = (_copy_name(options.name) if options.name else study_params.study_name(path)) + suffix
-                studies.append((name, study_params.load(path, overrides), tuple(overrides)))
-        for name, params, set_for_it in studies:
-            chosen = replace(chosen, overrides=set_for_it)
-            if options.reproduce:
-                from lib.study import reproduce
+    chosen = run.Options(
+        start=run.stage_name(options.start) if options.start is not None else None,
+        only=run.stage_name(options.only) if options.only is not None else None,
+        force=options.force,
+        explain=options.explain,
+        wait=options.wait,
+        replace=options.replace,
+        update=shlex.join(["bash", "run_all.sh", *options.studies, *itertools.chain(*given), *copy]),
+        # --force would not go on, but begin again.
+        command=shlex.join(["bash", "run_all.sh", *(word for word in words if word != "--force")]),
+    )
+    # Every params file is checked before the first study starts.
+    studies = []
+    for named in options.studies or ["sample"]:
+        path = _params_path(named, caller)
+        for suffix, overrides in study_params.grid(options.overrides):
+            name = (_copy_name(options.name) if options.name else study_params.study_name(path)) + suffix
+            studies.append((name, study_params.load(path, overrides), tuple(overrides)))
+    for name, params, set_for_it in studies:
+        chosen = replace(chosen, overrides=set_for_it)
+        if options.reproduce:
+            from lib.study import reproduce
 
-                again = reproduce.reproduce(name, params, chosen, caller)
-                expected = reproduce.compare_with_lock(name, params)
-                print(f"{name}: reproduced: {again}")
-                if expected:
-                    print(f"{name}: as expected by {paths.results_lock(name).name}: {expected}")
-                if not again.equal or (expected and not expected.equal):
-                    return errors.FAILED
-            else:
-                run.run_study(name, params, chosen, caller)
-        if len(studies) > 1 and not options.reproduce:
-            return _compare([name for name, *_ in studies])
-    except study_params.ParamsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.REFUSED
-    except errors.StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.code
+            again = reproduce.reproduce(name, params, chosen, caller)
+            expected = reproduce.compare_with_lock(name, params)
+            print(f"{name}: reproduced: {again}")
+            if expected:
+                print(f"{name}: as expected by {paths.results_lock(name).name}: {expected}")
+            if not again.equal or (expected and not expected.equal):
+                return FAILED
+        else:
+            run.run_study(name, params, chosen, caller)
+    if len(studies) > 1 and not options.reproduce:
+        return _compare([name for name, *_ in studies])
     return 0
 
 
@@ -226,8 +224,6 @@ def _copy_name(name: str) -> str:
 
 def _look(options: argparse.Namespace) -> int:
     from lib.data import look, sources
-    from lib.data.members import ArchiveError
-    from lib.study import errors
 
     caller = Path(os.environ.get("STUDY_CALLER") or Path.cwd())
     location = locations.location(options.look)
@@ -238,67 +234,53 @@ def _look(options: argparse.Namespace) -> int:
         whole = location.resolve()
         source = paths.as_typed(whole)
     overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
-    try:
-        path = paths.params_file(options.name or "look")
-        study_params.study_name(path)
-        section = study_params.with_overrides(path, overrides).archive
-        found = look.look(
-            location,
-            sources.reading_options(
-                section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
-            ),
-            section.follow_links,
-            section.only_files,
+    path = paths.params_file(options.name or "look")
+    study_params.study_name(path)
+    section = study_params.with_overrides(path, overrides).archive
+    found = look.look(
+        location,
+        sources.reading_options(
+            section.layout, section.columns, section.dates, section.decimal, section.volume, section.volume_unit
+        ),
+        section.follow_links,
+        section.only_files,
+    )
+    if not found.readable and not (found.undecided and options.name):
+        several = len(found.lines) > 1  # a description of what is there, and not the one reason
+        cause = [f"{printable(source)}: no price file here can be read"] if several else []
+        print("error: " + "\n".join([*cause, *found.lines]), file=sys.stderr)
+        return REFUSED
+    print("\n".join(found.lines))
+    if options.name:
+        written = look.write_params(
+            options.name, source, found, section.model_dump(exclude_defaults=True, exclude={"source"})
         )
-        if not found.readable and not (found.undecided and options.name):
-            several = len(found.lines) > 1  # a description of what is there, and not the one reason
-            cause = [f"{printable(source)}: no price file here can be read"] if several else []
-            print("error: " + "\n".join([*cause, *found.lines]), file=sys.stderr)
-            return errors.REFUSED
-        print("\n".join(found.lines))
-        if options.name:
-            written = look.write_params(
-                options.name, source, found, section.model_dump(exclude_defaults=True, exclude={"source"})
-            )
-            command = f"bash run_all.sh {options.name}"
-            if found.undecided:
-                print(f"wrote {written}; choose archive.{found.undecided} in it, and then run it: {command}")
-            elif found.refused:
-                print(
-                    f"wrote {written}; a run would stop because of the problems above; fix them first. Then: {command}"
-                )
-            else:
-                print(f"wrote {written}; run it: {command}")
-    except (study_params.ParamsError, ArchiveError, LocationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.REFUSED
+        command = f"bash run_all.sh {options.name}"
+        if found.undecided:
+            print(f"wrote {written}; choose archive.{found.undecided} in it, and then run it: {command}")
+        elif found.refused:
+            print(f"wrote {written}; a run would stop because of the problems above; fix them first. Then: {command}")
+        else:
+            print(f"wrote {written}; run it: {command}")
     return 0
 
 
 def _compare(runs: list[str]) -> int:
     from rich.console import Console
 
-    from lib.study import compare, errors
+    from lib.study import compare
 
-    try:
-        tables = compare.comparison([compare.read_run(run) for run in runs])
-    except compare.CompareError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.REFUSED
+    tables = compare.comparison([compare.read_run(run) for run in runs])
     compare.show(tables, Console(highlight=False, markup=False, emoji=False))
     print(f"Open {compare.write_page(tables, runs)}")
     return 0
 
 
 def _lock(name: str) -> int:
-    from lib.study import errors, reproduce
+    from lib.study import reproduce
 
-    try:
-        path = _params_path(name, Path.cwd())
-        print(f"wrote {reproduce.write_lock(study_params.study_name(path), study_params.load(path))}")
-    except (study_params.ParamsError, errors.StudyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.REFUSED
+    path = _params_path(name, Path.cwd())
+    print(f"wrote {reproduce.write_lock(study_params.study_name(path), study_params.load(path))}")
     return 0
 
 

@@ -15,14 +15,18 @@ from rich.table import Table
 
 from lib import files, paths, stage_records
 from lib.reports.page import comparison_html
+from lib.study.errors import REFUSED, StudyError
 from lib.text import as_text, flattened, short_digest
 
 OUT_OF_DATE = "out of date"
 KEPT = "model and evaluation"
 
 
-class CompareError(ValueError):
+class CompareError(StudyError):
     """A study or a run that is not there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, REFUSED)
 
 
 def read_run(text: str) -> dict[str, Any]:
