@@ -80,9 +80,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 
 
 def _account(command: Sequence[str]) -> tuple[Usage, int]:
-    with suppress(
-        OSError, AttributeError
-    ):  # on Linux, become the parent of descendants whose own parent ends before them
+    # On Linux, become the parent of descendants whose own parent ends before them.
+    with suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     seen = _Seen()
     done = threading.Event()

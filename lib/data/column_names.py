@@ -115,9 +115,8 @@ def normalised(name: str) -> str:
         return _letters(plain)
     # 成交量(股), and Open (円): a unit in another script, or a name in two of them, is no other name.
     whole = _letters(plain)
-    end = (
-        max(plain.rfind(")"), plain.rfind("）")) + 1
-    )  # behind it no bracket is closed, and each would be looked for in vain
+    # Behind it no bracket is closed, and each would be looked for in vain.
+    end = max(plain.rfind(")"), plain.rfind("）")) + 1
     for found in (whole, _letters(re.sub(r"[(（][^)）]*[)）]", "", plain[:end]) + plain[end:])):
         if found in _other_scripts():
             return found

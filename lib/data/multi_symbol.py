@@ -411,10 +411,8 @@ def _body(location: Location, piece: Piece, digests: dict[int, tuple[str, int]] 
     ) as file:
         before = 1 if piece.start else 0
         content = file.read(piece.stop - piece.start + before, piece.start - before)
-        if (
-            before and b"\n" not in content
-        ):  # no line begins here: all have been read with the first piece, if they end in CR alone
-            return Body(b"", 1)
+        if before and b"\n" not in content:
+            return Body(b"", 1)  # no line begins here: all have been read with the first piece, if they end in CR alone
         step = _LONGEST_LINE
         while content and not content.endswith(b"\n"):  # the line that begins within the range belongs to it
             more = file.read(step, piece.start - before + len(content))

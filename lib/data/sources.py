@@ -114,12 +114,8 @@ def unpack_tar(location: Path, to: Path) -> Path:
         A folder of ours; what it held before is removed.
     """
     found = location.stat()
-    folder = (
-        to
-        / hashlib.sha256(
-            f"{printable(str(location.resolve()))} {found.st_size} {found.st_mtime_ns}".encode()
-        ).hexdigest()[:16]
-    )
+    identity = f"{printable(str(location.resolve()))} {found.st_size} {found.st_mtime_ns}"
+    folder = to / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if folder.exists():
         return folder
     shutil.rmtree(to, ignore_errors=True)

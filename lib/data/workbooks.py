@@ -43,9 +43,8 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
     """
     import openpyxl  # a fifth of a second that only workbooks need
 
-    warnings.filterwarnings(
-        "ignore", module="openpyxl"
-    )  # of features of a workbook that are not read, such as its styles
+    # Of features of a workbook that are not read, such as its styles.
+    warnings.filterwarnings("ignore", module="openpyxl")
     try:
         _refuse_bomb(content)
         # As it comes, row by row: one cell far out would otherwise make a table of 17 thousand million.
@@ -66,9 +65,7 @@ def as_csv(content: bytes, size: int) -> Iterator[bytes]:
         yield bytes(block)
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # of zipfile, of the XML parser, and openpyxl's own: KeyError, TypeError, ValueError, ...
+    except Exception as error:  # zipfile's, the XML parser's, and openpyxl's own: KeyError, TypeError, ValueError, ...
         raise OSError(
             f"a workbook that cannot be read ({error}); take its password off, if it has one, or save it as CSV"
         ) from None

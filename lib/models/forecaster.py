@@ -101,9 +101,8 @@ def kept_share(average: Floats, target: Floats, predicted: Floats) -> float:
         return float(np.sum(average * np.abs(np.exp(moved + centre) - np.exp(target))))
 
     kept, least = 10, error(1.0)
-    while (
-        kept and (found := error((kept - 1) / 10)) < least
-    ):  # as it falls to one side of the best, and rises on the other
+    # As it falls to one side of the best, and rises on the other.
+    while kept and (found := error((kept - 1) / 10)) < least:
         kept, least = kept - 1, found
     return kept / 10
 

@@ -72,9 +72,8 @@ def forecast_lines(study: paths.StudyPaths, symbols: Sequence[str], horizon: int
     if horizon is not None and horizon not in table.horizons:
         known = ", ".join(map(str, table.horizons))
         raise ForecastsError(f"--horizon is {horizon}; study {study.name} has forecasts for {known}")
-    found = [
-        _symbol(symbol, table, study) for symbol in symbols or sorted(table.symbols)
-    ]  # all of them, before the first is printed
+    # All of them, before the first is printed.
+    found = [_symbol(symbol, table, study) for symbol in symbols or sorted(table.symbols)]
     wanted = table.horizons if horizon is None else [horizon]
     width = max(len(f"{one.horizons[each].forecast:,}") for one in found for each in wanted)
     for one in found:
