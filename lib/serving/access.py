@@ -179,11 +179,7 @@ class Access:
 
     def is_proxy(self, address: str) -> bool:
         """Whether ``address`` is one of the proxies whose headers are believed."""
-        return (
-            bool(self._proxies)
-            and _is_address(address)
-            and any(ip_address(address) in network for network in self._proxies)
-        )
+        return any(_is_address(address) and ip_address(address) in network for network in self._proxies)
 
     def is_token(self, address: str, text: str) -> bool:
         """Whether ``text``, sent from ``address``, is the token; also False while that address has to wait.
