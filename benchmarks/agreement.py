@@ -122,13 +122,14 @@ def compare(reference: Path, other: Path, columns: tuple[str, ...]) -> Agreement
     )
 
 
-def _files(folder: Path) -> pyarrow.dataset.Dataset:
+def dataset(folder: Path) -> pyarrow.dataset.Dataset:
+    """The Parquet files of a folder, in the order of their names."""
     files = sorted(str(path) for path in folder.glob("*.parquet") if not path.name.startswith(("_", ".")))
     return pyarrow.dataset.dataset(files, format="parquet")
 
 
 def _column(folder: Path, name: str) -> pa.ChunkedArray:
-    column = _files(folder).to_table(columns=[name])[name]
+    column = dataset(folder).to_table(columns=[name])[name]
     return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
 
 

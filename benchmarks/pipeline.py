@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset
 from rich.console import Console
 
 from benchmarks import agreement, archive
@@ -197,7 +196,9 @@ def read(found: Mapping[str, Any]) -> dict[str, Result]:
 def _checked(result: Result, reference: Path, out: Path, extent: Extent, console: Console) -> Result:
     size = sum(path.stat().st_size for stage in STAGES for path in (out / stage).glob("*.parquet"))
     if result.name == OURS:
-        kept, set_aside, features = (_rows(out / name) for name in ("prices", "quarantine", "features"))
+        kept, set_aside, features = (
+            agreement.dataset(out / name).count_rows() for name in ("prices", "quarantine", "features")
+        )
         if kept + set_aside != extent.rows or features != kept:
             raise AssertionError(
                 f"ours: {kept:,} rows kept and {set_aside:,} set aside of {extent.rows:,} in the archive, {features:,} with features"
@@ -214,11 +215,6 @@ def _checked(result: Result, reference: Path, out: Path, extent: Extent, console
     for stage, comparison in found.items():
         console.print(f"{result.name}, {stage}: {comparison}")
     return Result(result.name, result.usages, size, found)
-
-
-def _rows(folder: Path) -> int:
-    files = [str(path) for path in folder.glob("*.parquet") if not path.name.startswith("_")]
-    return int(pyarrow.dataset.dataset(files, format="parquet").count_rows()) if files else 0
 
 
 def main() -> int:

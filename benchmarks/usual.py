@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 from rich.console import Console
 
 from benchmarks import agreement, archive, study
@@ -93,9 +92,7 @@ def _medians(ours: Path, usual: Path) -> dict[str, int]:
     """How many medians of whole windows both have, and how many of them differ."""
     found = agreement.compare(ours, usual, (MEDIAN,))
     missing = pa.array(found.missing_symbols, pa.string())
-    reference = pyarrow.dataset.dataset([str(path) for path in ours.glob("*.parquet")]).to_table(
-        columns=[MEDIAN], filter=~pc.field("Symbol").isin(missing)
-    )
+    reference = agreement.dataset(ours).to_table(columns=[MEDIAN], filter=~pc.field("Symbol").isin(missing))
     # A window that is not whole has no median in ours, and one in the usual solution: that is a choice, and no difference.
     partial = reference[MEDIAN].null_count
     different = found.differences[MEDIAN].rows if MEDIAN in found.differences else partial
