@@ -34,6 +34,13 @@ from lib.storage import dataset
 from lib.text import as_text, file_size, percent, short_digest
 
 TEMPLATES = Path(__file__).with_name("templates")
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 # What each table of a comparison tells of the rows that differ.
 COMPARED = {
     "Metrics": "On dates that the model has not seen",
@@ -205,7 +212,7 @@ def index_html(study: str, record: Mapping[str, Any], metrics: Mapping[str, Any]
     # The first sentence is the answer; the others explain it.
     verdict, stop, reasons = str(metrics.get("verdict") or "").partition(". ")
     latest = {} if failure else latest_forecasts(study_paths)
-    template = _environment().get_template("study.html.j2")
+    template = _ENVIRONMENT.get_template("study.html.j2")
     body = template.render(
         title=f"Study {study}",
         overrides=record.get("overrides"),
@@ -402,14 +409,4 @@ def _page(*, folder: str | None, note: str, **values: Any) -> str:
         for stage, row in STAGES.items()
         if folder is not None
     ]
-    return _environment().get_template("page.html.j2").render(navigation=navigation, status=status, **values)
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return _ENVIRONMENT.get_template("page.html.j2").render(navigation=navigation, status=status, **values)
