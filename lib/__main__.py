@@ -233,10 +233,12 @@ def _look(options: argparse.Namespace) -> int:
         location = next((path for path in (caller / given, paths.ROOT / given) if path.exists()), caller / given)
         whole = location.resolve()
         source = paths.as_typed(whole)
-    overrides = [(key, value) for key, value in options.overrides if key.startswith("archive.")]
     path = paths.params_file(options.name or "look")
     study_params.study_name(path)
-    section = study_params.with_overrides(path, overrides).archive
+    if options.name and path.exists():
+        raise ArchiveError(f"{path}: already exists; choose a name other than {options.name}, or remove it")
+    params = study_params.with_overrides(path, options.overrides)
+    section = params.archive
     found = look.look(
         location,
         sources.reading_options(
@@ -252,9 +254,8 @@ def _look(options: argparse.Namespace) -> int:
         return REFUSED
     print("\n".join(found.lines))
     if options.name:
-        written = look.write_params(
-            options.name, source, found, section.model_dump(exclude_defaults=True, exclude={"source"})
-        )
+        chosen = params.model_dump(exclude_defaults=True, exclude={"archive": {"source"}})
+        written = look.write_params(options.name, source, found, chosen)
         command = f"bash run_all.sh {options.name}"
         if found.undecided:
             print(f"wrote {written}; choose archive.{found.undecided} in it, and then run it: {command}")

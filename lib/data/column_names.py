@@ -103,9 +103,6 @@ def normalised(name: str) -> str:
     """
     plain = re.sub(r"^\s*\d+\.\s", "", name).strip()  # Alpha Vantage's JSON has "1. open"
     bracket = _IN_BRACKETS.fullmatch(plain) if plain.endswith((")", "]")) and len(plain) <= _LONGEST_NAME else None
-    currency = _WITH_CURRENCY.fullmatch(plain) if len(plain) <= _LONGEST_NAME else None
-    if currency and currency["currency"] in CURRENCIES and _is_one_of_prices(_letters(currency["price"])):
-        plain = currency["price"]
     if bracket and bracket["symbol"] in {*CURRENCIES, "NOK"}:
         plain = bracket["price"]
     elif bracket and _letters(bracket["symbol"]) in _SHARES:
@@ -121,10 +118,6 @@ def normalised(name: str) -> str:
         if found in _other_scripts():
             return found
     return "".join(filter(str.isascii, whole)) or whole
-
-
-def _is_one_of_prices(letters: str) -> bool:
-    return any(letters in first_names(ours) for ours in (*PRICES, "Adj Close"))
 
 
 def _letters(name: str) -> str:
@@ -193,17 +186,42 @@ def _is_same(ours: str, first: str, second: str) -> bool:
 
 
 def units(name: str) -> list[str]:
-    """What a column's name says that its values count: signs, what stands in brackets, and a currency at its end.
+    """What a column's name says that its values count: signs, and what stands in brackets.
 
     Examples
     --------
-    >>> units("Volume"), units("Close ($)"), units("Open USD")
+    >>> units("Volume"), units("Close ($)"), units("Close [USD]")
     ([], ['$', ''], ['usd'])
     """
     name = name[:_LONGEST_NAME]
-    currency = _WITH_CURRENCY.fullmatch(name.strip())
-    last = [_letters(currency["currency"])] if currency and currency["currency"] in CURRENCIES else []
-    return [*_UNIT.findall(name), *map(_letters, _BRACKETS.findall(name)), *last]
+    return [*_UNIT.findall(name), *map(_letters, _BRACKETS.findall(name))]
+
+
+def _split_currency(name: str) -> tuple[str, str]:
+    """A column's name without the currency at its end, and that: ``Open USD``, ``Close_EUR``."""
+    found = _WITH_CURRENCY.fullmatch(name.strip()) if len(name) <= _LONGEST_NAME else None
+    return (found["price"], found["currency"]) if found and found["currency"] in CURRENCIES else (name, "")
+
+
+def without_currency(header: Sequence[str]) -> list[str]:
+    """A header without the one currency that each of Open, High, Low and Close ends with, if no price is in another or says none.
+
+    Examples
+    --------
+    >>> without_currency(["Date", "Open USD", "High USD", "Low USD", "Close USD", "Volume"])
+    ['Date', 'Open', 'High', 'Low', 'Close', 'Volume']
+    >>> without_currency(["Date", "Open USD", "High USD", "Low USD", "Close USD", "Close"])[1]
+    'Open USD'
+    """
+    parts = [_split_currency(name) for name in header]
+    found = [(_called(normalised(name)), currency) for name, currency in parts]
+    prices = [(called[0], currency) for called, currency in found if called and called[0] in (*PRICES, "Adj Close")]
+    whole = {name for name, _ in prices} >= set(PRICES) and len({name for name, _ in prices}) == len(prices)
+    one = whole and len({currency for _, currency in prices}) == 1
+    return [
+        name if one and called and called[0] != "Volume" else own
+        for (name, _), (called, _), own in zip(parts, found, header, strict=True)
+    ]
 
 
 def is_another_header(fields: Sequence[str], dated: bool = False) -> bool:
@@ -216,7 +234,7 @@ def is_another_header(fields: Sequence[str], dated: bool = False) -> bool:
     """
     if any(len(text) > _LONGEST_NAME for text in fields) or not are_texts(fields):
         return False
-    known = {ours for text in fields for ours in _called(normalised(text))}
+    known = {ours for text in fields for ours in _called(normalised(_split_currency(text)[0]))}
     return (len(known) >= 3 and not (dated and "Date" not in known)) or bool(of_each_symbol(fields))
 
 
@@ -304,7 +322,7 @@ def of_each_symbol(header: Sequence[str]) -> dict[str, dict[str, int]]:
     if len(fitting) != 1 or CURRENCIES.issuperset(fitting[0]):
         return {}
     if len(fitting[0]) == 1 and (
-        loose or _VENDORS.issuperset(fitting[0]) or any(name.endswith("(NOK)") for name in header)
+        loose or _VENDORS.issuperset(fitting[0]) or any(name.endswith(("(NOK)", "[NOK]")) for name in header)
     ):
         return {}
     return fitting[0]

@@ -434,11 +434,10 @@ def _symbols_from_folders(location: Location, found: list[Found]) -> list[Found]
     # Where one file's name is a symbol, the folder's is none.
     of_several = {_folder(file) for file in named if file.member.name not in periods and symbol_of(file.member.name)}
     for file in found:
-        if file.refused and _is_of_a_year(file) and of_years[file.symbol]:
-            file = replace(file, symbol=os.path.splitext(file.member.name.rpartition("/")[2])[0])
         folders = file.member.name.split("/")[:-1]
-        if file.refused and not symbol_of(file.member.name) and folders and _is_symbols_folder(folders[-1]):
-            file = replace(file, symbol=folders[-1])
+        called_so = not symbol_of(file.member.name) or _PERIOD.fullmatch(file.symbol)
+        if file.refused and ((folders and called_so) or (_is_of_a_year(file) and of_years[file.symbol])):
+            file = replace(file, symbol=os.path.splitext(file.member.name)[0])  # of no other file
         if file.refused or (file.plan and file.plan.has_symbols):
             files.append(file)
             continue

@@ -12,7 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from lib.data.column_names import NAMES, PRICES, UNNAMED, counts_no_shares, first_names, normalised, second_names, units
+from lib.data.column_names import (
+    NAMES,
+    PRICES,
+    UNNAMED,
+    counts_no_shares,
+    first_names,
+    normalised,
+    second_names,
+    units,
+    without_currency,
+)
 from lib.text import did_you_mean, near, printable, visible
 
 REQUIRED = ("Date", *PRICES, "Volume")
@@ -352,7 +362,7 @@ def recognise(header: Sequence[str], layout: str = "", chosen: Mapping[str, str]
     >>> recognise(["Adj Close", "DATE", "open", "hoch", "Low", "settle", "Vol"], chosen={"Close": "settle"}).columns["Close"]
     5
     """
-    names = [normalised(name) for name in header]
+    names = [normalised(name) for name in without_currency(header)]
     known = {entry.name: entry for entry in LAYOUTS}
     if layout and layout not in known:
         hint = did_you_mean(near(layout, known, 1)) or f"; allowed: {', '.join(known)}"

@@ -150,8 +150,9 @@ def _describe(listed: archive.Archive) -> list[str]:
         if plan.reading.adjusted:
             lines.append(f"  adjusted: {plan.reading.adjusted}")
     if joined := [symbol for symbol, count in Counter(file.symbol for file in found if file.key).items() if count > 1]:
-        names = ", ".join(printable(file.member.name) for file in found if file.symbol == joined[0])
-        lines.append(f"joined: the files of {len(joined):,} symbol{'s' * (len(joined) != 1)}, such as {names}")
+        members = [printable(file.member.name) for file in found if file.symbol == joined[0]]
+        shown = ", ".join(members[:_SHOWN]) + ", ..." * (len(members) > _SHOWN)
+        lines.append(f"joined: the files of {len(joined):,} symbol{'s' * (len(joined) != 1)}, such as {shown}")
     lines += [f"note: {note}" for note in listed.notes]
     if listed.metadata:
         names = ", ".join(printable(member.name) for member in listed.metadata)
@@ -406,24 +407,22 @@ def _as_yaml(value: Any) -> str:
     return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in written)
 
 
-def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) -> Path:
-    """Write the params file of a study of the archive; `ArchiveError` where there is one already.
+def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write the params file of a study of the archive.
 
     Parameters
     ----------
     given : str
         The archive's path, as ``archive.source`` will name it.
-    chosen : dict of str to object
-        Keys of the section ``archive`` that the look was told, by their values.
+    chosen : dict of str to dict of str to object
+        What the look was told, by section and key.
 
     Raises
     ------
     ArchiveError
-        There is such a file already, or a name has a byte that is not UTF-8.
+        A name has a byte that is not UTF-8.
     """
     path = paths.params_file(name)
-    if path.exists():
-        raise ArchiveError(f"{path}: already exists; choose a name other than {name}, or remove it")
     lines = [
         f"# A study of {printable(given)}, as bash run_all.sh --look found it. What is not set here has its default:",
         "# params/sample.yaml lists every key.",
@@ -437,12 +436,14 @@ def write_params(name: str, given: str, found: Look, chosen: Mapping[str, Any]) 
         lines.append(
             "  # volumes with a fraction: rounded to whole ones, half to even; or set volume_unit: 0.001 instead"
         )
-    lines += [f"  {key}: {_as_yaml(value)}" for key, value in {**found.params, **chosen}.items()]
+    lines += [f"  {key}: {_as_yaml(value)}" for key, value in {**found.params, **chosen.get("archive", {})}.items()]
     if found.undecided:
         why, *values = CHOICES[found.undecided]
         lines += [
             f"  # {why}: uncomment one of these lines",
             *(f"  # {found.undecided}: {value}" for value in values),
         ]
+    for section in sorted(chosen.keys() - {"archive"}):
+        lines += ["", f"{section}:", *(f"  {key}: {_as_yaml(value)}" for key, value in chosen[section].items())]
     files.write_atomically(path, "\n".join(lines) + "\n")
     return path

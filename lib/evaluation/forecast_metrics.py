@@ -59,6 +59,8 @@ def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
             "That takes a longer history of prices."
         )
     lines = table.set_index("predictor")
+    if not lines["mae"][AVERAGE]:  # as where no share of any symbol is traded
+        return f"For {what}, the 30-day average is never wrong, so no forecast can beat it; this one's mean absolute error is {lines['mae'][MODEL]:,.0f} shares."
     simple = lines.drop(index=[LINEAR, MODEL])
     best = str(simple["mae"].idxmin())
 

@@ -5,7 +5,6 @@ The standard library alone: the dashboard's kernels, which must stay small, impo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from lib.features.definitions import FROM_DATA
 from lib.text import percent, printable
 
 LEVEL = 0.8  # the share of days that the ranges are meant to hold
+_MOST = 1e18  # whatever is measured is less
 TIMES = "4 times out of 5"  # the same in words
 NO_EXCHANGE = (
     "The days are weekdays on which this archive has prices, not sessions of an exchange, so holidays are unknown. To name its exchange: "
@@ -51,7 +51,9 @@ def judged_forecasts(study: paths.StudyPaths) -> dict[int, dict[str, Any]]:
 def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {name: found.get(name) for name in ("rows", "mae", "relative_mae", "coverage")}
     measured = {
-        name: value for name, value in numbers.items() if isinstance(value, int | float) and math.isfinite(value)
+        name: value
+        for name, value in numbers.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
     }
     verdict = found.get("verdict")
     return {"verdict": printable(verdict), **measured} if isinstance(verdict, str) else measured

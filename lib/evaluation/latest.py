@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lib.features.definitions import AVERAGE_ROWS, VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
 from lib.models.examples import Floats
-from lib.models.forecaster import Forecaster
+from lib.models.forecaster import Forecaster, Served
 from lib.storage import dataset
 from lib.storage.dataset import Dataset, StoredPart
 
@@ -42,7 +42,12 @@ SCHEMA = pa.schema(
 
 
 def forecasts(
-    chunk: Chunk, evenings: evening.Evenings, calendar: Calendar, last: int, forecasters: Sequence[Forecaster]
+    chunk: Chunk,
+    evenings: evening.Evenings,
+    calendar: Calendar,
+    last: int,
+    forecasters: Sequence[Forecaster],
+    judged: Collection[int],
 ) -> pa.Table:
     """One row a symbol and horizon, from the symbol's last evening.
 
@@ -50,6 +55,8 @@ def forecasts(
     ----------
     last : int
         The archive's last date, in days since 1970-01-01: the forecasts of symbols that end before it are stale.
+    judged : collection of int
+        The horizons of which any forecast could be judged.
     """
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     # Of a last day that an archive has by mistake there may be no day after that has a name.
@@ -77,7 +84,8 @@ def forecasts(
             VOLUME_AVERAGE.name: average,  # of the rows that it is judged by, whatever features.window is
             "ratio": pa.array(ratio, mask=~np.isfinite(ratio)),
             "stale": chunk.days[rows] < last,
-            "judged": (evenings.position + chunk.skipped)[rows] >= AVERAGE_ROWS - 1,  # as `lib.evaluation.judge` does
+            # As `lib.evaluation.judge` does.
+            "judged": ((evenings.position + chunk.skipped)[rows] >= AVERAGE_ROWS - 1) & (one.horizon in judged),
         }
         tables.append(pa.table(columns, schema=SCHEMA))
     return pa.concat_tables(tables).take(pa.array(by_symbol))
@@ -114,12 +122,13 @@ class LatestPart:
         first = int(self.calendar.sessions[0])
         return f"{self.part.sha256} {self.origin} {self.calendar.name} {first} {self.last}"
 
-    def tables(self, forecasters: Sequence[Forecaster]) -> Mapping[str, pa.Table]:
+    def tables(self, served: Served) -> Mapping[str, pa.Table]:
         """Forecast, some symbols at a time."""
         tables = [SCHEMA.empty_table()]
+        judged = served.information.get("judged", [one.horizon for one in served.forecasters])
         for chunk in chunks(self.part, self.last + 1):
             evenings = chunk.evenings(self.calendar)
-            tables.append(forecasts(chunk, evenings, self.calendar, self.last, forecasters))
+            tables.append(forecasts(chunk, evenings, self.calendar, self.last, served.forecasters, judged))
         return {"forecasts": pa.concat_tables(tables).combine_chunks()}
 
 
@@ -152,7 +161,7 @@ def forecast_again(study: paths.StudyPaths) -> Dataset:
     folders = {"forecasts": study.forecasts}
     sizes = [part.rows for part in source.parts]
     digest = code.digest(__name__, {})
-    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, Engine(workers=1), served.forecasters)
+    built = dataset.build("forecasts", works, sizes, "rows", folders, digest, Engine(workers=1), served)
     made = dataset.commit(built, folders)["forecasts"]
     write_csv(study.forecasts_csv, made)
     return made

@@ -86,6 +86,7 @@ def make_forecasts(
         "last": str(np.int64(plan.last).astype("datetime64[D]")),
         "model": settings.model,
         "level": forecaster.LEVEL,
+        "judged": sorted({int(horizon) for horizon in added.loc[added["rows"] > 0, "horizon"]}),
     }
     served = Served(tuple(models.model[-1]), plan.calendar, information)
     forecaster.write_served(study.forecaster, served)

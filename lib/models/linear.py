@@ -14,6 +14,8 @@ from lib.models.examples import Floats, Known, weights
 # their coefficients grow large, and forecast nonsense on later days; a longer history hardly notices it.
 RIDGE = 0.03
 LEAST_VARIANCE = 1e-9
+FARTHEST = 3.0  # standard deviations of the target from its mean
+NO_LIMITS = np.array([-np.inf, np.inf])
 _CATEGORIES = {"weekday": range(7), "month": range(1, 13)}
 
 
@@ -58,10 +60,13 @@ class Linear:
     ----------
     coefficients : ndarray of float64, shape (columns,)
         Of `linear_inputs`.
+    limits : ndarray of float64, shape (2,)
+        The least and the largest log ratio that is predicted.
     """
 
-    def __init__(self, coefficients: Floats) -> None:
+    def __init__(self, coefficients: Floats, limits: Floats = NO_LIMITS) -> None:
         self.coefficients = coefficients
+        self.limits = limits
 
     @classmethod
     def fit(cls, matrix: Floats) -> Linear:
@@ -74,7 +79,8 @@ class Linear:
         with _blas().limit(limits=1, user_api="blas"):
             coefficients: Floats = np.linalg.solve(correlation, covariance[:-1, -1] / spread) / spread
             coefficients[-1] = mean[-1] - mean[:-2] @ coefficients[:-1]
-        return cls(coefficients)
+        # A feature that was missing in nearly all rows, such as that of a year ago, may then be far from where its coefficient holds.
+        return cls(coefficients, mean[-1] + np.array([-FARTHEST, FARTHEST]) * np.sqrt(max(covariance[-1, -1], 0.0)))
 
     def predict(self, known: Known) -> Floats:
         """Log ratios: `linear_inputs` times the coefficients, without the matrix, which is mostly zeros."""
@@ -87,4 +93,4 @@ class Linear:
             codes = known[:, definitions.NAMES.index(name)].astype(np.int64) - values.start
             predicted += self.coefficients[used : used + len(values)][codes]
             used += len(values)
-        return predicted + self.coefficients[used]
+        return np.clip(predicted + self.coefficients[used], *self.limits)

@@ -107,6 +107,20 @@ def test_the_params_file_it_writes_is_read_as_it_is(name, tmp_path, monkeypatch,
     assert "already exists" in capsys.readouterr().err
 
 
+def test_whatever_the_look_is_told_is_in_the_params_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    (tmp_path / "params").mkdir()
+    location = write(WRITERS["yahoo"](truth()).contents, tmp_path / "archive")
+    told = ["-p", "forecast.calendar", "XETR", "-p", "features.window", "20", "-p", "archive.decimal", "point"]
+    assert command_line.main(["run", "--look", str(location), "--as", "mine", *told]) == 0
+    written = params.load(tmp_path / "params" / "mine.yaml")
+    assert (written.forecast.calendar, written.features.window, written.archive.decimal) == ("XETR", 20, "point")
+    capsys.readouterr()
+    assert command_line.main(["run", "--look", str(location), "--as", "mine"]) == 2
+    output, error = capsys.readouterr()
+    assert output == "" and "already exists; choose a name other than mine" in error
+
+
 @pytest.mark.parametrize(
     ("row", "key", "values"),
     [

@@ -1053,7 +1053,7 @@ def test_prices_in_two_currencies_are_asked_for(outputs, tmp_path):
 def test_another_currency_in_a_second_header_stops_the_run(outputs, tmp_path):
     rows = prices("AAPL")[["Date", *PRICES]].to_csv(index=False).split("\n", 1)[1]
     first, second = (
-        HEADER.replace("Open", f"Open {code}").replace("Close", f"Close {code}") for code in ("USD", "EUR")
+        ",".join(["Date", *(f"{name} {code}" for name in PRICES[:4]), "Volume\n"]) for code in ("USD", "EUR")
     )
     with pytest.raises(QuarantineError, match="line 27"):
         read({"AAPL.csv": first + rows + second + rows.replace("2021-", "2022-")}, tmp_path / "a")
@@ -1075,6 +1075,26 @@ def test_files_whose_volumes_are_in_lots_say_so(header, title):
     assert plan is not None and title in plan.reading.titles[0] and "lots of 100 shares" in plan.reading.titles[0]
 
 
+@pytest.mark.parametrize(
+    ("good", "empty"),
+    [
+        (["AAPL/prices.csv", "MSFT/prices.csv"], ["AAPL/data.csv"]),
+        (["symbol=AAPL/part-0.csv"], ["symbol=AAPL/part-1.csv", "symbol=AAPL/data.csv"]),
+        (["AAPL/AAPL.csv"], ["AAPL/prices.csv"]),
+        (["stocks/AAPL.csv"], ["AAPL/prices.csv"]),
+        (["AAPL/2021.csv", "MSFT/2021.csv"], ["AAPL/2022.csv", "MSFT/2022.csv"]),
+    ],
+)
+def test_empty_files_leave_the_others(good, empty, outputs, tmp_path):
+    own = prices("AAPL")[["Date", *PRICES]]
+    for name in [*good, *empty]:
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text(own.to_csv(index=False) if name in good else "")
+    _, made = made_of({}, tmp_path / "a")
+    assert made.prices.rows == len(own) * len(good)
+    assert sorted(made.files.read().to_pandas()["rows_kept"]) == [0] * len(empty) + [len(own)] * len(good)
+
+
 def test_empty_files_in_folders_of_symbols_are_of_different_symbols(outputs, tmp_path):
     own = prices("IBM")
     contents = {"IBM/prices.csv": own[["Date", *PRICES]].to_csv(index=False).encode()}
@@ -1083,7 +1103,7 @@ def test_empty_files_in_folders_of_symbols_are_of_different_symbols(outputs, tmp
         (tmp_path / "a" / name).write_bytes(content)
     _, made = made_of({}, tmp_path / "a")
     accounts = made.files.read().to_pandas()
-    assert accounts.set_index("symbol")["rows_kept"].to_dict() == {"AAPL": 0, "IBM": len(own), "MSFT": 0}
+    assert accounts.set_index("symbol")["rows_kept"].to_dict() == {"AAPL/prices": 0, "IBM": len(own), "MSFT/prices": 0}
 
 
 @pytest.mark.parametrize("mark", ["#", "# ", "#,", "# 2021-06-01\n# "])
@@ -1105,3 +1125,36 @@ def test_a_comment_with_other_fields_than_the_rows_is_no_header(outputs, tmp_pat
     rows = prices("AAPL")[["Date", *PRICES]].to_csv(index=False, header=False)
     with pytest.raises(QuarantineError, match="no header: line 2 is a row already"):
         read({"AAPL.csv": "# Date, Open, High, Low, Close, Volume, Dividends\n" + rows}, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        ("{}_EUR_USD", "{}_GBP_USD"),
+        ("{} EUR/USD", "{} GBP/USD"),
+        ("{}_AAPL", "{}_TRY.IS"),
+        ("{}_USDT_USD", "{}_BTC_USD"),
+    ],
+)
+def test_symbols_that_hold_currencies_stand_side_by_side(pattern, outputs, tmp_path):
+    one, other = prices("A"), prices("B", 20.0)
+    wide = one[["Date"]].assign(
+        **{way.format(name): own[name] for way, own in zip(pattern, (one, other), strict=True) for name in PRICES}
+    )
+    found = read({"wide.csv": wide.to_csv(index=False)}, tmp_path / "a")
+    assert len(found) == len(one) + len(other) and found["Symbol"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Date,Open USD,High USD,Low USD,Close USD,Close,Volume",
+        "Date,Open USD,High USD,Low USD,Close EUR,Volume,Other",
+        "Date,Open EUR,High EUR,Low EUR,Close EUR,Adj Close USD,Volume",
+        "Date,Open [NOK],High [NOK],Low [NOK],Close [NOK],Volume [NOK],Other",
+    ],
+)
+def test_prices_are_in_one_currency_or_asked_for(header, outputs, tmp_path):
+    rows = "".join(f"2021-01-{day:02},11,12,10,10.5,10.5,1000\n" for day in range(4, 16))
+    with pytest.raises((sources.ArchiveError, QuarantineError), match=r"Map the columns|could both be|no column"):
+        read({"AAPL.csv": f"{header}\n{rows}"}, tmp_path / "a")

@@ -97,7 +97,7 @@ def test_gram_matrices_of_parts_add_up_to_a_ridge_regression_on_standardised_col
     own = examples.weights(average)
     columns = StandardScaler().fit_transform(linear_inputs(known), sample_weight=own)
     whole = Ridge(alpha=RIDGE * own.sum()).fit(columns, target, own)
-    np.testing.assert_allclose(linear.predict(known), whole.predict(columns), atol=1e-9)
+    np.testing.assert_allclose(linear.predict(known), np.clip(whole.predict(columns), *linear.limits), atol=1e-9)
 
 
 def test_a_linear_model_of_a_short_history_forecasts_the_months_after_it() -> None:
@@ -111,6 +111,18 @@ def test_a_linear_model_of_a_short_history_forecasts_the_months_after_it() -> No
     for name, values in (("month", np.full(1000, 9)), ("history", np.log(230 + day))):  # a month that it has not seen
         later[:, definitions.NAMES.index(name)] = values
     assert np.abs(linear.predict(later) - linear.predict(known)).max() < 0.3
+
+
+def test_a_feature_that_was_missing_in_nearly_all_rows_does_not_explode() -> None:
+    known, average, target = evenings(14, 1000)
+    column = definitions.NAMES.index("volume_year_ago")
+    known[:, column] = np.nan
+    known[:3, column] = 0.02
+    target[:3] = 2.0
+    linear = Linear.fit(gram_matrix(known, average, target))
+    known[:, column] = 1.0
+    predicted = linear.predict(known)
+    assert np.abs(predicted - target.mean()).max() < 4 * target.std()
 
 
 def test_of_predictions_that_say_too_much_a_share_is_kept() -> None:
