@@ -55,22 +55,17 @@ def _measured(found: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in numbers.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
     }
-    verdict = found.get("verdict")
-    return {"verdict": printable(verdict), **measured} if isinstance(verdict, str) else measured
+    verdict, held = found.get("verdict"), ""
+    if "coverage" in measured:
+        held = f" Its range, which should hold {LEVEL:.0%} of the time, held {percent(measured['coverage'])}."
+    return {"verdict": printable(verdict) + held, **measured} if isinstance(verdict, str) else measured
 
 
 def verdicts(study: paths.StudyPaths, horizons: Sequence[int] | None = None) -> list[str]:
     """How good the forecasts are, and how often their ranges held, a few sentences a horizon (sessions); by default of all that were judged."""
     found = judged_forecasts(study)
     wanted = found if horizons is None else horizons
-    return [
-        found[horizon]["verdict"] + _held(found[horizon]) for horizon in wanted if found.get(horizon, {}).get("verdict")
-    ]
-
-
-def _held(measured: Mapping[str, Any]) -> str:
-    held = measured.get("coverage")
-    return "" if held is None else f" Its range, which should hold {LEVEL:.0%} of the time, held {percent(held)}."
+    return [found[horizon]["verdict"] for horizon in wanted if found.get(horizon, {}).get("verdict")]
 
 
 def calendar_note(study: paths.StudyPaths) -> str:

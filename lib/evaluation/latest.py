@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lib.features.definitions import AVERAGE_ROWS, VOLUME_AVERAGE
 from lib.features.sessions import Calendar, continued
 from lib.models import forecaster
 from lib.models.examples import Floats
-from lib.models.forecaster import Forecaster, Served
+from lib.models.forecaster import Served
 from lib.storage import dataset
 from lib.storage.dataset import Dataset, StoredPart
 
@@ -41,33 +41,25 @@ SCHEMA = pa.schema(
 )
 
 
-def forecasts(
-    chunk: Chunk,
-    evenings: evening.Evenings,
-    calendar: Calendar,
-    last: int,
-    forecasters: Sequence[Forecaster],
-    judged: Collection[int],
-) -> pa.Table:
+def forecasts(chunk: Chunk, evenings: evening.Evenings, calendar: Calendar, last: int, served: Served) -> pa.Table:
     """One row a symbol and horizon, from the symbol's last evening.
 
     Parameters
     ----------
     last : int
         The archive's last date, in days since 1970-01-01: the forecasts of symbols that end before it are stale.
-    judged : collection of int
-        The horizons of which any forecast could be judged.
     """
     rows = np.append(chunk.starts[1:], len(chunk.days)) - 1
     # Of a last day that an archive has by mistake there may be no day after that has a name.
-    until = calendar.sessions[evenings.session[rows] + max(one.horizon for one in forecasters) - 1]
+    until = calendar.sessions[evenings.session[rows] + max(one.horizon for one in served.forecasters) - 1]
     rows = rows[until <= LAST_DAY]
     known, average = np.ascontiguousarray(evenings.known[:, rows].T), evenings.average[rows]
     shown = chunk.table.take(pa.array(rows))
     session = evenings.session[rows]
-    by_symbol = np.arange(len(rows) * len(forecasters)).reshape(len(forecasters), -1).T.ravel()
+    by_symbol = np.arange(len(rows) * len(served.forecasters)).reshape(len(served.forecasters), -1).T.ravel()
+    judged = served.information.get("judged", [one.horizon for one in served.forecasters])
     tables = []
-    for one in forecasters:
+    for one in served.forecasters:
         point, low, high = one.forecast(known, average)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.round(point / average, 4)
@@ -125,10 +117,9 @@ class LatestPart:
     def tables(self, served: Served) -> Mapping[str, pa.Table]:
         """Forecast, some symbols at a time."""
         tables = [SCHEMA.empty_table()]
-        judged = served.information.get("judged", [one.horizon for one in served.forecasters])
         for chunk in chunks(self.part, self.last + 1):
             evenings = chunk.evenings(self.calendar)
-            tables.append(forecasts(chunk, evenings, self.calendar, self.last, served.forecasters, judged))
+            tables.append(forecasts(chunk, evenings, self.calendar, self.last, served))
         return {"forecasts": pa.concat_tables(tables).combine_chunks()}
 
 

@@ -270,7 +270,11 @@ def test_an_archive_too_short_to_learn_from_forecasts_its_average(
     made = make_forecasts(study, SETTINGS, engine=Engine(workers=1))
     average = table["Volume"].tail(30).mean()
     assert made.forecasts.read(["forecast"]).to_pydict()["forecast"][0] == pytest.approx(average, rel=0.5)
-    assert walk_forward.metrics(made)["horizons"]["1"]["rows"] == made.walk_forward.rows
+    measured = walk_forward.metrics(made)["horizons"]
+    assert measured["1"]["rows"] == made.walk_forward.rows
+    judged = made.forecasts.read(["horizon", "judged"]).to_pandas().set_index("horizon")["judged"]
+    assert judged.to_dict() == {days: rows >= 30 and measured[str(days)]["rows"] > 0 for days in (1, 5)}
+    assert rows > 31 or not judged[5]
 
 
 def test_a_linear_model_needs_no_boosting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
