@@ -9,7 +9,7 @@ if [ $# -eq 0 ]; then
     bash lib/checks.sh
     # A thread that spins while it waits for the others takes a core from the other processes.
     export OMP_WAIT_POLICY=passive
-    # Three keep two cores busy: a test waits a third of its time, for a kernel, a server or a browser.
-    set -- -n 3 --dist loadgroup
+    # Four keep two cores busy: a test waits for a kernel, a server or a browser; with three they stood idle for a tenth of the time.
+    set -- -n 4 --dist loadgroup
 fi
 exec "$STUDY_VENV/bin/python" -m pytest "$@"
