@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lib.evaluation import sums
-from lib.evaluation.verdict import UNTESTED, beats
 
 AVERAGE, MULTIPLE, LAST, MEAN_5 = "30-day average", "best multiple of the average", "last value", "mean of 5 days"
 DECAY, DECAY_MULTIPLE = "exponential mean", "best multiple of the exponential mean"
@@ -51,7 +50,7 @@ def compare(found: pd.DataFrame, horizon: int) -> pd.DataFrame:
 
 
 def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
-    """What a table of `compare` says, in plain words computed from its numbers, those of `lib.evaluation.verdict.beats`."""
+    """What a table of `compare` says, in plain words computed from its numbers, those of `lib.evaluation.sums.beats`."""
     what = "the next day" if horizon == 1 else f"the next {horizon} days"
     if not len(table):
         return (
@@ -67,11 +66,11 @@ def forecast_verdict(table: pd.DataFrame, horizon: int) -> str:
     words = [
         f"For {what}, on dates that its models never saw, the forecast's mean absolute error is {lines['mae'][MODEL]:,.0f} shares, "
         f"{lines['relative_mae'][MODEL]:.3f} times the 30-day average's.",
-        f"It {beats(lines, best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
-        f"and it {beats(lines, LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
+        f"It {sums.beats(lines, best)} the best simple answer, the {best} ({lines['relative_mae'][best]:.3f}), "
+        f"and it {sums.beats(lines, LINEAR)} the linear model ({lines['relative_mae'][LINEAR]:.3f}).",
     ]
     if lines["lead_error"][[best, LINEAR]].isna().any():
-        words.append(UNTESTED)
+        words.append(sums.UNTESTED)
     return " ".join(words)
 
 

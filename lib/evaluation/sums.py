@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+UNTESTED = "Too little data to tell this from chance."
 APE_STEP, APE_BINS = 0.002, 7000  # of log(|error| / Volume), from APE_LEAST on
 APE_LEAST = -9.0
 HISTORY = (63, 126, 252, 504)  # rows of a symbol by then, where the next group of them begins
@@ -247,3 +248,31 @@ def lead(
     count = len(differences)
     error = float(np.std(differences, ddof=1) * count**0.5 / total) if count > 2 else float("nan")
     return float(differences.sum() / total), error
+
+
+def beats(lines: pd.DataFrame, predictor: str) -> str:
+    """Whether the model is better than a predictor, by more than chance, as a verb.
+
+    Parameters
+    ----------
+    lines : pandas.DataFrame
+        By predictor: lead and lead_error, which is NaN where there were too few blocks to know it: then see `UNTESTED`.
+
+    Returns
+    -------
+    str
+        The model "beats" a predictor when it leads by more than two standard errors, "does not clearly beat" it when it leads by less, and "does not
+        beat" it when it does not lead.
+
+    Examples
+    --------
+    >>> lines = pd.DataFrame({"lead": [0.02, 0.02, 0.0, 0.02], "lead_error": [0.005, 0.015, 0.001, None]}, index=list("abcd"))
+    >>> [beats(lines, predictor) for predictor in lines.index]
+    ['beats', 'does not clearly beat', 'does not beat', 'is ahead of']
+    """
+    lead, error = (float(lines[column][predictor]) for column in ("lead", "lead_error"))
+    if np.isnan(error):
+        return "is ahead of" if lead > 0 else "is not ahead of"
+    if lead <= 0:
+        return "does not beat"
+    return "beats" if lead > 2 * error else "does not clearly beat"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,36 +10,7 @@ import pandas as pd
 
 from lib.evaluation.baselines import AVERAGE, LAST, MODEL, ORACLE, REFERENCE, SCALED
 from lib.evaluation.errors import ratio
-
-UNTESTED = "Too little data to tell this from chance."
-
-
-def beats(lines: pd.DataFrame, predictor: str) -> str:
-    """Whether the model is better than a predictor, by more than chance, as a verb.
-
-    Parameters
-    ----------
-    lines : pandas.DataFrame
-        By predictor: lead and lead_error, which is NaN where there were too few blocks to know it: then see `UNTESTED`.
-
-    Returns
-    -------
-    str
-        The model "beats" a predictor when it leads by more than two standard errors, "does not clearly beat" it when it leads by less, and "does not
-        beat" it when it does not lead.
-
-    Examples
-    --------
-    >>> lines = pd.DataFrame({"lead": [0.02, 0.02, 0.0, 0.02], "lead_error": [0.005, 0.015, 0.001, None]}, index=list("abcd"))
-    >>> [beats(lines, predictor) for predictor in lines.index]
-    ['beats', 'does not clearly beat', 'does not beat', 'is ahead of']
-    """
-    lead, error = (float(lines[column][predictor]) for column in ("lead", "lead_error"))
-    if math.isnan(error):
-        return "is ahead of" if lead > 0 else "is not ahead of"
-    if lead <= 0:
-        return "does not beat"
-    return "beats" if lead > 2 * error else "does not clearly beat"
+from lib.evaluation.sums import UNTESTED, beats
 
 
 def verdict(table: pd.DataFrame, brief: bool = False) -> str:

@@ -12,7 +12,8 @@ import pytest
 from evaluation_rows import all_rows, by_symbol, compared, evaluated, frame, headline, stored, study
 
 from lib.evaluation.baselines import AVERAGE, MODEL, SCALED
-from lib.evaluation.verdict import UNTESTED, metrics_json, verdict
+from lib.evaluation.sums import UNTESTED
+from lib.evaluation.verdict import metrics_json, verdict
 from lib.models.forest import Forest
 from lib.models.ratio_by_quantile import RatioByQuantile
 

@@ -25,6 +25,7 @@ def test_a_stage_depends_on_its_own_figures_and_on_no_row_of_the_stages(stage):
     shared = {"figures/axes", "figures/style", "figures/tables"}
     assert figures - shared <= {f"figures/{stage.partition('_')[2]}"}
     assert not modules_of(stage) & {"stages", "params"}
+    assert ("evaluation/verdict" in modules_of(stage)) == (stage == "04_evaluate")
 
 
 def test_ingest_does_not_depend_on_features():
